@@ -1,0 +1,1 @@
+"""Convert weight checkpoints of recurrent models between PyTorch, Keras and MindSpore."""

@@ -1,0 +1,115 @@
+"""The file formats: recognised by content, read lazily, written whole or not at all.
+
+Each module of this package holds one format:
+
+- ``sniff(source) -> bool`` is cheap and never raises for bytes of another format;
+- ``read(source, *, select=None) -> Checkpoint`` reads names, shapes and dtypes, no values;
+  ``select`` names the part that is wanted where a file holds several;
+- ``write(checkpoint, path, progress=None)``, where the format can be written, fills an existing
+  empty file.
+
+No module here knows a layer, a gate or a framework's class: a name in a file is only a name.
+Adding a format is one module and one row of ``FORMATS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.errors import ContainerError, printable
+from ckptconv.output import Progress, atomic_path, check_target
+from ckptconv.source import Source
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the registry.
+
+    Attributes:
+        name: as ``inspect`` and the report call it.
+        module: below this package; imported only for files that begin with one of ``starts``.
+        about: one line for ``ckptconv formats``.
+        starts: the possible first bytes; ``b""`` where only the sniffer can tell.
+        writes: whether the module has ``write``.
+    """
+
+    name: str
+    module: str
+    about: str
+    starts: tuple[bytes, ...] = (b"",)
+    writes: bool = False
+
+    def load(self) -> Any:
+        return importlib.import_module(f"{__name__}.{self.module}")
+
+
+FORMATS = (
+    Format("torch-zip", "torch_zip", "torch.save since 1.6 (.pt .pth .bin)", (b"PK",), True),
+    Format("safetensors", "safetensors", "safetensors, names of any framework", writes=True),
+    Format("mindspore-ckpt", "mindspore_ckpt", "MindSpore checkpoint (.ckpt)", writes=True),
+)
+
+
+def read(path: str | os.PathLike[str], *, select: str | None = None) -> Checkpoint:
+    """Open a file and read everything but the values.
+
+    Raises:
+        ContainerError: not a file, not a known format, or damaged.
+    """
+    source = Source(path)
+    checkpoint: Checkpoint = recognise(source).load().read(source, select=select)
+    checkpoint.path = source.path
+    checkpoint.sources = checkpoint.sources or [source]
+    return checkpoint
+
+
+def recognise(source: Source) -> Format:
+    """Return the format of a file by its content.
+
+    Raises:
+        ContainerError: no known format.
+    """
+    head = source.head(64)
+    for row in FORMATS:
+        if head.startswith(row.starts) and row.load().sniff(source):
+            return row
+    raise ContainerError(
+        "not a checkpoint",
+        file=source.path,
+        expected="a format that 'ckptconv formats' lists",
+        found=f"{source.size} bytes that begin with {head[:16]!r}" if head else "an empty file",
+    )
+
+
+def write(
+    checkpoint: Checkpoint,
+    path: str | os.PathLike[str],
+    *,
+    sources: list[Source],
+    force: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Write ``checkpoint`` in the format it names, atomically.
+
+    Args:
+        sources: what the values are read from; never overwritten, and checked at the end to be
+            unchanged since they were opened.
+
+    Raises:
+        ContainerError: the target exists, cannot be written, or a source changed meanwhile.
+    """
+    row = next(row for row in FORMATS if row.name == checkpoint.container)
+    check_target(path, sources, force=force)
+    with atomic_path(path, force=force) as temporary:
+        row.load().write(checkpoint, temporary, progress)
+        for source in sources:
+            source.check_unchanged()
+
+
+def formats() -> list[tuple[str, str, bool]]:
+    """Return (name, description, can be written) of each format."""
+    return [(row.name, printable(row.about), row.writes) for row in FORMATS]

@@ -1,0 +1,63 @@
+"""The errors a user can meet; the command line prints them as one line and exits with 1."""
+
+from __future__ import annotations
+
+import os
+
+
+def printable(text: object) -> str:
+    """Return ``text`` with control characters escaped, so that a file cannot drive a terminal."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for c in str(text)
+    )
+
+
+class CkptconvError(Exception):
+    """Something in a checkpoint, or in what was asked of it, that cannot be done.
+
+    The message reads ``file: tensor: problem: expected …, found …; try …`` with the parts that
+    are known.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | os.PathLike[str] | None = None,
+        tensor: str | None = None,
+        expected: object = None,
+        found: object = None,
+        hint: str | None = None,
+    ) -> None:
+        self.problem, self.file, self.tensor = problem, file, tensor
+        self.expected, self.found, self.hint = expected, found, hint
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        where = [os.fspath(self.file)] if self.file is not None else []
+        where += [self.tensor] if self.tensor is not None else []
+        facts = [f"expected {self.expected}"] if self.expected is not None else []
+        facts += [f"found {self.found}"] if self.found is not None else []
+        text = ": ".join([*where, self.problem] + ([", ".join(facts)] if facts else []))
+        return printable(f"{text}; try {self.hint}" if self.hint else text)
+
+
+class ContainerError(CkptconvError):
+    """The bytes of a file cannot be read, or a file cannot be written."""
+
+
+class DialectError(CkptconvError):
+    """Names or shapes that the framework's conventions do not explain."""
+
+
+class AmbiguousKindError(DialectError):
+    """Several layer kinds fit the same parameters and nothing decides between them."""
+
+
+class LossyError(CkptconvError):
+    """The target has no equal for what the source holds; outputs would change."""
+
+
+class VerificationError(CkptconvError):
+    """Two checkpoints that should compute the same do not."""

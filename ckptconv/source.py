@@ -1,0 +1,152 @@
+"""Reading bytes from files that may be hostile, huge, or change underneath."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ckptconv.errors import ContainerError
+
+
+class Span(NamedTuple):
+    """A run of bytes in an open file."""
+
+    file: Source
+    offset: int
+    length: int
+
+
+class Source:
+    """A read-only window on a regular file, read at explicit offsets.
+
+    Plain reads rather than a memory map: a file that is truncated while it is mapped kills the
+    process, and mapped pages count as resident memory.
+
+    Raises:
+        ContainerError: the path cannot be opened or is not a regular file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._fd = -1
+        try:
+            # O_NONBLOCK: opening a FIFO must not wait for a writer.
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            info = os.fstat(self._fd)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ContainerError(f"cannot be opened: {reason}", file=self.path) from None
+        if not stat.S_ISREG(info.st_mode):
+            what = "a directory" if stat.S_ISDIR(info.st_mode) else "not a regular file"
+            raise ContainerError("not a checkpoint", file=self.path, expected="a file", found=what)
+        self.base, self.size = 0, info.st_size
+        self._identity = _identity(info)
+        self._owner: Source = self
+
+    def window(self, offset: int, size: int) -> Source:
+        """Return a Source over ``size`` bytes from ``offset``: a stored member of an archive."""
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise ContainerError(
+                "a part reaches beyond the end of the file",
+                file=self.path,
+                expected=f"at most {self.size} bytes",
+                found=f"{size} bytes at {offset}",
+            )
+        view = object.__new__(Source)
+        view.path, view.base, view.size = self.path, self.base + offset, size
+        view._owner, view._fd, view._identity = self._owner, self._fd, self._identity
+        return view
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset``; refuse before allocating."""
+        self._require(offset, length)
+        buffer = np.empty(length, np.uint8)
+        self.read_into(buffer, offset)
+        return buffer.tobytes()
+
+    def head(self, length: int) -> bytes:
+        """Return up to ``length`` first bytes."""
+        return self.read(0, min(length, self.size))
+
+    def read_into(self, buffer: npt.NDArray[np.uint8], offset: int) -> None:
+        """Fill ``buffer`` (1-D, contiguous uint8) from ``offset``."""
+        self._require(offset, buffer.size)
+        view, position = buffer.data, self.base + offset
+        while len(view):
+            count = os.preadv(self._fd, [view[: 1 << 30]], position)
+            if count == 0:
+                raise ContainerError("the file was truncated while being read", file=self.path)
+            view, position = view[count:], position + count
+
+    def span(self, offset: int, length: int) -> Span:
+        """Return the checked byte range as seen from the whole file."""
+        self._require(offset, length)
+        return Span(self._owner, self.base + offset, length)
+
+    def check_unchanged(self) -> None:
+        """Raise ContainerError if the file was changed since it was opened."""
+        if _identity(os.fstat(self._fd)) != self._identity:
+            raise ContainerError("the file was changed while being read", file=self.path)
+
+    def same_file(self, path: str | os.PathLike[str]) -> bool:
+        """Tell whether ``path`` is this very file (also through links)."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(path))
+        except OSError:
+            return False
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def open(self) -> io.BufferedReader:
+        """Return an independent seekable stream over this window."""
+        return io.BufferedReader(_Stream(self))
+
+    def _require(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ContainerError(
+                "truncated or damaged",
+                file=self.path,
+                expected=f"{length} bytes at offset {offset}",
+                found=f"{max(0, self.size - offset)} left of {self.size}",
+            )
+
+    def __del__(self) -> None:
+        if getattr(self, "_owner", None) is self and self._fd >= 0:
+            os.close(self._fd)
+
+
+class _Stream(io.RawIOBase):
+    """The file interface that zipfile, tarfile and h5py want, over a Source."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._position = source, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.size}
+        self._position = start[whence] + offset
+        if self._position < 0:
+            raise OSError("negative seek")
+        return self._position
+
+    def readinto(self, buffer: object) -> int:
+        view = np.frombuffer(buffer, np.uint8)  # type: ignore[call-overload]
+        count = max(0, min(len(view), self._source.size - self._position))
+        self._source.read_into(view[:count], self._position)
+        self._position += count
+        return count
+
+
+def _identity(info: os.stat_result) -> tuple[int, int, int, int]:
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns

@@ -1,0 +1,199 @@
+"""Lazy tensors: a shape and a dtype without I/O, values in bounded pieces.
+
+A tensor is read by *region*, one ``(start, stop)`` pair per axis, so that every relayout
+(``ckptconv.relayout``) is a rewriting of regions and a 10 GiB file needs no 10 GiB of memory.
+A tensor whose bytes already stand in a file in the right order also has *extents*, and a writer
+copies those without looking at them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from ckptconv.source import Source, Span
+
+Array = npt.NDArray[Any]
+DType = np.dtype[Any]
+Region = tuple[tuple[int, int], ...]
+
+BFLOAT16: DType = np.dtype(ml_dtypes.bfloat16)
+BLOCK = 8 << 20
+"""Bytes of one piece; what a conversion holds in memory is a small multiple of it."""
+_SMALL_RUN = 2048
+
+
+class Tensor(ABC):
+    """A lazy array of little-endian values in C order.
+
+    Attributes:
+        shape: dimensions; ``()`` is a scalar.
+        dtype: a little-endian numpy dtype (bfloat16 and float8 come from ``ml_dtypes``).
+        inputs: the tensors this one is computed from; ``()`` for a leaf.
+        label: the operation as the report prints it; ``""`` for what is not worth telling.
+    """
+
+    shape: tuple[int, ...]
+    dtype: DType
+    inputs: tuple[Tensor, ...] = ()
+    label: str = ""
+
+    @abstractmethod
+    def read(self, region: Region) -> Array:
+        """Return the values of ``region`` as an array of its shape, of ``self.dtype``."""
+
+    def extents(self) -> list[Span] | None:
+        """Return the byte ranges that are this tensor's C-order bytes, or None."""
+        return None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def numpy(self) -> Array:
+        """Return all values. Holds the whole tensor in memory."""
+        return np.ascontiguousarray(self.read(whole(self.shape))).reshape(self.shape)
+
+    def blocks(self, limit: int = BLOCK) -> Iterator[Array]:
+        """Yield the values as C-contiguous pieces of about ``limit`` bytes, in C order."""
+        for region in split(whole(self.shape), limit // self.dtype.itemsize):
+            yield np.ascontiguousarray(self.read(region))
+
+    def leaves(self) -> Iterator[Tensor]:
+        """Yield the leaves this tensor is computed from, in order, repeats included."""
+        if not self.inputs:
+            yield self
+        for tensor in self.inputs:
+            yield from tensor.leaves()
+
+    def operations(self) -> list[str]:
+        """Return the labels from the leaves to this tensor, each once."""
+        labels = [label for tensor in self.inputs for label in tensor.operations()]
+        labels += [self.label] if self.label else []
+        return list(dict.fromkeys(labels))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dtype.name}, {self.shape})"
+
+
+class FileTensor(Tensor):
+    """Values that stand in a file in C order.
+
+    Args:
+        source: the file or archive member.
+        offset: of the first byte, within ``source``.
+        shape, dtype: as stored; ``dtype`` may be big-endian and is then swapped on reading.
+
+    Raises:
+        ContainerError: the range is not inside the file.
+    """
+
+    def __init__(self, source: Source, offset: int, shape: tuple[int, ...], dtype: DType) -> None:
+        self.shape, self._stored = shape, dtype
+        self.dtype = dtype.newbyteorder("<")
+        self._source, self._offset = source, offset
+        self._span = source.span(offset, self.nbytes)
+
+    def extents(self) -> list[Span] | None:
+        return [self._span] if self._stored == self.dtype else None
+
+    def read(self, region: Region) -> Array:
+        out = np.empty(extent(region), self._stored)
+        self._fill(out, region)
+        return out if self._stored == self.dtype else out.astype(self.dtype)
+
+    def _fill(self, out: Array, region: Region) -> None:
+        """Read ``region`` into ``out`` in runs of whole trailing axes."""
+        axis = self.ndim - 1  # the last axis that is not taken whole
+        while axis > 0 and region[axis] == (0, self.shape[axis]):
+            axis -= 1
+        run = math.prod(extent(region[max(axis, 0) :]))
+        if axis > 0 and run * self.dtype.itemsize < _SMALL_RUN:
+            self._fill_widened(out, region, axis)
+            return
+        flat = out.reshape(-1).view(np.uint8)
+        strides = [math.prod(self.shape[i + 1 :]) for i in range(self.ndim)]
+        inner = sum(r[0] * s for r, s in zip(region[axis:], strides[axis:], strict=True))
+        step, item = run * self.dtype.itemsize, self.dtype.itemsize
+        outer = itertools.product(*(range(*pair) for pair in region[: max(axis, 0)]))
+        for count, index in enumerate(outer):
+            first = inner + sum(i * s for i, s in zip(index, strides[:axis], strict=False))
+            target = flat[count * step : (count + 1) * step]
+            self._source.read_into(target, self._offset + first * item)
+
+    def _fill_widened(self, out: Array, region: Region, axis: int) -> None:
+        """Read whole rows and keep a part of each: many tiny reads cost more than the rest."""
+        start, stop = region[axis]
+        wide = (*region[:axis], (0, self.shape[axis]), *region[axis + 1 :])
+        for piece in split(wide, BLOCK // self.dtype.itemsize, keep=axis):
+            rows = np.empty(extent(piece), self._stored)
+            self._fill(rows, piece)
+            inside = [slice(a - r[0], b - r[0]) for (a, b), r in zip(piece, region, strict=True)]
+            inside[axis] = slice(None)
+            out[tuple(inside)] = np.take(rows, np.arange(start, stop), axis=axis)
+
+
+class ArrayTensor(Tensor):
+    """Values that are in memory already."""
+
+    def __init__(self, array: Array) -> None:
+        self._array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        self.shape, self.dtype = self._array.shape, self._array.dtype
+
+    def read(self, region: Region) -> Array:
+        return self._array[tuple(slice(a, b) for a, b in region)]
+
+
+class FilledTensor(Tensor):
+    """One value everywhere: what the target must hold and no source records."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DType, value: float = 0.0) -> None:
+        self.shape, self.dtype, self.value = shape, dtype, value
+        self.label = {0.0: "zeros", 1.0: "ones"}.get(value, f"filled with {value:g}")
+
+    def read(self, region: Region) -> Array:
+        return np.full(extent(region), self.value, self.dtype)
+
+
+def whole(shape: tuple[int, ...]) -> Region:
+    """Return the region that is all of ``shape``."""
+    return tuple((0, n) for n in shape)
+
+
+def extent(region: Region) -> tuple[int, ...]:
+    """Return the shape of a region."""
+    return tuple(b - a for a, b in region)
+
+
+def split(region: Region, limit: int, *, keep: int | None = None) -> Iterator[Region]:
+    """Cut a region into pieces of at most about ``limit`` elements, in C order.
+
+    Axes from ``keep`` on are never cut.
+    """
+    shape = extent(region)
+    for axis in range(len(shape) if keep is None else keep):
+        rest = math.prod(shape[axis + 1 :])
+        if math.prod(shape[axis:]) <= limit:
+            break
+        if shape[axis] > 1:
+            step, (start, stop) = max(1, limit // max(rest, 1)), region[axis]
+            for a in range(start, stop, step):
+                piece = (*region[:axis], (a, min(a + step, stop)), *region[axis + 1 :])
+                yield from split(piece, limit, keep=keep)
+            return
+    yield region
