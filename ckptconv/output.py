@@ -6,71 +6,104 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import numpy as np
 
 from ckptconv.errors import ContainerError
-from ckptconv.source import Source, Span
+from ckptconv.source import Alongside, Source, Span
 from ckptconv.tensor import BLOCK, Tensor
 
+_GATHER = 1 << 20
 Progress = Callable[[int], None]
 """Called with the number of bytes just written."""
 
 
 class Sink:
-    """A sequential output file that counts its position.
-
-    ``crc`` is the CRC-32 of what was written since it was last set, kept only where asked for.
-    """
+    """A sequential output file that counts its position; small writes are gathered."""
 
     def __init__(self, fd: int, progress: Progress | None = None) -> None:
         self._fd, self._progress = fd, progress
+        self._pending = bytearray()
         self.position = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        view = memoryview(data).cast("B")
-        while len(view):
-            count = os.write(self._fd, view)
-            view = view[count:]
-            self._advance(count)
+        self._pending += data
+        self._advance(len(data))
+        if len(self._pending) >= _GATHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what is gathered to the kernel."""
+        pending, self._pending = memoryview(self._pending), bytearray()
+        _write_all(self._fd, pending)
+
+    def seek(self, offset: int) -> None:
+        """Go on writing at ``offset``, over or beyond what is there."""
+        self.flush()
+        self.position = os.lseek(self._fd, offset, os.SEEK_SET)
 
     def write_tensor(self, tensor: Tensor, *, crc: int | None = None) -> int:
         """Write a tensor's bytes; with ``crc`` given, return it continued over them."""
         spans = tensor.extents()
         if spans is None:
             for block in tensor.blocks():
-                view = block.reshape(-1).view(np.uint8).data
-                crc = zlib.crc32(view, crc) if crc is not None else None
-                self.write(view)
-        else:
-            for span in spans:
-                if crc is None:
-                    self._copy(span)
-                else:
-                    crc = self._copy_with_crc(span, crc)
+                crc = self._write_block(block.reshape(-1).view(np.uint8).data, crc)
+            return crc or 0
+        for span in spans:
+            with span.file.checking():
+                crc = self._write_span(span, crc)
         return crc or 0
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes written earlier: a field that is known only at the end."""
+        start = offset - (self.position - len(self._pending))
+        if start < 0:
+            self.flush()
+            os.pwrite(self._fd, data, offset)
+        else:
+            self._pending[start : start + len(data)] = data
+
+    def _write_span(self, span: Span, crc: int | None) -> int | None:
+        if span.length < _GATHER:
+            return self._copy_through(span, crc)
+        self.flush()
+        if crc is None:
+            self._copy(span)
+            return None
+        checksum = Alongside(partial(span.file.crc32, span.offset, span.length, crc))
+        self._copy(span)
+        return checksum.result()
+
+    def _write_block(self, view: memoryview, crc: int | None) -> int | None:
+        if len(view) < _GATHER:
+            self.write(view)
+        else:
+            self.flush()
+            _write_all(self._fd, view)
+            self._advance(len(view))
+        return zlib.crc32(view, crc) if crc is not None else None
 
     def _copy(self, span: Span) -> None:
         """Let the kernel copy; it refuses across some file systems, then Python does it."""
-        offset, left = span.offset, span.length
+        offset, left = span.file.base + span.offset, span.length
         while left:
             try:
                 count = os.copy_file_range(span.file.fileno(), self._fd, min(left, BLOCK), offset)
             except (OSError, AttributeError):
-                self._copy_with_crc(Span(span.file, offset, left), 0)
+                self._copy_through(Span(span.file, offset - span.file.base, left), None)
                 return
             if count == 0:
                 raise ContainerError("the file was truncated while being read", file=span.file.path)
             offset, left = offset + count, left - count
             self._advance(count)
 
-    def _copy_with_crc(self, span: Span, crc: int) -> int:
-        buffer = np.empty(min(span.length, 1 << 20), np.uint8)
-        for start in range(0, span.length, 1 << 20):
-            part = buffer[: min(1 << 20, span.length - start)]
+    def _copy_through(self, span: Span, crc: int | None) -> int | None:
+        buffer = np.empty(min(span.length, _GATHER), np.uint8)
+        for start in range(0, span.length, _GATHER):
+            part = buffer[: min(_GATHER, span.length - start)]
             span.file.read_into(part, span.offset + start)
-            crc = zlib.crc32(part.data, crc)
-            self.write(part.data)
+            crc = self._write_block(part.data, crc)
         return crc
 
     def _advance(self, count: int) -> None:
@@ -128,9 +161,16 @@ def open_sink(path: str, progress: Progress | None = None) -> Iterator[Sink]:
     """Open the temporary file that ``atomic_path`` made for sequential writing."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        yield Sink(fd, progress)
+        sink = Sink(fd, progress)
+        yield sink
+        sink.flush()
     finally:
         os.close(fd)
+
+
+def _write_all(fd: int, view: memoryview) -> None:
+    while len(view):
+        view = view[os.write(fd, view) :]
 
 
 def _sync(path: str) -> None:

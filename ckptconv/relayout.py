@@ -42,7 +42,7 @@ def cut(tensor: Tensor, axis: int, start: int, stop: int, label: str = "") -> Te
     return tensor if whole_axis else _Cut(tensor, axis, start, stop, label)
 
 
-def halve(tensor: Tensor, axis: int, parts: int, label: str = "") -> list[Tensor]:
+def divide(tensor: Tensor, axis: int, parts: int, label: str = "") -> list[Tensor]:
     """Return ``parts`` equal cuts along ``axis``."""
     step = tensor.shape[axis] // parts
     return [cut(tensor, axis, i * step, (i + 1) * step, label) for i in range(parts)]
@@ -68,9 +68,7 @@ def concat(tensors: Sequence[Tensor], axis: int, label: str = "join") -> Tensor:
 
 def cast(tensor: Tensor, dtype: DType) -> Tensor:
     """Convert values to ``dtype``, rounding to nearest as numpy does."""
-    if dtype == tensor.dtype:
-        return tensor
-    return Elementwise(lambda a: a.astype(dtype), (tensor,), dtype, f"cast to {dtype.name}")
+    return tensor if dtype == tensor.dtype else Cast(tensor, dtype)
 
 
 def add(first: Tensor, second: Tensor, label: str = "sum") -> Tensor:
@@ -107,6 +105,28 @@ class Elementwise(Tensor):
         if taken != region:
             values = values[(slice(None), *(slice(a, b) for a, b in region[1:]))]
         return values.astype(self.dtype, copy=False)
+
+
+class Cast(Tensor):
+    """Values rounded to another dtype; counts what it loses as the values are read.
+
+    Attributes:
+        overflowed: finite values that became infinite.
+        vanished: non-zero values that became zero.
+    """
+
+    def __init__(self, tensor: Tensor, dtype: DType) -> None:
+        self.inputs, self.shape, self.dtype = (tensor,), tensor.shape, dtype
+        self.label = f"cast {tensor.dtype.name} → {dtype.name}"
+        self.overflowed = self.vanished = 0
+
+    def read(self, region: Region) -> Array:
+        values = self.inputs[0].read(region)
+        with np.errstate(over="ignore", invalid="ignore"):
+            out = values.astype(self.dtype)
+        self.overflowed += int(np.count_nonzero(np.isfinite(values) & ~np.isfinite(out)))
+        self.vanished += int(np.count_nonzero((values != 0) & (out == 0)))
+        return out
 
 
 class Product(Tensor):

@@ -5,16 +5,23 @@ from __future__ import annotations
 import io
 import os
 import stat
-from typing import NamedTuple
+import threading
+import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ckptconv.errors import ContainerError
 
+_PIECE = 256 << 10  # fits the second-level cache, where CRC-32 runs twice as fast
+_Result = TypeVar("_Result")
+
 
 class Span(NamedTuple):
-    """A run of bytes in an open file."""
+    """A run of bytes in an open file, or in a window on it; ``offset`` counts from its start."""
 
     file: Source
     offset: int
@@ -49,18 +56,12 @@ class Source:
         self._owner: Source = self
 
     def window(self, offset: int, size: int) -> Source:
-        """Return a Source over ``size`` bytes from ``offset``: a stored member of an archive."""
-        if offset < 0 or size < 0 or offset + size > self.size:
-            raise ContainerError(
-                "a part reaches beyond the end of the file",
-                file=self.path,
-                expected=f"at most {self.size} bytes",
-                found=f"{size} bytes at {offset}",
-            )
-        view = object.__new__(Source)
-        view.path, view.base, view.size = self.path, self.base + offset, size
-        view._owner, view._fd, view._identity = self._owner, self._fd, self._identity
-        return view
+        """Return a Source over ``size`` bytes from ``offset``: a stored member of an archive.
+
+        Raises:
+            ContainerError: the range is not inside the file.
+        """
+        return Window(self, offset, size)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset``; refuse before allocating."""
@@ -87,6 +88,22 @@ class Source:
         """Return the checked byte range as seen from the whole file."""
         self._require(offset, length)
         return Span(self._owner, self.base + offset, length)
+
+    def crc32(self, offset: int, length: int, crc: int = 0) -> int:
+        """Return the CRC-32 of a byte range, continued from ``crc``."""
+        buffer = np.empty(min(length, _PIECE), np.uint8)
+        for start in range(0, length, _PIECE):
+            part = buffer[: min(_PIECE, length - start)]
+            self.read_into(part, offset + start)
+            crc = zlib.crc32(part.data, crc)
+        return crc
+
+    def checking(self) -> AbstractContextManager[None]:
+        """Return a context around a copy of these bytes made behind this object's back.
+
+        Leaving it raises ContainerError where the file keeps a checksum that they do not have.
+        """
+        return nullcontext()
 
     def check_unchanged(self) -> None:
         """Raise ContainerError if the file was changed since it was opened."""
@@ -119,6 +136,44 @@ class Source:
     def __del__(self) -> None:
         if getattr(self, "_owner", None) is self and self._fd >= 0:
             os.close(self._fd)
+
+
+class Window(Source):
+    """A part of another Source, which it keeps open."""
+
+    def __init__(self, source: Source, offset: int, size: int) -> None:
+        if offset < 0 or size < 0 or offset + size > source.size:
+            raise ContainerError(
+                "a part reaches beyond the end of the file",
+                file=source.path,
+                expected=f"at most {source.size} bytes",
+                found=f"{size} bytes at {offset}",
+            )
+        self.path, self.base, self.size = source.path, source.base + offset, size
+        self._owner, self._fd, self._identity = source._owner, source._fd, source._identity
+
+
+class Alongside(Generic[_Result]):
+    """A function at work in a thread of its own; reads and checksums let other threads run."""
+
+    def __init__(self, function: Callable[[], _Result]) -> None:
+        self._function = function
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._function()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> _Result:
+        """Wait, and return or raise what the function did."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
 
 
 class _Stream(io.RawIOBase):

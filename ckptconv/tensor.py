@@ -11,8 +11,8 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Container, Iterator
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -73,19 +73,6 @@ class Tensor(ABC):
         """Yield the values as C-contiguous pieces of about ``limit`` bytes, in C order."""
         for region in split(whole(self.shape), limit // self.dtype.itemsize):
             yield np.ascontiguousarray(self.read(region))
-
-    def leaves(self) -> Iterator[Tensor]:
-        """Yield the leaves this tensor is computed from, in order, repeats included."""
-        if not self.inputs:
-            yield self
-        for tensor in self.inputs:
-            yield from tensor.leaves()
-
-    def operations(self) -> list[str]:
-        """Return the labels from the leaves to this tensor, each once."""
-        labels = [label for tensor in self.inputs for label in tensor.operations()]
-        labels += [self.label] if self.label else []
-        return list(dict.fromkeys(labels))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.dtype.name}, {self.shape})"
@@ -168,6 +155,33 @@ class FilledTensor(Tensor):
 
     def read(self, region: Region) -> Array:
         return np.full(extent(region), self.value, self.dtype)
+
+
+class Trace(NamedTuple):
+    """Where a tensor comes from.
+
+    Attributes:
+        origins: the tensors at which the walk stopped, in order, repeats left out.
+        operations: the labels of what was done to them, in order, each once.
+    """
+
+    origins: list[Tensor]
+    operations: list[str]
+
+
+def trace(tensor: Tensor, known: Container[int] = ()) -> Trace:
+    """Walk from a tensor to its origins: those whose ``id`` is ``known``, and leaves."""
+    if id(tensor) in known or not tensor.inputs:
+        made = id(tensor) not in known and tensor.label
+        return Trace([tensor], [tensor.label] if made else [])
+    origins: dict[int, Tensor] = {}
+    operations: dict[str, None] = {}
+    for part in tensor.inputs:
+        inner = trace(part, known)
+        origins.update((id(origin), origin) for origin in inner.origins)
+        operations.update(dict.fromkeys(inner.operations))
+    operations.update({tensor.label: None} if tensor.label else {})
+    return Trace(list(origins.values()), list(operations))
 
 
 def whole(shape: tuple[int, ...]) -> Region:

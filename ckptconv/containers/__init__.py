@@ -49,6 +49,9 @@ class Format:
 
 FORMATS = (
     Format("torch-zip", "torch_zip", "torch.save since 1.6 (.pt .pth .bin)", (b"PK",), True),
+    Format("keras-zip", "keras_zip", "Keras 3 model (.keras)", (b"PK",)),
+    Format("keras-sharded", "keras_sharded", "Keras 3 sharded weights (.weights.json)", (b"{",)),
+    Format("hdf5", "hdf5", "Keras weights (.h5, .hdf5, .weights.h5), any version", writes=True),
     Format("safetensors", "safetensors", "safetensors, names of any framework", writes=True),
     Format("mindspore-ckpt", "mindspore_ckpt", "MindSpore checkpoint (.ckpt)", writes=True),
 )

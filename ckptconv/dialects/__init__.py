@@ -1,0 +1,84 @@
+"""The frameworks' conventions: names, axes, gate orders, biases.
+
+Each dialect module has ``lift(checkpoint, options) -> Graph`` and
+``lower(graph, options) -> Lowered``. No module here opens a file.
+Adding a dialect is one module, one row of ``DIALECTS`` and one column of ``ckptconv.layers``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.errors import CkptconvError
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A row of the registry.
+
+    Attributes:
+        containers: target file suffix → container (with metadata that asks for a variant); the
+            longest suffix that fits decides, the first is the default.
+    """
+
+    name: str
+    module: str
+    containers: Mapping[str, tuple[str, Mapping[str, str]]]
+
+    def load(self) -> Any:
+        return importlib.import_module(f"{__name__}.{self.module}")
+
+
+_SAFETENSORS = {
+    framework: ("safetensors", {"format": framework}) for framework in ("pt", "ms", "keras")
+}
+_MINDSPORE = {".ckpt": ("mindspore-ckpt", {}), ".safetensors": _SAFETENSORS["ms"]}
+DIALECTS = {
+    row.name: row
+    for row in (
+        Dialect(
+            "torch",
+            "torch",
+            {
+                ".pt": ("torch-zip", {}),
+                ".pth": ("torch-zip", {}),
+                ".bin": ("torch-zip", {}),
+                ".safetensors": _SAFETENSORS["pt"],
+            },
+        ),
+        Dialect("mindspore", "mindspore", _MINDSPORE),
+        Dialect("mint", "mint", _MINDSPORE),
+    )
+}
+
+_MINDSPORE_LEAVES = frozenset(
+    ["gamma", "beta", "moving_mean", "moving_variance", "embedding_table"]
+)
+_BY_CONTAINER = {"mindspore-ckpt": "mindspore", "hdf5": "keras", "keras": "keras"}
+_BY_FORMAT = {"pt": "torch", "ms": "mindspore"}
+
+
+def dialect(name: str) -> Dialect:
+    """Return a row by name.
+
+    Raises:
+        CkptconvError: no such dialect.
+    """
+    try:
+        return DIALECTS[name]
+    except KeyError:
+        raise CkptconvError(f"unknown framework {name!r}", expected=" or ".join(DIALECTS)) from None
+
+
+def detect(checkpoint: Checkpoint) -> str:
+    """Return the dialect a file speaks: by its container, its own word, or its names."""
+    known = _BY_CONTAINER.get(checkpoint.container)
+    known = known or _BY_FORMAT.get(str(checkpoint.metadata.get("format")))
+    if known is None and checkpoint.container == "safetensors":
+        leaves = {name.rpartition(".")[2] for name in checkpoint.tensors}
+        known = "mindspore" if leaves & _MINDSPORE_LEAVES else None
+    return known or "torch"

@@ -1,0 +1,5 @@
+"""``python -m ckptconv``."""
+
+from ckptconv.cli import main
+
+main()

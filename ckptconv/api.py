@@ -1,0 +1,251 @@
+"""Loading, saving and converting: the only place where containers meet dialects."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ckptconv import containers, dialects
+from ckptconv.checkpoint import Checkpoint, Module
+from ckptconv.dialects.columns import Lowered
+from ckptconv.errors import CkptconvError, ContainerError, DialectError
+from ckptconv.graph import Graph
+from ckptconv.kinds import parse_kinds
+from ckptconv.options import Options
+from ckptconv.output import Progress
+from ckptconv.relayout import cast
+from ckptconv.report import Report, account, add_cast_notes
+from ckptconv.tensor import BFLOAT16, Array, ArrayTensor, DType
+
+Path = str | os.PathLike[str]
+Renames = Iterable[tuple[str, str]]
+
+_DTYPES: dict[str, DType] = {
+    **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
+    "bfloat16": BFLOAT16,
+}
+
+
+def inspect(path: Path, *, select: str | None = None) -> Checkpoint:
+    """Open a checkpoint and return its names, shapes, dtypes and what it says of its modules.
+
+    Args:
+        select: which part, where a file holds several (``model_state_dict``).
+
+    Raises:
+        ContainerError: not a checkpoint, or damaged.
+    """
+    return containers.read(path, select=select)
+
+
+def load(
+    path: Path,
+    *,
+    dialect: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+    rename: Renames = (),
+    select: str | None = None,
+) -> Graph:
+    """Read a checkpoint into the canonical graph; values stay in the file until they are used.
+
+    Args:
+        dialect: ``torch``, ``keras`` or ``mindspore``; by default what the file speaks.
+        kinds: module path → kind (``Embedding``, ``Linear``, …) where the file cannot tell.
+        rename: (regular expression, replacement) pairs, applied in order to full names.
+        select: which part, where a file holds several.
+
+    Raises:
+        ContainerError: not a checkpoint, or damaged.
+        DialectError: names or shapes that the framework's conventions do not explain.
+    """
+    options = Options(kinds=parse_kinds(kinds), rename=tuple(rename))
+    return _lift(inspect(path, select=select), dialect, options)
+
+
+def save(
+    graph: Graph,
+    path: Path,
+    *,
+    to: str,
+    dtype: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Write a graph as a checkpoint of framework ``to``.
+
+    Args:
+        path: its suffix chooses the container (``.ckpt``, ``.pt``, ``.safetensors``, …).
+        to: ``torch``, ``keras``, ``mindspore`` or ``mint``.
+        dtype: cast floating-point tensors (``float16``, ``bfloat16``, ``float32``, ``float64``).
+        force: replace an existing file.
+
+    Raises:
+        CkptconvError: the target cannot hold the graph exactly, or cannot be written. Nothing is
+            left behind then.
+    """
+    return _save(graph, path, to, Options(), dtype=dtype, force=force, progress=progress)
+
+
+def convert(
+    src: Path,
+    dst: Path,
+    *,
+    to: str,
+    source: str | None = None,
+    rename: Renames = (),
+    kinds: Mapping[str, str] | None = None,
+    dtype: str | None = None,
+    allow: Iterable[str] = (),
+    select: str | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Convert a checkpoint; see ``load`` and ``save`` for the arguments.
+
+    Args:
+        allow: names of approximations to accept.
+        dry_run: do everything but write.
+
+    Returns:
+        The account of every source and every target tensor.
+
+    Raises:
+        CkptconvError: the source cannot be read or the target cannot hold it exactly.
+    """
+    options = Options(parse_kinds(kinds), tuple(rename), frozenset(allow))
+    graph = _lift(inspect(src, select=select), source, options)
+    return _save(
+        graph, dst, to, options, dtype=dtype, force=force, dry_run=dry_run, progress=progress
+    )
+
+
+def from_state_dict(
+    arrays: Mapping[str, Array],
+    dialect: str,
+    *,
+    modules: Mapping[str, str] | None = None,
+) -> Graph:
+    """Return the graph of arrays in memory.
+
+    Args:
+        arrays: name → numpy array, in the dialect's names, shapes and gate order.
+        modules: module path → class name, where known (``{"embed": "Embedding"}``).
+    """
+    tensors = {name: ArrayTensor(np.asarray(array)) for name, array in arrays.items()}
+    known = {path: Module(name) for path, name in (modules or {}).items()}
+    return _lift(Checkpoint("memory", dict(tensors), known), dialect, Options())
+
+
+def to_state_dict(graph: Graph, dialect: str) -> dict[str, Array]:
+    """Return the graph's values as numpy arrays in a dialect's names, shapes and gate order."""
+    lowered = dialects.dialect(dialect).load().lower(graph, Options())
+    return {name: tensor.numpy() for name, tensor in lowered.tensors.items()}
+
+
+def _lift(checkpoint: Checkpoint, dialect: str | None, options: Options) -> Graph:
+    row = dialects.dialect(dialect or dialects.detect(checkpoint))
+    graph: Graph = row.load().lift(checkpoint, options)
+    if not graph.layers:
+        raise ContainerError("holds no parameters", file=checkpoint.path)
+    graph.sources, graph.path = checkpoint.sources, checkpoint.path
+    graph.container = checkpoint.container
+    _rename(graph, options.rename)
+    return graph
+
+
+def _rename(graph: Graph, rules: Iterable[tuple[str, str]]) -> None:
+    """Apply the rules to full names; a layer's parameters must stay together."""
+    try:
+        compiled = [(re.compile(pattern), text) for pattern, text in rules]
+    except re.error as error:
+        raise CkptconvError(f"--rename: not a regular expression: {error}") from None
+    for layer in graph.layers if compiled else ():
+        paths = set()
+        for param in layer.params:
+            name = layer.full_name(param)
+            for pattern, text in compiled:
+                name = pattern.sub(text, name)
+            if not name.endswith(param):
+                raise DialectError(
+                    "--rename may change a module's path, not a parameter's own name",
+                    tensor=layer.full_name(param),
+                    expected=f"a name that ends in {param}",
+                    found=name,
+                )
+            paths.add(name.removesuffix(param).removesuffix("." if param else ""))
+        if len(paths) != 1:
+            raise DialectError(
+                "--rename tears a layer apart", tensor=layer.path, found=", ".join(sorted(paths))
+            )
+        layer.path = paths.pop()
+
+
+def _save(
+    graph: Graph,
+    path: Path,
+    to: str,
+    options: Options,
+    *,
+    dtype: str | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    row = dialects.dialect(to)
+    container, metadata = _container(row, path)
+    lowered: Lowered = row.load().lower(graph, options)
+    _check_dtypes(graph, lowered)
+    if dtype is not None:
+        _cast(lowered, dtype)
+    target = {"path": os.fspath(path), "container": container, "framework": to}
+    report = account(graph, lowered, target)
+    checkpoint = Checkpoint(
+        container,
+        lowered.tensors,
+        modules=dict(graph.modules),
+        metadata={**metadata, **lowered.metadata},
+    )
+    if not dry_run:
+        containers.write(checkpoint, path, sources=graph.sources, force=force, progress=progress)
+        report.written = True
+    add_cast_notes(report, lowered)
+    return report
+
+
+def _container(row: dialects.Dialect, path: Path) -> tuple[str, dict[str, Any]]:
+    """Choose the container by the target's suffix."""
+    name = os.path.basename(os.fspath(path)).lower()
+    for suffix in sorted(row.containers, key=len, reverse=True):
+        if name.endswith(suffix):
+            container, metadata = row.containers[suffix]
+            return container, dict(metadata)
+    raise ContainerError(
+        f"not a file name for {row.name}",
+        file=path,
+        expected="a name that ends in " + " or ".join(row.containers),
+    )
+
+
+def _check_dtypes(graph: Graph, lowered: Lowered) -> None:
+    for name, tensor in lowered.tensors.items():
+        if tensor.dtype.kind == "c":
+            raise DialectError(
+                "complex numbers cannot be converted",
+                file=graph.path,
+                tensor=name,
+                expected="a real dtype",
+                found=tensor.dtype.name,
+            )
+
+
+def _cast(lowered: Lowered, dtype: str) -> None:
+    if dtype not in _DTYPES:
+        raise CkptconvError(f"unknown dtype {dtype!r}", expected=" or ".join(_DTYPES))
+    for name, tensor in lowered.tensors.items():
+        if tensor.dtype.kind == "f" or tensor.dtype == BFLOAT16:
+            lowered.tensors[name] = cast(tensor, _DTYPES[dtype])

@@ -1,0 +1,285 @@
+"""What the torch and the MindSpore dialect share: dotted names over the table of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.errors import AmbiguousKindError, DialectError
+from ckptconv.graph import RECURRENT, Layer, is_recurrent_name
+from ckptconv.kinds import KindHint
+from ckptconv.layers import KINDS, PARAMETER, Param, realign
+from ckptconv.recognise import Evidence, recognise
+from ckptconv.tensor import FilledTensor, Tensor, trace
+
+
+@dataclass
+class Lowered:
+    """Layers in a target's names.
+
+    Attributes:
+        tensors: target name → values.
+        dropped: (tensor of the graph, the rule by which the target has none).
+        layers: each layer with the target names it became.
+        notes: remarks for the report.
+        metadata: what the container needs to know beside the tensors.
+    """
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    dropped: list[tuple[Tensor, str]] = field(default_factory=list)
+    layers: list[tuple[Layer, list[str]]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, layer: Layer, other: Lowered) -> None:
+        """Take over what one layer became.
+
+        Raises:
+            DialectError: two parameters would get one name.
+        """
+        for name in other.tensors:
+            if name in self.tensors:
+                raise DialectError("two parameters would get this name", tensor=name)
+        self.tensors.update(other.tensors)
+        self.dropped += other.dropped
+        self.layers.append((layer, list(other.tensors)))
+        self.notes += other.notes
+
+
+def lift_columns(
+    checkpoint: Checkpoint, dialect: str, kinds: Mapping[str, KindHint]
+) -> list[Layer]:
+    """Group dotted names into modules and recognise each.
+
+    Raises:
+        DialectError: parameters that contradict what is said of them, or a recurrent layer whose
+            shapes are not one's.
+    """
+    groups = _group(checkpoint.tensors)
+    ranks = frozenset(t.ndim for t in checkpoint.tensors.values())
+    layers: list[Layer] = []
+    unused = set(kinds)
+    for path, params in groups.items():
+        previous = layers[-1] if layers else None
+        evidence = Evidence(kinds, checkpoint.modules, ranks, previous)
+        unused.discard(path)
+        layers += _lift_group(path, params, dialect, evidence, checkpoint)
+    if unused:
+        raise DialectError(
+            f"--kind names no module that holds parameters: {', '.join(sorted(unused))}",
+            file=checkpoint.path,
+            hint="'ckptconv inspect' to see the modules",
+        )
+    return layers
+
+
+def lower_layer(layer: Layer, dialect: str) -> Lowered:
+    """Return a layer that is not recurrent in a dialect's names and axes.
+
+    Raises:
+        AmbiguousKindError: the candidates for its kind would become different parameters.
+    """
+    results = [_lower_as(kind, layer, dialect) for kind in layer.candidates or (layer.kind,)]
+    if any(_signature(result) != _signature(results[0]) for result in results[1:]):
+        shapes = ", ".join(f"{name} {tensor.shape}" for name, tensor in layer.params.items())
+        hints = " or ".join(f"--kind {layer.path}={kind}" for kind in layer.candidates)
+        raise AmbiguousKindError(
+            "the file does not tell which layer this is",
+            tensor=layer.path,
+            expected=" or ".join(layer.candidates),
+            found=shapes,
+            hint=hints,
+        )
+    return results[0]
+
+
+def split_parameters(layer: Layer, extra: Iterable[str]) -> list[Layer]:
+    """Return parameters that belong to no known layer, each as a layer of its own."""
+    return [
+        Layer(layer.full_name(name), PARAMETER, {"": layer.params[name]}, evidence="no known layer")
+        for name in extra
+    ]
+
+
+def check_recurrent(layer: Layer, file: str) -> None:
+    """Hold the shapes of a recurrent layer against its kind.
+
+    Raises:
+        DialectError: naming the tensor, the expected and the found shape.
+    """
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[layer.recurrent or "RNN"]
+    cells = layer.cells()
+    directions = {direction for _, direction in cells}
+    places = [(k, d) for k in range(layer.num_layers) for d in sorted(directions)]
+    if sorted(cells) != places or 0 not in directions:
+        raise DialectError(
+            "a layer or direction is missing",
+            file=file,
+            tensor=layer.path,
+            expected=f"weights for {places}",
+            found=sorted(cells),
+        )
+    hidden = cells[0, 0].w_hh.shape[0] // gates
+    output = cells[0, 0].w_hh.shape[1]
+    for (k, d), cell in cells.items():
+        width = cells[0, 0].w_ih.shape[-1] if k == 0 else len(directions) * output
+        expected = {
+            "weight_ih": (gates * hidden, width),
+            "weight_hh": (gates * hidden, output),
+            "bias_ih": (gates * hidden,),
+            "bias_hh": (gates * hidden,),
+            "weight_hr": (output, hidden),
+        }
+        found = {name: t.shape for name, t in zip(expected, cell, strict=True) if t is not None}
+        suffix = "" if layer.kind.endswith("Cell") else f"_l{k}" + ("_reverse" if d else "")
+        for name, shape in found.items():
+            if shape != expected[name]:
+                raise DialectError(
+                    f"not a shape of {layer.kind}",
+                    file=file,
+                    tensor=layer.full_name(name + suffix),
+                    expected=expected[name],
+                    found=shape,
+                )
+        if set(found) != {n for n, t in zip(expected, cells[0, 0], strict=True) if t is not None}:
+            raise DialectError(
+                "parameters are missing",
+                file=file,
+                tensor=layer.full_name(next(iter(found)) + suffix),
+                expected="the same parameters in every layer and direction, biases in pairs",
+                found=", ".join(found),
+            )
+
+
+def _group(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Group names by module; parameters of a known sub-module join its parent's group."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        path, _, leaf = name.rpartition(".")
+        groups.setdefault(path, {})[leaf] = tensor
+    for path in list(groups):
+        parent, _, child = path.rpartition(".")
+        owner = groups.get(parent, {})
+        joins = child == "bn2d" and "moving_mean" in groups[path]
+        if joins or (child == "out_proj" and {"in_proj_weight", "q_proj_weight"} & set(owner)):
+            nested = {f"{child}.{leaf}": tensor for leaf, tensor in groups.pop(path).items()}
+            groups.setdefault(parent, {}).update(nested)
+    return groups
+
+
+def _lift_group(
+    path: str,
+    params: dict[str, Tensor],
+    dialect: str,
+    evidence: Evidence,
+    checkpoint: Checkpoint,
+) -> list[Layer]:
+    recurrent = {name: t for name, t in params.items() if is_recurrent_name(name)}
+    if any(name.startswith("weight_hh") for name in recurrent):
+        layer = _lift_recurrent(path, recurrent, evidence, checkpoint.path)
+        check_recurrent(layer, checkpoint.path)
+        rest = Layer(path, PARAMETER, params)
+        return [layer, *split_parameters(rest, [n for n in params if n not in recurrent])]
+    found = recognise(path, params, dialect, evidence, file=checkpoint.path)
+    if found is None or found[0] == (PARAMETER,):
+        return split_parameters(Layer(path, PARAMETER, params), params)
+    candidates, reason = found
+    module = evidence.modules.get(path)
+    attributes = dict(module.attributes) if module else {}
+    if path in evidence.kinds:
+        attributes |= evidence.kinds[path].arguments
+    rows = {row.column(dialect)[0]: row for row in KINDS[candidates[0]]}
+    lifted = {
+        rows[name].name: realign(tensor, rows[name].column(dialect)[1], rows[name].axes)
+        for name, tensor in params.items()
+    }
+    return [Layer(path, candidates[0], lifted, attributes, reason, candidates)]
+
+
+def _lift_recurrent(path: str, params: dict[str, Tensor], evidence: Evidence, file: str) -> Layer:
+    """Tell LSTM, GRU and RNN apart by the rows of weight_hh per hidden unit."""
+    cell = any(name in params for name in ("weight_hh", "weight_ih"))
+    first = params.get("weight_hh" if cell else "weight_hh_l0")
+    projection = params.get("weight_hr_l0")
+    wanted = "weight_ih" if cell else "weight_ih_l0"
+    if first is None or first.ndim != 2 or wanted not in params:
+        raise DialectError(
+            "an incomplete recurrent layer",
+            file=file,
+            tensor=path,
+            expected=f"{wanted} and {wanted.replace('_ih', '_hh')}, both 2-D",
+            found=", ".join(f"{name} {tensor.shape}" for name, tensor in params.items()),
+        )
+    rows, columns = first.shape
+    if projection is not None and projection.ndim == 2:
+        columns = projection.shape[1]
+    ratio = rows // columns if columns and rows % columns == 0 else 0
+    base = {4: "LSTM", 3: "GRU", 1: "RNN"}.get(ratio)
+    if base is None:
+        raise DialectError(
+            "not the shape of a known recurrent layer",
+            file=file,
+            tensor=f"{path}.{wanted.replace('_ih', '_hh')}".lstrip("."),
+            expected="weight_hh of (4H, H) for LSTM, (3H, H) for GRU or (H, H) for RNN",
+            found=first.shape,
+        )
+    kind = base + "Cell" if cell else base
+    module, hint = evidence.modules.get(path), evidence.kinds.get(path)
+    attributes = dict(module.attributes) if module else {}
+    if hint is not None:
+        if hint.kind != kind:
+            raise DialectError(
+                f"cannot be a {hint.kind}", file=file, tensor=path, expected=kind, found=first.shape
+            )
+        attributes |= hint.arguments
+    layer = Layer(path, kind, params, attributes, f"weight_hh has {ratio} blocks of rows", (kind,))
+    known = module.class_name if module else None
+    if known and known not in (*RECURRENT, kind):
+        layer.notes.append(f"class {known} is taken to order its gates as torch.nn.{base} does")
+    return layer
+
+
+def _lower_as(kind: str, layer: Layer, dialect: str) -> Lowered:
+    lowered = Lowered()
+    if kind == PARAMETER:
+        lowered.tensors[layer.path] = layer.params[""]
+        return lowered
+    for row in KINDS[kind]:
+        name, axes = row.column(dialect)
+        tensor = layer.params.get(row.name)
+        if tensor is None and row.always(dialect):
+            tensor = _fill(row, layer)
+        elif tensor is not None and name == "-":
+            lowered.dropped.append((tensor, _dropped_rule(row, kind, dialect)))
+            continue
+        if tensor is not None:
+            lowered.tensors[layer.full_name(name)] = realign(tensor, row.axes, axes)
+    return lowered
+
+
+def _fill(row: Param, layer: Layer) -> Tensor:
+    if not row.axes:
+        return FilledTensor((), np.dtype(np.int64), row.fill)
+    like = layer.params.get("weight", layer.params.get("running_mean"))
+    if like is None:
+        raise DialectError(f"has no parameter that tells the size of {row.name}", tensor=layer.path)
+    return FilledTensor(like.shape, like.dtype, row.fill)
+
+
+def _dropped_rule(row: Param, kind: str, dialect: str) -> str:
+    if row.name == "num_batches_tracked":
+        return "num_batches_tracked: a counter of training steps, without effect on inference"
+    return f"{dialect} has no {row.name} in {kind}"
+
+
+def _signature(lowered: Lowered) -> object:
+    signature = []
+    for name, tensor in lowered.tensors.items():
+        origins, operations = trace(tensor)
+        leaves = [leaf.value if isinstance(leaf, FilledTensor) else id(leaf) for leaf in origins]
+        signature.append((name, tensor.shape, operations, leaves))
+    return signature

@@ -1,0 +1,27 @@
+"""What a caller can ask of a conversion, in one immutable value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ckptconv.kinds import KindHint
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of lifting and lowering; each has the command line's name.
+
+    Attributes:
+        kinds: module path → what the user says it is.
+        rename: (regular expression, replacement), applied in order to full names.
+        allow: approximations that the user accepts by name.
+        fold_proj: turn an LSTM's ``proj_size`` into an exactly equal LSTM and a Dense.
+        device: ``ascend`` makes what that hardware cannot do an error.
+    """
+
+    kinds: Mapping[str, KindHint] = field(default_factory=dict)
+    rename: tuple[tuple[str, str], ...] = ()
+    allow: frozenset[str] = frozenset()
+    fold_proj: bool = False
+    device: str | None = None

@@ -1,0 +1,1 @@
+"""Proving that two checkpoints compute the same."""
