@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from ckptconv.graph import Graph, Layer
+    from ckptconv.inprocess import from_torch, load_into
     from ckptconv.report import Report
     from ckptconv.tensor import Tensor
 
@@ -42,8 +43,10 @@ __all__ = [
     "VerificationError",
     "convert",
     "from_state_dict",
+    "from_torch",
     "inspect",
     "load",
+    "load_into",
     "save",
     "to_state_dict",
 ]
@@ -52,6 +55,7 @@ _HOME = {
     "checkpoint": ("Checkpoint",),
     "api": ("convert", "from_state_dict", "inspect", "load", "save", "to_state_dict"),
     "graph": ("Graph", "Layer"),
+    "inprocess": ("from_torch", "load_into"),
     "report": ("Report",),
     "tensor": ("Tensor",),
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ckptconv import containers, dialects
+from ckptconv import like as like_names
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.dialects.columns import Lowered
 from ckptconv.errors import CkptconvError, ContainerError, DialectError
@@ -18,6 +19,7 @@ from ckptconv.kinds import parse_kinds
 from ckptconv.options import Options
 from ckptconv.output import Progress
 from ckptconv.relayout import cast
+from ckptconv.renames import rename as rename_layers
 from ckptconv.report import Report, account, add_cast_notes
 from ckptconv.tensor import BFLOAT16, Array, ArrayTensor, DType
 
@@ -63,7 +65,7 @@ def load(
         DialectError: names or shapes that the framework's conventions do not explain.
     """
     options = Options(kinds=parse_kinds(kinds), rename=tuple(rename))
-    return _lift(inspect(path, select=select), dialect, options)
+    return lift(inspect(path, select=select), dialect, options)
 
 
 def save(
@@ -73,6 +75,7 @@ def save(
     to: str,
     dtype: str | None = None,
     force: bool = False,
+    like: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Write a graph as a checkpoint of framework ``to``.
@@ -82,12 +85,14 @@ def save(
         to: ``torch``, ``keras``, ``mindspore`` or ``mint``.
         dtype: cast floating-point tensors (``float16``, ``bfloat16``, ``float32``, ``float64``).
         force: replace an existing file.
+        like: a checkpoint or parameter list of the target network, whose names are taken.
 
     Raises:
         CkptconvError: the target cannot hold the graph exactly, or cannot be written. Nothing is
             left behind then.
     """
-    return _save(graph, path, to, Options(), dtype=dtype, force=force, progress=progress)
+    lowered = lower(graph, to, Options(), like=like, dtype=dtype)
+    return _write(graph, lowered, path, to, force=force, progress=progress)
 
 
 def convert(
@@ -98,6 +103,7 @@ def convert(
     source: str | None = None,
     rename: Renames = (),
     kinds: Mapping[str, str] | None = None,
+    like: Path | None = None,
     dtype: str | None = None,
     allow: Iterable[str] = (),
     select: str | None = None,
@@ -118,10 +124,9 @@ def convert(
         CkptconvError: the source cannot be read or the target cannot hold it exactly.
     """
     options = Options(parse_kinds(kinds), tuple(rename), frozenset(allow))
-    graph = _lift(inspect(src, select=select), source, options)
-    return _save(
-        graph, dst, to, options, dtype=dtype, force=force, dry_run=dry_run, progress=progress
-    )
+    graph = lift(inspect(src, select=select), source, options)
+    lowered = lower(graph, to, options, like=like, dtype=dtype)
+    return _write(graph, lowered, dst, to, force=force, dry_run=dry_run, progress=progress)
 
 
 def from_state_dict(
@@ -138,70 +143,64 @@ def from_state_dict(
     """
     tensors = {name: ArrayTensor(np.asarray(array)) for name, array in arrays.items()}
     known = {path: Module(name) for path, name in (modules or {}).items()}
-    return _lift(Checkpoint("memory", dict(tensors), known), dialect, Options())
+    return lift(Checkpoint("memory", dict(tensors), known), dialect, Options())
 
 
 def to_state_dict(graph: Graph, dialect: str) -> dict[str, Array]:
     """Return the graph's values as numpy arrays in a dialect's names, shapes and gate order."""
-    lowered = dialects.dialect(dialect).load().lower(graph, Options())
+    lowered = lower(graph, dialect, Options())
     return {name: tensor.numpy() for name, tensor in lowered.tensors.items()}
 
 
-def _lift(checkpoint: Checkpoint, dialect: str | None, options: Options) -> Graph:
+def lift(checkpoint: Checkpoint, dialect: str | None, options: Options) -> Graph:
+    """Bring an opened checkpoint into the canonical graph."""
     row = dialects.dialect(dialect or dialects.detect(checkpoint))
     graph: Graph = row.load().lift(checkpoint, options)
     if not graph.layers:
         raise ContainerError("holds no parameters", file=checkpoint.path)
     graph.sources, graph.path = checkpoint.sources, checkpoint.path
     graph.container = checkpoint.container
-    _rename(graph, options.rename)
+    rename_layers(graph.layers, options.rename)
     return graph
 
 
-def _rename(graph: Graph, rules: Iterable[tuple[str, str]]) -> None:
-    """Apply the rules to full names; a layer's parameters must stay together."""
-    try:
-        compiled = [(re.compile(pattern), text) for pattern, text in rules]
-    except re.error as error:
-        raise CkptconvError(f"--rename: not a regular expression: {error}") from None
-    for layer in graph.layers if compiled else ():
-        paths = set()
-        for param in layer.params:
-            name = layer.full_name(param)
-            for pattern, text in compiled:
-                name = pattern.sub(text, name)
-            if not name.endswith(param):
-                raise DialectError(
-                    "--rename may change a module's path, not a parameter's own name",
-                    tensor=layer.full_name(param),
-                    expected=f"a name that ends in {param}",
-                    found=name,
-                )
-            paths.add(name.removesuffix(param).removesuffix("." if param else ""))
-        if len(paths) != 1:
-            raise DialectError(
-                "--rename tears a layer apart", tensor=layer.path, found=", ".join(sorted(paths))
-            )
-        layer.path = paths.pop()
-
-
-def _save(
+def lower(
     graph: Graph,
-    path: Path,
     to: str,
     options: Options,
     *,
+    like: Path | like_names.Shapes | None = None,
     dtype: str | None = None,
+) -> Lowered:
+    """Bring a graph into the names, axes and gate order of framework ``to``.
+
+    Args:
+        like: the target network's parameters: a file, or name → shape.
+    """
+    target = like_names.read_target(like) if isinstance(like, (str, os.PathLike)) else like
+    with _located(graph.path):
+        if target is not None:
+            like_names.settle_kinds(graph, target, to)
+        lowered: Lowered = dialects.dialect(to).load().lower(graph, options)
+        if target is not None:
+            lowered = like_names.match(lowered, target)
+        _check_dtypes(lowered)
+        if dtype is not None:
+            _cast(lowered, dtype)
+    return lowered
+
+
+def _write(
+    graph: Graph,
+    lowered: Lowered,
+    path: Path,
+    to: str,
+    *,
     force: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    row = dialects.dialect(to)
-    container, metadata = _container(row, path)
-    lowered: Lowered = row.load().lower(graph, options)
-    _check_dtypes(graph, lowered)
-    if dtype is not None:
-        _cast(lowered, dtype)
+    container, metadata = _container(dialects.dialect(to), path)
     target = {"path": os.fspath(path), "container": container, "framework": to}
     report = account(graph, lowered, target)
     checkpoint = Checkpoint(
@@ -215,6 +214,16 @@ def _save(
         report.written = True
     add_cast_notes(report, lowered)
     return report
+
+
+@contextmanager
+def _located(file: str) -> Iterator[None]:
+    """Name the file in errors of rooms that know only tensors."""
+    try:
+        yield
+    except CkptconvError as error:
+        error.file = error.file or file or None
+        raise
 
 
 def _container(row: dialects.Dialect, path: Path) -> tuple[str, dict[str, Any]]:
@@ -231,12 +240,11 @@ def _container(row: dialects.Dialect, path: Path) -> tuple[str, dict[str, Any]]:
     )
 
 
-def _check_dtypes(graph: Graph, lowered: Lowered) -> None:
+def _check_dtypes(lowered: Lowered) -> None:
     for name, tensor in lowered.tensors.items():
         if tensor.dtype.kind == "c":
             raise DialectError(
                 "complex numbers cannot be converted",
-                file=graph.path,
                 tensor=name,
                 expected="a real dtype",
                 found=tensor.dtype.name,

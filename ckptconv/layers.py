@@ -34,6 +34,7 @@ class Param:
     fill: float = 0.0
     needs: str = ""
     mint: str = ""
+    torch: str = ""
 
     def column(self, dialect: str) -> tuple[str, str]:
         """Return (name, axes) of this parameter in a dialect; the name is ``-`` for none."""
@@ -70,6 +71,7 @@ def _batch_norm(prefix: str = "") -> tuple[Param, ...]:
             required=False,
             needs="running_var",
             mint="num_batches_tracked!",
+            torch="num_batches_tracked!",
         ),
     )
 
@@ -176,7 +178,8 @@ def fits(kind: str, shapes: Mapping[str, tuple[int, ...]], dialect: str) -> bool
     sizes: dict[str, object] = {"1": 1}
     for name, param in rows.items():
         if name not in shapes:
-            if param.required or param.always(dialect):
+            # Counters (no axes) are younger than the layers: old files have none.
+            if param.required or (param.axes and param.always(dialect)):
                 return False
             continue
         if param.needs and param.needs not in present:

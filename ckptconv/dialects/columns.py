@@ -251,7 +251,7 @@ def _lower_as(kind: str, layer: Layer, dialect: str) -> Lowered:
     for row in KINDS[kind]:
         name, axes = row.column(dialect)
         tensor = layer.params.get(row.name)
-        if tensor is None and row.always(dialect):
+        if tensor is None and _is_due(row, kind, layer, dialect):
             tensor = _fill(row, layer)
         elif tensor is not None and name == "-":
             lowered.dropped.append((tensor, _dropped_rule(row, kind, dialect)))
@@ -259,6 +259,12 @@ def _lower_as(kind: str, layer: Layer, dialect: str) -> Lowered:
         if tensor is not None:
             lowered.tensors[layer.full_name(name)] = realign(tensor, row.axes, axes)
     return lowered
+
+
+def _is_due(row: Param, kind: str, layer: Layer, dialect: str) -> bool:
+    """Tell whether the target's layer has a parameter that the source has not."""
+    always = {other.name for other in KINDS[kind] if other.always(dialect)}
+    return row.name in always and (not row.needs or row.needs in always | set(layer.params))
 
 
 def _fill(row: Param, layer: Layer) -> Tensor:

@@ -1,0 +1,129 @@
+"""Reports as a person reads them: tables on stdout, progress on stderr.
+
+Only the command line uses this module; rich is imported when there is something to show.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ckptconv.errors import printable
+from ckptconv.gates import CANONICAL
+from ckptconv.output import Progress
+from ckptconv.report import LayerEntry, Report
+
+_LONG_WORK = 64 << 20
+_WIDE = 200
+
+
+@contextmanager
+def progress_bar(src: str, *, enabled: bool) -> Iterator[Progress | None]:
+    """Yield a callback that moves a bar on stderr; None where nobody would see it or need it."""
+    size = os.path.getsize(src) if os.path.isfile(src) else 0
+    if not (enabled and sys.stderr.isatty() and size >= _LONG_WORK):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("writing", total=size)
+        yield lambda count: bar.advance(task, count)
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Print rows in columns; on a pipe nothing is cut or wrapped."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold", no_wrap=not terminal)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    Console(width=None if terminal else 10_000, highlight=False).print(table)
+
+
+def print_report(report: Report) -> None:
+    """Print what was done: a row a layer, then what was left out, added and remarked."""
+    source, target = report.source, report.target
+    verb = "wrote" if report.written else "would write"
+    print(printable(f"{verb} {target['path']} ({target['container']}, {target['framework']})"))
+    print(
+        printable(
+            f"from {source['path']} ({source['container']}, {source['framework']}): "
+            f"{len(report.tensors)} tensors, {sum(e.nbytes for e in report.tensors):,} bytes"
+        )
+    )
+    print_table(
+        ("layer", "kind", "sizes", "operations", "source → target"),
+        [_layer_row(layer) for layer in report.layers],
+    )
+    for line in _remarks(report):
+        print(printable(line))
+
+
+def _layer_row(layer: LayerEntry) -> tuple[str, ...]:
+    operations = dict.fromkeys(op for entry in layer.tensors for op in entry.operations)
+    gates = ",".join(CANONICAL.get(layer.kind.removesuffix("Cell"), ""))
+    done = "; ".join(operations) or "none"
+    sizes = " ".join("×".join(map(str, entry.shape)) or "1" for entry in layer.tensors[:2])
+    return (
+        layer.path or "(root)",
+        layer.kind,
+        sizes,
+        f"{done} (gates {gates})" if gates else done,
+        ", ".join(_arrow(layer)),
+    )
+
+
+def _arrow(layer: LayerEntry) -> list[str]:
+    """Name the tensors that change their name or have no single source; count the others."""
+    changed = [
+        f"{' + '.join(entry.sources) or 'added'} → {entry.target}"
+        for entry in layer.tensors
+        if entry.sources != [entry.target]
+    ]
+    same = len(layer.tensors) - len(changed)
+    return changed + ([f"{same} under the same name"] if same else [])
+
+
+def _remarks(report: Report) -> Iterator[str]:
+    for layer in report.layers:
+        yield f"{layer.path or '(root)'}: {layer.kind} known by: {layer.evidence}"
+        for note in layer.notes:
+            yield f"{layer.path or '(root)'}: note: {note}"
+    for name, rule in report.omitted.items():
+        yield f"left out: {name}: {rule}"
+    for note in report.notes:
+        yield f"note: {note}"
+
+
+def print_inspection(description: dict[str, Any]) -> None:
+    """Print what ``inspect`` found as a tree of modules."""
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
+    head = f"{description['path']}: {description['container']}, {description['framework']}"
+    tree = Tree(Text(printable(head)))
+    for module in description["modules"]:
+        label = f"{module['path'] or '(root)'}: {' or '.join(module['kinds'])}"
+        branch = tree.add(Text(printable(f"{label}  [{module['evidence']}]")))
+        for tensor in module["tensors"]:
+            shape = "×".join(map(str, tensor["shape"])) or "scalar"
+            tied = f"  tied to {', '.join(tensor['tied'])}" if tensor["tied"] else ""
+            branch.add(Text(printable(f"{tensor['name']}  {tensor['dtype']} {shape}{tied}")))
+    console.print(tree)
+    for name, rule in description["omitted"].items():
+        print(printable(f"left out: {name}: {rule}"))
+    for note in description["notes"]:
+        print(printable(f"note: {note}"))
