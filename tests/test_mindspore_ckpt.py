@@ -11,6 +11,7 @@ import pytest
 from ckptconv import containers
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.containers import mindspore_ckpt
+from ckptconv.containers.protobuf import encode
 from ckptconv.errors import ContainerError
 from ckptconv.tensor import ArrayTensor
 
@@ -122,7 +123,6 @@ def test_every_truncation_is_refused_where_there_is_a_crc(tmp_path):
     ],
 )
 def test_content_that_mindspore_would_crash_on(tmp_path, kind, dims, content, message):
-    encode = mindspore_ckpt._encode
     tensor = b"".join(b"\x08" + encode(n) for n in dims)
     tensor += b"\x12" + encode(len(kind)) + kind.encode() + b"\x1a" + encode(content)
     tensor += bytes(content)

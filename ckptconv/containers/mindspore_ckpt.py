@@ -24,6 +24,7 @@ import ml_dtypes
 import numpy as np
 
 from ckptconv.checkpoint import Checkpoint
+from ckptconv.containers.protobuf import LENGTH, Cursor, encode, field_of
 from ckptconv.errors import ContainerError
 from ckptconv.output import Progress, Sink, open_sink
 from ckptconv.relayout import concat, cut, reshape
@@ -44,7 +45,6 @@ _TRAILER = b"crc_num"
 _TRAILER_SIZE = len(_TRAILER) + 10
 _MAX_NAME = 1024
 _MAX_DIMS = 64
-_VARINT, _LENGTH = 0, 2
 
 
 @dataclass
@@ -59,7 +59,7 @@ def sniff(source: Source) -> bool:
     """Tell whether the file begins as a parameter record does, or is an encrypted one."""
     if int.from_bytes(source.head(4), "little") in _ENCRYPTED:
         return True
-    cursor, end = _Cursor(source), source.size
+    cursor, end = Cursor(source), source.size
     try:
         keys = [cursor.varint(end), cursor.varint(end) and cursor.varint(end)]
         name = cursor.text(cursor.varint(end) + cursor.position, 4 * _MAX_NAME)
@@ -85,7 +85,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
     end = _check_trailer(source)
     checkpoint = Checkpoint("mindspore-ckpt", {}, metadata={"crc": end < source.size})
     groups: list[list[_Record]] = []
-    for record in _records(_Cursor(source), end):
+    for record in _records(Cursor(source), end):
         if groups and groups[-1][0].tag == record.tag:
             groups[-1].append(record)
         else:
@@ -139,74 +139,15 @@ def _check_trailer(source: Source) -> int:
     return end
 
 
-class _Cursor:
-    """Reads fields of a protobuf message through a small window, skipping contents."""
-
-    _WINDOW = 1 << 16
-
-    def __init__(self, source: Source) -> None:
-        self.source, self.position = source, 0
-        self._start, self._window = 0, b""
-
-    def take(self, count: int, end: int) -> bytes:
-        if count > end - self.position:
-            raise self.damaged(f"{count} bytes", f"{end - self.position} left")
-        first = self.position - self._start
-        if not 0 <= first <= first + count <= len(self._window):
-            size = max(count, min(self._WINDOW, self.source.size - self.position))
-            self._start, self._window = self.position, self.source.read(self.position, size)
-            first = 0
-        self.position += count
-        return self._window[first : first + count]
-
-    def varint(self, end: int) -> int:
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self.take(1, end)[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise self.damaged("a varint of at most 10 bytes", "a longer one")
-
-    def fields(self, end: int) -> Iterator[tuple[int, int, int]]:
-        """Yield (field number, wire type, value or end of the payload); callers may consume it."""
-        while self.position < end:
-            key = self.varint(end)
-            wire, value = key & 7, self.varint(end)
-            if wire not in (_VARINT, _LENGTH):
-                raise self.damaged("protobuf wire type 0 or 2", wire)
-            if wire == _LENGTH and value > end - self.position:
-                raise self.damaged(f"at most {end - self.position} bytes", f"a length of {value}")
-            stop = self.position + value if wire == _LENGTH else self.position
-            yield key >> 3, wire, stop if wire == _LENGTH else value
-            self.position = stop
-
-    def text(self, stop: int, limit: int) -> str:
-        if stop - self.position > limit:
-            raise self.damaged(f"a text of at most {limit} bytes", stop - self.position)
-        try:
-            return self.take(stop - self.position, stop).decode("utf-8")
-        except UnicodeDecodeError:
-            raise self.damaged("UTF-8 text", "other bytes") from None
-
-    def damaged(self, expected: object, found: object) -> ContainerError:
-        return ContainerError(
-            f"truncated or damaged near byte {self.position}",
-            file=self.source.path,
-            expected=expected,
-            found=found,
-        )
-
-
-def _records(cursor: _Cursor, end: int) -> Iterator[_Record]:
+def _records(cursor: Cursor, end: int) -> Iterator[_Record]:
     for number, wire, stop in cursor.fields(end):
-        if (number, wire) != (1, _LENGTH):
+        if (number, wire) != (1, LENGTH):
             raise cursor.damaged("a parameter record", f"field {number}")
         record = _Record()
         for inner, inner_wire, inner_stop in cursor.fields(stop):
-            if (inner, inner_wire) == (1, _LENGTH):
+            if (inner, inner_wire) == (1, LENGTH):
                 record.tag = cursor.text(inner_stop, 4 * _MAX_NAME)
-            elif (inner, inner_wire) == (2, _LENGTH):
+            elif (inner, inner_wire) == (2, LENGTH):
                 _read_tensor(cursor, record, inner_stop)
             else:
                 raise cursor.damaged("a tag and a tensor", f"field {inner} (a hash map?)")
@@ -215,7 +156,7 @@ def _records(cursor: _Cursor, end: int) -> Iterator[_Record]:
         yield record
 
 
-def _read_tensor(cursor: _Cursor, record: _Record, end: int) -> None:
+def _read_tensor(cursor: Cursor, record: _Record, end: int) -> None:
     for number, wire, value in cursor.fields(end):
         match number, wire:
             case 1, 0:
@@ -294,25 +235,12 @@ def _slices(tensor: Tensor) -> list[Tensor]:
 def _write_record(
     sink: Sink, name: str, kind: str, shape: tuple[int, ...], part: Tensor, crc: int | None
 ) -> int | None:
-    dims = b"".join(b"\x08" + _encode(n) for n in shape)
-    head = dims + _field(2, kind.encode()) + b"\x1a" + _encode(part.nbytes)
-    inner = _field(1, name.encode()) + b"\x12" + _encode(len(head) + part.nbytes) + head
-    record = b"\x0a" + _encode(len(inner) + part.nbytes) + inner
+    dims = b"".join(b"\x08" + encode(n) for n in shape)
+    head = dims + field_of(2, kind.encode()) + b"\x1a" + encode(part.nbytes)
+    inner = field_of(1, name.encode()) + b"\x12" + encode(len(head) + part.nbytes) + head
+    record = b"\x0a" + encode(len(inner) + part.nbytes) + inner
     sink.write(record)
     if crc is not None:
         return sink.write_tensor(part, crc=zlib.crc32(record, crc))
     sink.write_tensor(part)
     return None
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    return bytes([number << 3 | _LENGTH]) + _encode(len(payload)) + payload
-
-
-def _encode(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ckptconv.checkpoint import Checkpoint
+from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import AmbiguousKindError, DialectError
-from ckptconv.graph import RECURRENT, Layer, is_recurrent_name
+from ckptconv.graph import Layer, is_recurrent_name
 from ckptconv.kinds import KindHint
 from ckptconv.layers import KINDS, PARAMETER, Param, realign
 from ckptconv.recognise import Evidence, recognise
@@ -105,56 +106,6 @@ def split_parameters(layer: Layer, extra: Iterable[str]) -> list[Layer]:
     ]
 
 
-def check_recurrent(layer: Layer, file: str) -> None:
-    """Hold the shapes of a recurrent layer against its kind.
-
-    Raises:
-        DialectError: naming the tensor, the expected and the found shape.
-    """
-    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[layer.recurrent or "RNN"]
-    cells = layer.cells()
-    directions = {direction for _, direction in cells}
-    places = [(k, d) for k in range(layer.num_layers) for d in sorted(directions)]
-    if sorted(cells) != places or 0 not in directions:
-        raise DialectError(
-            "a layer or direction is missing",
-            file=file,
-            tensor=layer.path,
-            expected=f"weights for {places}",
-            found=sorted(cells),
-        )
-    hidden = cells[0, 0].w_hh.shape[0] // gates
-    output = cells[0, 0].w_hh.shape[1]
-    for (k, d), cell in cells.items():
-        width = cells[0, 0].w_ih.shape[-1] if k == 0 else len(directions) * output
-        expected = {
-            "weight_ih": (gates * hidden, width),
-            "weight_hh": (gates * hidden, output),
-            "bias_ih": (gates * hidden,),
-            "bias_hh": (gates * hidden,),
-            "weight_hr": (output, hidden),
-        }
-        found = {name: t.shape for name, t in zip(expected, cell, strict=True) if t is not None}
-        suffix = "" if layer.kind.endswith("Cell") else f"_l{k}" + ("_reverse" if d else "")
-        for name, shape in found.items():
-            if shape != expected[name]:
-                raise DialectError(
-                    f"not a shape of {layer.kind}",
-                    file=file,
-                    tensor=layer.full_name(name + suffix),
-                    expected=expected[name],
-                    found=shape,
-                )
-        if set(found) != {n for n, t in zip(expected, cells[0, 0], strict=True) if t is not None}:
-            raise DialectError(
-                "parameters are missing",
-                file=file,
-                tensor=layer.full_name(next(iter(found)) + suffix),
-                expected="the same parameters in every layer and direction, biases in pairs",
-                found=", ".join(found),
-            )
-
-
 def _group(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Group names by module; parameters of a known sub-module join its parent's group."""
     groups: dict[str, dict[str, Tensor]] = {}
@@ -180,8 +131,7 @@ def _lift_group(
 ) -> list[Layer]:
     recurrent = {name: t for name, t in params.items() if is_recurrent_name(name)}
     if any(name.startswith("weight_hh") for name in recurrent):
-        layer = _lift_recurrent(path, recurrent, evidence, checkpoint.path)
-        check_recurrent(layer, checkpoint.path)
+        layer = lift_recurrent(path, recurrent, evidence, checkpoint.path)
         rest = Layer(path, PARAMETER, params)
         return [layer, *split_parameters(rest, [n for n in params if n not in recurrent])]
     found = recognise(path, params, dialect, evidence, file=checkpoint.path)
@@ -198,49 +148,6 @@ def _lift_group(
         for name, tensor in params.items()
     }
     return [Layer(path, candidates[0], lifted, attributes, reason, candidates)]
-
-
-def _lift_recurrent(path: str, params: dict[str, Tensor], evidence: Evidence, file: str) -> Layer:
-    """Tell LSTM, GRU and RNN apart by the rows of weight_hh per hidden unit."""
-    cell = any(name in params for name in ("weight_hh", "weight_ih"))
-    first = params.get("weight_hh" if cell else "weight_hh_l0")
-    projection = params.get("weight_hr_l0")
-    wanted = "weight_ih" if cell else "weight_ih_l0"
-    if first is None or first.ndim != 2 or wanted not in params:
-        raise DialectError(
-            "an incomplete recurrent layer",
-            file=file,
-            tensor=path,
-            expected=f"{wanted} and {wanted.replace('_ih', '_hh')}, both 2-D",
-            found=", ".join(f"{name} {tensor.shape}" for name, tensor in params.items()),
-        )
-    rows, columns = first.shape
-    if projection is not None and projection.ndim == 2:
-        columns = projection.shape[1]
-    ratio = rows // columns if columns and rows % columns == 0 else 0
-    base = {4: "LSTM", 3: "GRU", 1: "RNN"}.get(ratio)
-    if base is None:
-        raise DialectError(
-            "not the shape of a known recurrent layer",
-            file=file,
-            tensor=f"{path}.{wanted.replace('_ih', '_hh')}".lstrip("."),
-            expected="weight_hh of (4H, H) for LSTM, (3H, H) for GRU or (H, H) for RNN",
-            found=first.shape,
-        )
-    kind = base + "Cell" if cell else base
-    module, hint = evidence.modules.get(path), evidence.kinds.get(path)
-    attributes = dict(module.attributes) if module else {}
-    if hint is not None:
-        if hint.kind != kind:
-            raise DialectError(
-                f"cannot be a {hint.kind}", file=file, tensor=path, expected=kind, found=first.shape
-            )
-        attributes |= hint.arguments
-    layer = Layer(path, kind, params, attributes, f"weight_hh has {ratio} blocks of rows", (kind,))
-    known = module.class_name if module else None
-    if known and known not in (*RECURRENT, kind):
-        layer.notes.append(f"class {known} is taken to order its gates as torch.nn.{base} does")
-    return layer
 
 
 def _lower_as(kind: str, layer: Layer, dialect: str) -> Lowered:

@@ -1,0 +1,102 @@
+"""Recurrent layers under torch's parameter names, which MindSpore shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ckptconv.errors import DialectError
+from ckptconv.gates import CANONICAL
+from ckptconv.graph import RECURRENT, Layer
+from ckptconv.recognise import Evidence
+from ckptconv.tensor import Tensor
+
+_BY_GATES = {len(gates): kind for kind, gates in CANONICAL.items()}
+
+
+def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence, file: str) -> Layer:
+    """Return the LSTM, GRU, RNN or cell that these parameters are, its shapes checked.
+
+    Args:
+        params: canonical names (``weight_ih_l0_reverse``, or ``weight_ih`` for a cell).
+
+    Raises:
+        DialectError: a part is missing or too many, or a shape is not one of such a layer.
+    """
+    is_cell = not any("_l" in name for name in params)
+    suffix = "" if is_cell else "_l0"
+    w_hh, w_hr = params.get("weight_hh" + suffix), params.get("weight_hr" + suffix)
+    if w_hh is None or w_hh.ndim != 2 or (w_hr is not None and w_hr.ndim != 2):
+        raise DialectError(
+            "an incomplete recurrent layer",
+            file=file,
+            tensor=path,
+            expected=f"weight_ih{suffix} and weight_hh{suffix}, both 2-D",
+            found=", ".join(f"{name} {tensor.shape}" for name, tensor in params.items()),
+        )
+    hidden = w_hh.shape[1] if w_hr is None else w_hr.shape[1]
+    blocks, rest = divmod(w_hh.shape[0], max(hidden, 1))
+    base = _BY_GATES.get(blocks)
+    if base is None or rest:
+        raise DialectError(
+            "not the shape of a known recurrent layer",
+            file=file,
+            tensor=f"{path}.weight_hh{suffix}".lstrip("."),
+            expected="weight_hh of (4H, H) for LSTM, (3H, H) for GRU or (H, H) for RNN",
+            found=w_hh.shape,
+        )
+    kind = base + "Cell" if is_cell else base
+    layer = Layer(path, kind, dict(params), evidence=f"weight_hh has {blocks} blocks of rows")
+    layer.candidates = (kind,)
+    _check_shapes(layer, _expected_shapes(layer.params, blocks, hidden, suffix), file)
+    _add_what_is_said(layer, base, evidence, file)
+    return layer
+
+
+def _expected_shapes(
+    params: Mapping[str, Tensor], blocks: int, hidden: int, suffix: str
+) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of a whole layer of the sizes that layer 0 tells."""
+    rows, output = blocks * hidden, params["weight_hh" + suffix].shape[1]
+    first = params.get("weight_ih" + suffix)
+    features = first.shape[-1] if first is not None and first.ndim else 0
+    bias, projected = "bias_ih" + suffix in params, "weight_hr" + suffix in params
+    sides = ["", "_reverse"] if "weight_hh_l0_reverse" in params else [""]
+    depth = sum(name.startswith("weight_hh") for name in params) // len(sides) if suffix else 1
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k in range(depth):
+        for side in sides:
+            place = f"_l{k}{side}" if suffix else ""
+            shapes["weight_ih" + place] = (rows, features if k == 0 else len(sides) * output)
+            shapes["weight_hh" + place] = (rows, output)
+            shapes |= {f"bias_{part}{place}": (rows,) for part in ("ih", "hh") if bias}
+            shapes |= {"weight_hr" + place: (output, hidden)} if projected else {}
+    return shapes
+
+
+def _check_shapes(layer: Layer, expected: Mapping[str, tuple[int, ...]], file: str) -> None:
+    for name in {**expected, **layer.params}:
+        shape = layer.params[name].shape if name in layer.params else None
+        if shape != expected.get(name):
+            raise DialectError(
+                f"not what a whole {layer.kind} has",
+                file=file,
+                tensor=layer.full_name(name),
+                expected=expected.get(name, "no such parameter beside the others"),
+                found=shape or "nothing",
+            )
+
+
+def _add_what_is_said(layer: Layer, base: str, evidence: Evidence, file: str) -> None:
+    """Take over hyper-parameters from the file and from ``--kind``."""
+    module, hint = evidence.modules.get(layer.path), evidence.kinds.get(layer.path)
+    layer.attributes |= dict(module.attributes) if module else {}
+    known = module.class_name if module else None
+    if known and known not in (*RECURRENT, layer.kind):
+        layer.notes.append(f"class {known} is taken to order its gates as torch.nn.{base} does")
+    if hint is None:
+        return
+    if hint.kind != layer.kind:
+        raise DialectError(
+            f"cannot be a {hint.kind}", file=file, tensor=layer.path, expected=layer.kind
+        )
+    layer.attributes |= hint.arguments

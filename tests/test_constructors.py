@@ -1,0 +1,166 @@
+"""Every printed constructor builds a layer that takes the converted weights and computes the same."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("GLOG_v", "3")
+
+import numpy as np
+import pytest
+import torch
+
+mindspore = pytest.importorskip("mindspore")
+from torch import nn  # noqa: E402
+
+import ckptconv  # noqa: E402
+from ckptconv.constructor_table import CALLS  # noqa: E402
+from ckptconv.constructors import constructor, unknown  # noqa: E402
+from ckptconv.graph import Layer  # noqa: E402
+from ckptconv.tensor import ArrayTensor, FilledTensor  # noqa: E402
+
+SEQUENCE = (2, 3, 4)
+
+LAYERS = [
+    # (torch layer, its attributes, input shape or None where MindSpore has no CPU kernel)
+    (nn.LSTM(4, 5), {}, SEQUENCE),
+    (nn.LSTM(4, 5, 2, bias=False, batch_first=True, bidirectional=True), {"batch_first": True}, SEQUENCE),
+    (nn.GRU(4, 5, 2, dropout=0.25), {"dropout": 0.25}, SEQUENCE),
+    (nn.GRU(4, 5, bias=False, bidirectional=True), {}, SEQUENCE),
+    (nn.RNN(4, 5, 3, nonlinearity="relu"), {"nonlinearity": "relu"}, SEQUENCE),
+    (nn.RNN(4, 5), {}, SEQUENCE),
+    (nn.LSTMCell(4, 5), {}, (2, 4)),
+    (nn.GRUCell(4, 5, bias=False), {}, (2, 4)),
+    (nn.RNNCell(4, 5, nonlinearity="relu"), {"nonlinearity": "relu"}, (2, 4)),
+    (nn.Linear(4, 3), {}, SEQUENCE),
+    (nn.Linear(4, 3, bias=False), {}, SEQUENCE),
+    (nn.Bilinear(4, 4, 3), {}, (2, 4)),
+    (nn.LayerNorm(4, eps=1e-3), {"eps": 1e-3}, SEQUENCE),
+    (nn.LayerNorm((3, 4)), {}, SEQUENCE),
+    (nn.LayerNorm(4, bias=False), {}, SEQUENCE),
+    (nn.GroupNorm(2, 4, eps=1e-3), {"num_groups": 2, "eps": 1e-3}, (2, 4, 3, 3)),
+    (nn.BatchNorm1d(4, eps=1e-3, momentum=0.3), {"eps": 1e-3, "momentum": 0.3}, (2, 4)),
+    (nn.BatchNorm2d(4), {}, (2, 4, 3, 3)),
+    (nn.BatchNorm2d(4, affine=False), {}, (2, 4, 3, 3)),
+    (nn.BatchNorm3d(4), {}, (2, 4, 3, 3, 3)),
+    (nn.Conv1d(4, 6, 3, padding=1, groups=2), {"padding": (1,), "groups": 2}, (2, 4, 7)),
+    (nn.Conv1d(4, 6, 3, stride=2, dilation=2), {"stride": [2], "dilation": [2]}, (2, 4, 9)),
+    (nn.Conv1d(4, 6, 4, padding="same"), {"padding": "same"}, (2, 4, 9)),
+    (nn.Conv2d(4, 6, (3, 2), padding=(1, 2), bias=False), {"padding": (1, 2)}, (2, 4, 7, 7)),
+    (nn.Conv2d(4, 6, 3, padding=2, stride=(1, 2)), {"padding": (2, 2), "stride": (1, 2)}, (2, 4, 7, 7)),
+    (nn.Conv3d(2, 3, 2, padding=1), {"padding": (1, 1, 1)}, (1, 2, 4, 4, 4)),
+    (nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1), {"stride": (2,), "padding": (1,)}, (2, 4, 7)),
+    (
+        nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1),
+        {"stride": (2, 2), "padding": (1, 1), "output_padding": (1, 1)},
+        (2, 4, 5, 5),
+    ),
+    (nn.ConvTranspose3d(2, 3, 2), {}, (1, 2, 4, 4, 4)),
+    (nn.PReLU(4), {}, (2, 4, 3, 3)),
+    (nn.PReLU(), {}, (2, 4, 3, 3)),
+    (nn.InstanceNorm1d(4, affine=True), {}, None),
+    (nn.InstanceNorm2d(4, affine=True, track_running_stats=True), {}, None),
+    (nn.MultiheadAttention(4, 2, batch_first=True), {"num_heads": 2, "batch_first": True}, "qkv"),
+    (nn.MultiheadAttention(4, 2, kdim=3, vdim=5, add_bias_kv=True), {"num_heads": 2}, None),
+    (nn.MultiheadAttention(4, 2, bias=False), {"num_heads": 2}, None),
+    (nn.RMSNorm(4), {}, None),
+]  # fmt: skip
+
+
+def seeded(module):
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.1)
+                tensor.mul_(0.3)
+    return module.eval()
+
+
+def layer_of(module, attributes):
+    graph = ckptconv.from_state_dict(
+        {f"m.{name}": value.numpy() for name, value in module.state_dict().items()},
+        "torch",
+        modules={"m": type(module).__name__},
+    )
+    graph.layers[0].attributes.update(attributes)
+    assert graph.layers[0].kind == type(module).__name__
+    return graph
+
+
+def evaluate(text, **names):
+    return eval(text, {"__builtins__": {}}, names)
+
+
+def first(value):
+    return value[0] if isinstance(value, tuple | list) else value
+
+
+def call(module, inputs):
+    with torch.no_grad():
+        return first(module(*inputs)).numpy()
+
+
+def inputs_for(shape, module):
+    rng = np.random.default_rng(3)
+    if shape == "qkv":
+        return [rng.standard_normal((2, 3, 4), np.float32) for _ in range(3)]
+    count = 2 if isinstance(module, nn.Bilinear) else 1
+    return [rng.standard_normal(shape, np.float32) * 0.5 for _ in range(count)]
+
+
+def load_mindspore(cell, graph, dialect):
+    arrays = ckptconv.to_state_dict(graph, dialect)
+    params = {
+        name.removeprefix("m."): mindspore.Parameter(mindspore.Tensor(array))
+        for name, array in arrays.items()
+    }
+    assert mindspore.load_param_into_net(cell, params, strict_load=True) == ([], [])
+    return cell.set_train(False)
+
+
+@pytest.mark.parametrize(("module", "attributes", "shape"), LAYERS, ids=str)
+def test_torch(module, attributes, shape):
+    module = seeded(module)
+    graph = layer_of(module, attributes)
+    built = evaluate(constructor(graph.layers[0], "torch"), nn=nn)
+    built.load_state_dict(module.state_dict(), strict=True)
+    assert str(built) == str(module)
+    if shape is not None:
+        tensors = [torch.from_numpy(a) for a in inputs_for(shape, module)]
+        np.testing.assert_array_equal(call(built.eval(), tensors), call(module, tensors))
+
+
+@pytest.mark.parametrize(("module", "attributes", "shape"), LAYERS[:-1], ids=str)
+def test_mindspore(module, attributes, shape):
+    module = seeded(module)
+    graph = layer_of(module, attributes)
+    text = constructor(graph.layers[0], "mindspore")
+    cell = load_mindspore(evaluate(text, nn=mindspore.nn), graph, "mindspore")
+    if shape is None:
+        return
+    arrays = inputs_for(shape, module)
+    states = [mindspore.Tensor(a) for a in arrays]
+    if isinstance(module, nn.LSTMCell):
+        zeros = mindspore.ops.zeros((2, 5), mindspore.float32)
+        states.append((zeros, zeros))
+    elif isinstance(module, nn.GRUCell | nn.RNNCell):
+        states.append(mindspore.ops.zeros((2, 5), mindspore.float32))
+    expected = call(module, [torch.from_numpy(a) for a in arrays])
+    np.testing.assert_allclose(first(cell(*states)).asnumpy(), expected, atol=3e-6, rtol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("module", "attributes"),
+    [(m, a) for m, a, _ in LAYERS if type(m).__name__ in ckptconv.layers.MINT],
+    ids=str,
+)
+def test_mint(module, attributes):
+    module = seeded(module)
+    graph = layer_of(module, attributes)
+    text = constructor(graph.layers[0], "mint")
+    assert text.startswith("mint.nn.")
+    if "affine=False" in text or "bias=False" in text and "LayerNorm" in text:
+        pytest.skip("mint always has the parameter")
+    load_mindspore(evaluate(text, mint=mindspore.mint), graph, "mint")
