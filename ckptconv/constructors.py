@@ -81,14 +81,14 @@ def _hyper(layer: Layer, source: str) -> tuple[Facts, Facts]:
     return facts, assumed
 
 
-def _possible(value: object, default: object) -> bool:
+def _possible(value: Any, default: object) -> bool:
     """Tell whether a value from a file can be this hyper-parameter."""
     number = isinstance(value, int | float) and -_LIMIT < value < _LIMIT
     if isinstance(default, bool) or (isinstance(default, str) and default != UNKNOWN):
         return type(value) is type(default) and len(repr(value)) <= _LONGEST
     if isinstance(default, int):
         row = isinstance(value, list | tuple) and 0 < len(value) <= 3
-        whole = row and all(isinstance(n, int) and abs(n) < _LIMIT for n in value)  # type: ignore[union-attr]
+        whole = row and all(isinstance(n, int) and abs(n) < _LIMIT for n in value)
         return whole or (isinstance(value, int) and number) or value in ("same", "valid")
     return number or (value is None and default != UNKNOWN)
 

@@ -146,7 +146,16 @@ CLASSES = {
 
 _RANKED = [f"{kind}{n}d" for kind in ("Conv", "BatchNorm") for n in (1, 2, 3)]
 MINT = frozenset(
-    ["Linear", "Embedding", "LayerNorm", "GroupNorm", "PReLU", "ConvTranspose2d", *_RANKED]
+    [
+        "Linear",
+        "Embedding",
+        "EmbeddingBag",
+        "LayerNorm",
+        "GroupNorm",
+        "PReLU",
+        "ConvTranspose2d",
+        *_RANKED,
+    ]
 )
 """Kinds that ``mindspore.mint.nn`` has; the others come from ``mindspore.nn`` there too."""
 

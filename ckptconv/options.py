@@ -17,6 +17,10 @@ class Options:
         rename: (regular expression, replacement), applied in order to full names.
         allow: approximations that the user accepts by name.
         fold_proj: turn an LSTM's ``proj_size`` into an exactly equal LSTM and a Dense.
+        gates: the order of the source's gates where it is not its framework's own: letters
+            (``iofc``, ``zrh``) or an ecosystem of ``gates.ORDERS`` (``onnx``); several by spaces.
+        forget_bias: what the source adds to the forget gate at run time.
+        z_convention: the source's GRU computes h' = (1 - z) ⊙ h + z ⊙ n.
         device: ``ascend`` makes what that hardware cannot do an error.
     """
 
@@ -24,4 +28,7 @@ class Options:
     rename: tuple[tuple[str, str], ...] = ()
     allow: frozenset[str] = frozenset()
     fold_proj: bool = False
+    gates: str | None = None
+    forget_bias: float = 0.0
+    z_convention: bool = False
     device: str | None = None

@@ -36,7 +36,7 @@ _NAMES = (
     (r"rms|rms_?norm\w*", ("RMSNorm",)),
     (r"gn|group_?norm\w*", ("GroupNorm",)),
     (r"bn|batch_?norm\w*", ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")),
-    (r"instance_?norm\w*|inorm", ("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d")),
+    (r"inst(ance)?_?norm\w*|inorm", ("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d")),
     (r"p_?relu|act|activation", ("PReLU",)),
     (r"bilinear|bi_?dense", ("Bilinear",)),
     (
@@ -146,7 +146,7 @@ def _by_neighbours(
     return tuple(deep) if before.kind.endswith("3d") else shallow
 
 
-def _by_name(
+def by_name(
     path: str, candidates: tuple[str, ...], _: Evidence, __: Mapping[str, tuple[int, ...]]
 ) -> tuple[str, ...] | None:
     """Let the words of the last component that is not a number speak, if they agree."""
@@ -165,5 +165,5 @@ _SOURCES: tuple[tuple[str, Narrow], ...] = (
     ("class in the file", _by_class),
     ("_metadata version", _by_version),
     ("other layers of the file", _by_neighbours),
-    ("name of the module", _by_name),
+    ("name of the module", by_name),
 )

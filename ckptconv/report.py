@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ckptconv.constructors import constructor, unknown
 from ckptconv.dialects.columns import Lowered
 from ckptconv.errors import DialectError
 from ckptconv.graph import Graph, Layer
@@ -32,7 +33,12 @@ class TensorEntry:
 
 @dataclass
 class LayerEntry:
-    """One layer: what it is, how that is known, and its tensors."""
+    """One layer: what it is, how that is known, and its tensors.
+
+    Attributes:
+        constructor: the call that builds it on the target; ``""`` where the target has none.
+        unknown: hyper-parameters that the source does not record, each with what is assumed.
+    """
 
     path: str
     kind: str
@@ -41,6 +47,8 @@ class LayerEntry:
     tensors: list[TensorEntry]
     candidates: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    constructor: str = ""
+    unknown: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -80,7 +88,11 @@ def account(graph: Graph, lowered: Lowered, target: dict[str, str]) -> Report:
     names: dict[int, list[str]] = {}
     for name, tensor in graph.tensors.items():
         names.setdefault(id(tensor), []).append(name)
-    layers = [_layer_entry(layer, lowered, targets, names) for layer, targets in lowered.layers]
+    frameworks = (graph.dialect, target["framework"])
+    layers = [
+        _layer_entry(layer, lowered, targets, names, frameworks)
+        for layer, targets in lowered.layers
+    ]
     used = {source for layer in layers for entry in layer.tensors for source in entry.sources}
     omitted = dict(graph.omitted)
     for tensor, rule in lowered.dropped:
@@ -108,8 +120,13 @@ def add_cast_notes(report: Report, lowered: Lowered) -> None:
 
 
 def _layer_entry(
-    layer: Layer, lowered: Lowered, targets: list[str], names: dict[int, list[str]]
+    layer: Layer,
+    lowered: Lowered,
+    targets: list[str],
+    names: dict[int, list[str]],
+    frameworks: tuple[str, str],
 ) -> LayerEntry:
+    source, target = frameworks
     entries = [_tensor_entry(name, lowered.tensors[name], names) for name in targets]
     return LayerEntry(
         layer.path,
@@ -119,6 +136,8 @@ def _layer_entry(
         entries,
         list(layer.candidates),
         list(layer.notes),
+        constructor(layer, target, source),
+        unknown(layer, source),
     )
 
 

@@ -78,13 +78,19 @@ def lift_columns(
     return layers
 
 
-def lower_layer(layer: Layer, dialect: str) -> Lowered:
+def lower_layer(layer: Layer, dialect: str, mint: frozenset[str] = frozenset()) -> Lowered:
     """Return a layer that is not recurrent in a dialect's names and axes.
+
+    Args:
+        mint: kinds that take mint's column instead.
 
     Raises:
         AmbiguousKindError: the candidates for its kind would become different parameters.
     """
-    results = [_lower_as(kind, layer, dialect) for kind in layer.candidates or (layer.kind,)]
+    results = [
+        _lower_as(kind, layer, "mint" if kind in mint else dialect)
+        for kind in layer.candidates or (layer.kind,)
+    ]
     if any(_signature(result) != _signature(results[0]) for result in results[1:]):
         shapes = ", ".join(f"{name} {tensor.shape}" for name, tensor in layer.params.items())
         hints = " or ".join(f"--kind {layer.path}={kind}" for kind in layer.candidates)

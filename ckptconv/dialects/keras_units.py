@@ -18,7 +18,9 @@ from ckptconv.dialects.keras_config import Entry, entry
 from ckptconv.errors import DialectError
 from ckptconv.tensor import Tensor
 
-_KERAS_1 = re.compile(r"(.+)_(?:([WUb](?:_[ifcozrh])?)|(gamma|beta|running_mean|running_std|alphas))")
+_KERAS_1 = re.compile(
+    r"(.+)_(?:([WUb](?:_[ifcozrh])?)|(gamma|beta|running_mean|running_std|alphas))"
+)
 _KERAS_1_LEAVES = {
     "W": "kernel",
     "U": "recurrent_kernel",
@@ -113,14 +115,21 @@ def _of_layer(layer: str, weights: dict[str, Tensor], known: Entry | None) -> It
         if leaf in unit.leaves:
             raise DialectError("two weights have this name", tensor=f"{layer}/{name}")
         unit.leaves[leaf] = tensor
-    owners = {scope: _owner(scope) for scope in scopes}
-    shared = _common(list(owners.values())) if len(set(owners.values())) > 1 else None
+    halves = {scope: half for scope in scopes if (half := _half(scope))}
+    paired = {owner for owner, side in halves.values() if (owner, 1 - side) in halves.values()}
+    owners: dict[Scope, Scope] = {}
     for scope, unit in scopes.items():
-        inner = owners[scope][len(shared) :] if shared is not None else ()
+        owner, side = halves.get(scope, (None, None))
+        unit.half = side if owner in paired else None
+        owners[scope] = owner if owner is not None and owner in paired else _owner(scope)
+    shared = len(_common(set(owners.values()))) if len(set(owners.values())) > 1 else None
+    for scope, unit in scopes.items():
+        inner = owners[scope][shared:] if shared is not None else ()
         unit.path = ".".join((layer.replace("/", "."), *inner))
-        unit.half = _half(scope)
-        unit.in_cell = bool(scope and _CELL_SCOPE.fullmatch(scope[-1]) and len(scope) > 1)
+        unit.in_cell = len(scope) > 1 and bool(_CELL_SCOPE.fullmatch(scope[-1]))
         unit.word = _COUNTER.sub("", (scope or (layer,))[-1])
+        if scope and scope[-1] in _ATTENTION.values():
+            unit.leaves = {f"{scope[-1]}/{k}": v for k, v in unit.leaves.items()}
         _describe(unit, scope, known)
         yield unit
 
@@ -139,23 +148,22 @@ def _split(name: str) -> tuple[Scope, str, bool]:
 
 
 def _owner(scope: Scope) -> Scope:
-    """Return the scopes without those below the layer: its cell, its halves, its projections."""
+    """Return the scopes without those below the layer: its cell, its projections."""
     for i, part in enumerate(scope):
-        if part.startswith(("forward_", "backward_")):
-            return scope[:i]
         if part in _ATTENTION.values() or (i and _CELL_SCOPE.fullmatch(part)):
             return scope[:i]
     return scope
 
 
-def _half(scope: Scope) -> int | None:
-    for part in scope:
+def _half(scope: Scope) -> tuple[Scope, int] | None:
+    """Return (the scopes above, which half) where Bidirectional's naming is met."""
+    for i, part in enumerate(scope):
         if part.startswith(("forward_", "backward_")):
-            return int(part.startswith("backward_"))
+            return scope[:i], int(part.startswith("backward_"))
     return None
 
 
-def _common(scopes: list[Scope]) -> Scope:
+def _common(scopes: set[Scope]) -> Scope:
     first, last = min(scopes), max(scopes)
     size = 0
     while size < min(len(first), len(last)) and first[size] == last[size]:
@@ -198,23 +206,77 @@ def _stacked(cells: list[Entry], scope: Scope) -> Entry | None:
 def _weights(checkpoint: Checkpoint, root: Entry | None) -> Iterator[Unit]:
     groups: dict[Scope, Unit] = {}
     for name, tensor in checkpoint.tensors.items():
-        *parts, mark, leaf = ["", *name.split("/")]
-        scope = tuple(p for p in parts[1:] if p != "_layer_checkpoint_dependencies")
+        *parts, mark, leaf = ["", "", *name.split("/")]
+        scope = tuple(p for p in parts[2:] if p != "_layer_checkpoint_dependencies")
         if mark != "vars" or not scope:
             raise DialectError("not a name of Keras", tensor=name, expected="<group>/vars/<number>")
         groups.setdefault(scope, Unit("", name)).leaves[leaf] = tensor
-    names: dict[str, Any] = checkpoint.metadata.get("names") or {}
-    entries = _locate(root, list(groups)) if root else {}
-    for scope, unit in groups.items():
+    entries = _locate(root, list(groups), ()) if root else {}
+    names = checkpoint.metadata.get("names") or {}
+    order = {scope: i for i, scope in enumerate(entries)}
+    for scope in sorted(groups, key=lambda s: order.get(_known(s, entries), len(order))):
+        unit = groups[scope]
         unit.path = _dotted(scope, names, entries)
         unit.half = next((_HALVES[p] for p in scope if p in _HALVES), None)
         unit.in_cell = "cell" in scope or "cells" in scope
         unit.word = _COUNTER.sub("", scope[-1])
         if scope[-1] in _ATTENTION:
             unit.leaves = {f"{_ATTENTION[scope[-1]]}/{k}": v for k, v in unit.leaves.items()}
-        _describe_group(unit, scope, entries)
-    order = {scope: i for i, scope in enumerate(entries)}
-    places = {scope: min((order[s] for s in _prefixes(scope) if s in order), default=len(order))
-              for scope in groups}  # fmt: skip
-    forward_first = sorted(groups, key=lambda scope: (places[_tops(scope)], groups[scope].half or 0))
-    return (groups[scope] for scope in forward_first)
+        known = _known(scope, entries)
+        _describe(unit, scope[len(known) :], entries.get(known))
+        yield unit
+
+
+def _known(scope: Scope, entries: dict[Scope, Entry]) -> Scope:
+    """Return the longest beginning of a group's path that the configuration explains."""
+    return next((s for n in range(len(scope), 0, -1) if (s := scope[:n]) in entries), ())
+
+
+def _locate(model: Entry, scopes: list[Scope], base: Scope) -> dict[Scope, Entry]:
+    """Return group → layer: the n-th group of a class is the n-th layer of that class.
+
+    Raises:
+        DialectError: the groups of a class are more than its layers.
+    """
+    below = [scope[len(base) :] for scope in scopes if scope[: len(base)] == base]
+    base = (*base, "layers") if any(s[0] == "layers" for s in below if s) else base
+    heads = dict.fromkeys(s[len(base)] for s in scopes if s[: len(base)] == base and s != base)
+    queues: dict[str, list[str]] = {}
+    for head in heads:
+        queues.setdefault(_COUNTER.sub("", head), []).append(head)
+    counts: dict[str, int] = {}
+    found: dict[Scope, Entry] = {}
+    classes = [layer.snake for layer in model.layers()]
+    for layer in model.layers():
+        number = counts[layer.snake] = counts.get(layer.snake, -1) + 1
+        queue = queues.get(layer.snake, [])
+        if len(queue) > classes.count(layer.snake):
+            raise DialectError(
+                "the weights do not fit the file's configuration",
+                tensor="/".join((*base, queue[-1])),
+                expected=f"{classes.count(layer.snake)} layers of the class {layer.class_name}",
+                found=len(queue),
+            )
+        if len(queue) == classes.count(layer.snake):
+            head: str | None = queue[number]
+        else:  # some layers of the class hold no weights
+            head = f"{layer.snake}_{number}" if number else layer.snake
+        if head in queue:
+            found[(*base, head)] = layer
+            if layer.layers():
+                found |= _locate(layer, scopes, (*base, head))
+    return found
+
+
+def _dotted(scope: Scope, names: dict[str, str], entries: dict[Scope, Entry]) -> str:
+    """Return a group as a module path, with Keras's names of the layers where they are known."""
+    parts = []
+    for i, part in enumerate(scope):
+        here = scope[: i + 1]
+        wrapped = part == "layer" and scope[i - 1].startswith("time_distributed")
+        if part in _HALVES or part in _ATTENTION or wrapped or part in ("cell", "cells", "layers"):
+            continue
+        listed = i > 0 and scope[i - 1] == "layers"
+        known = names.get("/".join(here)) if listed else None
+        parts.append((entries[here].name if here in entries else known) or part)
+    return ".".join(parts).replace("/", ".") or ".".join(scope)

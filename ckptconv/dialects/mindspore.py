@@ -45,7 +45,7 @@ def lower(graph: Graph, options: Options, *, mint: frozenset[str] = frozenset())
         if layer.recurrent:
             lowered.add(layer, Lowered(_recurrent(layer)))
         else:
-            lowered.add(layer, lower_layer(layer, "mint" if layer.kind in mint else "mindspore"))
+            lowered.add(layer, lower_layer(layer, "mindspore", mint))
     return lowered
 
 

@@ -1,7 +1,7 @@
 """Shared by the make_*.py scripts here: the models, their weights, and the oracle files.
 
-Runs on Python 3.6 to 3.13 with numpy alone; the Keras flavour is passed in as ``L`` (its
-``layers`` module) and ``Model`` (its functional ``Model`` class).
+Runs on Python 3.6 to 3.13 with numpy alone; the Keras flavour (keras, tf.keras, tf_keras) is
+passed in as the module ``keras``.
 """
 
 import json
@@ -15,7 +15,7 @@ TOKENS = np.random.RandomState(7).randint(0, VOCAB, (BATCH, STEPS)).astype("int3
 
 def floats(*shape):
     """A float32 input of this shape (batch first), values in -1..1."""
-    return np.random.RandomState(11).uniform(-1, 1, (BATCH,) + shape).astype("float32")
+    return np.random.RandomState(11).uniform(-1, 1, (BATCH, *shape)).astype("float32")
 
 
 # ---- weights -----------------------------------------------------------------------------
@@ -48,17 +48,17 @@ def fill(model, seed=1):
     old = model.get_weights()
     names = [var.name for var in variables(model)]
     assert len(old) == len(names), (len(old), names)
-    new = [_draw(rng, n, w.shape).astype("float32") for n, w in zip(names, old)]
+    pairs = [(names[i], w) for i, w in enumerate(old)]
+    new = [_draw(rng, n, w.shape).astype("float32") for n, w in pairs]
     model.set_weights(new)
-    for kept, wanted in zip(model.get_weights(), new):
-        assert np.array_equal(kept, wanted)
+    assert all(np.array_equal(w, new[i]) for i, w in enumerate(model.get_weights()))
     return model
 
 
 def train_once(model, x):
     """Give the model an optimizer with state, then put the seeded weights back."""
     weights = model.get_weights()
-    model.compile(optimizer="adam", loss="mse")
+    model.compile(optimizer="rmsprop", loss="mse")
     model.train_on_batch(x, np.zeros_like(model.predict(x)))
     model.set_weights(weights)
 
@@ -66,7 +66,7 @@ def train_once(model, x):
 # ---- oracle ------------------------------------------------------------------------------
 
 
-class Writer(object):
+class Writer:
     """Writes ``<stem>.npz`` and ``<stem>.json`` beside each weight file."""
 
     def __init__(self, outdir, prefix, writer, script):
@@ -81,8 +81,9 @@ class Writer(object):
         ``oracle`` is another model to predict with, when this one cannot run here.
         """
         y = np.asarray((oracle or model).predict(x), dtype="float32")
-        assert np.isfinite(y).all() and y.std() > 1e-3
-        arrays = {"w%03d" % i: w for i, w in enumerate(model.get_weights())}
+        assert np.isfinite(y).all()
+        assert y.std() > 1e-3
+        arrays = {f"w{i:03d}": w for i, w in enumerate(model.get_weights())}
         np.savez_compressed(self.path(stem, ".npz"), x=x, y=y, **arrays)
         entry = {
             "writer": self.writer,
@@ -102,144 +103,160 @@ class Writer(object):
 # ---- models ------------------------------------------------------------------------------
 
 
-def _chain(L, Model, x, layers, name=None):
+def chain(keras, x, layers, name=None):
     y = x
     for layer in layers:
         y = layer(y)
-    return fill(Model(x, y, name=name) if name else Model(x, y))
+    return fill(keras.models.Model(x, y, **({"name": name} if name else {})))
 
 
-def tokens(L):
-    return L.Input(shape=(STEPS,), dtype="int32", name="tokens")
+def tokens(keras):
+    return keras.layers.Input(shape=(STEPS,), dtype="int32", name="tokens")
 
 
-def main_layers(L, gru=None, act=None, ln=True):
+def main_layers(keras, gru=None, act=None, ln=True):
     """``gru``: GRU keywords or False for no GRU; ``act``: keywords for gated layers."""
     act = act or {}
     seq = {"return_sequences": True}
     layers = [
-        L.Embedding(VOCAB, EMB, name="embed"),
-        L.Bidirectional(L.LSTM(5, name="enc", **dict(seq, **act)), name="bi"),
-        L.LSTM(4, name="lstm_a", **dict(seq, **act)),
+        keras.layers.Embedding(VOCAB, EMB, name="embed"),
+        keras.layers.Bidirectional(keras.layers.LSTM(5, name="enc", **dict(seq, **act)), name="bi"),
+        keras.layers.LSTM(4, name="lstm_a", **dict(seq, **act)),
     ]
     if gru is not False:
-        layers.append(L.GRU(3, name="gru_a", **dict(seq, **dict(act, **(gru or {})))))
-    layers.append(L.SimpleRNN(4, name="rnn_a", **seq))
+        layers.append(keras.layers.GRU(3, name="gru_a", **dict(seq, **dict(act, **(gru or {})))))
+    layers.append(keras.layers.SimpleRNN(4, name="rnn_a", **seq))
     if ln:
-        layers.append(L.LayerNormalization(name="ln"))
-    return layers + [L.BatchNormalization(name="bn"), L.Dense(3, name="head")]
+        layers.append(keras.layers.LayerNormalization(name="ln"))
+    layers.append(keras.layers.BatchNormalization(name="bn"))
+    layers.append(keras.layers.Dense(3, name="head"))
+    return layers
 
 
-def main_model(L, Model, **options):
-    return _chain(L, Model, tokens(L), main_layers(L, **options))
+def main_model(keras, **options):
+    return chain(keras, tokens(keras), main_layers(keras, **options))
 
 
-def main_sequential(L, Sequential, **options):
-    model = Sequential(name="m")
-    model.add(tokens(L) if options.pop("input_layer", False) else L.InputLayer((STEPS,)))
-    for layer in main_layers(L, **options):
+def main_sequential(keras, **options):
+    model = keras.models.Sequential(name="m")
+    model.add(
+        tokens(keras) if options.pop("input_layer", False) else keras.layers.InputLayer((STEPS,))
+    )
+    for layer in main_layers(keras, **options):
         model.add(layer)
     return fill(model)
 
 
-def lstm_only(L, Model, **act):
-    layers = [L.LSTM(4, name="lstm_a", return_sequences=True, **act)]
-    return _chain(L, Model, L.Input(shape=(STEPS, 3), name="x"), layers)
+def lstm_only(keras, **act):
+    layers = [keras.layers.LSTM(4, name="lstm_a", return_sequences=True, **act)]
+    return chain(keras, keras.layers.Input(shape=(STEPS, 3), name="x"), layers)
 
 
-def gru_only(L, Model, **act):
-    layers = [L.GRU(4, name="gru_a", return_sequences=True, **act)]
-    return _chain(L, Model, L.Input(shape=(STEPS, 3), name="x"), layers)
+def gru_only(keras, **act):
+    layers = [keras.layers.GRU(4, name="gru_a", return_sequences=True, **act)]
+    return chain(keras, keras.layers.Input(shape=(STEPS, 3), name="x"), layers)
 
 
-def bidirectional(L, Model, merge_mode, **act):
-    lstm = L.LSTM(4, name="enc", return_sequences=True, **act)
-    layers = [L.Bidirectional(lstm, merge_mode=merge_mode, name="bi"), L.Dense(2, name="head")]
-    return _chain(L, Model, L.Input(shape=(STEPS, 3), name="x"), layers)
-
-
-def time_distributed(L, Model, **act):
+def bidirectional(keras, merge_mode, **act):
+    lstm = keras.layers.LSTM(4, name="enc", return_sequences=True, **act)
     layers = [
-        L.LSTM(4, name="lstm_a", return_sequences=True, **act),
-        L.TimeDistributed(L.Dense(3, name="inner_dense"), name="td"),
+        keras.layers.Bidirectional(lstm, merge_mode=merge_mode, name="bi"),
+        keras.layers.Dense(2, name="head"),
     ]
-    return _chain(L, Model, L.Input(shape=(STEPS, 3), name="x"), layers)
+    return chain(keras, keras.layers.Input(shape=(STEPS, 3), name="x"), layers)
 
 
-def nested(L, Model, **act):
+def time_distributed(keras, **act):
+    layers = [
+        keras.layers.LSTM(4, name="lstm_a", return_sequences=True, **act),
+        keras.layers.TimeDistributed(keras.layers.Dense(3, name="inner_dense"), name="td"),
+    ]
+    return chain(keras, keras.layers.Input(shape=(STEPS, 3), name="x"), layers)
+
+
+def nested(keras, **act):
     """A model in a model; its BatchNormalization comes before other trainable weights."""
-    inner = _chain(
-        L,
-        Model,
-        L.Input(shape=(STEPS, EMB), name="inner_x"),
+    inner = chain(
+        keras,
+        keras.layers.Input(shape=(STEPS, EMB), name="inner_x"),
         [
-            L.LSTM(4, name="inner_lstm", return_sequences=True, **act),
-            L.BatchNormalization(name="inner_bn"),
-            L.SimpleRNN(3, name="inner_rnn", return_sequences=True),
-            L.BatchNormalization(name="inner_bn2"),
+            keras.layers.LSTM(4, name="inner_lstm", return_sequences=True, **act),
+            keras.layers.BatchNormalization(name="inner_bn"),
+            keras.layers.SimpleRNN(3, name="inner_rnn", return_sequences=True),
+            keras.layers.BatchNormalization(name="inner_bn2"),
         ],
         name="encoder",
     )
-    layers = [L.Embedding(VOCAB, EMB, name="embed"), inner, L.Dense(2, name="head")]
-    return _chain(L, Model, tokens(L), layers)
+    layers = [
+        keras.layers.Embedding(VOCAB, EMB, name="embed"),
+        inner,
+        keras.layers.Dense(2, name="head"),
+    ]
+    return chain(keras, tokens(keras), layers)
 
 
-def rnn_cells(L, Model, gru=None):
+def rnn_cells(keras, gru=None):
     """One RNN layer per cell kind."""
     layers = [
-        L.RNN(L.LSTMCell(4, name="lc"), return_sequences=True, name="rnn_lstm"),
-        L.RNN(L.GRUCell(3, name="gc", **(gru or {})), return_sequences=True, name="rnn_gru"),
-        L.RNN(L.SimpleRNNCell(5, name="sc"), return_sequences=True, name="rnn_simple"),
+        keras.layers.RNN(
+            keras.layers.LSTMCell(4, name="lc"), return_sequences=True, name="rnn_lstm"
+        ),
+        keras.layers.RNN(
+            keras.layers.GRUCell(3, name="gc", **(gru or {})), return_sequences=True, name="rnn_gru"
+        ),
+        keras.layers.RNN(
+            keras.layers.SimpleRNNCell(5, name="sc"), return_sequences=True, name="rnn_simple"
+        ),
     ]
-    return _chain(L, Model, L.Input(shape=(STEPS, 3), name="x"), layers)
+    return chain(keras, keras.layers.Input(shape=(STEPS, 3), name="x"), layers)
 
 
-def stacked_cells(L, Model, gru=None):
-    cells = [L.LSTMCell(4, name="lc"), L.GRUCell(3, name="gc", **(gru or {}))]
-    layers = [L.RNN(cells, return_sequences=True, name="stack")]
-    return _chain(L, Model, L.Input(shape=(STEPS, 3), name="x"), layers)
+def stacked_cells(keras, gru=None):
+    cells = [keras.layers.LSTMCell(4, name="lc"), keras.layers.GRUCell(3, name="gc", **(gru or {}))]
+    layers = [keras.layers.RNN(cells, return_sequences=True, name="stack")]
+    return chain(keras, keras.layers.Input(shape=(STEPS, 3), name="x"), layers)
 
 
-def conv1d(L, Model):
+def conv1d(keras):
     layers = [
-        L.Conv1D(4, 3, padding="same", name="conv", activation="relu"),
-        L.Dense(2, name="head"),
+        keras.layers.Conv1D(4, 3, padding="same", name="conv", activation="relu"),
+        keras.layers.Dense(2, name="head"),
     ]
-    return _chain(L, Model, L.Input(shape=(STEPS, 3), name="x"), layers)
+    return chain(keras, keras.layers.Input(shape=(STEPS, 3), name="x"), layers)
 
 
-def conv2d(L, Model):
+def conv2d(keras):
     layers = [
-        L.Conv2D(4, (3, 2), name="conv"),
-        L.Conv2DTranspose(2, (2, 3), name="deconv"),
+        keras.layers.Conv2D(4, (3, 2), name="conv"),
+        keras.layers.Conv2DTranspose(2, (2, 3), name="deconv"),
     ]
-    return _chain(L, Model, L.Input(shape=(6, 7, 3), name="x"), layers)
+    return chain(keras, keras.layers.Input(shape=(6, 7, 3), name="x"), layers)
 
 
-def with_lambda(L, Model, **act):
+def with_lambda(keras, **act):
     layers = [
-        L.LSTM(4, name="lstm_a", return_sequences=True, **act),
-        L.Lambda(lambda t: t * 2.0, output_shape=(STEPS, 4), name="twice"),
-        L.Dense(2, name="head"),
+        keras.layers.LSTM(4, name="lstm_a", return_sequences=True, **act),
+        keras.layers.Lambda(lambda t: t * 2.0, output_shape=(STEPS, 4), name="twice"),
+        keras.layers.Dense(2, name="head"),
     ]
-    return _chain(L, Model, L.Input(shape=(STEPS, 3), name="x"), layers)
+    return chain(keras, keras.layers.Input(shape=(STEPS, 3), name="x"), layers)
 
 
-def counters(L, Model, count=12, **act):
-    """Unnamed layers: 12 LSTM and 2 Dense, so lstm_10 must sort after lstm_9."""
-    layers = [L.Dense(3)]
-    layers += [L.LSTM(2 + i % 2, return_sequences=True, **act) for i in range(count)]
-    layers += [L.Dense(2)]
-    return _chain(L, Model, L.Input(shape=(STEPS, 3)), layers)
+def counters(keras, count=11, **act):
+    """Unnamed layers: 11 LSTM and 2 Dense, so lstm_10 must sort after lstm_9."""
+    layers = [keras.layers.Dense(3)]
+    layers += [keras.layers.LSTM(2 + i % 2, return_sequences=True, **act) for i in range(count)]
+    layers += [keras.layers.Dense(2)]
+    return chain(keras, keras.layers.Input(shape=(STEPS, 3)), layers)
 
 
-def two_unnamed(L, Model, **act):
+def two_unnamed(keras, **act):
     layers = [
-        L.LSTM(4, return_sequences=True, **act),
-        L.LSTM(3, return_sequences=True, **act),
-        L.Dense(2),
+        keras.layers.LSTM(4, return_sequences=True, **act),
+        keras.layers.LSTM(3, return_sequences=True, **act),
+        keras.layers.Dense(2),
     ]
-    return _chain(L, Model, L.Input(shape=(STEPS, 3)), layers)
+    return chain(keras, keras.layers.Input(shape=(STEPS, 3)), layers)
 
 
 X3 = floats(STEPS, 3)

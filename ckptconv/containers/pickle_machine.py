@@ -1,0 +1,332 @@
+"""A pickle interpreter that runs nothing (protocols 0 to 5; the opcodes are pickletools's).
+
+A GLOBAL becomes a ``Name``, which is two strings. Only the functions of a local table are ever
+called; any other call is written down as an ``Instance``. The machine is iterative, so nesting
+costs no stack, and every opcode is charged what it may allocate, so that a small file cannot fill
+the memory.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ckptconv.containers import pickle_arguments as arg
+from ckptconv.containers.pickle_objects import CALLS, Call, Dict, Instance, Name, as_key, is_inert
+from ckptconv.errors import ContainerError
+
+MAX_PICKLE = 64 << 20
+"""Bytes of one pickle; tensors stand outside."""
+_MEMORY = 192 << 20
+_PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+
+
+class _Stop(Exception):  # noqa: N818 - an end, not an error
+    """The pickle's last opcode was reached."""
+
+
+class PickleMachine:
+    """One run over ``data`` from ``position``.
+
+    Args:
+        path: of the file, for messages.
+        calls: ``module.name`` → function, besides ``CALLS``; must not trust its arguments.
+        persistent: what a persistent id stands for.
+
+    Attributes:
+        position: after ``run``, the byte after the pickle.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        path: str,
+        *,
+        calls: Mapping[str, Call] | None = None,
+        persistent: Callable[[Any], Any] | None = None,
+        position: int = 0,
+    ) -> None:
+        self.position = position
+        self._data, self._path = data, path
+        self._calls, self._persistent = {**CALLS, **(calls or {})}, persistent
+        self._stack: list[Any] = []
+        self._marks: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
+        self._names: dict[tuple[str, str], Name] = {}
+        self._memory = _MEMORY - len(data)
+
+    def run(self) -> Any:
+        """Return the object that the pickle describes.
+
+        Raises:
+            ContainerError: damaged, truncated, or it would take too much memory.
+        """
+        try:
+            return self._run()
+        except (IndexError, KeyError) as error:
+            reason = f"damaged pickle: nothing at {error}" if error.args else "damaged pickle"
+        except (ValueError, TypeError, AttributeError, struct.error) as error:
+            reason = f"damaged pickle: {error}"
+        except (RecursionError, MemoryError, OverflowError):
+            reason = "a pickle that takes too much memory"
+        raise ContainerError(reason, file=self._path, found=f"byte {self.position}")
+
+    def _run(self) -> Any:
+        data, position, spent = self._data, self.position, 0
+        try:
+            while True:
+                argument, action, price = _TABLE[data[position]]
+                position += 1
+                spent += price
+                if spent > self._memory:
+                    raise MemoryError
+                if argument is None:
+                    action(self)
+                else:
+                    value, position = argument(data, position)
+                    action(self, value)
+        except _Stop:
+            return self._stack.pop()
+        finally:
+            self.position = position
+
+    def _stop(self) -> None:
+        raise _Stop
+
+    def _push(self, value: object) -> None:
+        self._stack.append(value)
+
+    def _push_text(self, value: str | bytes) -> None:
+        """Charge a text what it takes; one wide character makes all of them wide."""
+        wide = 1 if isinstance(value, bytes) or value.isascii() else 4
+        self._memory -= len(value) * wide
+        self._stack.append(value)
+
+    def _mark(self) -> None:
+        self._marks.append(self._stack)
+        self._stack = []
+
+    def _popped(self) -> list[Any]:
+        """Return what stands above the last mark, and remove it."""
+        items, self._stack = self._stack, self._marks.pop()
+        return items
+
+    def _pop(self) -> None:
+        if self._stack:
+            self._stack.pop()
+        else:
+            self._popped()
+
+    def _pop_mark(self) -> None:
+        self._popped()
+
+    def _dup(self) -> None:
+        self._stack.append(self._stack[-1])
+
+    def _put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    def _memoize(self) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def _get(self, index: int) -> None:
+        self._stack.append(self._memo[index])
+
+    def _tuple(self) -> None:
+        items = self._popped()
+        self._stack.append(tuple(items))
+
+    def _tuple1(self) -> None:
+        self._stack[-1] = (self._stack[-1],)
+
+    def _tuple2(self) -> None:
+        self._stack[-2:] = [(self._stack[-2], self._stack[-1])]
+
+    def _tuple3(self) -> None:
+        self._stack[-3:] = [(self._stack[-3], self._stack[-2], self._stack[-1])]
+
+    def _list(self) -> None:
+        items = self._popped()
+        self._stack.append(items)
+
+    def _dict(self) -> None:
+        items, target = self._popped(), dict[Any, Any]()
+        self._fill(target, items)
+        self._stack.append(target)
+
+    def _append(self) -> None:
+        value = self._stack.pop()
+        self._extend([value])
+
+    def _appends(self) -> None:
+        items = self._popped()
+        self._extend(items)
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, Instance):
+            target = target.listing
+        if not isinstance(target, list):
+            raise TypeError(f"items for a {type(target).__name__}")
+        target.extend(items)
+
+    def _setitem(self) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        self._fill(self._stack[-1], [key, value])
+
+    def _setitems(self) -> None:
+        items = self._popped()
+        self._fill(self._stack[-1], items)
+
+    def _fill(self, target: object, items: list[Any]) -> None:
+        if isinstance(target, Instance):
+            target = target.mapping
+        if not isinstance(target, dict) or len(items) % 2:
+            raise TypeError(f"pairs for a {type(target).__name__}")
+        expected = len(target) + len(items) // 2
+        self._memory -= 50 * len(items)
+        for i in range(0, len(items), 2):
+            target[as_key(items[i])] = items[i + 1]
+        if len(target) != expected:
+            raise ValueError("a dict key that stands twice")
+
+    def _global(self, text: tuple[str, str]) -> None:
+        name = self._names.get(text)
+        if name is None:
+            module, attribute = text
+            self._memory -= 512
+            name = self._names[text] = Name(_PYTHON2.get(module, module), attribute)
+        self._stack.append(name)
+
+    def _stack_global(self) -> None:
+        attribute, module = self._stack.pop(), self._stack.pop()
+        if type(attribute) is not str or type(module) is not str:
+            raise TypeError("a global that is not named by text")
+        self._global((module, attribute))
+
+    def _reduce(self) -> None:
+        args = self._stack.pop()
+        self._stack[-1] = self._call(self._stack[-1], args)
+
+    def _newobj_ex(self) -> None:
+        keywords, args = self._stack.pop(), self._stack.pop()
+        self._stack[-1] = self._call(self._stack[-1], (*args, keywords) if keywords else args)
+
+    def _inst(self, text: tuple[str, str]) -> None:
+        args = tuple(self._popped())
+        self._global(text)
+        self._stack[-1] = Instance(self._stack[-1], args)
+
+    def _obj(self) -> None:
+        cls, *args = self._popped()
+        self._stack.append(Instance(cls, tuple(args)))
+
+    def _call(self, cls: object, args: object) -> object:
+        if type(args) is not tuple:
+            raise TypeError("arguments that are not a tuple")
+        known = self._calls.get(cls.full) if isinstance(cls, Name) else None
+        return Instance(cls, args) if known is None else known(*args)
+
+    def _build(self) -> None:
+        state, target = self._stack.pop(), self._stack[-1]
+        if isinstance(target, (Instance, Dict)):
+            target.state = state
+        elif not is_inert(target):
+            raise TypeError(f"a state for a {type(target).__name__}")
+
+    def _persid(self, value: object) -> None:
+        if self._persistent is None:
+            raise ValueError("a persistent id")
+        self._stack.append(self._persistent(value))
+
+    def _binpersid(self) -> None:
+        value = self._stack.pop()
+        self._persid(value)
+
+    def _pass(self, _: object = None) -> None:
+        """Frames and protocol numbers change nothing."""
+
+    def _unknown(self) -> None:
+        raise ValueError("an unknown opcode")
+
+
+def _constant(value: object) -> Callable[[PickleMachine], None]:
+    return lambda machine: machine._stack.append(value)
+
+
+_Row = tuple[arg.Argument | None, Callable[..., None], int]
+_M = PickleMachine
+_UTF8_1, _UTF8_4, _UTF8_8 = (arg.counted(n, arg.utf8) for n in ("<B", "<I", "<Q"))
+_RAW1, _RAW4, _RAW8 = (arg.counted(n, bytes) for n in ("<B", "<I", "<Q"))
+_OLD1, _OLD4 = (arg.counted(n, arg.old_text) for n in ("<B", "<i"))
+
+# opcode: (how its argument is read, what it does, bytes it may take)
+_OPCODES: dict[bytes, _Row] = {
+    b"(": (None, _M._mark, 80),
+    b"0": (None, _M._pop, 0),
+    b"1": (None, _M._pop_mark, 0),
+    b"2": (None, _M._dup, 8),
+    b"F": (arg.FLOAT, _M._push, 32),
+    b"G": (arg.fixed(">d"), _M._push, 32),
+    b"I": (arg.GET, _M._push, 320),
+    b"L": (arg.GET, _M._push, 320),
+    b"J": (arg.fixed("<i"), _M._push, 40),
+    b"K": (arg.byte, _M._push, 8),
+    b"M": (arg.fixed("<H"), _M._push, 40),
+    b"\x8a": (arg.LONG1, _M._push, 300),
+    b"\x8b": (arg.LONG4, _M._push, 300),
+    b"N": (None, _constant(None), 8),
+    b"\x88": (None, _constant(True), 8),
+    b"\x89": (None, _constant(False), 8),
+    b")": (None, _constant(()), 8),
+    b"P": (arg.line(arg.utf8), _M._persid, 200),
+    b"Q": (None, _M._binpersid, 200),
+    b"S": (arg.QUOTED, _M._push_text, 64),
+    b"V": (arg.TEXT, _M._push_text, 64),
+    b"T": (_OLD4, _M._push_text, 64),
+    b"U": (_OLD1, _M._push_text, 64),
+    b"X": (_UTF8_4, _M._push_text, 64),
+    b"\x8c": (_UTF8_1, _M._push_text, 64),
+    b"\x8d": (_UTF8_8, _M._push_text, 64),
+    b"B": (_RAW4, _M._push_text, 48),
+    b"C": (_RAW1, _M._push_text, 48),
+    b"\x8e": (_RAW8, _M._push_text, 48),
+    b"\x96": (_RAW8, _M._push_text, 48),
+    b"t": (None, _M._tuple, 64),
+    b"\x85": (None, _M._tuple1, 56),
+    b"\x86": (None, _M._tuple2, 64),
+    b"\x87": (None, _M._tuple3, 72),
+    b"l": (None, _M._list, 64),
+    b"]": (None, lambda machine: machine._stack.append([]), 96),
+    b"a": (None, _M._append, 16),
+    b"e": (None, _M._appends, 16),
+    b"d": (None, _M._dict, 240),
+    b"}": (None, lambda machine: machine._stack.append({}), 240),
+    b"s": (None, _M._setitem, 0),
+    b"u": (None, _M._setitems, 0),
+    b"\x8f": (None, lambda machine: machine._stack.append([]), 96),
+    b"\x90": (None, _M._appends, 16),
+    b"\x91": (None, _M._list, 64),
+    b"c": (arg.name, _M._global, 8),
+    b"\x93": (None, _M._stack_global, 8),
+    b"i": (arg.name, _M._inst, 256),
+    b"o": (None, _M._obj, 256),
+    b"R": (None, _M._reduce, 256),
+    b"\x81": (None, _M._reduce, 256),
+    b"\x92": (None, _M._newobj_ex, 256),
+    b"b": (None, _M._build, 0),
+    b"p": (arg.GET, _M._put, 104),
+    b"q": (arg.byte, _M._put, 104),
+    b"r": (arg.fixed("<I"), _M._put, 104),
+    b"\x94": (None, _M._memoize, 104),
+    b"g": (arg.GET, _M._get, 8),
+    b"h": (arg.byte, _M._get, 8),
+    b"j": (arg.fixed("<I"), _M._get, 8),
+    b"\x80": (arg.byte, _M._pass, 0),
+    b"\x95": (arg.fixed("<Q"), _M._pass, 0),
+    b".": (None, _M._stop, 0),
+}
+_TABLE: tuple[_Row, ...] = tuple(
+    _OPCODES.get(bytes([code]), (None, _M._unknown, 0)) for code in range(256)
+)

@@ -1,0 +1,119 @@
+"""What a pickle yields when nothing in it is run: inert objects, and a table of harmless calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+_SCALARS = frozenset((str, bytes, int, float, bool, complex, type(None)))
+
+Call = Callable[..., Any]
+
+
+class Name:
+    """A class or function that the file names: two strings, never looked up."""
+
+    __slots__ = ("full", "module", "name")
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name, self.full = module, name, f"{module}.{name}"
+
+    def __repr__(self) -> str:
+        return self.full
+
+
+class Instance:
+    """What the file would have built by calling ``cls(*args)``.
+
+    Attributes:
+        cls: a Name, or whatever stood in its place.
+        args: the arguments.
+        state: what BUILD gave, usually a dict of attributes.
+        listing, mapping: what was appended and set, as for a subclass of list or dict.
+    """
+
+    __slots__ = ("args", "cls", "listing", "mapping", "state")
+
+    def __init__(self, cls: object, args: tuple[Any, ...] = ()) -> None:
+        self.cls, self.args = cls, args
+        self.state: Any = None
+        self.listing: list[Any] = []
+        self.mapping: dict[Any, Any] = {}
+
+    @property
+    def class_name(self) -> str:
+        """The class with its package, or what stands in its place."""
+        return self.cls.full if isinstance(self.cls, Name) else type(self.cls).__name__
+
+    def __repr__(self) -> str:
+        return f"<{self.class_name}>"
+
+
+class Dict(dict[Any, Any]):
+    """An OrderedDict or another known mapping; ``state`` holds its attributes."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, items: object = ()) -> None:
+        super().__init__()
+        self.state: Any = None
+        if items != ():
+            self._take(items)
+
+    def _take(self, items: object) -> None:
+        if not isinstance(items, (dict, list, tuple)):
+            raise TypeError("a mapping of neither a dict nor pairs")
+        for key, value in items.items() if isinstance(items, dict) else items:
+            self[as_key(key)] = value
+
+
+def is_inert(value: object) -> bool:
+    """Tell whether ``value`` is an object of ours (compared by identity) and no plain data."""
+    return type(value).__hash__ is object.__hash__
+
+
+def as_key(key: object) -> object:
+    """Return what may stand for ``key`` in a dict without hashing what the file made up.
+
+    Tuples and huge integers, whose hashes a file could make collide, become text.
+
+    Raises:
+        TypeError: neither a scalar, a flat tuple nor an object compared by identity.
+    """
+    kind = type(key)
+    if kind is int:
+        return key if -(1 << 63) <= key < 1 << 64 else repr(key)  # type: ignore[operator]
+    if kind in _SCALARS or is_inert(key):
+        return key
+    if isinstance(key, tuple) and all(type(item) in _SCALARS for item in key):
+        return repr(key)
+    raise TypeError(f"a dict key that is a {'nested ' * (kind is tuple)}{kind.__name__}")
+
+
+def _set(items: Iterable[Any] = ()) -> list[Any]:
+    if not isinstance(items, (list, tuple)):
+        raise TypeError("a set of neither a list nor a tuple")
+    return list(items)
+
+
+def _encode(text: str, encoding: str = "utf-8") -> bytes:
+    if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
+        raise ValueError("an unknown encoding")
+    return text.encode(encoding)
+
+
+CALLS: dict[str, Call] = {
+    "collections.OrderedDict": Dict,
+    "collections.Counter": Dict,
+    "collections.defaultdict": lambda *_: Dict(),
+    "builtins.dict": Dict,
+    "builtins.set": _set,
+    "builtins.frozenset": _set,
+    "builtins.list": _set,
+    "builtins.bytearray": lambda data=b"", *coding: (
+        _encode(data, *coding) if isinstance(data, str) else bytes.__add__(data, b"")
+    ),
+    "_codecs.encode": _encode,
+    "copyreg._reconstructor": lambda cls, *_: Instance(cls),
+}
+"""What a pickle of plain Python data calls."""

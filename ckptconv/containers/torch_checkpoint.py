@@ -1,0 +1,88 @@
+"""From the object in a torch file to a Checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.containers.torch_modules import versions, walk
+from ckptconv.containers.torch_objects import as_tensor, is_quantized, is_tensor
+from ckptconv.containers.torch_tree import Place, count_tensors, find, is_module, members
+from ckptconv.errors import ContainerError
+from ckptconv.source import Source
+
+_MAX_TENSORS = 1 << 18
+
+
+def build(root: object, source: Source, container: str, select: str | None) -> Checkpoint:
+    """Return the Checkpoint of what ``torch.save`` was given.
+
+    A list of tensors yields the names ``0``, ``1``, …, and a bare tensor the name ``0``.
+
+    Args:
+        root: the pickled object, with tensors as ``torch_objects`` has them.
+        select: see ``torch_tree.find``.
+
+    Raises:
+        ContainerError: no weights, or tensors that cannot be read.
+    """
+    place = find(root, select, source.path)
+    checkpoint = Checkpoint(container, {})
+    values = _values(checkpoint, place, source.path)
+    if len(values) > _MAX_TENSORS:
+        raise ContainerError("too many entries", file=source.path, found=len(values))
+    quantized: dict[str, str] = {}
+    for name, value in values.items():
+        if is_tensor(value):
+            checkpoint.tensors[name] = as_tensor(value, name, source.path)
+            if is_quantized(value):
+                quantized[name] = value.dtype
+        else:
+            checkpoint.omitted[name] = f"not a tensor: {_kind(value)}"
+    if not checkpoint.tensors:
+        raise ContainerError("a state_dict with no tensors in it", file=source.path)
+    if quantized:
+        checkpoint.metadata["quantized"] = quantized
+    _account(checkpoint, root, place)
+    return checkpoint
+
+
+def _values(checkpoint: Checkpoint, place: Place, path: str) -> dict[str, Any]:
+    """Return name → pickled value, and note what the file says of its modules."""
+    value = place.value
+    if is_module(value):
+        tree = walk(value, path)
+        checkpoint.modules, checkpoint.omitted = tree.modules, tree.omitted
+        return tree.values
+    checkpoint.modules = versions(value)
+    if is_tensor(value):
+        return {"0": value}
+    if isinstance(value, (list, tuple)):
+        return {str(i): item for i, item in enumerate(value)}
+    return {str(key): item for key, item in (members(value) or {}).items()}
+
+
+def _account(checkpoint: Checkpoint, root: object, place: Place) -> None:
+    """Say what stands beside the weights, on each level of the path to them."""
+    if not place.path:
+        return
+    checkpoint.metadata["selected"] = place.name
+    checkpoint.notes.append(f"the weights stand under {place.name!r} in the file")
+    value: Any = root
+    for depth, step in enumerate(place.path):
+        own = members(value) or {}
+        for key, item in own.items():
+            if str(key) != step:
+                name = ".".join((*place.path[:depth], str(key)))
+                checkpoint.omitted[name] = _beside(item)
+        value = next((item for key, item in own.items() if str(key) == step), None)
+
+
+def _beside(value: object) -> str:
+    count = count_tensors(value)
+    what = f"{count} tensor{'s' * (count != 1)}" if count else _kind(value)
+    return f"not part of the selected weights: {what}"
+
+
+def _kind(value: object) -> str:
+    return repr(value) if isinstance(value, (bool, int, float)) else type(value).__name__

@@ -1,0 +1,67 @@
+"""Keras's classes and settings in the canonical graph's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+CLASS_KINDS: Mapping[str, str] = {
+    # Keras's class → kind; names of Keras 1 too
+    "Dense": "Linear",
+    "TimeDistributedDense": "Linear",
+    "Embedding": "Embedding",
+    "LayerNormalization": "LayerNorm",
+    "GroupNormalization": "GroupNorm",
+    "RMSNormalization": "RMSNorm",
+    "BatchNormalization": "BatchNorm1d",
+    **{f"Conv{n}D": f"Conv{n}d" for n in (1, 2, 3)},
+    **{f"Convolution{n}D": f"Conv{n}d" for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": f"ConvTranspose{n}d" for n in (1, 2, 3)},
+    "Deconvolution2D": "ConvTranspose2d",
+    "PReLU": "PReLU",
+}
+
+BATCH_NORM = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+"""Keras has one class for all ranks."""
+
+_SAME = ("return_sequences", "return_state", "padding", "groups")
+_RENAMED = {
+    # kinds that begin so → Keras's setting → torch's argument
+    "Conv": {"strides": "stride", "dilation_rate": "dilation", "output_padding": "output_padding"},
+    "GroupNorm": {"groups": "num_groups"},
+}
+_REMARKS = (
+    # setting, values that need nothing, remark
+    ("go_backwards", (False,), "go_backwards: reverse the input along time, and the output again"),
+    ("return_sequences", (True,), "return_sequences=False: take the last step of the output "
+     "(of a backward direction: its first)"),
+    ("stateful", (False,), "stateful: hand the final state to the next call yourself"),
+    ("time_major", (False,), "time_major: the sequence is the first axis"),
+    ("mask_zero", (False,), "mask_zero: give the sequences' lengths to the layers after it"),
+    ("zero_output_for_mask", (False,), "zero_output_for_mask: set masked outputs to zero yourself"),
+    ("dropout", (0, 0.0), "dropout acts on this layer's input, in training only"),
+    ("recurrent_dropout", (0, 0.0), "recurrent_dropout acts in training only"),
+)  # fmt: skip
+_RECURRENT_ONLY = "recurrent_initializer", "inner_init", "units"
+
+
+def attributes(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a layer as torch's constructor arguments."""
+    renamed = next((names for start, names in _RENAMED.items() if kind.startswith(start)), {})
+    found = {renamed.get(k, k): v for k, v in config.items() if k in renamed or k in _SAME}
+    if isinstance(config.get("epsilon"), float):
+        found["eps"] = config["epsilon"]
+    momentum = config.get("momentum")
+    if kind.startswith("BatchNorm") and isinstance(momentum, int | float):
+        found["momentum"] = round(1 - momentum, 12)
+    return found
+
+
+def notes(config: Mapping[str, Any]) -> list[str]:
+    """Return what the user must do beside building the layer."""
+    remarks = [text for key, plain, text in _REMARKS if config.get(key, plain[0]) not in plain]
+    activation = config.get("activation", "linear")
+    if not any(key in config for key in _RECURRENT_ONLY) and activation not in ("linear", None):
+        name = activation if isinstance(activation, str) else "its own function"
+        remarks.append(f"activation: apply {name} to this layer's output")
+    return remarks
