@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def save(
         CkptconvError: the target cannot hold the graph exactly, or cannot be written. Nothing is
             left behind then.
     """
-    lowered = lower(graph, to, Options(), like=like, dtype=dtype)
+    lowered = lower(graph, to, _with_layout(Options(), to, path), like=like, dtype=dtype)
     return _write(graph, lowered, path, to, force=force, progress=progress)
 
 
@@ -125,7 +126,7 @@ def convert(
     """
     options = Options(parse_kinds(kinds), tuple(rename), frozenset(allow))
     graph = lift(inspect(src, select=select), source, options)
-    lowered = lower(graph, to, options, like=like, dtype=dtype)
+    lowered = lower(graph, to, _with_layout(options, to, dst), like=like, dtype=dtype)
     return _write(graph, lowered, dst, to, force=force, dry_run=dry_run, progress=progress)
 
 
@@ -224,6 +225,12 @@ def _located(file: str) -> Iterator[None]:
     except CkptconvError as error:
         error.file = error.file or file or None
         raise
+
+
+def _with_layout(options: Options, to: str, path: Path) -> Options:
+    """Add the naming that the target's suffix asks for."""
+    _, metadata = _container(dialects.dialect(to), path)
+    return replace(options, layout=str(metadata.get("layout", "")))
 
 
 def _container(row: dialects.Dialect, path: Path) -> tuple[str, dict[str, Any]]:

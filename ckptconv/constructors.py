@@ -130,7 +130,7 @@ def _recurrent(layer: Layer, facts: Facts) -> Facts:
 def _normalised(layer: Layer, _: Facts) -> Facts:
     shape = layer.params["weight"].shape
     axes = list(range(-len(shape), 0))
-    return {"shape": shape, "axes": axes if len(axes) > 1 else -1, "first": -len(shape)}
+    return {"shape": shape, "axes": axes if len(axes) > 1 else -1, "first": 1 if len(axes) > 1 else -1}
 
 
 def _batch_norm(layer: Layer, facts: Facts) -> Facts:

@@ -21,6 +21,8 @@ class Options:
             (``iofc``, ``zrh``) or an ecosystem of ``gates.ORDERS`` (``onnx``); several by spaces.
         forget_bias: what the source adds to the forget gate at run time.
         z_convention: the source's GRU computes h' = (1 - z) ⊙ h + z ⊙ n.
+        layout: which of a framework's namings the target file has: Keras's ``legacy`` (the
+            default) or ``weights.h5``.
         device: ``ascend`` makes what that hardware cannot do an error.
     """
 
@@ -31,4 +33,5 @@ class Options:
     gates: str | None = None
     forget_bias: float = 0.0
     z_convention: bool = False
+    layout: str = ""
     device: str | None = None

@@ -33,7 +33,10 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
 
     write_layout = _LAYOUTS[checkpoint.metadata["layout"]]
     with h5py.File(path, "w", libver="earliest", locking=False) as file:
-        offsets = write_layout(file, checkpoint)
+        try:
+            offsets = write_layout(file, checkpoint)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ContainerError("names that HDF5 cannot hold", found=error) from None
     with open_sink(path, progress) as sink:
         for name, offset in sorted(offsets.items(), key=lambda item: item[1]):
             sink.seek(offset)
@@ -81,11 +84,10 @@ def _reserve(group: h5py.Group, path: str, name: str, tensor: Tensor) -> dict[st
     creation.set_obj_track_times(False)
     dtype = np.dtype("V2") if tensor.dtype == BFLOAT16 else tensor.dtype
     space = h5s.create_simple(tensor.shape) if tensor.shape else h5s.create(h5s.SCALAR)
-    try:
-        kind = h5t.py_create(dtype, logical=True)
-        made = h5d.create(group.id, path.encode(), kind, space, creation, lcpl=links)
-    except (TypeError, ValueError) as error:
-        raise ContainerError("cannot stand in an HDF5 file", tensor=name, found=error) from None
+    if (dtype.kind not in "fiu" or dtype.isbuiltin != 1) and dtype != np.dtype("V2"):
+        raise ContainerError("cannot stand in an HDF5 file", tensor=name, found=tensor.dtype.name)
+    kind = h5t.py_create(dtype, logical=True)
+    made = h5d.create(group.id, path.encode(), kind, space, creation, lcpl=links)
     if tensor.dtype == BFLOAT16:
         group[path].attrs["dtype"] = "bfloat16"
     return {name: made.get_offset()} if tensor.nbytes else {}

@@ -18,7 +18,8 @@ from ckptconv.errors import ContainerError
 
 MAX_PICKLE = 64 << 20
 """Bytes of one pickle; tensors stand outside."""
-_MEMORY = 192 << 20
+_MEMORY = 160 << 20
+_LEAST = 16  # what the cheapest opcode is charged, so that their number is bounded too
 _PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
@@ -327,6 +328,6 @@ _OPCODES: dict[bytes, _Row] = {
     b"\x95": (arg.fixed("<Q"), _M._pass, 0),
     b".": (None, _M._stop, 0),
 }
-_TABLE: tuple[_Row, ...] = tuple(
-    _OPCODES.get(bytes([code]), (None, _M._unknown, 0)) for code in range(256)
-)
+_TABLE: list[_Row] = [(None, _M._unknown, 0)] * 256
+for _code, (_argument, _action, _price) in _OPCODES.items():
+    _TABLE[_code[0]] = (_argument, _action, max(_price, _LEAST))

@@ -96,10 +96,15 @@ def _set(items: Iterable[Any] = ()) -> list[Any]:
     return list(items)
 
 
-def _encode(text: str, encoding: str = "utf-8") -> bytes:
+def _bytes(data: object = b"", encoding: str = "latin1") -> bytes:
+    """Bytes as protocols below 3 spell them: text to encode."""
     if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
         raise ValueError("an unknown encoding")
-    return text.encode(encoding)
+    if isinstance(data, str):
+        return data.encode(encoding)
+    if not isinstance(data, bytes):
+        raise TypeError(f"bytes of a {type(data).__name__}")
+    return data
 
 
 CALLS: dict[str, Call] = {
@@ -110,10 +115,9 @@ CALLS: dict[str, Call] = {
     "builtins.set": _set,
     "builtins.frozenset": _set,
     "builtins.list": _set,
-    "builtins.bytearray": lambda data=b"", *coding: (
-        _encode(data, *coding) if isinstance(data, str) else bytes.__add__(data, b"")
-    ),
-    "_codecs.encode": _encode,
+    "builtins.bytes": _bytes,
+    "builtins.bytearray": _bytes,
+    "_codecs.encode": _bytes,
     "copyreg._reconstructor": lambda cls, *_: Instance(cls),
 }
 """What a pickle of plain Python data calls."""

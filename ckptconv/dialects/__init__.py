@@ -50,6 +50,15 @@ DIALECTS = {
                 ".safetensors": _SAFETENSORS["pt"],
             },
         ),
+        Dialect(
+            "keras",
+            "keras",
+            {
+                ".weights.h5": ("hdf5", {"layout": "weights.h5"}),
+                ".h5": ("hdf5", {"layout": "legacy"}),
+                ".hdf5": ("hdf5", {"layout": "legacy"}),
+            },
+        ),
         Dialect("mindspore", "mindspore", _MINDSPORE),
         Dialect("mint", "mint", _MINDSPORE),
     )
@@ -58,7 +67,10 @@ DIALECTS = {
 _MINDSPORE_LEAVES = frozenset(
     ["gamma", "beta", "moving_mean", "moving_variance", "embedding_table"]
 )
-_BY_CONTAINER = {"mindspore-ckpt": "mindspore", "hdf5": "keras", "keras": "keras"}
+_BY_CONTAINER = {
+    "mindspore-ckpt": "mindspore",
+    **dict.fromkeys(("hdf5", "keras-zip", "keras-sharded"), "keras"),
+}
 _BY_FORMAT = {"pt": "torch", "ms": "mindspore"}
 
 

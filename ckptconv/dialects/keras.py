@@ -8,23 +8,28 @@ its weights.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.dialects.columns import check_recurrent
 from ckptconv.dialects.keras_attention import is_attention, lift_attention
 from ckptconv.dialects.keras_config import snake_case
 from ckptconv.dialects.keras_lower import lower
 from ckptconv.dialects.keras_options import BATCH_NORM, CLASS_KINDS, attributes, notes
-from ckptconv.dialects.keras_recurrent import check_activations, is_recurrent, lift_cell, settings
+from ckptconv.dialects.keras_recurrent import (
+    check_activations,
+    hard_by_default,
+    is_recurrent,
+    lift_cell,
+    settings,
+)
 from ckptconv.dialects.keras_units import Unit, units
+from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import AmbiguousKindError, CkptconvError, DialectError, LossyError
 from ckptconv.graph import Graph, Layer, cell_params
 from ckptconv.layers import KINDS, PARAMETER, Param, fits, realign
 from ckptconv.options import Options
-from ckptconv.recognise import by_name
+from ckptconv.recognise import Evidence, by_name
+from ckptconv.relayout import concat, divide
 from ckptconv.tensor import FilledTensor, Tensor
 
 __all__ = ["lift", "lower"]
@@ -44,11 +49,10 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
         groups: dict[str, list[Unit]] = {}
         for unit in found:
             groups.setdefault(unit.path, []).append(unit)
-        deep = any(tensor.ndim == 5 for tensor in checkpoint.tensors.values())
         layers = [
             layer
             for path, group in groups.items()
-            for layer in _lift_group(path, group, checkpoint, options, deep=deep)
+            for layer in _lift_group(path, group, checkpoint, options)
         ]
         _check_kinds(options, groups)
     except CkptconvError as error:
@@ -59,8 +63,14 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
         "keras",
         tensors=checkpoint.tensors,
         omitted=dict(checkpoint.omitted),
-        notes=list(checkpoint.notes),
+        notes=[*checkpoint.notes, *_order(checkpoint)],
     )
+
+
+def _order(checkpoint: Checkpoint) -> list[str]:
+    if "layer_names" in checkpoint.metadata or "model_config" in checkpoint.metadata:
+        return []
+    return ["the file does not record the order of its layers; they stand by name here"]
 
 
 def _check_kinds(options: Options, groups: Mapping[str, object]) -> None:
@@ -72,7 +82,7 @@ def _check_kinds(options: Options, groups: Mapping[str, object]) -> None:
 
 
 def _lift_group(
-    path: str, group: list[Unit], checkpoint: Checkpoint, options: Options, *, deep: bool
+    path: str, group: list[Unit], checkpoint: Checkpoint, options: Options
 ) -> list[Layer]:
     if any(is_recurrent(unit) for unit in group):
         return [_lift_recurrent(path, group, checkpoint, options)]
@@ -84,7 +94,10 @@ def _lift_group(
             tensor=path,
             found=", ".join(unit.first for unit in group),
         )
-    return _lift_plain(group[0], options, deep=deep)
+    layers = _lift_plain(group[0], options)
+    for layer in layers:
+        _settle(layer, checkpoint)
+    return layers
 
 
 def _lift_recurrent(
@@ -108,15 +121,15 @@ def _lift_recurrent(
             found=lifted[1][0],
         )
     place = None if _is_cell(halves[0], kind, options) else 0
-    layer = Layer(path, kind if place == 0 else f"{kind}Cell", {})
+    params: dict[str, Tensor] = {}
     for direction, (_, cell) in enumerate(lifted):
-        layer.params |= cell_params(cell, place, direction)
+        params |= cell_params(cell, place, direction)
+    layer = lift_recurrent(path, params, Evidence(options.kinds), checkpoint.path)
     for unit in halves:
         said, remarks = check_activations(unit, kind, options)
         layer.attributes |= said
         layer.notes += remarks
-    _describe(layer, halves[0], checkpoint, options)
-    check_recurrent(layer, checkpoint.path)
+    _describe(layer, halves[0], checkpoint)
     return layer
 
 
@@ -134,16 +147,14 @@ def _is_cell(unit: Unit, kind: str, options: Options) -> bool:
     return unit.word.endswith("_cell") and not unit.in_cell
 
 
-def _describe(layer: Layer, unit: Unit, checkpoint: Checkpoint, options: Options) -> None:
+def _describe(layer: Layer, unit: Unit, checkpoint: Checkpoint) -> None:
     """Add what the configuration says, or what its absence leaves open."""
     said = settings(unit)
-    layer.evidence = "model_config" if unit.entry else "shapes of the weights"
-    layer.candidates = (layer.kind,)
-    layer.attributes |= attributes(layer.kind, said)
+    layer.evidence = "model_config" if unit.entry else layer.evidence
+    layer.attributes = {**attributes(layer.kind, said), **layer.attributes}
     layer.notes += notes(said)
-    merge = unit.wrapper.config.get("merge_mode", "concat") if unit.half is not None and (
-        unit.wrapper) else "concat"  # fmt: skip
-    if merge != "concat":
+    around = unit.wrapper.config if unit.wrapper and unit.half is not None else {}
+    if (merge := around.get("merge_mode", "concat")) != "concat":
         raise LossyError(
             f"merge_mode {merge} has no equal in torch and MindSpore",
             tensor=layer.path,
@@ -153,32 +164,14 @@ def _describe(layer: Layer, unit: Unit, checkpoint: Checkpoint, options: Options
         )
     if unit.half == 0 and said.get("go_backwards"):
         raise LossyError("a forward layer that goes backwards", tensor=layer.path)
-    if path_hint := options.kinds.get(layer.path):
-        layer.attributes |= path_hint.arguments
-    gated = layer.recurrent != "RNN"
-    cudnn = any(b.shape == (2 * layer.params[n].shape[0],) for n, b in layer.params.items()
-                if n.startswith("bias"))  # fmt: skip
-    if unit.entry is None and gated and not cudnn and _hard_by_default(checkpoint, unit):
+    if unit.entry is None and hard_by_default(unit, checkpoint.metadata.get("keras_version")):
         layer.notes.append(
-            "the file does not record recurrent_activation and was written by a version of Keras "
-            "whose default is hard_sigmoid; sigmoid is assumed"
+            "recurrent_activation is not recorded, and the Keras that wrote this file had "
+            "hard_sigmoid as its default; sigmoid is assumed"
         )
 
 
-def _hard_by_default(checkpoint: Checkpoint, unit: Unit) -> bool:
-    match = re.match(r"(\d+)\.(\d+)", str(checkpoint.metadata.get("keras_version", "")))
-    two_rows = any(leaf.ndim == 2 and leaf.shape[0] == 2 for leaf in unit.leaves.values())
-    cudnn = any(leaf.ndim == 1 and 2 * unit_width(unit) == leaf.size for leaf in unit.leaves.values())
-    if cudnn or two_rows:
-        return False
-    return unit.keras1 or (match is not None and (int(match[1]), int(match[2])) < (2, 3))
-
-
-def unit_width(unit: Unit) -> int:
-    return max((leaf.shape[1] for leaf in unit.leaves.values() if leaf.ndim == 2), default=0)
-
-
-def _lift_plain(unit: Unit, options: Options, *, deep: bool) -> list[Layer]:
+def _lift_plain(unit: Unit, options: Options) -> list[Layer]:
     hint = options.kinds.get(unit.path)
     kind, evidence = _said_kind(unit, hint.kind if hint else None)
     if kind == PARAMETER:
@@ -197,13 +190,28 @@ def _lift_plain(unit: Unit, options: Options, *, deep: bool) -> list[Layer]:
             found=", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items()),
             hint=" or ".join(f"--kind {unit.path}={c}" for c in candidates),
         )
-    if first in BATCH_NORM:
-        candidates = BATCH_NORM if deep else BATCH_NORM[:2]
     said = settings(unit)
     layer = Layer(unit.path, first, lifted[first], attributes(first, said), evidence, candidates)
     layer.attributes |= hint.arguments if hint else {}
     layer.notes += notes(said)
     return [layer]
+
+
+def _settle(layer: Layer, checkpoint: Checkpoint) -> None:
+    """Finish what the rest of the file decides: the rank of a BatchNorm, Theano's kernels."""
+    if layer.kind in BATCH_NORM:
+        deep = any(tensor.ndim == 5 for tensor in checkpoint.tensors.values())
+        layer.candidates = BATCH_NORM if deep else BATCH_NORM[:2]
+    kernel = layer.params.get("weight")
+    if (
+        kernel is not None
+        and "Conv" in layer.kind
+        and checkpoint.metadata.get("backend") == "theano"
+    ):
+        for axis in range(2, kernel.ndim):
+            parts = divide(kernel, axis, kernel.shape[axis])
+            kernel = concat(parts[::-1], axis, "reversed, as Theano convolves")
+        layer.params["weight"] = kernel
 
 
 def _said_kind(unit: Unit, hint: str | None) -> tuple[str | None, str]:
@@ -229,7 +237,7 @@ def _fitting(unit: Unit) -> tuple[str, ...]:
             continue
         found.append(kind)
     if len(found) > 1:
-        return by_name(unit.path, tuple(found)) or tuple(found)
+        return by_name(unit.path, tuple(found), Evidence(), {}) or tuple(found)
     return tuple(found)
 
 
@@ -259,7 +267,9 @@ def _canonical(unit: Unit, kind: str) -> dict[str, Tensor]:
     Raises:
         DialectError: they are not that layer's.
     """
-    rows = {row.column("keras")[0]: row for row in KINDS.get(kind, ()) if row.column("keras")[0] != "-"}
+    rows = {
+        row.column("keras")[0]: row for row in KINDS.get(kind, ()) if row.column("keras")[0] != "-"
+    }
     named = _named(unit, kind, rows)
     params: dict[str, Tensor] = {}
     for leaf, tensor in named.items():
@@ -344,6 +354,3 @@ def _misfit(unit: Unit, kind: str) -> DialectError:
         expected=", ".join(f"{name} ({axes})" for name, axes in rows if name != "-"),
         found=", ".join(f"{leaf} {tensor.shape}" for leaf, tensor in unit.leaves.items()),
     )
-
-
-_ = replace

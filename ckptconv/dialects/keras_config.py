@@ -58,7 +58,7 @@ def _entries(value: object) -> list[Entry]:
 
 
 def snake_case(name: str) -> str:
-    """Return a class name as Keras writes it in lower case: ``Conv2DTranspose`` conv2d_transpose."""
+    """Return a class name as Keras names its groups: conv2d_transpose for Conv2DTranspose."""
     name = re.sub(r"\W+", "", name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -9,18 +9,19 @@ One bias becomes (bias, zeros) and two become their sum, which splits again as (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ckptconv.dialects.keras_units import Unit
 from ckptconv.errors import DialectError, LossyError
-from ckptconv.gates import CANONICAL, ORDERS, permutation, permute
+from ckptconv.gates import CANONICAL, order, permutation, permute
 from ckptconv.graph import Cell
 from ckptconv.options import Options
 from ckptconv.relayout import add, concat, cut, divide, reshape, transpose
 from ckptconv.tensor import FilledTensor, Tensor
 
-ORDER = {**dict(zip(("LSTM", "GRU"), ORDERS["keras"], strict=True)), "RNN": "h"}
+ORDER = {kind: order(kind, "keras") for kind in ("LSTM", "GRU")} | {"RNN": "h"}
 _APART = {"LSTM": "icfo", "GRU": "zrh"}
 """Keras 1's gates, each in arrays of its own, in the letters of their names."""
 _CLASSES = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM",
@@ -76,7 +77,7 @@ def lower_cell(cell: Cell, kind: str) -> dict[str, Tensor]:
         if kind == "GRU":
             weights["bias"] = _two_rows(rows)
         else:
-            weights["bias"] = add(*rows, "sum of the two biases")
+            weights["bias"] = add(rows[0], rows[1], "sum of the two biases")
     return weights
 
 
@@ -119,6 +120,21 @@ def check_activations(unit: Unit, kind: str, options: Options) -> tuple[dict[str
     return attributes, notes
 
 
+def hard_by_default(unit: Unit, version: object) -> bool:
+    """Tell whether a gated layer's Keras (before 2.3) had hard_sigmoid as its default."""
+    bias = unit.leaves.get("bias")
+    kernel = unit.leaves.get("kernel")
+    if bias is not None and kernel is not None and bias.size == 2 * kernel.shape[-1]:
+        return False  # CuDNN, or GRU with reset_after
+    if kernel is not None and {"recurrent_kernel"} <= unit.leaves.keys():
+        recurrent = unit.leaves["recurrent_kernel"]
+        if recurrent.shape[0] == recurrent.shape[-1]:
+            return False  # SimpleRNN
+    match = re.match(r"(\d+)\.(\d+)", str(version))
+    old = match is not None and (int(match[1]), int(match[2])) < (2, 3)
+    return old or (unit.keras1 and match is None)
+
+
 def _activation(value: object) -> str:
     """Return the name of an activation; Keras 3 may serialise functions as objects."""
     if isinstance(value, dict):
@@ -130,15 +146,15 @@ def _activation(value: object) -> str:
 
 def _named(unit: Unit) -> dict[str, Tensor]:
     """Return the weights by leaf; numbers stand for kernel, recurrent_kernel, bias in order."""
-    order = ("kernel", "recurrent_kernel", "bias")
+    names = ("kernel", "recurrent_kernel", "bias")
     if not all(leaf.isdigit() for leaf in unit.leaves):
-        known = {*order, *(f"{a}_{g}" for a in "WUb" for g in "icfozrh")}
+        known = {*names, *(f"{a}_{g}" for a in "WUb" for g in "icfozrh")}
         if not set(unit.leaves) <= known:
             raise _wrong(unit, "kernel, recurrent_kernel and bias alone")
         return unit.leaves
     if list(unit.leaves) != [str(i) for i in range(len(unit.leaves))] or len(unit.leaves) > 3:
         raise _wrong(unit, "2 or 3 weights")
-    return dict(zip(order, unit.leaves.values(), strict=False))
+    return dict(zip(names, unit.leaves.values(), strict=False))
 
 
 def _kind(unit: Unit, leaves: Mapping[str, Tensor]) -> str:
@@ -150,7 +166,9 @@ def _kind(unit: Unit, leaves: Mapping[str, Tensor]) -> str:
     else:
         found = "LSTM" if "U_i" in leaves else "GRU" if "U_z" in leaves else None
     class_name = unit.entry.class_name.removesuffix("Cell") if unit.entry else None
-    said = _CLASSES.get(class_name, class_name) if class_name else None
+    said = _CLASSES.get(class_name) if class_name else None
+    if class_name and said is None:
+        raise LossyError(f"{class_name} has no equal in torch and MindSpore", tensor=unit.path)
     if found is None or said not in (None, found):
         raise _wrong(unit, f"the weights of {class_name or 'a LSTM, GRU or SimpleRNN'}")
     return found
@@ -158,8 +176,7 @@ def _kind(unit: Unit, leaves: Mapping[str, Tensor]) -> str:
 
 def _joined(unit: Unit, kind: str, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Join Keras 1's arrays of each gate as later versions keep them."""
-    later = {"c": "g", "h": "n"} if kind == "GRU" else {"c": "g"}
-    spelled = {later.get(letter, letter): letter for letter in _APART[kind]}
+    spelled = dict(zip(order(kind, _APART[kind]), _APART[kind], strict=True))
     joined = {}
     for name, letter in (("kernel", "W"), ("recurrent_kernel", "U"), ("bias", "b")):
         parts = [leaves.get(f"{letter}_{spelled[gate]}") for gate in ORDER[kind]]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.keras_config import Entry, entry
@@ -115,6 +114,8 @@ def _of_layer(layer: str, weights: dict[str, Tensor], known: Entry | None) -> It
         if leaf in unit.leaves:
             raise DialectError("two weights have this name", tensor=f"{layer}/{name}")
         unit.leaves[leaf] = tensor
+    for scope in [scope for scope in scopes if (*scope, "cell_1") in scopes]:
+        scopes = {(*s, "cell_0") if s == scope else s: unit for s, unit in scopes.items()}
     halves = {scope: half for scope in scopes if (half := _half(scope))}
     paired = {owner for owner, side in halves.values() if (owner, 1 - side) in halves.values()}
     owners: dict[Scope, Scope] = {}
@@ -258,13 +259,13 @@ def _locate(model: Entry, scopes: list[Scope], base: Scope) -> dict[Scope, Entry
                 found=len(queue),
             )
         if len(queue) == classes.count(layer.snake):
-            head: str | None = queue[number]
+            group = queue[number]
         else:  # some layers of the class hold no weights
-            head = f"{layer.snake}_{number}" if number else layer.snake
-        if head in queue:
-            found[(*base, head)] = layer
+            group = f"{layer.snake}_{number}" if number else layer.snake
+        if group in queue:
+            found[(*base, group)] = layer
             if layer.layers():
-                found |= _locate(layer, scopes, (*base, head))
+                found |= _locate(layer, scopes, (*base, group))
     return found
 
 

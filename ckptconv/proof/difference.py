@@ -97,7 +97,8 @@ def _blocks(a: Tensor, b: Tensor) -> Iterator[tuple[Array, Array]]:
 
 
 def _unequal(a: Array, b: Array) -> Array:
-    return (a != b) & ~((a != a) & (b != b))
+    unequal: Array = (a != b) & ~((a != a) & (b != b))
+    return unequal
 
 
 def _measure(found: Difference, a: Array, b: Array) -> None:
@@ -123,7 +124,7 @@ def _bits(array: Array) -> Array:
 def is_float(dtype: DType) -> bool:
     """Tell whether a dtype holds real floating-point numbers, ml_dtypes' own included."""
     try:
-        ml_dtypes.finfo(dtype)
+        ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):
         return False
     return dtype.kind != "c"

@@ -69,14 +69,25 @@ class Paired(NamedTuple):
 
 
 class Item(NamedTuple):
-    """Two tensors that must be equal; ``name_a`` and ``name_b`` as each file calls them."""
+    """Two tensors that must be equal.
+
+    Attributes:
+        name_a, name_b: as each file calls them; ``""`` where it has none.
+        gates: the letters of the gates stacked along ``axis``, in order, if any.
+        how: what is compared, where that is not the tensors as they are.
+    """
 
     name_a: str
     name_b: str
     a: Tensor
     b: Tensor
     gates: str = ""
+    axis: int = 0
     how: str = ""
+
+    def turned(self) -> Item:
+        """Return the same with the sides exchanged."""
+        return self._replace(name_a=self.name_b, name_b=self.name_a, a=self.b, b=self.a)
 
 
 def sublayer(layer: Layer, first: int, count: int) -> Layer:
@@ -128,20 +139,80 @@ def pair(a: Graph, b: Graph) -> Paired:
     return Paired(both, left, right)
 
 
-def items(a: Part, b: Part, names: Names) -> tuple[list[Item], list[Item], list[Item]]:
-    """Return what must be equal of two parts, and what only the first or the second has."""
+class Block(NamedTuple):
+    """A layer of the first side and what computes the same on the second, one after the other.
+
+    Attributes:
+        parts: the counterparts, level by level.
+        chain: for recurrent layers, the second side's layers, each with the levels that count.
+    """
+
+    layer: Layer
+    parts: list[tuple[Part, Part]]
+    chain: list[Layer]
+
+
+def blocks(paired: Paired) -> list[Block]:
+    """Gather counterparts by the first side's layers; runs of levels of one layer stay together."""
+    gathered: dict[int, list[tuple[Part, Part]]] = {}
+    for one, other in paired.both:
+        gathered.setdefault(id(one.layer), []).append((one, other))
+    return [Block(met[0][0].layer, met, _chain(met)) for met in gathered.values()]
+
+
+def _chain(met: list[tuple[Part, Part]]) -> list[Layer]:
+    runs: list[list[Part]] = []
+    for one, other in met:
+        if one.layer.recurrent is None or other.layer.recurrent is None:
+            return []
+        last = runs[-1][-1] if runs else None
+        if last is not None and last.layer is other.layer and last.index + 1 == other.index:
+            runs[-1].append(other)
+        else:
+            runs.append([other])
+    return [sublayer(run[0].layer, run[0].index, len(run)) for run in runs]
+
+
+class Met(NamedTuple):
+    """What two parts have to do with each other.
+
+    Attributes:
+        equal: what must be equal; of a parameter that one side lacks, what its absence means.
+        left_out: parameters that the other side's framework does not have, by the table.
+    """
+
+    equal: list[Item]
+    left_out: list[str]
+
+
+def items(a: Part, b: Part, names: Names, frameworks: tuple[str, str]) -> Met:
+    """Return what must be equal of two counterparts."""
     left, right = dict(a.params), dict(b.params)
-    equal: list[Item] = []
+    met = Met([], [])
     kind = a.layer.recurrent or ""
     for suffix in ("", "_reverse") if kind in ("LSTM", "RNN") else ():
-        equal += _summed(a, left, right, f"_l0{suffix}", names)
+        met.equal.extend(_summed(a, left, right, f"_l0{suffix}", names))
     for name in [name for name in left if name in right]:
         one, other = left.pop(name), right.pop(name)
         gates = GATES[kind] if kind and "hr" not in name else ""
-        equal.append(Item(names.of(a, name, one), names.of(b, name, other), one, other, gates))
-    only_a = [Item(names.of(a, n, t), "", t, _neutral(b, n, t)) for n, t in left.items()]
-    only_b = [Item("", names.of(b, n, t), _neutral(a, n, t), t) for n, t in right.items()]
-    return equal, only_a, only_b
+        met.equal.append(Item(names.of(a, name, one), names.of(b, name, other), one, other, gates))
+    for name, tensor in left.items():
+        if _absent(a, name, frameworks[1]):
+            met.left_out.append(names.of(a, name, tensor))
+        else:
+            met.equal.append(_against_fill(names.of(a, name, tensor), tensor, a, name))
+    for name, tensor in right.items():
+        if _absent(b, name, frameworks[0]):
+            met.left_out.append(names.of(b, name, tensor))
+        else:
+            met.equal.append(_against_fill(names.of(b, name, tensor), tensor, b, name).turned())
+    return met
+
+
+def _absent(part: Part, name: str, framework: str) -> bool:
+    """Tell whether a framework has no such parameter in this kind of layer."""
+    rows = {row.name: row for row in KINDS.get(part.layer.kind, ())}
+    return name in rows and rows[name].column(framework)[0] == "-"
 
 
 def _summed(
@@ -157,7 +228,7 @@ def _summed(
     a, b = (x[0] if x[1] is None else add(x[0], x[1]) for x in (one, other) if x[0] is not None)
     gates = GATES[part.layer.recurrent or ""]
     name = [" + ".join(dict.fromkeys(names.leaves(t))) for t in (a, b)]
-    return [Item(name[0], name[1], a, b, gates, "sum of the biases")]
+    return [Item(name[0], name[1], a, b, gates, how="sum of the biases")]
 
 
 def single(recurrent_bias: Tensor | None) -> bool:
@@ -165,10 +236,11 @@ def single(recurrent_bias: Tensor | None) -> bool:
     return recurrent_bias is None or isinstance(recurrent_bias, FilledTensor)
 
 
-def _neutral(part: Part, name: str, like: Tensor) -> Tensor:
-    """Return what the other side computes with where it has no such parameter."""
+def _against_fill(full_name: str, tensor: Tensor, part: Part, name: str) -> Item:
+    """Hold a parameter that the other side lacks against what is computed without it."""
     rows = {row.name: row for row in KINDS.get(part.layer.kind, ())}
-    return FilledTensor(like.shape, like.dtype, rows[name].fill if name in rows else 0.0)
+    fill = FilledTensor(tensor.shape, tensor.dtype, rows[name].fill if name in rows else 0.0)
+    return Item(full_name, "(none)", tensor, fill, how="against what its absence means")
 
 
 class Names:

@@ -234,9 +234,11 @@ def conv2d(keras):
 
 
 def with_lambda(keras, **act):
+    # compiled from text: the marshalled code would hold the path of this file
+    twice = eval(compile("lambda t: t * 2.0", "<golden>", "eval"))
     layers = [
         keras.layers.LSTM(4, name="lstm_a", return_sequences=True, **act),
-        keras.layers.Lambda(lambda t: t * 2.0, output_shape=(STEPS, 4), name="twice"),
+        keras.layers.Lambda(twice, output_shape=(STEPS, 4), name="twice"),
         keras.layers.Dense(2, name="head"),
     ]
     return chain(keras, keras.layers.Input(shape=(STEPS, 3), name="x"), layers)

@@ -1,0 +1,152 @@
+"""``verify``: two checkpoints are the same model, shown with means that did not convert them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ckptconv import api
+from ckptconv.graph import Graph
+from ckptconv.proof.compare import compare_item, describe
+from ckptconv.proof.difference import Difference, compare_arrays, total
+from ckptconv.proof.findings import TensorDiff
+from ckptconv.proof.native import own_weights
+from ckptconv.proof.pairing import Block, Names, blocks, items, pair
+from ckptconv.proof.probe import distance, floor, probe, reference
+from ckptconv.proof.reference import Inputs, Outputs
+from ckptconv.proof.results import LayerResult, Run, VerifyReport
+
+Path = str | os.PathLike[str]
+
+
+def verify(
+    src: Path,
+    dst: Path,
+    *,
+    run: bool = False,
+    kinds: Mapping[str, str] | None = None,
+    tolerance: float | None = None,
+    seed: int = 0,
+    device: str = "CPU",
+    **source: Any,
+) -> VerifyReport:
+    """Show that two checkpoints compute the same, or where they do not.
+
+    (a) Every tensor of either file has its counterpart of equal value; a lower precision must be
+    the exact rounding, and a sum of biases the exact sum. (b) Every recurrent layer is run in the
+    NumPy reference (``ckptconv.proof.reference``) on seeded inputs, from each file's own tensors.
+    (c) With ``run``, also in each file's framework, loaded by the framework's own loader, and each
+    result is held against the float64 reference: an error passes only where the weights are equal
+    and the framework's arithmetic is known to make it.
+
+    Args:
+        run: needs the frameworks of both files installed.
+        kinds: see ``load``; applied to both sides.
+        tolerance: allow this absolute difference of outputs instead of what is derived.
+        device: what MindSpore runs on (``CPU``, ``GPU``, ``Ascend``).
+        source: more arguments of ``load`` for ``src`` (``rename``, ``select``).
+
+    Raises:
+        ContainerError: a file that cannot be read.
+        DialectError: names that the framework's conventions do not explain.
+        CkptconvError: ``run`` and a framework is not installed, or refuses its file.
+    """
+    a, b = api.load(src, kinds=kinds, **source), api.load(dst, kinds=kinds)
+    paired, names = pair(a, b), Names(a, b)
+    report = VerifyReport(describe(a), describe(b), seed)
+    for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):
+        missing += [names.of(part, n, t) for part in parts for n, t in part.params.items()]
+    report.left_out = [f"{g.path}: {n}: {rule}" for g in (a, b) for n, rule in g.omitted.items()]
+    for block in blocks(paired):
+        report.layers.append(_layer(block, a, b, names, report, tolerance))
+    if run:
+        from ckptconv.proof.attribution import run_frameworks
+
+        run_frameworks(report, a, b, blocks(paired), device=device, tolerance=tolerance)
+    return report
+
+
+def outputs_differ(a: Outputs, b: Outputs) -> Difference:
+    """Return the differences of outputs and states; ULPs as of float32."""
+    found = total(
+        compare_arrays(x.astype(np.float32), y.astype(np.float32))
+        for x, y in zip(a, b, strict=True)
+    )
+    found.max_abs = distance(a, b)
+    return found
+
+
+def _layer(
+    block: Block,
+    a: Graph,
+    b: Graph,
+    names: Names,
+    report: VerifyReport,
+    tolerance: float | None,
+) -> LayerResult:
+    tensors: list[TensorDiff] = []
+    for one, other in block.parts:
+        met = items(one, other, names, (a.dialect, b.dialect))
+        tensors += [compare_item(item) for item in met.equal]
+        report.left_out += [f"{name}: the other framework has none" for name in met.left_out]
+    state = _weights(tensors)
+    targets = dict.fromkeys(other.layer.path for _, other in block.parts)
+    result = LayerResult(block.layer.path, ", ".join(targets), block.layer.kind, state, tensors)
+    result.ok = state != "differ"
+    result.cause = _CAUSES[state] if result.ok else _which(tensors)
+    if block.chain and len(block.parts) == block.layer.num_layers and _runnable(tensors):
+        _numbers(result, block, a, b, report.seed, tolerance)
+    return result
+
+
+_CAUSES = {
+    "equal": "every weight has the same value",
+    "rounded": "every weight is the source's, rounded exactly",
+}
+
+
+def _weights(tensors: list[TensorDiff]) -> str:
+    if not all(tensor.same_values for tensor in tensors):
+        return "differ"
+    rounded = any(tensor.dtypes[0] != tensor.dtypes[1] for tensor in tensors)
+    return "rounded" if rounded else "equal"
+
+
+def _runnable(tensors: list[TensorDiff]) -> bool:
+    return all(tensor.difference is not None for tensor in tensors)
+
+
+def _which(tensors: list[TensorDiff]) -> str:
+    wrong = [f"{t.b or t.a} ({t.verdict})" for t in tensors if not t.same_values]
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return "weights differ: " + ", ".join(wrong[:3]) + more
+
+
+def _numbers(
+    result: LayerResult, block: Block, a: Graph, b: Graph, seed: int, tolerance: float | None
+) -> None:
+    """Run both sides in float64, each from its own file's tensors."""
+    given = probe(own_weights(a, block.layer), seed)
+    exact = reference(a, [block.layer], given)
+    found = outputs_differ(reference(b, block.chain, given), exact)
+    if tolerance is None:
+        tolerance = floor(exact)
+        if result.weights == "rounded":
+            tolerance += _rounding(block, a, b, given, exact)
+    result.runs.append(Run("reference", "target", "reference of source", found, tolerance))
+    if result.ok and not result.runs[-1].ok:
+        result.ok = False
+        result.cause = "the weights seem equal, but the files' own tensors do not compute the same"
+
+
+def _rounding(block: Block, a: Graph, b: Graph, given: Inputs, exact: Outputs) -> float:
+    """Return what rounding the source's weights as the target did moves the outputs by."""
+    narrow = min(
+        (side.cells()[0, 0].w_ih.dtype for side in (block.layer, block.chain[0])),
+        key=lambda dtype: dtype.itemsize,
+    )
+    rounded = block.layer.rounded(narrow)
+    return 4 * distance(reference(a, [rounded], given), exact)
