@@ -89,18 +89,18 @@ CALLS: Mapping[str, tuple[str, str, str]] = {
         "nn.ConvTransposeNd(i, o, kernel"
         "| stride, padding, output_padding, groups, bias, dilation, padding_mode)",
         "nn.ConvNdTranspose(i, o, kernel"
-        "| stride, pad_mode, padding=pads, output_padding, dilation, group=groups, has_bias=bias)",
+        "| stride, pad_mode, padding=pads, dilation, group=groups, has_bias=bias)",
         "layers.ConvNDTranspose(o, kernel"
         "| strides=stride, padding=pad_word, output_padding, dilation_rate=dilation,"
         " use_bias=bias)",
     ),
-    "PReLU": ("nn.PReLU(n)", "nn.PReLU(n)", ""),
+    "PReLU": ("nn.PReLU(n)", "nn.PReLU(n)", "layers.PReLU(| shared_axes)"),
     "MultiheadAttention": (
         "nn.MultiheadAttention(e, num_heads"
         "| dropout, bias, add_bias_kv, add_zero_attn, kdim, vdim, batch_first)",
         "nn.MultiheadAttention(e, num_heads"
         "| dropout, has_bias=bias, add_bias_kv, add_zero_attn, kdim, vdim, batch_first)",
-        "",
+        "layers.MultiHeadAttention(num_heads, key_dim| dropout, use_bias=bias)",
     ),
 }
 
@@ -145,8 +145,12 @@ OTHERWISE: Mapping[str, Mapping[tuple[str, str], Any]] = {
         ("RMSNorm", "eps"): 1e-6,
         ("BatchNorm", "eps"): 1e-3,
         ("BatchNorm", "momentum"): 0.01,
-        ("LSTM", "batch_first"): True,
-        ("GRU", "batch_first"): True,
-        ("RNN", "batch_first"): True,
+    },
+}
+IMPLIED: Mapping[str, Mapping[str, Any]] = {
+    # source → hyper-parameters that its layers have without saying so
+    "keras": {
+        **{"batch_first": True, "padding_idx": None, "padding_mode": "zeros"},
+        **{"add_zero_attn": False},
     },
 }

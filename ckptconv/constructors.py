@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ckptconv.constructor_table import CALLS, OTHERWISE, UNKNOWN, UNRECORDED, UNSAID
+from ckptconv.constructor_table import CALLS, IMPLIED, OTHERWISE, UNKNOWN, UNRECORDED, UNSAID
 from ckptconv.gates import CANONICAL
 from ckptconv.graph import Layer
 from ckptconv.layers import KINDS, MINT
@@ -20,6 +20,8 @@ _RANKED = re.compile(r"(BatchNorm|InstanceNorm|ConvTranspose|Conv)([123])d")
 _COLUMN = {"torch": 0, "mindspore": 1, "mint": 1, "keras": 2}
 _LONGEST = 20
 _LIMIT = 1e9
+_ABSENT = object()
+_PER_AXIS = ("stride", "padding", "dilation", "output_padding")
 Facts = dict[str, Any]
 
 
@@ -53,6 +55,8 @@ def unknown(layer: Layer, source: str = "torch") -> list[str]:
     _, assumed = _hyper(layer, source)
     if layer.kind in CANONICAL and layer.num_layers == 1:
         assumed.pop("dropout", None)
+    if layer.kind == "LayerNorm" and layer.params["weight"].ndim > 1:
+        assumed["begin_norm_axis"] = 1
     texts = [
         f"{name} (must be given)" if value == UNKNOWN else f"{name} ({value!r} is assumed)"
         for name, value in assumed.items()
@@ -73,11 +77,13 @@ def _hyper(layer: Layer, source: str) -> tuple[Facts, Facts]:
     facts: Facts = {}
     assumed: Facts = {}
     for name, default in UNRECORDED.get(kind, {}).items():
-        value = layer.attributes.get(name, UNKNOWN)
-        if name in layer.attributes and _possible(value, default):
+        value = layer.attributes.get(name, IMPLIED.get(source, {}).get(name, _ABSENT))
+        if _possible(value, default):
             facts[name] = value
-        else:
-            facts[name] = assumed[name] = OTHERWISE.get(source, {}).get((kind, name), default)
+            continue
+        usual = OTHERWISE.get(source, {}).get((kind, name), default)
+        nameless = value is not _ABSENT and not isinstance(default, float)
+        facts[name] = assumed[name] = UNKNOWN if nameless else usual
     return facts, assumed
 
 
@@ -129,8 +135,9 @@ def _recurrent(layer: Layer, facts: Facts) -> Facts:
 
 def _normalised(layer: Layer, _: Facts) -> Facts:
     shape = layer.params["weight"].shape
-    axes = list(range(-len(shape), 0))
-    return {"shape": shape, "axes": axes if len(axes) > 1 else -1, "first": 1 if len(axes) > 1 else -1}
+    if len(shape) == 1:
+        return {"shape": shape, "axes": -1, "first": -1}
+    return {"shape": shape, "axes": list(range(-len(shape), 0)), "first": 1}
 
 
 def _batch_norm(layer: Layer, facts: Facts) -> Facts:
@@ -147,17 +154,30 @@ def _convolution(layer: Layer, facts: Facts) -> Facts:
     shape, padding = layer.params["weight"].shape, facts["padding"]
     grouped = "o" if "Transpose" in layer.kind else "i"
     word = padding if isinstance(padding, str) else None
-    sides = [padding] * (len(shape) - 2) if isinstance(padding, int) else list(padding)
-    twice = [n for n in sides for _ in range(2 if len(sides) > 1 else 1)]
     return {
         **{name: _short(value) for name, value in facts.items() if name in _PER_AXIS},
-        "padding": word or _short(sides),
         grouped: facts[grouped] * (facts["groups"] if isinstance(facts["groups"], int) else 1),
         "kernel": _short(shape[2:]),
         "pad_mode": word or "pad",
-        "pads": 0 if word else _short(twice),
+        "pads": 0 if word else _mindspore_pads(facts, len(shape) - 2),
         "pad_word": word or "valid",
     }
+
+
+def _mindspore_pads(facts: Facts, rank: int) -> Any:
+    """Return the padding of each side of each axis; a transposed output's added rows are sides
+    that are cut off less (nn.Conv2dTranspose's own output_padding fills them with zeros)."""
+    first = _per_axis(facts["padding"], rank)
+    added = _per_axis(facts.get("output_padding", 0), rank)
+    if any(a > p for a, p in zip(added, first, strict=False)) or (rank == 1 and any(added)):
+        return UNKNOWN
+    sides = [n for p, a in zip(first, added, strict=False) for n in (p, p - a)]
+    return _short(sides)
+
+
+def _per_axis(value: Any, rank: int) -> list[int]:
+    numbers = value if isinstance(value, list | tuple) else [value] * rank
+    return [n if isinstance(n, int) else 0 for n in numbers]
 
 
 def _attention(layer: Layer, facts: Facts) -> Facts:
@@ -165,9 +185,14 @@ def _attention(layer: Layer, facts: Facts) -> Facts:
     return {
         "bias": "in_proj_bias" in layer.params,
         "add_bias_kv": "bias_k" in layer.params,
+        "key_dim": _heads(facts["e"], facts["num_heads"]),
         "kdim": facts["j"] if apart else None,
         "vdim": facts["k"] if apart else None,
     }
+
+
+def _heads(size: int, heads: object) -> Any:
+    return size // heads if isinstance(heads, int) and heads > 0 else UNKNOWN
 
 
 _DERIVED: Mapping[str, Callable[[Layer, Facts], Facts]] = {
@@ -176,10 +201,8 @@ _DERIVED: Mapping[str, Callable[[Layer, Facts], Facts]] = {
     **dict.fromkeys(("BatchNorm", "InstanceNorm"), _batch_norm),
     **dict.fromkeys(("Conv", "ConvTranspose"), _convolution),
     "MultiheadAttention": _attention,
+    "PReLU": lambda *_: {"shared_axes": UNKNOWN},
 }
-
-
-_PER_AXIS = ("stride", "dilation", "output_padding")
 
 
 def _short(numbers: Any) -> Any:

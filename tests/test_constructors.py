@@ -1,4 +1,4 @@
-"""Every printed constructor builds a layer that takes the converted weights and computes the same."""
+"""Every printed call builds a layer that takes the converted weights and computes the same."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ os.environ.setdefault("GLOG_v", "3")
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 mindspore = pytest.importorskip("mindspore")
-from torch import nn  # noqa: E402
+import keras  # noqa: E402
 
 import ckptconv  # noqa: E402
 from ckptconv.constructor_table import CALLS  # noqa: E402
 from ckptconv.constructors import constructor, unknown  # noqa: E402
 from ckptconv.graph import Layer  # noqa: E402
-from ckptconv.tensor import ArrayTensor, FilledTensor  # noqa: E402
+from ckptconv.tensor import ArrayTensor  # noqa: E402
 
 SEQUENCE = (2, 3, 4)
 
 LAYERS = [
     # (torch layer, its attributes, input shape or None where MindSpore has no CPU kernel)
     (nn.LSTM(4, 5), {}, SEQUENCE),
-    (nn.LSTM(4, 5, 2, bias=False, batch_first=True, bidirectional=True), {"batch_first": True}, SEQUENCE),
+    (
+        nn.LSTM(4, 5, 2, bias=False, batch_first=True, bidirectional=True),
+        {"batch_first": True},
+        SEQUENCE,
+    ),
     (nn.GRU(4, 5, 2, dropout=0.25), {"dropout": 0.25}, SEQUENCE),
     (nn.GRU(4, 5, bias=False, bidirectional=True), {}, SEQUENCE),
     (nn.RNN(4, 5, 3, nonlinearity="relu"), {"nonlinearity": "relu"}, SEQUENCE),
@@ -48,9 +53,9 @@ LAYERS = [
     (nn.Conv1d(4, 6, 3, stride=2, dilation=2), {"stride": [2], "dilation": [2]}, (2, 4, 9)),
     (nn.Conv1d(4, 6, 4, padding="same"), {"padding": "same"}, (2, 4, 9)),
     (nn.Conv2d(4, 6, (3, 2), padding=(1, 2), bias=False), {"padding": (1, 2)}, (2, 4, 7, 7)),
-    (nn.Conv2d(4, 6, 3, padding=2, stride=(1, 2)), {"padding": (2, 2), "stride": (1, 2)}, (2, 4, 7, 7)),
+    (nn.Conv2d(4, 6, 3, padding=2, stride=(1, 2)), {"padding": 2, "stride": (1, 2)}, (2, 4, 7, 7)),
     (nn.Conv3d(2, 3, 2, padding=1), {"padding": (1, 1, 1)}, (1, 2, 4, 4, 4)),
-    (nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1), {"stride": (2,), "padding": (1,)}, (2, 4, 7)),
+    (nn.ConvTranspose1d(4, 6, 3, 2, padding=1), {"stride": (2,), "padding": (1,)}, (2, 4, 7)),
     (
         nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1),
         {"stride": (2, 2), "padding": (1, 1), "output_padding": (1, 1)},
@@ -170,6 +175,135 @@ def test_mint(module, attributes):
     graph = layer_of(module, attributes)
     text = constructor(graph.layers[0], "mint")
     assert text.startswith("mint.nn.")
-    if "affine=False" in text or "bias=False" in text and "LayerNorm" in text:
-        pytest.skip("mint always has the parameter")
     load_mindspore(evaluate(text, mint=mindspore.mint), graph, "mint")
+
+
+KERAS = [
+    (nn.LSTM(4, 5), {}, SEQUENCE),
+    (nn.LSTM(4, 5, 2, bidirectional=True), {}, SEQUENCE),
+    (nn.GRU(4, 5, 2), {}, SEQUENCE),
+    (nn.GRU(4, 5, bidirectional=True), {}, SEQUENCE),
+    (nn.RNN(4, 5, nonlinearity="relu"), {"nonlinearity": "relu"}, SEQUENCE),
+    (nn.LSTM(4, 5, bias=False), {}, SEQUENCE),
+    (nn.Linear(4, 3), {}, SEQUENCE),
+    (nn.LayerNorm(4), {}, SEQUENCE),
+    (nn.LayerNorm((3, 4), eps=1e-2), {"eps": 1e-2}, SEQUENCE),
+    (nn.GroupNorm(2, 4), {"num_groups": 2}, (2, 4, 3, 3)),
+    (nn.RMSNorm(4, eps=1e-4), {"eps": 1e-4}, SEQUENCE),
+    (nn.BatchNorm1d(4, momentum=0.3), {"momentum": 0.3}, (2, 4, 3)),
+    (nn.BatchNorm2d(4, affine=False), {}, (2, 4, 3, 3)),
+    (nn.Conv1d(4, 6, 3, padding=1, groups=2), {"padding": (1,), "groups": 2}, (2, 4, 7)),
+    (nn.Conv2d(4, 6, (3, 2), padding=(1, 2)), {"padding": (1, 2)}, (2, 4, 7, 7)),
+    (nn.Conv2d(4, 6, 3, stride=2, bias=False), {"stride": (2, 2)}, (2, 4, 7, 7)),
+    (nn.Conv1d(4, 6, 4, padding="same"), {"padding": "same"}, (2, 4, 9)),
+    (nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1), {"stride": 2, "padding": 1}, (2, 4, 7)),
+    (
+        nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1),
+        {"stride": (2, 2), "padding": (1, 1), "output_padding": (1, 1)},
+        (2, 4, 5, 5),
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "attributes", "shape"), KERAS, ids=str)
+def test_keras(module, attributes, shape, tmp_path):
+    module = seeded(module)
+    graph = layer_of(module, attributes)
+    built = evaluate(constructor(graph.layers[0], "keras"), layers=keras.layers)
+    path = tmp_path / "m.weights.h5"
+    ckptconv.save(graph, path, to="keras")
+    (array,) = inputs_for(shape, module)
+    moved = isinstance(module, nn.GroupNorm) or type(module).__name__[:4] in ("Conv", "Batc")
+    given = np.moveaxis(array, 1, -1) if moved else array
+    model = keras.Sequential(built if isinstance(built, list) else [built])
+    model.build(given.shape)
+    model.load_weights(path)
+    if getattr(module, "batch_first", None) is False:
+        module.batch_first = True
+    expected = call(module, [torch.from_numpy(array)])
+    found = np.asarray(model(given, training=False).detach())
+    found = np.moveaxis(found, -1, 1) if moved else found
+    np.testing.assert_allclose(found, expected, atol=3e-6, rtol=3e-6)
+
+
+def test_keras_attention():
+    layer = layer_of(nn.MultiheadAttention(8, 2), {"num_heads": 2}).layers[0]
+    built = evaluate(constructor(layer, "keras"), layers=keras.layers)
+    built.build((1, 3, 8), (1, 3, 8))
+    assert [tuple(w.shape) for w in built.weights[:2]] == [(8, 2, 4), (2, 4)]
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_every_call_is_a_template(kind):
+    for text in filter(None, CALLS[kind]):
+        assert text.startswith(("nn.", "layers."))
+        assert text.count("(") == text.count(")") == 1
+
+
+UNKNOWN = [
+    (nn.LSTM(4, 5), "torch", ["batch_first (False is assumed)"]),
+    (nn.LSTM(4, 5, 2), "torch", ["batch_first (False is assumed)", "dropout (0.0 is assumed)"]),
+    (nn.LSTM(4, 5), "keras", []),
+    (nn.RNNCell(4, 5), "torch", ["nonlinearity ('tanh' is assumed)"]),
+    (nn.LayerNorm(4), "torch", ["eps (1e-05 is assumed)"]),
+    (nn.LayerNorm(4), "mindspore", ["eps (1e-07 is assumed)"]),
+    (nn.LayerNorm(4), "keras", ["eps (0.001 is assumed)"]),
+    (nn.BatchNorm1d(4), "keras", ["eps (0.001 is assumed)", "momentum (0.01 is assumed)"]),
+    (nn.GroupNorm(2, 4), "torch", ["num_groups (must be given)", "eps (1e-05 is assumed)"]),
+    (nn.Linear(4, 4), "torch", []),
+]
+
+
+@pytest.mark.parametrize(("module", "source", "expected"), UNKNOWN)
+def test_unknown(module, source, expected):
+    assert unknown(layer_of(module, {}).layers[0], source) == expected
+
+
+def test_an_assumption_stands_in_the_call():
+    layer = layer_of(nn.LayerNorm(4), {}).layers[0]
+    calls = [constructor(layer, "torch", source) for source in ("torch", "mindspore", "keras")]
+    assert calls == [f"nn.LayerNorm((4,), eps={eps})" for eps in ("1e-05", "1e-07", "0.001")]
+
+
+def test_what_must_be_given_stands_as_a_question():
+    layer = layer_of(nn.GroupNorm(2, 4), {}).layers[0]
+    assert constructor(layer, "mindspore") == "nn.GroupNorm(?, 4, eps=1e-05)"
+
+
+def test_an_ambiguous_kind_is_said():
+    graph = ckptconv.from_state_dict({"m.weight": np.ones((3, 4), np.float32)}, "torch")
+    assert unknown(graph.layers[0])[0].startswith("which of ")
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, float("nan"), "x" * 10**6, None, [], {}, [1, 2, 3, 4], "causal", object()]
+)
+@pytest.mark.parametrize("name", ["stride", "padding", "groups", "dropout", "eps", "num_heads"])
+def test_attributes_of_a_hostile_file(name, value):
+    for module in (
+        nn.Conv1d(4, 6, 3),
+        nn.LSTM(4, 5, 2),
+        nn.BatchNorm1d(3),
+        nn.ConvTranspose1d(4, 6, 3),
+    ):
+        layer = layer_of(module, {name: value}).layers[0]
+        for target in ("torch", "mindspore", "keras"):
+            assert len(constructor(layer, target)) < 400
+        assert all(len(text) < 100 for text in unknown(layer))
+
+
+def test_parameters_have_no_constructor():
+    shapes = {"": ArrayTensor(np.ones(3, np.float32))}
+    assert constructor(Layer("scale", "Parameter", shapes), "mindspore") == ""
+
+
+def test_mindspore_has_no_output_padding_in_one_dimension():
+    layer = layer_of(nn.ConvTranspose1d(4, 6, 3, 2), {"stride": 2, "output_padding": 1}).layers[0]
+    assert "padding=?" in constructor(layer, "mindspore")
+
+
+def test_the_report_has_the_calls(tmp_path):
+    graph = layer_of(nn.LSTM(4, 5), {})
+    report = ckptconv.save(graph, tmp_path / "m.ckpt", to="mindspore")
+    assert report.layers[0].constructor == "nn.LSTM(4, 5, has_bias=True, batch_first=False)"
+    assert report.layers[0].unknown == ["batch_first (False is assumed)"]

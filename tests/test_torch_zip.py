@@ -101,7 +101,7 @@ def test_strides_of_every_kind(tmp_path: Path) -> None:
         parts = [block.reshape(-1) for block in checkpoint.tensors[name].blocks(64)]
         assert np.array_equal(np.concatenate(parts or [whole.reshape(-1)]), whole.reshape(-1)), name
         assert tensor.numel() == whole.size
-    assert checkpoint.tensors["transposed"].operations() == ["transpose"]
+    assert checkpoint.tensors["transposed"].label == "transpose"
     assert checkpoint.tensors["thin"].extents() is not None
 
 

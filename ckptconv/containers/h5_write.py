@@ -84,7 +84,7 @@ def _reserve(group: h5py.Group, path: str, name: str, tensor: Tensor) -> dict[st
     creation.set_obj_track_times(False)
     dtype = np.dtype("V2") if tensor.dtype == BFLOAT16 else tensor.dtype
     space = h5s.create_simple(tensor.shape) if tensor.shape else h5s.create(h5s.SCALAR)
-    if (dtype.kind not in "fiu" or dtype.isbuiltin != 1) and dtype != np.dtype("V2"):
+    if not issubclass(dtype.type, np.integer | np.floating) and tensor.dtype != BFLOAT16:
         raise ContainerError("cannot stand in an HDF5 file", tensor=name, found=tensor.dtype.name)
     kind = h5t.py_create(dtype, logical=True)
     made = h5d.create(group.id, path.encode(), kind, space, creation, lcpl=links)

@@ -12,14 +12,14 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ckptconv.containers import pickle_arguments as arg
+from ckptconv.containers import pickle_opcodes as opcodes
 from ckptconv.containers.pickle_objects import CALLS, Call, Dict, Instance, Name, as_key, is_inert
 from ckptconv.errors import ContainerError
+from ckptconv.source import Source
 
 MAX_PICKLE = 64 << 20
 """Bytes of one pickle; tensors stand outside."""
 _MEMORY = 160 << 20
-_LEAST = 16  # what the cheapest opcode is charged, so that their number is bounded too
 _PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
@@ -147,6 +147,24 @@ class PickleMachine:
     def _tuple3(self) -> None:
         self._stack[-3:] = [(self._stack[-3], self._stack[-2], self._stack[-1])]
 
+    def _none(self) -> None:
+        self._stack.append(None)
+
+    def _true(self) -> None:
+        self._stack.append(True)
+
+    def _false(self) -> None:
+        self._stack.append(False)
+
+    def _empty_tuple(self) -> None:
+        self._stack.append(())
+
+    def _empty_list(self) -> None:
+        self._stack.append([])
+
+    def _empty_dict(self) -> None:
+        self._stack.append({})
+
     def _list(self) -> None:
         items = self._popped()
         self._stack.append(items)
@@ -252,82 +270,27 @@ class PickleMachine:
         raise ValueError("an unknown opcode")
 
 
-def _constant(value: object) -> Callable[[PickleMachine], None]:
-    return lambda machine: machine._stack.append(value)
+_TABLE = [opcodes.resolve(PickleMachine, code) for code in range(256)]
 
 
-_Row = tuple[arg.Argument | None, Callable[..., None], int]
-_M = PickleMachine
-_UTF8_1, _UTF8_4, _UTF8_8 = (arg.counted(n, arg.utf8) for n in ("<B", "<I", "<Q"))
-_RAW1, _RAW4, _RAW8 = (arg.counted(n, bytes) for n in ("<B", "<I", "<Q"))
-_OLD1, _OLD4 = (arg.counted(n, arg.old_text) for n in ("<B", "<i"))
+def unpickle(source: Source, offset: int, **options: Any) -> tuple[Any, int]:
+    """Return the object pickled at ``offset`` of a file, and the offset after the pickle.
 
-# opcode: (how its argument is read, what it does, bytes it may take)
-_OPCODES: dict[bytes, _Row] = {
-    b"(": (None, _M._mark, 80),
-    b"0": (None, _M._pop, 0),
-    b"1": (None, _M._pop_mark, 0),
-    b"2": (None, _M._dup, 8),
-    b"F": (arg.FLOAT, _M._push, 32),
-    b"G": (arg.fixed(">d"), _M._push, 32),
-    b"I": (arg.GET, _M._push, 320),
-    b"L": (arg.GET, _M._push, 320),
-    b"J": (arg.fixed("<i"), _M._push, 40),
-    b"K": (arg.byte, _M._push, 8),
-    b"M": (arg.fixed("<H"), _M._push, 40),
-    b"\x8a": (arg.LONG1, _M._push, 300),
-    b"\x8b": (arg.LONG4, _M._push, 300),
-    b"N": (None, _constant(None), 8),
-    b"\x88": (None, _constant(True), 8),
-    b"\x89": (None, _constant(False), 8),
-    b")": (None, _constant(()), 8),
-    b"P": (arg.line(arg.utf8), _M._persid, 200),
-    b"Q": (None, _M._binpersid, 200),
-    b"S": (arg.QUOTED, _M._push_text, 64),
-    b"V": (arg.TEXT, _M._push_text, 64),
-    b"T": (_OLD4, _M._push_text, 64),
-    b"U": (_OLD1, _M._push_text, 64),
-    b"X": (_UTF8_4, _M._push_text, 64),
-    b"\x8c": (_UTF8_1, _M._push_text, 64),
-    b"\x8d": (_UTF8_8, _M._push_text, 64),
-    b"B": (_RAW4, _M._push_text, 48),
-    b"C": (_RAW1, _M._push_text, 48),
-    b"\x8e": (_RAW8, _M._push_text, 48),
-    b"\x96": (_RAW8, _M._push_text, 48),
-    b"t": (None, _M._tuple, 64),
-    b"\x85": (None, _M._tuple1, 56),
-    b"\x86": (None, _M._tuple2, 64),
-    b"\x87": (None, _M._tuple3, 72),
-    b"l": (None, _M._list, 64),
-    b"]": (None, lambda machine: machine._stack.append([]), 96),
-    b"a": (None, _M._append, 16),
-    b"e": (None, _M._appends, 16),
-    b"d": (None, _M._dict, 240),
-    b"}": (None, lambda machine: machine._stack.append({}), 240),
-    b"s": (None, _M._setitem, 0),
-    b"u": (None, _M._setitems, 0),
-    b"\x8f": (None, lambda machine: machine._stack.append([]), 96),
-    b"\x90": (None, _M._appends, 16),
-    b"\x91": (None, _M._list, 64),
-    b"c": (arg.name, _M._global, 8),
-    b"\x93": (None, _M._stack_global, 8),
-    b"i": (arg.name, _M._inst, 256),
-    b"o": (None, _M._obj, 256),
-    b"R": (None, _M._reduce, 256),
-    b"\x81": (None, _M._reduce, 256),
-    b"\x92": (None, _M._newobj_ex, 256),
-    b"b": (None, _M._build, 0),
-    b"p": (arg.GET, _M._put, 104),
-    b"q": (arg.byte, _M._put, 104),
-    b"r": (arg.fixed("<I"), _M._put, 104),
-    b"\x94": (None, _M._memoize, 104),
-    b"g": (arg.GET, _M._get, 8),
-    b"h": (arg.byte, _M._get, 8),
-    b"j": (arg.fixed("<I"), _M._get, 8),
-    b"\x80": (arg.byte, _M._pass, 0),
-    b"\x95": (arg.fixed("<Q"), _M._pass, 0),
-    b".": (None, _M._stop, 0),
-}
-_TABLE: list[_Row] = [(None, _M._unknown, 0)] * 256
-for _code, (_argument, _action, _price) in _OPCODES.items():
-    _TABLE[_code[0]] = (_argument, _action, max(_price, _LEAST))
+    How long a pickle is only reading it tells, so ever more bytes are tried.
+
+    Args:
+        options: as ``PickleMachine`` takes them.
+
+    Raises:
+        ContainerError: as ``PickleMachine.run``.
+    """
+    most, size = min(source.size - offset, MAX_PICKLE), 4 << 10
+    while True:
+        size = min(size, most)
+        machine = PickleMachine(source.read(offset, size), source.path, **options)
+        try:
+            return machine.run(), offset + machine.position
+        except ContainerError:
+            if size == most:
+                raise
+        size <<= 8

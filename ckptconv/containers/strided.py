@@ -41,7 +41,8 @@ def strided(
     if big_endian and dtype == BFLOAT16:  # numpy cannot swap what is not its own
         words = _view(source, offset, shape, strides, np.dtype(">u2"))
         return relayout.Elementwise(lambda a: a.view(BFLOAT16), (words,), BFLOAT16, "")
-    return _view(source, offset, shape, strides, dtype.newbyteorder(">") if big_endian else dtype)
+    swap = big_endian and dtype.itemsize > 1
+    return _view(source, offset, shape, strides, dtype.newbyteorder(">") if swap else dtype)
 
 
 def _view(
@@ -92,9 +93,9 @@ class _Strided(Tensor):
             self._fill(out[tuple(tail)], (*region[:axis], (middle, stop), *region[axis + 1 :]))
             return
         first = self._offset + sum(a * s for (a, _), s in zip(region, self._strides, strict=True))
-        flat = np.frombuffer(self._source.read(first * item, span), self._stored)
         steps = [s * item for s in self._strides]
-        out[...] = np.lib.stride_tricks.as_strided(flat, out.shape, steps)
+        values = self._source.read(first * item, span)
+        out[...] = np.ndarray(out.shape, self._stored, values, strides=steps)
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

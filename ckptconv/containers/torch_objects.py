@@ -181,8 +181,9 @@ def _affine(function: Callable[..., Array], *inputs: Tensor) -> Tensor:
 
 
 def _per_channel(values: Array, scales: Array, zeros: Array) -> Array:
+    """torch multiplies in float64 here, and in float32 where the zero points are no integers."""
     if zeros.dtype.kind == "i":
-        return (values.astype(np.int64) - zeros).astype(np.float32) * scales.astype(np.float32)
+        return ((values.astype(np.int64) - zeros) * scales.astype(np.float64)).astype(np.float32)
     return (values.astype(np.float32) - zeros) * scales
 
 
