@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ckptconv import containers, dialects
+from ckptconv import containers, dialects, stacking
 from ckptconv import like as like_names
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.dialects.columns import Lowered
@@ -111,12 +111,19 @@ def convert(
     force: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
+    fuse: Iterable[tuple[str, Sequence[str]]] = (),
+    split: Iterable[str] = (),
+    **more: Any,
 ) -> Report:
     """Convert a checkpoint; see ``load`` and ``save`` for the arguments.
 
     Args:
         allow: names of approximations to accept.
         dry_run: do everything but write.
+        fuse: (new path, paths): recurrent layers to make one layer of.
+        split: paths of recurrent layers to make one layer each of.
+        more: other fields of ``ckptconv.options.Options`` by name: ``fold_proj``, ``gates``,
+            ``forget_bias``, ``z_convention``, ``device_layout``, ``device``.
 
     Returns:
         The account of every source and every target tensor.
@@ -124,7 +131,14 @@ def convert(
     Raises:
         CkptconvError: the source cannot be read or the target cannot hold it exactly.
     """
-    options = Options(parse_kinds(kinds), tuple(rename), frozenset(allow))
+    options = Options(
+        kinds=parse_kinds(kinds),
+        rename=tuple(rename),
+        allow=frozenset(allow),
+        fuse=tuple((path, tuple(parts)) for path, parts in fuse),
+        split=tuple(split),
+        **more,
+    )
     graph = lift(inspect(src, select=select), source, options)
     lowered = lower(graph, to, _with_layout(options, to, dst), like=like, dtype=dtype)
     return _write(graph, lowered, dst, to, force=force, dry_run=dry_run, progress=progress)
@@ -161,7 +175,12 @@ def lift(checkpoint: Checkpoint, dialect: str | None, options: Options) -> Graph
         raise ContainerError("holds no parameters", file=checkpoint.path)
     graph.sources, graph.path = checkpoint.sources, checkpoint.path
     graph.container = checkpoint.container
-    rename_layers(graph.layers, options.rename)
+    with _located(checkpoint.path):
+        for path in options.split:
+            stacking.split(graph, path)
+        for path, parts in options.fuse:
+            stacking.fuse(graph, path, parts)
+        rename_layers(graph.layers, options.rename)
     return graph
 
 

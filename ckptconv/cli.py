@@ -10,13 +10,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from ckptconv import cli_options as o
 from ckptconv.errors import CkptconvError, printable
 
 if TYPE_CHECKING:
@@ -31,155 +31,64 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Source = Annotated[str, typer.Argument(metavar="SRC", help="The checkpoint to read.")]
-Target = Annotated[
-    Optional[str],  # noqa: UP045  (typer reads annotations at run time, on Python 3.10 too)
-    typer.Option("-o", "--output", metavar="DST", help="Default: SRC with the target's suffix."),
-]
-Rename = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option(metavar="REGEX=REPL", help="Rename modules; repeatable, applied in order."),
-]
-Kind = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option(metavar="PATH=KIND", help="Say what a module is where the file cannot tell."),
-]
-Select = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(metavar="KEY", help="Which part of SRC, where it holds several."),
-]
-Map = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--map", metavar="FILE", help='TOML or JSON of "old path" = "new path".'),
-]
-Like = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(metavar="FILE", help="Take the names of this checkpoint or parameter list."),
-]
-Dtype = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="Cast to float16, bfloat16, float32 or float64."),
-]
-Allow = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option(metavar="NAME", help="Accept an approximation by name."),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing target.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-ReportFile = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--report", metavar="FILE", help="Also write the report as JSON to FILE."),
-]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")]
-
 _SUFFIXES = {"mindspore": ".ckpt", "mint": ".ckpt", "torch": ".pt", "keras": ".weights.h5"}
-_SHORT = {"torch": "torch", "keras": "keras", "ms": "mindspore"}
+_FRAMEWORKS = {"torch": "torch", "keras": "keras", "ms": "mindspore"}
+_DST = o.SRC._replace(
+    declaration=typer.Argument(metavar="DST", help="Its suffix chooses the format.")
+)
+_FROM = "torch, keras or mindspore; default: what SRC speaks."
+_TO = "torch, keras, mindspore or mint; default: by DST's suffix."
 
 
-def _direction(short_source: str, short_target: str) -> Callable[..., None]:
-    source, target = _SHORT[short_source], _SHORT[short_target]
+def _add_direction(short_source: str, short_target: str) -> None:
+    source, target = _FRAMEWORKS[short_source], _FRAMEWORKS[short_target]
+    mint = {"mint": o.Row(bool, False, typer.Option("--mint", help="Names of mindspore.mint.nn."))}
 
-    def command(
-        src: Source,
-        output: Target = None,
-        mint: Annotated[
-            bool, typer.Option("--mint", help="Name parameters as mindspore.mint.nn does.")
-        ] = False,
-        rename: Rename = None,
-        map_: Map = None,
-        like: Like = None,
-        kind: Kind = None,
-        select: Select = None,
-        dtype: Dtype = None,
-        allow: Allow = None,
-        dry_run: DryRun = False,
-        force: Force = False,
-        json_: Json = False,
-        report: ReportFile = None,
-        quiet: Quiet = False,
-    ) -> None:
-        to = "mint" if mint and target == "mindspore" else target
-        _convert(
-            src,
-            output or _default_target(src, to),
-            to=to,
-            source=source,
-            rename=rename,
-            map_file=map_,
-            like=like,
-            kind=kind,
-            select=select,
-            dtype=dtype,
-            allow=allow,
-            dry_run=dry_run,
-            force=force,
-            as_json=json_,
-            report_file=report,
-            quiet=quiet,
-        )
-
-    command.__doc__ = f"Convert a {source} checkpoint to {target}."
-    return command
-
-
-for _pair in ("torch", "ms"), ("ms", "torch"):
-    app.command("2".join(_pair))(_direction(*_pair))
-
-
-@app.command()
-def convert(
-    src: Source,
-    dst: Annotated[str, typer.Argument(metavar="DST", help="Its suffix chooses the format.")],
-    from_: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--from", help="torch, keras or mindspore; default: what SRC speaks."),
-    ] = None,
-    to: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--to", help="torch, keras, mindspore or mint; default: by DST's suffix."),
-    ] = None,
-    rename: Rename = None,
-    map_: Map = None,
-    like: Like = None,
-    kind: Kind = None,
-    select: Select = None,
-    dtype: Dtype = None,
-    allow: Allow = None,
-    dry_run: DryRun = False,
-    force: Force = False,
-    json_: Json = False,
-    report: ReportFile = None,
-    quiet: Quiet = False,
-) -> None:
-    """Convert SRC to DST, whatever their frameworks."""
-    _convert(
-        src,
-        dst,
-        to=to or _framework_of(dst),
-        source=from_,
-        rename=rename,
-        map_file=map_,
-        like=like,
-        kind=kind,
-        select=select,
-        dtype=dtype,
-        allow=allow,
-        dry_run=dry_run,
-        force=force,
-        as_json=json_,
-        report_file=report,
-        quiet=quiet,
+    @app.command(f"{short_source}2{short_target}", help=f"Convert from {source} to {target}.")
+    @o.takes(
+        src=o.SRC,
+        output=o.Row(
+            str | None,
+            None,
+            typer.Option("-o", "--output", metavar="DST", help="Default: SRC with a new suffix."),
+        ),
+        **(mint if target == "mindspore" else {}),
+        **o.NAMES,
+        **o.VALUES,
+        **o.OUTPUT,
     )
+    def command(src: str, output: str | None, mint: bool = False, **options: Any) -> None:
+        to = "mint" if mint else target
+        _convert(src, output or _default_target(src, to), to=to, source=source, **options)
 
 
-@app.command()
-def inspect(src: Source, select: Select = None, json_: Json = False) -> None:
-    """Show what a checkpoint holds: container, modules with their kinds, tensors."""
+for _source in _FRAMEWORKS:
+    for _target in _FRAMEWORKS:
+        if _source != _target:
+            _add_direction(_source, _target)
+
+
+@app.command(help="Convert SRC to DST, whatever their frameworks.")
+@o.takes(
+    src=o.SRC,
+    dst=_DST,
+    source=o.Row(str | None, None, typer.Option("--from", metavar="NAME", help=_FROM)),
+    to=o.Row(str | None, None, typer.Option("--to", metavar="NAME", help=_TO)),
+    **o.NAMES,
+    **o.VALUES,
+    **o.OUTPUT,
+)
+def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
+    _convert(src, dst, to=to or _framework_of(dst), **options)
+
+
+@app.command(help="Show what a checkpoint holds: container, modules, tensors.")
+@o.takes(src=o.SRC, select=o.SELECT, as_json=o.JSON)
+def inspect(src: str, select: str | None, as_json: bool) -> None:
     from ckptconv.inspection import describe
 
     description = describe(src, select=select)
-    if json_:
+    if as_json:
         _print_json(description)
     else:
         from ckptconv.render import print_inspection
@@ -228,6 +137,8 @@ def _convert(
     map_file: str | None,
     kind: list[str] | None,
     allow: list[str] | None,
+    fuse: list[str] | None,
+    split: list[str] | None,
     as_json: bool,
     report_file: str | None,
     quiet: bool,
@@ -246,6 +157,8 @@ def _convert(
             rename=[*_pairs("--rename", rename), *(read_map(map_file) if map_file else ())],
             kinds=dict(_pairs("--kind", kind)),
             allow=allow or (),
+            fuse=[(new, parts.split(",")) for new, parts in _pairs("--fuse", fuse)],
+            split=split or (),
             progress=progress,
             **options,
         )
@@ -267,7 +180,7 @@ def _pairs(option: str, values: list[str] | None) -> list[tuple[str, str]]:
 
 def _default_target(src: str, to: str) -> str:
     path = Path(src)
-    stem = path.name.removesuffix(".weights.h5") if path.suffix == ".h5" else path.name
+    stem = path.name.removesuffix(".weights.h5")
     return str(path.with_name((stem if stem != path.name else path.stem) + _SUFFIXES[to]))
 
 

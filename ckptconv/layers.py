@@ -57,10 +57,16 @@ def _conv(axes: str, mindspore: str, keras: str) -> tuple[Param, ...]:
     return Param("weight", axes, f"weight {mindspore}", f"kernel {keras}"), _optional("bias", "o")
 
 
-def _batch_norm(prefix: str = "") -> tuple[Param, ...]:
+def _affine(prefix: str = "") -> tuple[Param, ...]:
     return (
         _optional("weight", "n", f"{prefix}gamma!", "gamma", 1, "bias"),
         _optional("bias", "n", f"{prefix}beta!", "beta", 0, "weight"),
+    )
+
+
+def _batch_norm(prefix: str = "") -> tuple[Param, ...]:
+    return (
+        *_affine(prefix),
         _optional("running_mean", "n", f"{prefix}moving_mean!", "moving_mean!", 0, "running_var"),
         _optional("running_var", "n", f"{prefix}moving_variance!", "moving_variance!", 1),
         Param(
@@ -75,6 +81,14 @@ def _batch_norm(prefix: str = "") -> tuple[Param, ...]:
         ),
     )
 
+
+# MindSpore's InstanceNorm carries statistics that it never uses. torch's with
+# track_running_stats computes what BatchNorm does, and is read as that.
+_INSTANCE_NORM = (
+    *_affine(),
+    Param("running_mean", "n", "moving_mean!", "-", required=False, torch="-"),
+    Param("running_var", "n", "moving_variance!", "-", required=False, fill=1, torch="-"),
+)
 
 _EMBEDDING = (Param("weight", "vn", "embedding_table", "embeddings"),)
 
@@ -102,9 +116,9 @@ KINDS: Mapping[str, tuple[Param, ...]] = {
     "BatchNorm1d": _batch_norm(),
     "BatchNorm2d": _batch_norm(),
     "BatchNorm3d": _batch_norm("bn2d."),
-    "InstanceNorm1d": _batch_norm(),
-    "InstanceNorm2d": _batch_norm(),
-    "InstanceNorm3d": _batch_norm(),
+    "InstanceNorm1d": _INSTANCE_NORM,
+    "InstanceNorm2d": _INSTANCE_NORM,
+    "InstanceNorm3d": _INSTANCE_NORM,
     "Conv1d": _conv("oik", "oi1k", "kio"),
     "Conv2d": _conv("oihw", "oihw", "hwio"),
     "Conv3d": _conv("oidhw", "oidhw", "dhwio"),
@@ -145,7 +159,7 @@ CLASSES = {
 }
 
 _RANKED = [f"{kind}{n}d" for kind in ("Conv", "BatchNorm") for n in (1, 2, 3)]
-MINT = frozenset(
+MINT: frozenset[str] = frozenset(
     [
         "Linear",
         "Embedding",

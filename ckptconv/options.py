@@ -23,6 +23,9 @@ class Options:
         z_convention: the source's GRU computes h' = (1 - z) ⊙ h + z ⊙ n.
         layout: which of a framework's namings the target file has: Keras's ``legacy`` (the
             default) or ``weights.h5``.
+        device_layout: ``cpu`` or ``gpu``: how a MindSpore before 1.6 laid out a flat LSTM weight.
+        fuse: (new path, paths): recurrent layers to make one layer of.
+        split: paths of recurrent layers to make one layer each of.
         device: ``ascend`` makes what that hardware cannot do an error.
     """
 
@@ -34,4 +37,7 @@ class Options:
     forget_bias: float = 0.0
     z_convention: bool = False
     layout: str = ""
+    device_layout: str | None = None
+    fuse: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    split: tuple[str, ...] = ()
     device: str | None = None

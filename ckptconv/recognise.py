@@ -14,14 +14,14 @@ differently (``ckptconv.dialects.columns``), and then the conversion is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ckptconv.checkpoint import Module
-from ckptconv.errors import DialectError
+from ckptconv.errors import AmbiguousKindError, DialectError
 from ckptconv.graph import Layer
 from ckptconv.kinds import KindHint
-from ckptconv.layers import CLASSES, KINDS, PARAMETER, fits
+from ckptconv.layers import CLASSES, KINDS, MINT, PARAMETER, fits
 from ckptconv.tensor import Tensor
 
 _NAMES = (
@@ -64,38 +64,84 @@ class Evidence:
     previous: Layer | None = None
 
 
+@dataclass(frozen=True)
+class Recognised:
+    """What the evidence leaves.
+
+    Attributes:
+        kinds: the candidates, the likeliest first.
+        columns: kind → the column of the table whose names these are.
+        evidence: what narrowed them last.
+    """
+
+    kinds: tuple[str, ...]
+    columns: Mapping[str, str]
+    evidence: str
+
+
 def recognise(
-    path: str, params: Mapping[str, Tensor], dialect: str, evidence: Evidence, *, file: str = ""
-) -> tuple[tuple[str, ...], str] | None:
-    """Return (candidate kinds, the evidence that left them), or None if no kind fits.
+    path: str,
+    params: Mapping[str, Tensor],
+    columns: Sequence[str],
+    evidence: Evidence,
+    *,
+    file: str = "",
+) -> Recognised | None:
+    """Return the kinds that parameters of a module can be, or None if no kind fits.
 
     Args:
-        params: names as ``dialect`` has them.
+        params: own name → values.
+        columns: the columns of the table to look in; the first that fits counts.
 
     Raises:
-        DialectError: what the user or the file says contradicts the parameters.
+        DialectError: what the user says contradicts the parameters.
+        AmbiguousKindError: the candidates would read the axes differently.
     """
     shapes = {name: tensor.shape for name, tensor in params.items()}
-    fitting = tuple(kind for kind in KINDS if fits(kind, shapes, dialect))
+    fitting = {
+        c: [kind for kind in (MINT if c == "mint" else KINDS) if fits(kind, shapes, c)]
+        for c in columns
+    }
+    found = {kind: c for c in reversed(columns) for kind in fitting[c]}
+    candidates = tuple(dict.fromkeys(kind for c in columns for kind in fitting[c]))
     hint = evidence.kinds.get(path)
     if hint is not None:
-        if hint.kind != PARAMETER and hint.kind not in fitting:
+        if hint.kind != PARAMETER and hint.kind not in found:
             raise DialectError(
                 f"cannot be a {hint.kind}",
                 file=file,
                 tensor=path,
-                expected=" or ".join(fitting) or "no known layer",
+                expected=" or ".join(found) or "no known layer",
                 found=", ".join(f"{name} {shape}" for name, shape in shapes.items()),
             )
-        return (hint.kind,), "--kind"
-    candidates, reason = fitting, "parameter names and shapes"
+        return Recognised((hint.kind,), found, "--kind")
+    reason = "parameter names and shapes"
     for source, narrow in _SOURCES:
-        if len(candidates) < 2:
-            break
-        narrowed = narrow(path, candidates, evidence, shapes)
+        narrowed = narrow(path, candidates, evidence, shapes) if len(candidates) > 1 else None
         if narrowed and narrowed != candidates:
             candidates, reason = narrowed, source
-    return (candidates, reason) if candidates else None
+    relaid = {tuple(_relaid(kind, found[kind])) for kind in candidates}
+    if len(relaid) > 1:
+        raise ambiguous(path, candidates, shapes)
+    return Recognised(candidates, found, reason) if candidates else None
+
+
+def _relaid(kind: str, column: str) -> list[str]:
+    """Return the parameters that this column stores in other axes than the canonical graph."""
+    return [row.name for row in KINDS[kind] if row.column(column)[1] != row.axes]
+
+
+def ambiguous(
+    path: str, kinds: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
+) -> AmbiguousKindError:
+    """Return the error that names the candidates and the options that decide."""
+    return AmbiguousKindError(
+        "the file does not tell which layer this is",
+        tensor=path,
+        expected=" or ".join(kinds),
+        found=", ".join(f"{name} {shape}" for name, shape in shapes.items()),
+        hint=" or ".join(f"--kind {path}={kind}" for kind in kinds),
+    )
 
 
 Narrow = Callable[
@@ -152,6 +198,9 @@ def by_name(
     """Let the words of the last component that is not a number speak, if they agree."""
     parts = [part for part in path.split(".") if not part.isdigit()]
     word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", parts[-1] if parts else "").lower()
+    rank = re.search(r"[123]d", word)
+    if rank:
+        candidates = tuple(k for k in candidates if k.endswith(rank[0])) or candidates
     word = re.sub(r"\d+[a-z]?(?=_|$)", "", word)
     meant = [
         kinds

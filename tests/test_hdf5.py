@@ -29,6 +29,7 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "keras"
 def model():
     keras = pytest.importorskip("keras")
     layers = keras.layers
+    keras.utils.clear_session()  # automatic names begin anew
     keras.utils.set_random_seed(7)
     built = keras.Sequential(
         [

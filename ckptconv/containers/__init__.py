@@ -48,26 +48,43 @@ class Format:
 
 
 FORMATS = (
+    Format("torchscript", "torchscript", "torch.jit.save (.pt .jit)", (b"PK",)),
+    Format("torch-export", "torch_export", "torch.export.save (.pt2)", (b"PK",)),
     Format("torch-zip", "torch_zip", "torch.save since 1.6 (.pt .pth .bin)", (b"PK",), True),
+    Format("torch-legacy", "torch_legacy", "torch.save before 1.6 (.pt .pth .th)", (b"\x80", b"L1")),
     Format("keras-zip", "keras_zip", "Keras 3 model (.keras)", (b"PK",)),
     Format("keras-sharded", "keras_sharded", "Keras 3 sharded weights (.weights.json)", (b"{",)),
+    Format("sharded-index", "sharded_index", "shards that an .index.json names", (b"{",)),
     Format("hdf5", "hdf5", "Keras weights (.h5, .hdf5, .weights.h5), any version", writes=True),
+    Format("torch-tar", "torch_tar", "torch.save before 0.1.10, a tar file"),
     Format("safetensors", "safetensors", "safetensors, names of any framework", writes=True),
     Format("mindspore-ckpt", "mindspore_ckpt", "MindSpore checkpoint (.ckpt)", writes=True),
+    Format("bundle", "bundle", "one of these inside .tar, .tar.gz or .gz"),
 )
 
 
 def read(path: str | os.PathLike[str], *, select: str | None = None) -> Checkpoint:
-    """Open a file and read everything but the values.
+    """Open a file, or ``bundle.tar.gz:member``, and read everything but the values.
 
     Raises:
         ContainerError: not a file, not a known format, or damaged.
     """
-    source = Source(path)
+    outer, member = _open(os.fspath(path))
+    source = importlib.import_module(f"{__name__}.bundle").member(outer, member) if member else outer
     checkpoint: Checkpoint = recognise(source).load().read(source, select=select)
-    checkpoint.path = source.path
-    checkpoint.sources = checkpoint.sources or [source]
+    checkpoint.path = os.fspath(path)
+    checkpoint.sources = checkpoint.sources or [outer]
     return checkpoint
+
+
+def _open(path: str) -> tuple[Source, str]:
+    """Return the file and the name of the member that is wanted, if any."""
+    file, colon, member = path.partition(":")
+    while colon and not os.path.exists(path) and not os.path.isfile(file):
+        more, colon, member = member.partition(":")
+        file = f"{file}:{more}"
+    inside = colon and not os.path.exists(path)
+    return (Source(file), member) if inside else (Source(path), "")
 
 
 def recognise(source: Source) -> Format:

@@ -16,14 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ckptconv.containers.inflate import Inflated, inflate
+from ckptconv.containers.inflate import Inflated, inflate, most
 from ckptconv.errors import ContainerError
 from ckptconv.source import Alongside, Source, Span, Window
 from ckptconv.tensor import Array
 
 MAX_RECORDS = 1 << 18
 _MAX_DIRECTORY = 64 << 20
-_MAX_INFLATED, _MAX_RATIO = 256 << 20, 64
 _ALONGSIDE = 1 << 20
 _AHEAD = 16 << 10
 _STORED, _DEFLATED = 0, 8
@@ -189,6 +188,18 @@ def is_zip(source: Source) -> bool:
     return source.head(4) == b"PK\3\4"
 
 
+def has_member(source: Source, name: str) -> bool:
+    """Tell whether a zip file seems to have a member of this name, in any folder."""
+    if not is_zip(source):
+        return False
+    try:
+        offset, size, _ = _find_directory(source)
+        names = source.read(offset, size)
+    except ContainerError:
+        names = source.head(_AHEAD)  # truncated: reading will say so
+    return name.encode() in names
+
+
 def _find_directory(source: Source) -> tuple[int, int, int]:
     """Return the central directory's offset, size and number of entries."""
     tail = source.read(source.size - (n := min(source.size, _END.size + 0xFFFF)), n)
@@ -269,7 +280,7 @@ def _check_overlap(source: Source, records: dict[str, Record], end: int) -> dict
         limits[name] = end
         end = record.header
         inflated += record.size if record.method == _DEFLATED else 0
-    limit = max(_MAX_INFLATED, _MAX_RATIO * source.size)
+    limit = most(source.size)
     if inflated > limit:
         raise _damaged(source, f"at most {limit} bytes once inflated", inflated)
     return limits

@@ -22,13 +22,13 @@ from ckptconv.containers.h5_file import (
     Object,
     tree_v1,
 )
+from ckptconv.containers.h5_filters import DECODERS
 from ckptconv.containers.h5_types import dataspace, datatype, texts
 from ckptconv.errors import ContainerError
 from ckptconv.tensor import Array, ArrayTensor, DType, FileTensor, Region, Tensor, extent
 
 _COMPACT, _CONTIGUOUS, _CHUNKED = 0, 1, 2
 _LAYOUTS = ("compact", "contiguous", "chunked", "virtual")
-_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _MAX_CHUNK = 64 << 20
 _MAX_RATIO = 1100
 """deflate makes at most 1032 bytes of one; what declares more does not hold it."""
@@ -123,9 +123,9 @@ def _filters(file: H5File, body: bytes | None, name: str) -> list[_Filter]:
         cursor.take(length)
         found.append(_Filter(code, tuple(cursor.uint(4) for _ in range(values))))
         cursor.take(4 if version == 1 and values % 2 else 0)
-    unknown = [f.code for f in found if f.code not in _DECODERS]
-    if unknown or version not in (1, 2) or len(found) > len(_DECODERS):
-        raise _refused(file, name, f"filters among {sorted(_DECODERS)}", unknown or found)
+    unknown = [f.code for f in found if f.code not in DECODERS]
+    if unknown or version not in (1, 2) or len(found) > len(DECODERS):
+        raise _refused(file, name, f"filters among {sorted(DECODERS)}", unknown or found)
     return found
 
 
@@ -202,62 +202,12 @@ class ChunkedTensor(Tensor):
         try:
             for i, step in reversed(list(enumerate(self._filters))):
                 if not chunk.skipped >> i & 1:
-                    data = _DECODERS[step.code](data, step.values, size)
+                    data = DECODERS[step.code](data, step.values, size)
         except (ValueError, IndexError, zlib.error) as error:
             raise _refused(self._file, self._name, "intact chunks", str(error)) from None
         if len(data) != size:
             raise _refused(self._file, self._name, f"chunks of {size} bytes", len(data))
         return np.frombuffer(data, self._stored).reshape(self._chunk)
-
-
-def _inflate(data: bytes, _: tuple[int, ...], size: int) -> bytes:
-    return zlib.decompressobj().decompress(data, size + 4)  # a checksum may follow the values
-
-
-def _unshuffle(data: bytes, values: tuple[int, ...], _: int) -> bytes:
-    width = values[0]
-    if width < 1 or len(data) % width:
-        raise ValueError(f"shuffled by {width}")
-    return np.frombuffer(data, np.uint8).reshape(width, -1).T.tobytes()
-
-
-def _fletcher32(data: bytes, _: tuple[int, ...], __: int) -> bytes:
-    """Check and remove the checksum: sums of big-endian 16-bit words modulo 65535."""
-    body = data[:-4]
-    words = np.frombuffer(body + b"\0" * (len(body) % 2), ">u2").astype(np.uint64)
-    weights = np.arange(len(words), 0, -1, dtype=np.uint64)
-    sums = int(words.sum()), int((words * weights % 65535).sum())
-    low, high = ((n - 1) % 65535 + 1 if n else 0 for n in sums)
-    if int.from_bytes(data[-4:], "little") != high << 16 | low:
-        raise ValueError("a wrong checksum")
-    return body
-
-
-def _lzf(data: bytes, _: tuple[int, ...], size: int) -> bytes:
-    """Decompress LZF: literal runs, and copies of what was written before."""
-    out, at = bytearray(), 0
-    while at < len(data) and len(out) <= size:
-        head = data[at]
-        at += 1
-        if head < 32:
-            out += data[at : at + head + 1]
-            at += head + 1
-            continue
-        length = head >> 5
-        if length == 7:
-            length += data[at]
-            at += 1
-        back = ((head & 31) << 8 | data[at]) + 1
-        at += 1
-        start = len(out) - back
-        if start < 0:
-            raise ValueError("a copy from before the beginning")
-        pattern, count = out[start : start + length + 2], length + 2
-        out += (pattern * -(-count // len(pattern)))[:count]
-    return bytes(out)
-
-
-_DECODERS = {_DEFLATE: _inflate, _SHUFFLE: _unshuffle, _FLETCHER32: _fletcher32, _LZF: _lzf}
 
 
 def _refused(file: H5File, name: str, expected: object, found: object) -> ContainerError:

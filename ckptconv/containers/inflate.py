@@ -11,6 +11,7 @@ from ckptconv.source import Source
 from ckptconv.tensor import Array
 
 _PIECE = 1 << 20
+_LEAST, _RATIO = 256 << 20, 64
 RAW, GZIP = -15, 31
 """zlib's window bits for a zip member and for a gzip file."""
 
@@ -57,6 +58,31 @@ class Inflated(Source):
         except OSError as error:
             reason = f"cannot be inflated to a temporary file: {error.strerror}"
             raise ContainerError(reason, file=self.path, hint="another TMPDIR") from error
+
+
+def most(packed: int) -> int:
+    """Return how many bytes may be inflated from ``packed`` ones; weights hardly compress."""
+    return max(_LEAST, _RATIO * packed)
+
+
+def gunzipped(source: Source) -> Source:
+    """Return what a gzip file inflates to, in an anonymous temporary file.
+
+    Raises:
+        ContainerError: damaged, or more than 64 times its size and 256 MiB.
+    """
+    inner = Inflated(source.path, 0, lambda: _gunzip(source))
+    inner.size = os.fstat(inner.fileno()).st_size
+    return inner
+
+
+def _gunzip(source: Source) -> Iterator[bytes]:
+    total, limit = 0, most(source.size)
+    for chunk in stream(source, GZIP):
+        total += len(chunk)
+        if total > limit:
+            raise ContainerError("inflates to too much", file=source.path, expected=f"{limit} bytes")
+        yield chunk
 
 
 def inflate(source: Source, size: int, crc: int, name: str) -> Iterator[bytes]:

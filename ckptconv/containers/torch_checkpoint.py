@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.containers.torch_modules import versions, walk
-from ckptconv.containers.torch_objects import as_tensor, is_quantized, is_tensor
+from ckptconv.containers.pickle_objects import Instance
+from ckptconv.containers.torch_modules import Tree, versions, walk
+from ckptconv.containers.torch_objects import Stored, as_tensor, is_tensor
 from ckptconv.containers.torch_tree import Place, count_tensors, find, is_module, members
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
@@ -28,38 +29,45 @@ def build(root: object, source: Source, container: str, select: str | None) -> C
     """
     place = find(root, select, source.path)
     checkpoint = Checkpoint(container, {})
-    values = _values(checkpoint, place, source.path)
-    if len(values) > _MAX_TENSORS:
-        raise ContainerError("too many entries", file=source.path, found=len(values))
-    quantized: dict[str, str] = {}
-    for name, value in values.items():
-        if is_tensor(value):
-            checkpoint.tensors[name] = as_tensor(value, name, source.path)
-            if is_quantized(value):
-                quantized[name] = value.dtype
-        else:
-            checkpoint.omitted[name] = f"not a tensor: {_kind(value)}"
-    if not checkpoint.tensors:
-        raise ContainerError("a state_dict with no tensors in it", file=source.path)
-    if quantized:
-        checkpoint.metadata["quantized"] = quantized
+    fill(checkpoint, _contents(place, source.path), source.path)
     _account(checkpoint, root, place)
     return checkpoint
 
 
-def _values(checkpoint: Checkpoint, place: Place, path: str) -> dict[str, Any]:
-    """Return name → pickled value, and note what the file says of its modules."""
+def fill(checkpoint: Checkpoint, tree: Tree, path: str) -> None:
+    """Make lazy tensors of what a walk found.
+
+    Raises:
+        ContainerError: no tensors, too many, or one that cannot be read.
+    """
+    if len(tree.values) > _MAX_TENSORS:
+        raise ContainerError("too many entries", file=path, found=len(tree.values))
+    checkpoint.modules, checkpoint.omitted = tree.modules, tree.omitted
+    quantized: dict[str, str] = {}
+    for name, value in tree.values.items():
+        if is_tensor(value):
+            checkpoint.tensors[name] = as_tensor(value, name, path)
+            if isinstance(value, Stored) and value.quantizer is not None:
+                quantized[name] = value.dtype
+        else:
+            checkpoint.omitted[name] = f"not a tensor: {_kind(value)}"
+    if not checkpoint.tensors:
+        raise ContainerError("a state_dict with no tensors in it", file=path)
+    if quantized:
+        checkpoint.metadata["quantized"] = quantized
+
+
+def _contents(place: Place, path: str) -> Tree:
+    """Return name → pickled value, and what the file says of its modules."""
     value = place.value
     if is_module(value):
-        tree = walk(value, path)
-        checkpoint.modules, checkpoint.omitted = tree.modules, tree.omitted
-        return tree.values
-    checkpoint.modules = versions(value)
+        return walk(value, path)
     if is_tensor(value):
-        return {"0": value}
+        return Tree({"0": value})
     if isinstance(value, (list, tuple)):
-        return {str(i): item for i, item in enumerate(value)}
-    return {str(key): item for key, item in (members(value) or {}).items()}
+        return Tree({str(i): item for i, item in enumerate(value)})
+    values = {str(key): item for key, item in (members(value) or {}).items()}
+    return Tree(values, versions(value))
 
 
 def _account(checkpoint: Checkpoint, root: object, place: Place) -> None:
@@ -81,8 +89,10 @@ def _account(checkpoint: Checkpoint, root: object, place: Place) -> None:
 def _beside(value: object) -> str:
     count = count_tensors(value)
     what = f"{count} tensor{'s' * (count != 1)}" if count else _kind(value)
-    return f"not part of the selected weights: {what}"
+    return f"beside the selected weights: {what}"
 
 
 def _kind(value: object) -> str:
+    if isinstance(value, Instance):
+        return value.class_name
     return repr(value) if isinstance(value, (bool, int, float)) else type(value).__name__

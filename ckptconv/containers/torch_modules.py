@@ -7,6 +7,7 @@ module.py); everything else that is plain data is an attribute such as ``batch_f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ckptconv.checkpoint import Module
@@ -20,8 +21,9 @@ _MAX_MODULES, _MAX_DEPTH, _MAX_ITEMS = 100_000, 64, 64
 NOT_SAVED = "a non-persistent buffer"
 
 
+@dataclass
 class Tree:
-    """What a walk over a module finds.
+    """What a walk over a file's object finds.
 
     Attributes:
         values: name → pickled value of each parameter and buffer, in state_dict order.
@@ -29,10 +31,9 @@ class Tree:
         omitted: name → rule.
     """
 
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.modules: dict[str, Module] = {}
-        self.omitted: dict[str, str] = {}
+    values: dict[str, Any] = field(default_factory=dict)
+    modules: dict[str, Module] = field(default_factory=dict)
+    omitted: dict[str, str] = field(default_factory=dict)
 
 
 def walk(root: Instance, path: str) -> Tree:
@@ -47,7 +48,7 @@ def walk(root: Instance, path: str) -> Tree:
         if len(tree.modules) >= _MAX_MODULES or depth > _MAX_DEPTH:
             raise ContainerError("too many modules, or too deep", file=path)
         own = members(module) or {}
-        tree.modules[prefix] = Module(class_name(module), None, attributes(own))
+        tree.modules[prefix] = Module(short_name(module.class_name), None, attributes(own))
         _take(tree, prefix, own)
         children = own["_modules"].items()
         below = [(_join(prefix, str(k)), m, depth + 1) for k, m in children if is_module(m)]
@@ -55,9 +56,8 @@ def walk(root: Instance, path: str) -> Tree:
     return tree
 
 
-def class_name(value: Instance) -> str:
+def short_name(name: str) -> str:
     """Return a class's name; without its package where it is torch's own."""
-    name = value.class_name
     return name.rpartition(".")[2] if name.startswith(_OWN) else name
 
 

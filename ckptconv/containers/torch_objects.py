@@ -34,6 +34,7 @@ DTYPES: dict[str, DType] = {
 }
 """torch's dtype name → what its elements are in a file."""
 _ALIASES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64"}
+_LISTS = ("int", "double", "bool", "tensor")
 _PER_CHANNEL = ("per_channel_affine", "per_channel_affine_float_qparams")
 STORAGES = {
     "ByteStorage": "uint8",
@@ -130,10 +131,6 @@ def as_tensor(value: object, name: str, path: str) -> Tensor:
         raise
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ContainerError(f"a damaged tensor: {error}", file=path, tensor=name) from None
-
-
-def is_quantized(value: object) -> bool:
-    return isinstance(value, Stored) and value.quantizer is not None
 
 
 def _as_tensor(value: object) -> Tensor:
@@ -265,5 +262,7 @@ CALLS: dict[str, Call] = {
     "torch.nn.parameter.Parameter": _first,
     "torch.autograd.variable.Variable": _first,
     "torch.Size": lambda sizes=(): tuple(sizes),
+    "torch.jit._pickle.restore_type_tag": _first,
+    **{f"torch.jit._pickle.build_{kind}list": _first for kind in _LISTS},
 }
 """What torch's pickles call: ``module.name`` → what it yields here."""

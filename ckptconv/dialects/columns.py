@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.recurrent import lift_recurrent
-from ckptconv.errors import AmbiguousKindError, DialectError
+from ckptconv.errors import DialectError
 from ckptconv.graph import Layer, is_recurrent_name
 from ckptconv.kinds import KindHint
 from ckptconv.layers import KINDS, PARAMETER, Param, realign
-from ckptconv.recognise import Evidence, recognise
+from ckptconv.recognise import Evidence, ambiguous, recognise
 from ckptconv.tensor import FilledTensor, Tensor, trace
 
 
@@ -52,9 +52,9 @@ class Lowered:
 
 
 def lift_columns(
-    checkpoint: Checkpoint, dialect: str, kinds: Mapping[str, KindHint]
+    checkpoint: Checkpoint, columns: Sequence[str], kinds: Mapping[str, KindHint]
 ) -> list[Layer]:
-    """Group dotted names into modules and recognise each.
+    """Group dotted names into modules and recognise each by these columns of the table.
 
     Raises:
         DialectError: parameters that contradict what is said of them, or a recurrent layer whose
@@ -68,7 +68,7 @@ def lift_columns(
         previous = layers[-1] if layers else None
         evidence = Evidence(kinds, checkpoint.modules, ranks, previous)
         unused.discard(path)
-        layers += _lift_group(path, params, dialect, evidence, checkpoint)
+        layers += _lift_group(path, params, columns, evidence, checkpoint)
     if unused:
         raise DialectError(
             f"--kind names no module that holds parameters: {', '.join(sorted(unused))}",
@@ -92,15 +92,8 @@ def lower_layer(layer: Layer, dialect: str, mint: frozenset[str] = frozenset()) 
         for kind in layer.candidates or (layer.kind,)
     ]
     if any(_signature(result) != _signature(results[0]) for result in results[1:]):
-        shapes = ", ".join(f"{name} {tensor.shape}" for name, tensor in layer.params.items())
-        hints = " or ".join(f"--kind {layer.path}={kind}" for kind in layer.candidates)
-        raise AmbiguousKindError(
-            "the file does not tell which layer this is",
-            tensor=layer.path,
-            expected=" or ".join(layer.candidates),
-            found=shapes,
-            hint=hints,
-        )
+        shapes = {name: tensor.shape for name, tensor in layer.params.items()}
+        raise ambiguous(layer.path, layer.candidates, shapes)
     return results[0]
 
 
@@ -131,7 +124,7 @@ def _group(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 def _lift_group(
     path: str,
     params: dict[str, Tensor],
-    dialect: str,
+    columns: Sequence[str],
     evidence: Evidence,
     checkpoint: Checkpoint,
 ) -> list[Layer]:
@@ -140,20 +133,20 @@ def _lift_group(
         layer = lift_recurrent(path, recurrent, evidence, checkpoint.path)
         rest = Layer(path, PARAMETER, params)
         return [layer, *split_parameters(rest, [n for n in params if n not in recurrent])]
-    found = recognise(path, params, dialect, evidence, file=checkpoint.path)
-    if found is None or found[0] == (PARAMETER,):
+    found = recognise(path, params, columns, evidence, file=checkpoint.path)
+    if found is None or found.kinds == (PARAMETER,):
         return split_parameters(Layer(path, PARAMETER, params), params)
-    candidates, reason = found
     module = evidence.modules.get(path)
     attributes = dict(module.attributes) if module else {}
     if path in evidence.kinds:
         attributes |= evidence.kinds[path].arguments
-    rows = {row.column(dialect)[0]: row for row in KINDS[candidates[0]]}
+    kind, column = found.kinds[0], found.columns[found.kinds[0]]
+    rows = {row.column(column)[0]: row for row in KINDS[kind]}
     lifted = {
-        rows[name].name: realign(tensor, rows[name].column(dialect)[1], rows[name].axes)
+        rows[name].name: realign(tensor, rows[name].column(column)[1], rows[name].axes)
         for name, tensor in params.items()
     }
-    return [Layer(path, candidates[0], lifted, attributes, reason, candidates)]
+    return [Layer(path, kind, lifted, attributes, found.evidence, found.kinds)]
 
 
 def _lower_as(kind: str, layer: Layer, dialect: str) -> Lowered:

@@ -14,7 +14,7 @@ from ckptconv.tensor import Tensor
 
 _INPUTS = ("query", "key", "value")
 _OUTPUT = "attention_output"
-_LEAVES = ("kernel", "bias")
+_LEAVES = {"0": "kernel", "1": "bias"}
 
 
 def is_attention(group: list[Unit]) -> bool:
@@ -33,7 +33,7 @@ def lift_attention(path: str, group: list[Unit]) -> Layer:
     for unit in group:
         for leaf, tensor in unit.leaves.items():
             owner, _, name = leaf.partition("/")
-            weights[f"{owner}.{_LEAVES[int(name)] if name in '01' else name}"] = tensor
+            weights[f"{owner}.{_LEAVES.get(name, name)}"] = tensor
     kernels = {owner: weights.pop(f"{owner}.kernel", None) for owner in (*_INPUTS, _OUTPUT)}
     biases = {owner: weights.pop(f"{owner}.bias", None) for owner in (*_INPUTS, _OUTPUT)}
     shapes = [kernel.shape for kernel in kernels.values() if kernel is not None]

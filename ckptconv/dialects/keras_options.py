@@ -1,9 +1,14 @@
-"""Keras's classes and settings in the canonical graph's words."""
+"""Keras's classes and settings in the canonical graph's words, and those that nothing equals."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from ckptconv.dialects.keras_units import Unit
+from ckptconv.errors import LossyError
+from ckptconv.options import Options
 
 CLASS_KINDS: Mapping[str, str] = {
     # Keras's class → kind; names of Keras 1 too
@@ -42,6 +47,7 @@ _REMARKS = (
     ("dropout", (0, 0.0), "dropout acts on this layer's input, in training only"),
     ("recurrent_dropout", (0, 0.0), "recurrent_dropout acts in training only"),
 )  # fmt: skip
+_SIGMOIDS = ("recurrent_activation", "inner_activation")
 _RECURRENT_ONLY = "recurrent_initializer", "inner_init", "units"
 
 
@@ -65,3 +71,62 @@ def notes(config: Mapping[str, Any]) -> list[str]:
         name = activation if isinstance(activation, str) else "its own function"
         remarks.append(f"activation: apply {name} to this layer's output")
     return remarks
+
+
+def settings(unit: Unit) -> Mapping[str, Any]:
+    """Return the layer's settings, a cell's completed by those of the RNN around it."""
+    around = unit.wrapper.config if unit.wrapper and unit.wrapper.class_name == "RNN" else {}
+    return {**around, **(unit.entry.config if unit.entry else {})}
+
+
+def check_activations(unit: Unit, kind: str, options: Options) -> tuple[dict[str, Any], list[str]]:
+    """Return (torch's attributes, notes) of a unit's activations.
+
+    Raises:
+        LossyError: an activation that torch's and MindSpore's layer does not have.
+    """
+    config, notes, attributes = settings(unit), [], {}
+    if unit.entry is None or unit.entry.class_name.startswith("CuDNN"):
+        return {}, []
+    wanted = {"activation": ("tanh", "relu") if kind == "RNN" else ("tanh",)}
+    if kind != "RNN":
+        wanted |= dict.fromkeys(_SIGMOIDS, ("sigmoid",))
+    for key, allowed in wanted.items():
+        found = _activation(config.get(key, allowed[0]))
+        if found not in allowed:
+            if found not in options.allow:
+                raise LossyError(
+                    f"{key} {found} has no equal in torch's and MindSpore's {kind}",
+                    tensor=unit.path,
+                    expected=" or ".join(allowed),
+                    found=found,
+                    hint=f"--allow {found}, which changes the outputs",
+                )
+            notes.append(f"{key} {found} was taken for {allowed[0]}, as allowed: outputs differ")
+        elif kind == "RNN":
+            attributes["nonlinearity"] = found
+    return attributes, notes
+
+
+def hard_by_default(unit: Unit, version: object) -> bool:
+    """Tell whether a gated layer's Keras (before 2.3) had hard_sigmoid as its default."""
+    bias = unit.leaves.get("bias")
+    kernel = unit.leaves.get("kernel")
+    if bias is not None and kernel is not None and bias.size == 2 * kernel.shape[-1]:
+        return False  # CuDNN, or GRU with reset_after
+    if kernel is not None and {"recurrent_kernel"} <= unit.leaves.keys():
+        recurrent = unit.leaves["recurrent_kernel"]
+        if recurrent.shape[0] == recurrent.shape[-1]:
+            return False  # SimpleRNN
+    match = re.match(r"(\d+)\.(\d+)", str(version))
+    old = match is not None and (int(match[1]), int(match[2])) < (2, 3)
+    return old or (unit.keras1 and match is None)
+
+
+def _activation(value: object) -> str:
+    """Return the name of an activation; Keras 3 may serialise functions as objects."""
+    if isinstance(value, dict):
+        inner = value.get("config")
+        name = inner if isinstance(inner, str) else value.get("class_name")
+        return str(name).lower()
+    return str(value).rpartition(">")[2]

@@ -9,10 +9,9 @@ One bias becomes (bias, zeros) and two become their sum, which splits again as (
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any
 
+from ckptconv.dialects.keras_options import settings
 from ckptconv.dialects.keras_units import Unit
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.gates import CANONICAL, order, permutation, permute
@@ -26,7 +25,6 @@ _APART = {"LSTM": "icfo", "GRU": "zrh"}
 """Keras 1's gates, each in arrays of its own, in the letters of their names."""
 _CLASSES = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM",
             "CuDNNGRU": "GRU"}  # fmt: skip
-_SIGMOIDS = ("recurrent_activation", "inner_activation")
 
 
 def is_recurrent(unit: Unit) -> bool:
@@ -85,69 +83,10 @@ def _two_rows(rows: list[Tensor]) -> Tensor:
     return concat([reshape(row, (1, row.size)) for row in rows], 0, "two biases as rows")
 
 
-def settings(unit: Unit) -> Mapping[str, Any]:
-    """Return the layer's settings, a cell's completed by those of the RNN around it."""
-    around = unit.wrapper.config if unit.wrapper and unit.wrapper.class_name == "RNN" else {}
-    return {**around, **(unit.entry.config if unit.entry else {})}
-
-
-def check_activations(unit: Unit, kind: str, options: Options) -> tuple[dict[str, Any], list[str]]:
-    """Return (torch's attributes, notes) of a unit's activations.
-
-    Raises:
-        LossyError: an activation that torch's and MindSpore's layer does not have.
-    """
-    config, notes, attributes = settings(unit), [], {}
-    if unit.entry is None or unit.entry.class_name.startswith("CuDNN"):
-        return {}, []
-    wanted = {"activation": ("tanh", "relu") if kind == "RNN" else ("tanh",)}
-    if kind != "RNN":
-        wanted |= dict.fromkeys(_SIGMOIDS, ("sigmoid",))
-    for key, allowed in wanted.items():
-        found = _activation(config.get(key, allowed[0]))
-        if found not in allowed:
-            if found not in options.allow:
-                raise LossyError(
-                    f"{key} {found} has no equal in torch's and MindSpore's {kind}",
-                    tensor=unit.path,
-                    expected=" or ".join(allowed),
-                    found=found,
-                    hint=f"--allow {found}, which changes the outputs",
-                )
-            notes.append(f"{key} {found} was taken for {allowed[0]}, as allowed: outputs differ")
-        elif kind == "RNN":
-            attributes["nonlinearity"] = found
-    return attributes, notes
-
-
-def hard_by_default(unit: Unit, version: object) -> bool:
-    """Tell whether a gated layer's Keras (before 2.3) had hard_sigmoid as its default."""
-    bias = unit.leaves.get("bias")
-    kernel = unit.leaves.get("kernel")
-    if bias is not None and kernel is not None and bias.size == 2 * kernel.shape[-1]:
-        return False  # CuDNN, or GRU with reset_after
-    if kernel is not None and {"recurrent_kernel"} <= unit.leaves.keys():
-        recurrent = unit.leaves["recurrent_kernel"]
-        if recurrent.shape[0] == recurrent.shape[-1]:
-            return False  # SimpleRNN
-    match = re.match(r"(\d+)\.(\d+)", str(version))
-    old = match is not None and (int(match[1]), int(match[2])) < (2, 3)
-    return old or (unit.keras1 and match is None)
-
-
-def _activation(value: object) -> str:
-    """Return the name of an activation; Keras 3 may serialise functions as objects."""
-    if isinstance(value, dict):
-        inner = value.get("config")
-        name = inner if isinstance(inner, str) else value.get("class_name")
-        return str(name).lower()
-    return str(value).rpartition(">")[2]
-
-
 def _named(unit: Unit) -> dict[str, Tensor]:
     """Return the weights by leaf; numbers stand for kernel, recurrent_kernel, bias in order."""
     names = ("kernel", "recurrent_kernel", "bias")
-    if not all(leaf.isdigit() for leaf in unit.leaves):
+    if not all(leaf.isdecimal() for leaf in unit.leaves):
         known = {*names, *(f"{a}_{g}" for a in "WUb" for g in "icfozrh")}
         if not set(unit.leaves) <= known:
             raise _wrong(unit, "kernel, recurrent_kernel and bias alone")

@@ -6,12 +6,21 @@ rearranges them at run time, so a checkpoint is the same for CPU, GPU and Ascend
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ckptconv.ascend import ascend_notes
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.columns import Lowered, lift_columns, lower_layer
-from ckptconv.errors import LossyError
+from ckptconv.dialects.mindspore_flat import lift_flat
+from ckptconv.dialects.mindspore_training import training_state
+from ckptconv.foreign import reinterpret
 from ckptconv.graph import Graph, Layer
 from ckptconv.options import Options
-from ckptconv.tensor import Tensor
+from ckptconv.projection import without_projections
+
+_NN_ONLY = frozenset(["gamma", "beta", "moving_mean", "moving_variance", "embedding_table"])
+_MINT_ONLY = frozenset(["running_mean", "running_var", "num_batches_tracked"])
 
 
 def lift(checkpoint: Checkpoint, options: Options) -> Graph:
@@ -19,14 +28,33 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
 
     Raises:
         DialectError: names and shapes that contradict each other.
+        CkptconvError: ``--gates`` and its like fit no layer (``ckptconv.foreign``).
     """
+    omitted = training_state(checkpoint.tensors)
+    kept = {name: t for name, t in checkpoint.tensors.items() if name not in omitted}
+    flat, taken = lift_flat(kept, options.kinds, options.device_layout, checkpoint.path)
+    rest = replace(checkpoint, tensors={n: t for n, t in kept.items() if n not in taken})
+    kinds = {path: hint for path, hint in options.kinds.items() if path not in _paths(flat)}
     return Graph(
-        lift_columns(checkpoint, "mindspore", options.kinds),
+        flat + reinterpret(lift_columns(rest, _columns(rest.tensors), kinds), options),
         "mindspore",
         tensors=checkpoint.tensors,
-        omitted=dict(checkpoint.omitted),
+        omitted={**checkpoint.omitted, **omitted},
         notes=list(checkpoint.notes),
     )
+
+
+def _columns(names: Iterable[str]) -> list[str]:
+    """Tell mint's names, which are torch's, from nn's by the parameters that only one has."""
+    leaves = {name.rpartition(".")[2] for name in names}
+    style = {
+        column for column, own in (("mindspore", _NN_ONLY), ("mint", _MINT_ONLY)) if leaves & own
+    }
+    return sorted(style or {"mindspore", "mint"})
+
+
+def _paths(layers: list[Layer]) -> set[str]:
+    return {layer.path for layer in layers}
 
 
 def lower(graph: Graph, options: Options, *, mint: frozenset[str] = frozenset()) -> Lowered:
@@ -36,24 +64,17 @@ def lower(graph: Graph, options: Options, *, mint: frozenset[str] = frozenset())
         mint: kinds to name as ``mindspore.mint.nn`` does.
 
     Raises:
-        LossyError: a projected LSTM (``proj_size``).
+        LossyError: a projected LSTM (``proj_size``) without ``--fold-proj``, or a layer that the
+            device asked for cannot run.
         AmbiguousKindError: a layer whose kind decides its names and is not known.
     """
-    del options
     lowered = Lowered()
-    for layer in graph:
+    for layer in without_projections(graph, "MindSpore", fold=options.fold_proj):
+        notes = [*layer.notes, *ascend_notes(layer, options.device)]
+        layer = replace(layer, notes=notes)  # the graph stays as it is
         if layer.recurrent:
-            lowered.add(layer, Lowered(_recurrent(layer)))
+            named = {layer.full_name(name): tensor for name, tensor in layer.params.items()}
+            lowered.add(layer, Lowered(named))
         else:
             lowered.add(layer, lower_layer(layer, "mindspore", mint))
     return lowered
-
-
-def _recurrent(layer: Layer) -> dict[str, Tensor]:
-    if any(cell.w_hr is not None for cell in layer.cells().values()):
-        raise LossyError(
-            "proj_size has no equal in MindSpore",
-            tensor=layer.path,
-            hint="--fold-proj, which gives an exactly equal LSTM followed by a Dense",
-        )
-    return {layer.full_name(name): tensor for name, tensor in layer.params.items()}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.columns import Lowered, lift_columns, lower_layer
+from ckptconv.foreign import reinterpret
 from ckptconv.graph import Graph
 from ckptconv.options import Options
 
@@ -18,10 +19,11 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
 
     Raises:
         DialectError: names and shapes that contradict each other.
+        CkptconvError: ``--gates`` and its like fit no layer (``ckptconv.foreign``).
     """
     plain, notes = _strip(checkpoint)
     return Graph(
-        lift_columns(plain, "torch", options.kinds),
+        reinterpret(lift_columns(plain, ["torch"], options.kinds), options),
         "torch",
         tensors=checkpoint.tensors,
         omitted=dict(checkpoint.omitted),
@@ -31,10 +33,10 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
 
 
 def lower(graph: Graph, options: Options) -> Lowered:  # noqa: ARG001
-    """Return a state_dict's tensors."""
+    """Return a state_dict's tensors; what came from torch keeps all it had."""
     lowered = Lowered()
     for layer in graph:
-        if layer.recurrent:
+        if layer.recurrent or graph.dialect == "torch":
             named = {layer.full_name(name): tensor for name, tensor in layer.params.items()}
             lowered.add(layer, Lowered(named))
         else:

@@ -12,6 +12,8 @@ SCHEMA = "ckptconv-diff-1"
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 """A title, the headers and the rows: what every result of this package is printed from."""
 
+TENSOR_HEADERS = ("tensor", "verdict", "differing", "max abs", "max rel", "max ulp")
+
 
 @dataclass
 class TensorDiff:
@@ -117,8 +119,7 @@ class DiffReport:
         """Yield what differs as plain text."""
         same = len(self.tensors) - len(self.different)
         title = f"{same} of {len(self.tensors)} tensors are the same"
-        headers = ("tensor", "verdict", "differing", "max abs", "max rel", "max ulp")
-        yield title, headers, [row for t in self.different for row in tensor_rows(t)]
+        yield title, TENSOR_HEADERS, [row for t in self.different for row in tensor_rows(t)]
 
 
 def tensor_rows(tensor: TensorDiff) -> Iterator[tuple[str, ...]]:

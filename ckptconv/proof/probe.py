@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ckptconv.graph import Graph, Layer
-from ckptconv.proof.arithmetic import ASCEND, EXACT, FLOAT32, Arithmetic, mindspore_cpu
+from ckptconv.proof.arithmetic import ASCEND, EXACT, FLOAT32, MINDSPORE_CPU, Arithmetic
 from ckptconv.proof.native import own_weights
 from ckptconv.proof.reference import HELD, Inputs, Outputs, Weights, forward
 from ckptconv.tensor import Tensor
@@ -20,7 +20,7 @@ _MARGIN = 4
 
 DEVICES = ("CPU", "GPU", "Ascend")
 _EMULATIONS: dict[tuple[str, str], tuple[Arithmetic, ...]] = {
-    ("mindspore", "CPU"): (mindspore_cpu(1), mindspore_cpu(-1)),
+    ("mindspore", "CPU"): (MINDSPORE_CPU,),
     ("mindspore", "Ascend"): (ASCEND,),
 }
 """(framework, device) → what its arithmetic is known to do beside float32's rounding."""

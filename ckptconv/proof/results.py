@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ckptconv.proof.difference import Difference
-from ckptconv.proof.findings import Table, TensorDiff, numbers, tensor_rows
+import numpy as np
+
+from ckptconv.proof.difference import Difference, compare_arrays, total
+from ckptconv.proof.findings import TENSOR_HEADERS, Table, TensorDiff, numbers, tensor_rows
+from ckptconv.proof.probe import distance
+from ckptconv.proof.reference import Outputs
 
 SCHEMA = "ckptconv-verify-1"
 
@@ -44,6 +48,16 @@ class Run:
             "tolerance": tolerance if finite else None,
             "difference": self.difference.to_dict(),
         }
+
+
+def outputs_differ(a: Outputs, b: Outputs) -> Difference:
+    """Return the differences of outputs and states; ULPs as of float32."""
+    found = total(
+        compare_arrays(x.astype(np.float32), y.astype(np.float32))
+        for x, y in zip(a, b, strict=True)
+    )
+    found.max_abs = distance(a, b)
+    return found
 
 
 @dataclass
@@ -114,10 +128,9 @@ class VerifyReport:
     def tables(self) -> Iterator[Table]:
         """Yield what was found as plain text."""
         verdict = "the same model" if self.ok else "NOT the same model"
-        headers = ("layer", "kind", "weights", "result", "because")
         yield (
             verdict,
-            headers,
+            ("layer", "kind", "weights", "result", "because"),
             [
                 (
                     _path(layer),
@@ -130,26 +143,22 @@ class VerifyReport:
             ],
         )
         runs = [row for layer in self.layers for row in _run_rows(layer)]
-        headers = (
-            "layer",
-            "side",
-            "computed by",
-            "against",
-            "max abs",
-            "max rel",
-            "max ulp",
-            "tolerance",
-        )
-        yield "outputs and final states", headers, runs
+        yield "outputs and final states", _RUN_HEADERS, runs
         differing = [t for layer in self.layers for t in layer.tensors if not t.same_values]
-        headers = ("tensor", "verdict", "differing", "max abs", "max rel", "max ulp")
         if differing:
-            yield "weights that differ", headers, [row for t in differing for row in tensor_rows(t)]
-        unpaired = [(name, "source", "no counterpart") for name in self.missing]
+            rows = [row for tensor in differing for row in tensor_rows(tensor)]
+            yield "weights that differ", TENSOR_HEADERS, rows
+        unpaired: list[tuple[str, ...]] = [(n, "source", "no counterpart") for n in self.missing]
         unpaired += [(name, "target", "no counterpart") for name in self.added]
         unpaired += [(name, "", "left out by rule") for name in self.left_out]
         if unpaired:
             yield "tensors without counterpart", ("tensor", "side", "what"), unpaired
+
+
+_RUN_HEADERS = (
+    *("layer", "side", "computed by", "against"),
+    *("max abs", "max rel", "max ulp", "tolerance"),
+)
 
 
 def _path(layer: LayerResult) -> str:

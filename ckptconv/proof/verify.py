@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from ckptconv import api
 from ckptconv.graph import Graph
 from ckptconv.proof.compare import compare_item, describe
-from ckptconv.proof.difference import Difference, compare_arrays, total
 from ckptconv.proof.findings import TensorDiff
 from ckptconv.proof.native import own_weights
 from ckptconv.proof.pairing import Block, Names, blocks, items, pair
 from ckptconv.proof.probe import distance, floor, probe, reference
-from ckptconv.proof.reference import Inputs, Outputs
-from ckptconv.proof.results import LayerResult, Run, VerifyReport
+from ckptconv.proof.reference import Inputs, Outputs, forward, weights_of
+from ckptconv.proof.results import LayerResult, Run, VerifyReport, outputs_differ
+from ckptconv.relayout import cast
 
 Path = str | os.PathLike[str]
 
@@ -67,16 +66,6 @@ def verify(
 
         run_frameworks(report, a, b, blocks(paired), device=device, tolerance=tolerance)
     return report
-
-
-def outputs_differ(a: Outputs, b: Outputs) -> Difference:
-    """Return the differences of outputs and states; ULPs as of float32."""
-    found = total(
-        compare_arrays(x.astype(np.float32), y.astype(np.float32))
-        for x, y in zip(a, b, strict=True)
-    )
-    found.max_abs = distance(a, b)
-    return found
 
 
 def _layer(
@@ -135,18 +124,17 @@ def _numbers(
     if tolerance is None:
         tolerance = floor(exact)
         if result.weights == "rounded":
-            tolerance += _rounding(block, a, b, given, exact)
+            tolerance += _rounding(block, given, exact)
     result.runs.append(Run("reference", "target", "reference of source", found, tolerance))
     if result.ok and not result.runs[-1].ok:
         result.ok = False
         result.cause = "the weights seem equal, but the files' own tensors do not compute the same"
 
 
-def _rounding(block: Block, a: Graph, b: Graph, given: Inputs, exact: Outputs) -> float:
-    """Return what rounding the source's weights as the target did moves the outputs by."""
-    narrow = min(
-        (side.cells()[0, 0].w_ih.dtype for side in (block.layer, block.chain[0])),
-        key=lambda dtype: dtype.itemsize,
-    )
-    rounded = block.layer.rounded(narrow)
-    return 4 * distance(reference(a, [rounded], given), exact)
+def _rounding(block: Block, given: Inputs, exact: Outputs) -> float:
+    """Return what rounding the weights to the narrower dtype moves the outputs by."""
+    dtypes = [side.cells()[0, 0].w_ih.dtype for side in (block.layer, block.chain[0])]
+    narrow = min(dtypes, key=lambda dtype: dtype.itemsize)
+    params = {name: cast(tensor, narrow) for name, tensor in block.layer.params.items()}
+    rounded = replace(block.layer, params=params)
+    return 4 * distance(forward(weights_of(rounded), given), exact)

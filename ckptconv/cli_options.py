@@ -1,0 +1,102 @@
+"""The options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+
+class Row(NamedTuple):
+    """One option: the API's name of it, its type, default and declaration."""
+
+    type: Any
+    default: Any
+    declaration: Any
+
+
+def _text(*names: str, metavar: str, help: str) -> Row:
+    return Row(str | None, None, typer.Option(*names, metavar=metavar, help=help))
+
+
+def _many(*names: str, metavar: str, help: str) -> Row:
+    return Row(list[str] | None, None, typer.Option(*names, metavar=metavar, help=help))
+
+
+def _flag(*names: str, help: str) -> Row:
+    return Row(bool, False, typer.Option(*names, help=help))
+
+
+SRC = Row(
+    str, inspect.Parameter.empty, typer.Argument(metavar="SRC", help="The checkpoint to read.")
+)
+SELECT = _text("--select", metavar="KEY", help="Which part of SRC, where it holds several.")
+JSON = _flag("--json", help="Print one JSON document.")
+QUIET = _flag("-q", "--quiet", help="Print nothing but errors.")
+FORCE = _flag("--force", help="Replace an existing target.")
+KIND = _many("--kind", metavar="PATH=KIND", help="Say what a module is where the file cannot tell.")
+
+NAMES = {
+    "rename": _many(
+        "--rename", metavar="REGEX=REPL", help="Rename modules; repeatable, applied in order."
+    ),
+    "map_file": _text("--map", metavar="FILE", help='TOML or JSON of "old path" = "new path".'),
+    "like": _text(
+        "--like", metavar="FILE", help="Take the names of this checkpoint or parameter list."
+    ),
+    "kind": KIND,
+    "select": SELECT,
+    "fuse": _many(
+        "--fuse", metavar="NEW=A,B,…", help="Make one recurrent layer of several layers."
+    ),
+    "split": _many(
+        "--split", metavar="PATH", help="Make PATH_0, PATH_1 … of a recurrent layer of several."
+    ),
+}
+VALUES = {
+    "dtype": _text(
+        "--dtype", metavar="NAME", help="Cast to float16, bfloat16, float32 or float64."
+    ),
+    "allow": _many("--allow", metavar="NAME", help="Accept an approximation by name."),
+    "fold_proj": _flag(
+        "--fold-proj", help="Turn proj_size into an exactly equal LSTM and a Dense."
+    ),
+    "gates": _text("--gates", metavar="ORDER", help="The source's gate order: iofc, onnx, …"),
+    "forget_bias": Row(
+        float, 0.0, typer.Option("--forget-bias", help="What the source adds to the forget gate.")
+    ),
+    "z_convention": _flag("--z-convention", help="The source's GRU is h' = (1-z)·h + z·n."),
+    "device_layout": _text(
+        "--layout", metavar="cpu|gpu|ascend", help="Of an LSTM of MindSpore before 1.6."
+    ),
+    "device": _text("--target", metavar="ascend", help="Hold the result against this hardware."),
+}
+OUTPUT = {
+    "dry_run": _flag("--dry-run", help="Do everything but write."),
+    "force": FORCE,
+    "as_json": JSON,
+    "report_file": _text("--report", metavar="FILE", help="Also write the report to FILE."),
+    "quiet": QUIET,
+}
+
+
+def takes(**rows: Row) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that is written with ``**options`` these arguments and options."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        parameters = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=row.default,
+                annotation=Annotated[row.type, row.declaration],
+            )
+            for name, row in rows.items()
+        ]
+        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        function.__annotations__ = {p.name: p.annotation for p in parameters}
+        return function
+
+    return decorate

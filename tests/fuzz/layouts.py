@@ -1,0 +1,114 @@
+"""Mutations of files that are neither zip nor protobuf: safetensors, old torch files, HDF5."""
+
+from __future__ import annotations
+
+import pickletools
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from unittest import mock
+
+from ckptconv import containers
+from ckptconv.errors import CkptconvError
+from ckptconv.source import Source
+from tests.fuzz import bits, jsons, pickles
+
+_BLOCK = 512
+
+
+def safetensors(data: bytes, rng: Random) -> bytes:
+    """Change the header, under a right length mostly."""
+    length = int.from_bytes(data[:8], "little")
+    header, payload = data[8 : 8 + length], data[8 + length :]
+    if rng.random() < 0.9:
+        header = jsons.mutate(header, rng)
+    else:
+        payload = bits.mutate(payload, rng)
+    told = len(header) if rng.random() < 0.95 else bits.number(rng, len(header)) % 2**64
+    return told.to_bytes(8, "little") + header + payload
+
+
+def legacy(data: bytes, rng: Random) -> bytes:
+    """Change one of the five pickles, or the storages after them."""
+    cuts = _pickle_ends(data)
+    if rng.random() < 0.15:
+        return bits.mutate(data, rng, [(cuts[-1], len(data)), (0, cuts[-1])])
+    starts = [0, *cuts[:-1]]
+    chosen = rng.choice((3, 3, 3, 3, 3, 4, 4, 2, 1, 0)) % len(starts)
+    start, stop = starts[chosen], cuts[chosen]
+    return data[:start] + pickles.mutate(data[start:stop], rng) + data[stop:]
+
+
+@lru_cache(64)
+def _pickle_ends(data: bytes) -> list[int]:
+    ends, at = [], 0
+    for _ in range(5):
+        at += 1 + max(place for _, _, place in pickletools.genops(data[at:]))
+        ends.append(at)
+    return ends
+
+
+def tar(data: bytes, rng: Random) -> bytes:
+    """Change a member or a header, whose checksum is made right."""
+    at = rng.choice(_headers(data))
+    size = int(data[at + 124 : at + 135] or b"0", 8)
+    head, body = data[at : at + _BLOCK], data[at + _BLOCK : at + _BLOCK + size]
+    rest = data[at + _BLOCK + -(-size // _BLOCK) * _BLOCK :]
+    chance = rng.random()
+    if chance < 0.6:
+        body = pickles.mutate(body, rng) if rng.random() < 0.6 else bits.mutate(body, rng)
+        head = head[:124] + b"%011o\0" % len(body) + head[136:]
+    elif chance < 0.9:
+        head = bits.mutate(head, rng, [(0, 100), (124, 136), (156, 157), (345, 500)])[:_BLOCK]
+        head = head.ljust(_BLOCK, b"\0")
+    else:
+        return bits.mutate(data, rng)
+    total = sum(head) - sum(head[148:156]) + 8 * 32
+    head = head[:148] + b"%06o\0 " % total + head[156:]
+    return data[:at] + head + body + bytes(-len(body) % _BLOCK) + rest
+
+
+@lru_cache(64)
+def _headers(data: bytes) -> list[int]:
+    found, at = [], 0
+    while any(data[at : at + _BLOCK]):
+        found.append(at)
+        at += _BLOCK + -(-int(data[at + 124 : at + 135], 8) // _BLOCK) * _BLOCK
+    return found
+
+
+def hdf5(data: bytes, rng: Random) -> bytes:
+    """Change what the reader looks at: numbers, and addresses into those of other structures."""
+    read = _read_ranges(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        if rng.random() < 0.3:
+            start, stop = rng.choice(read)
+            at = rng.randrange(start, stop) // 8 * 8
+            address = rng.choice((rng.choice(read)[0], rng.choice(read)[0], start, len(data) - 8))
+            data = bits.replace(data, at, address.to_bytes(8, "little"))
+        else:
+            data = bits.mutate(data, rng, read)
+    return data
+
+
+@lru_cache(256)
+def _read_ranges(data: bytes) -> list[tuple[int, int]]:
+    """Return the ranges of a seed that opening it reads."""
+    found: set[tuple[int, int]] = set()
+    plain = Source.read_into
+
+    def recording(source: Source, buffer: object, offset: int) -> None:
+        start = source.base + offset
+        if buffer.size:  # type: ignore[attr-defined]
+            found.add((start, start + buffer.size))  # type: ignore[attr-defined]
+        plain(source, buffer, offset)  # type: ignore[arg-type]
+
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(Source, "read_into", recording):
+        path = Path(folder, "seed")
+        path.write_bytes(data)
+        try:
+            containers.read(path)
+        except CkptconvError:
+            found.add((0, len(data)))
+    return sorted(found)

@@ -1,0 +1,67 @@
+"""What is done with each input: all that a user can do with a file from a stranger."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ckptconv import api
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.errors import CkptconvError
+from ckptconv.inspection import describe
+from ckptconv.options import Options
+
+_TARGETS = (
+    ("mindspore", ".ckpt"),
+    ("torch", ".pt"),
+    ("keras", ".h5"),
+    ("keras", ".weights.h5"),
+    ("mint", ".safetensors"),
+    ("torch", ".safetensors"),
+)
+TARGETS = len(_TARGETS)
+_BUDGET = 64 << 20  # bytes of values that are looked at
+_LONGEST = 4000
+
+
+class BadMessageError(Exception):
+    """An error that does not say which file, or that floods or drives a terminal."""
+
+
+def exercise(path: Path, number: int) -> str:
+    """Read, inspect and convert; return how far it went.
+
+    Raises:
+        BaseException: what is a finding.
+    """
+    try:
+        stage = "refused"
+        describe(path)
+        checkpoint = api.inspect(path)
+        stage = "opened"
+        _values(checkpoint)
+        framework, suffix = _TARGETS[number % len(_TARGETS)]
+        stage = "read"
+        graph = api.lift(checkpoint, None, Options())
+        stage = "lifted"
+        api.save(graph, path.with_name(f"target{suffix}"), to=framework)
+    except CkptconvError as error:
+        _check_message(error, path)
+        return stage
+    return "converted"
+
+
+def _values(checkpoint: Checkpoint) -> None:
+    left = _BUDGET
+    for tensor in checkpoint.tensors.values():
+        for block in tensor.blocks():
+            left -= block.nbytes
+            if left < 0:
+                return
+
+
+def _check_message(error: CkptconvError, path: Path) -> None:
+    text = str(error)
+    folder = os.fspath(path.parent)
+    if not text.isprintable() or len(text) > _LONGEST or folder not in text:
+        raise BadMessageError(f"{type(error).__name__}: {text[:500]!r}") from error

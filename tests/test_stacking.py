@@ -1,0 +1,64 @@
+"""--fuse and --split against torch running both networks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import ckptconv
+from tests import networks as n
+
+
+def save(path, modules):
+    state = {f"{name}.{k}": v for name, m in modules.items() for k, v in m.state_dict().items()}
+    torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", n.KINDS)
+@pytest.mark.parametrize("directions", [1, 2])
+def test_split_then_fuse(tmp_path, kind, directions):
+    whole = n.torch_recurrent(kind, 3, directions)
+    path = save(tmp_path / "whole.pt", {"rnn": whole})
+    ckptconv.convert(path, tmp_path / "parts.pt", to="torch", split=["rnn"])
+    state = torch.load(tmp_path / "parts.pt", weights_only=True)
+    x, states = n.inputs(kind, 3, directions)
+    expected, h = n.run_torch(whole, x, states)[0], x
+    for k in range(3):
+        options = {"nonlinearity": kind.split()[1]} if " " in kind else {}
+        part = getattr(torch.nn, kind.split()[0])(
+            h.shape[-1], n.HIDDEN, batch_first=True, bidirectional=directions == 2, **options
+        )
+        own = {key.removeprefix(f"rnn_{k}."): v for key, v in state.items() if f"rnn_{k}." in key}
+        part.load_state_dict(own, strict=True)
+        h = n.run_torch(part, h, states[:, directions * k : directions * (k + 1)].copy())[0]
+    n.close(h, expected, 1e-7)
+    parts = ("rnn_0", "rnn_1", "rnn_2")
+    ckptconv.convert(tmp_path / "parts.pt", tmp_path / "back.pt", to="torch", fuse=[("rnn", parts)])
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(back[f"rnn.{name}"], value)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("a", "c"), "do not follow one another"),
+        (("a", "b"), "the hidden size of b does not fit a"),
+        (("c", "d"), "the kind of d does not fit c"),
+        (("a", "nothing"), "nothing: no recurrent layer of this path"),
+        (("d", "e"), "the input size of e does not fit d"),
+    ],
+)
+def test_what_is_not_one_layer(tmp_path, parts, message):
+    nn = torch.nn
+    modules = {
+        "a": nn.LSTM(3, 4),
+        "b": nn.LSTM(4, 5),
+        "c": nn.LSTM(5, 5),
+        "d": nn.GRU(5, 5),
+        "e": nn.GRU(6, 5),
+    }
+    path = save(tmp_path / "m.pt", modules)
+    with pytest.raises(ckptconv.DialectError, match=message):
+        ckptconv.convert(path, tmp_path / "x.pt", to="torch", fuse=[("new", parts)])
