@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_SUFFIXES = {"mindspore": ".ckpt", "mint": ".ckpt", "torch": ".pt", "keras": ".weights.h5"}
+_SUFFIXES = {"mindspore": ".ckpt", "mint": ".ckpt", "torch": ".pt", "keras": ".h5"}
 _FRAMEWORKS = {"torch": "torch", "keras": "keras", "ms": "mindspore"}
 _DST = o.SRC._replace(
     declaration=typer.Argument(metavar="DST", help="Its suffix chooses the format.")

@@ -47,7 +47,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
     for header in headers:
         table.add_column(header, overflow="fold", no_wrap=not terminal)
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text("\n".join(map(printable, cell.splitlines()))) for cell in row))
     Console(width=None if terminal else 10_000, highlight=False).print(table)
 
 
@@ -80,7 +80,7 @@ def _layer_row(layer: LayerEntry) -> tuple[str, ...]:
         layer.kind,
         sizes,
         f"{done} (gates {gates})" if gates else done,
-        ", ".join(_arrow(layer)),
+        "\n".join(map(printable, _arrow(layer))),
     )
 
 

@@ -463,3 +463,81 @@ def test_real_files(real):
         except CkptconvError as error:
             found = str(error)
         assert said in found, name
+
+
+# --- names, notes, arrays in memory
+
+
+def test_names_and_order_in_the_report(tmp_path):
+    import torch
+
+    module = torch_recurrent("LSTM", 2, 2)
+    torch.save({f"enc.{k}": v for k, v in module.state_dict().items()}, tmp_path / "m.pt")
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.h5", to="keras")
+    names = [entry.target for entry in report.tensors]
+    assert names[0] == "enc_l0/enc_l0/forward_enc_l0/lstm_cell/kernel:0"
+    assert names[-1] == "enc_l1/enc_l1/backward_enc_l1/lstm_cell/bias:0"
+    assert report.tensors[2].sources == ["enc.bias_ih_l0", "enc.bias_hh_l0"]
+    assert report.tensors[2].operations == ["sum of the two biases"]
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.weights.h5", to="keras")
+    names = [entry.target for entry in report.tensors]
+    assert names[0] == "layers/bidirectional/forward_layer/cell/vars/0"
+    assert names[-1] == "layers/bidirectional_1/backward_layer/cell/vars/2"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"go_backwards": True}, "reverse the input along time"),
+        ({"stateful": True}, "final state"),
+        ({"dropout": 0.5}, "this layer's input"),
+        ({"recurrent_dropout": 0.5}, "in training only"),
+        ({"return_sequences": False}, "last step"),
+    ],
+)
+def test_settings_that_weights_cannot_carry_are_noted(tmp_path, options, words):
+    import keras
+
+    layer = keras.layers.LSTM(3, **{"return_sequences": True, **options})
+    model = keras.Sequential([keras.Input((STEPS, FEATURES), batch_size=1), layer])
+    model.save(tmp_path / "m.keras")
+    notes = ckptconv.load(tmp_path / "m.keras").layers[0].notes
+    assert len(notes) == 1
+    assert words in notes[0]
+
+
+def test_epsilon_momentum_and_activation_of_other_layers(tmp_path):
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential([
+        keras.Input((STEPS, FEATURES)),
+        layers.Dense(3, activation="relu", name="a"),
+        layers.BatchNormalization(epsilon=0.25, momentum=0.75, scale=False, name="b"),
+        layers.LayerNormalization(epsilon=0.5, name="c"),
+    ])  # fmt: skip
+    model.save(tmp_path / "m.keras")
+    graph = ckptconv.load(tmp_path / "m.keras")
+    assert graph["a"].notes == ["activation: apply relu to this layer's output"]
+    assert graph["b"].attributes == {"eps": 0.25, "momentum": 0.25}
+    assert graph["c"].attributes == {"eps": 0.5}
+    np.testing.assert_array_equal(graph["b"].params["weight"].numpy(), np.ones(3, "f4"))
+
+
+@pytest.mark.parametrize("names", ["legacy", "numbers"])
+def test_arrays_in_memory(names):
+    rng = np.random.default_rng(4)
+    kernel, recurrent, bias = (rng.normal(size=s).astype("f4") for s in ((5, 12), (3, 12), 12))
+    paths = {
+        "legacy": ["a/a/lstm_cell/kernel:0", "a/a/lstm_cell/recurrent_kernel:0",
+                   "a/a/lstm_cell/bias:0"],
+        "numbers": [f"layers/lstm/cell/vars/{i}" for i in range(3)],
+    }[names]  # fmt: skip
+    given = dict(zip(paths, (kernel, recurrent, bias), strict=True))
+    graph = ckptconv.from_state_dict(given, "keras")
+    found = {k.split(".")[1]: v for k, v in ckptconv.to_state_dict(graph, "torch").items()}
+    np.testing.assert_array_equal(found["weight_ih_l0"], kernel.T)
+    np.testing.assert_array_equal(found["bias_ih_l0"] + found["bias_hh_l0"], bias)
+    back = ckptconv.to_state_dict(graph, "keras")
+    for array, expected in zip(back.values(), given.values(), strict=True):
+        np.testing.assert_array_equal(array, expected)

@@ -51,7 +51,9 @@ FORMATS = (
     Format("torchscript", "torchscript", "torch.jit.save (.pt .jit)", (b"PK",)),
     Format("torch-export", "torch_export", "torch.export.save (.pt2)", (b"PK",)),
     Format("torch-zip", "torch_zip", "torch.save since 1.6 (.pt .pth .bin)", (b"PK",), True),
-    Format("torch-legacy", "torch_legacy", "torch.save before 1.6 (.pt .pth .th)", (b"\x80", b"L1")),
+    Format(
+        "torch-legacy", "torch_legacy", "torch.save before 1.6 (.pt .pth .th)", (b"\x80", b"L1")
+    ),
     Format("keras-zip", "keras_zip", "Keras 3 model (.keras)", (b"PK",)),
     Format("keras-sharded", "keras_sharded", "Keras 3 sharded weights (.weights.json)", (b"{",)),
     Format("sharded-index", "sharded_index", "shards that an .index.json names", (b"{",)),
@@ -70,7 +72,9 @@ def read(path: str | os.PathLike[str], *, select: str | None = None) -> Checkpoi
         ContainerError: not a file, not a known format, or damaged.
     """
     outer, member = _open(os.fspath(path))
-    source = importlib.import_module(f"{__name__}.bundle").member(outer, member) if member else outer
+    source = (
+        importlib.import_module(f"{__name__}.bundle").member(outer, member) if member else outer
+    )
     checkpoint: Checkpoint = recognise(source).load().read(source, select=select)
     checkpoint.path = os.fspath(path)
     checkpoint.sources = checkpoint.sources or [outer]

@@ -81,7 +81,9 @@ def _gunzip(source: Source) -> Iterator[bytes]:
     for chunk in stream(source, GZIP):
         total += len(chunk)
         if total > limit:
-            raise ContainerError("inflates to too much", file=source.path, expected=f"{limit} bytes")
+            raise ContainerError(
+                "inflates to too much", file=source.path, expected=f"{limit} bytes"
+            )
         yield chunk
 
 
@@ -111,12 +113,13 @@ def stream(source: Source, bits: int, name: str | None = None) -> Iterator[bytes
     """Yield the inflated bytes in pieces of at most 1 MiB.
 
     Raises:
-        ContainerError: not a whole deflate stream.
+        ContainerError: not one whole deflate stream.
     """
-    machine = zlib.decompressobj(bits)
+    machine, end = zlib.decompressobj(bits), 0
     try:
-        for start in range(0, source.size, _PIECE):
-            piece = source.read(start, min(_PIECE, source.size - start))
+        while end < source.size and not machine.eof:
+            piece = source.read(end, min(_PIECE, source.size - end))
+            end += len(piece)
             full = True  # a full piece of output may leave more behind than unused input
             while (piece or full) and not machine.eof:
                 chunk = machine.decompress(piece, _PIECE)
@@ -126,3 +129,5 @@ def stream(source: Source, bits: int, name: str | None = None) -> Iterator[bytes
         raise ContainerError(f"damaged: {error}", file=source.path, tensor=name) from None
     if not machine.eof:
         raise ContainerError("compressed bytes are truncated", file=source.path, tensor=name)
+    if end - len(machine.unused_data) != source.size:
+        raise ContainerError("bytes after the compressed ones", file=source.path, tensor=name)

@@ -25,8 +25,16 @@ _GRAPHS = ("models/model.json", "serialized_exported_program.json")
 _STATE_DICT = "serialized_state_dict.pt"
 _MAX_JSON = 8 << 20
 _STRIDED = 7
+_RENAMED = {"has_biases": "bias", "train": None, "training": None}
 _TYPES = {
-    **dict(enumerate("uint8 int8 int16 int32 int64 float16 float32 float64".split(), 1)),
+    1: "uint8",
+    2: "int8",
+    3: "int16",
+    4: "int32",
+    5: "int64",
+    6: "float16",
+    7: "float32",
+    8: "float64",
     10: "complex64",
     11: "complex128",
     12: "bool",
@@ -139,7 +147,8 @@ def _tensors(inputs: list[dict[str, Any]]) -> list[str]:
 
 
 def _scalars(inputs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the plain arguments of an operator, by the operator's own names."""
+    """Return the plain arguments of an operator, under the names that modules use."""
     plain = ("as_int", "as_float", "as_bool", "as_string", "as_ints", "as_floats", "as_bools")
     pairs = [(i["name"], i["arg"][kind]) for i in inputs for kind in plain if kind in i["arg"]]
-    return {str(key): value for key, raw in pairs if (value := jsonable(raw)) is not ...}
+    named = [(_RENAMED.get(key, key), jsonable(value)) for key, value in pairs]
+    return {key: value for key, value in named if key is not None and value is not ...}

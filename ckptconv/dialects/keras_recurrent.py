@@ -47,7 +47,7 @@ def lift_cell(unit: Unit, options: Options) -> tuple[str, Cell]:
         LossyError: GRU with ``reset_after=False``, which has no equal.
     """
     leaves = _named(unit)
-    kind = _kind(unit, leaves)
+    kind = _kind(unit, leaves, told=unit.path in options.kinds)
     if "U_i" in leaves or "U_z" in leaves:
         leaves = _joined(unit, kind, leaves)
     kernel, recurrent, bias = (leaves.get(n) for n in ("kernel", "recurrent_kernel", "bias"))
@@ -96,7 +96,7 @@ def _named(unit: Unit) -> dict[str, Tensor]:
     return dict(zip(names, unit.leaves.values(), strict=False))
 
 
-def _kind(unit: Unit, leaves: Mapping[str, Tensor]) -> str:
+def _kind(unit: Unit, leaves: Mapping[str, Tensor], *, told: bool) -> str:
     """Tell LSTM, GRU and RNN apart by the columns of the recurrent kernel per unit."""
     recurrent = leaves.get("recurrent_kernel")
     if recurrent is not None and recurrent.ndim == 2 and recurrent.shape[0]:
@@ -106,8 +106,12 @@ def _kind(unit: Unit, leaves: Mapping[str, Tensor]) -> str:
         found = "LSTM" if "U_i" in leaves else "GRU" if "U_z" in leaves else None
     class_name = unit.entry.class_name.removesuffix("Cell") if unit.entry else None
     said = _CLASSES.get(class_name) if class_name else None
-    if class_name and said is None:
-        raise LossyError(f"{class_name} has no equal in torch and MindSpore", tensor=unit.path)
+    if class_name and said is None and not told:
+        raise LossyError(
+            f"{class_name} has no equal in torch and MindSpore",
+            tensor=unit.path,
+            hint=f"--kind {unit.path}=LSTM if it is a layer of your own around one",
+        )
     if found is None or said not in (None, found):
         raise _wrong(unit, f"the weights of {class_name or 'a LSTM, GRU or SimpleRNN'}")
     return found
@@ -172,7 +176,7 @@ def _require_reset_after(unit: Unit, bias: Tensor | None, width: int, options: O
 
 
 def _from_keras(matrix: Tensor, kind: str) -> Tensor:
-    return permute(transpose(matrix, (1, 0)), 0, ORDER[kind], CANONICAL[kind])
+    return transpose(permute(matrix, 1, ORDER[kind], CANONICAL[kind]), (1, 0))
 
 
 def _from_cudnn(matrix: Tensor, kind: str) -> Tensor:

@@ -1,11 +1,11 @@
 """torch's reparametrized weights, as the plain weights that a module computes from them.
 
-=============  =======================================================  =====================
-weight_norm    ``W_g, W_v``; ``parametrizations.W.original0, original1``  g · v / ‖v‖
-spectral_norm  ``W_orig, W_u, W_v``; ``parametrizations.W.original, 0._u, 0._v``  W / (uᵀ W v)
-prune          ``W_orig, W_mask``                                       W · mask
-AWD-LSTM       ``weight_hh_l0_raw``                                     as it is
-=============  =======================================================  =====================
+- weight_norm: ``W_g, W_v`` or ``parametrizations.W.original0, original1``; W = g · v / ‖v‖, the
+  norm over the axes in which g has length 1;
+- spectral_norm: ``W_orig, W_u, W_v`` or ``parametrizations.W.original, 0._u, 0._v``;
+  W = W_orig / (uᵀ W_orig v);
+- prune: ``W_orig, W_mask``; W = W_orig · mask;
+- AWD-LSTM: ``weight_hh_l0_raw``, which is the weight; what stands beside it is a dropped-out copy.
 
 Source: ``torch.nn.utils`` (weight_norm, spectral_norm, prune, parametrizations); Salesforce's
 WeightDrop and fastai's WeightDropout. Values are computed in float64 when read, and rounded once.
@@ -16,11 +16,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.errors import AmbiguousKindError, CkptconvError, LossyError
 from ckptconv.graph import is_recurrent_name
 from ckptconv.kinds import KindHint
@@ -86,7 +86,9 @@ def _kind(stem: str, checkpoint: Checkpoint, kinds: Mapping[str, KindHint]) -> s
 def _plain(parts: Mapping[str, str], tensors: Mapping[str, Tensor], kind: str) -> Tensor | None:
     for suffixes, build in _FORMS:
         if set(parts) == set(suffixes):
-            return build([tensors[parts[suffix]] for suffix in suffixes], kind)
+            made = build([tensors[parts[suffix]] for suffix in suffixes], kind)
+            if made is not None:
+                return made
     unknown = [suffix for suffix in parts if suffix.startswith(".")]
     if ".0.base" in parts:
         raise LossyError("an orthogonal parametrization cannot be converted", hint=_REMOVE)
@@ -116,7 +118,7 @@ def _substitute(
     return replace(checkpoint, tensors=tensors)
 
 
-def _plain_classes(checkpoint: Checkpoint) -> dict[str, object]:
+def _plain_classes(checkpoint: Checkpoint) -> dict[str, Module]:
     return {
         path: replace(module, class_name=module.class_name.removeprefix(_CLASS))
         if module.class_name

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.columns import Lowered, lift_columns, lower_layer
+from ckptconv.dialects.parametrized import without_parametrizations
 from ckptconv.foreign import reinterpret
 from ckptconv.graph import Graph
 from ckptconv.options import Options
@@ -19,14 +20,15 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
 
     Raises:
         DialectError: names and shapes that contradict each other.
+        LossyError: a parametrization that only code tells (``ckptconv.dialects.parametrized``).
         CkptconvError: ``--gates`` and its like fit no layer (``ckptconv.foreign``).
     """
-    plain, notes = _strip(checkpoint)
+    plain, notes = _strip(without_parametrizations(checkpoint, options.kinds))
     return Graph(
         reinterpret(lift_columns(plain, ["torch"], options.kinds), options),
         "torch",
         tensors=checkpoint.tensors,
-        omitted=dict(checkpoint.omitted),
+        omitted=dict(plain.omitted),
         notes=notes,
         modules=plain.modules,
     )

@@ -93,7 +93,8 @@ def _fast_tanh(x: Array) -> Array:
     s = x * x
     above = (((s + 378) * s + 17325) * s + 135135) * x
     below = ((28 * s + 3150) * s + 62370) * s + 135135
-    return np.where(np.abs(x) > 5, np.sign(x), above / below).astype(x.dtype, copy=False)
+    fraction: Array = above / below
+    return np.where(np.abs(x) > 5, np.sign(x), fraction).astype(x.dtype, copy=False)
 
 
 def _fast_sigmoid(x: Array) -> Array:

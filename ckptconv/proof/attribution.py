@@ -82,11 +82,11 @@ def run_frameworks(
     source, target = Side(a, device), Side(b, device)
     report.frameworks = list(dict.fromkeys((source.by, target.by)))
     for block, result in zip(blocks, report.layers, strict=True):
-        if not any(run.by == "reference" for run in result.runs):
+        if block.source is None or not result.runs:
             continue
-        given = probe(own_weights(a, block.layer), report.seed)
+        given = probe(own_weights(a, block.source), report.seed)
         for side, chain, whose in (
-            (source, [block.layer], "source"),
+            (source, [block.source], "source"),
             (target, block.chain, "target"),
         ):
             _judge(result, side, chain, whose, given, tolerance)

@@ -10,7 +10,7 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError
 from ckptconv.graph import Graph
 from ckptconv.proof.difference import Difference, compare_tensors
-from ckptconv.proof.findings import DiffReport, TensorDiff
+from ckptconv.proof.findings import DiffReport, TensorDiff, describe
 from ckptconv.proof.native import Stacked, stacking
 from ckptconv.proof.pairing import Item, Names, items, pair
 from ckptconv.relayout import divide
@@ -85,11 +85,6 @@ def lonely(name: str, tensor: Tensor, *, first: bool) -> TensorDiff:
     if first:
         return TensorDiff(name, "", (shape, None), (dtype, None))
     return TensorDiff("", name, (None, shape), (None, dtype))
-
-
-def describe(side: Graph) -> dict[str, str]:
-    """Return path, container and framework, as reports name a side."""
-    return {"path": side.path, "container": side.container, "framework": side.dialect}
 
 
 def _raw(

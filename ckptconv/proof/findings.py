@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ckptconv.graph import Graph
 from ckptconv.proof.difference import Difference
 
 SCHEMA = "ckptconv-diff-1"
@@ -120,6 +121,11 @@ class DiffReport:
         same = len(self.tensors) - len(self.different)
         title = f"{same} of {len(self.tensors)} tensors are the same"
         yield title, TENSOR_HEADERS, [row for t in self.different for row in tensor_rows(t)]
+
+
+def describe(side: Graph) -> dict[str, str]:
+    """Return path, container and framework, as reports name a side."""
+    return {"path": side.path, "container": side.container, "framework": side.dialect}
 
 
 def tensor_rows(tensor: TensorDiff) -> Iterator[tuple[str, ...]]:

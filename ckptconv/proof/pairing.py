@@ -143,13 +143,16 @@ class Block(NamedTuple):
     """A layer of the first side and what computes the same on the second, one after the other.
 
     Attributes:
+        layer: as the first side has it.
         parts: the counterparts, level by level.
-        chain: for recurrent layers, the second side's layers, each with the levels that count.
+        source: a recurrent ``layer`` under the names of a stacked one; None for others.
+        chain: the second side's layers, each with the levels that count; empty if not recurrent.
     """
 
     layer: Layer
     parts: list[tuple[Part, Part]]
-    chain: list[Layer]
+    source: Layer | None = None
+    chain: tuple[Layer, ...] = ()
 
 
 def blocks(paired: Paired) -> list[Block]:
@@ -157,20 +160,28 @@ def blocks(paired: Paired) -> list[Block]:
     gathered: dict[int, list[tuple[Part, Part]]] = {}
     for one, other in paired.both:
         gathered.setdefault(id(one.layer), []).append((one, other))
-    return [Block(met[0][0].layer, met, _chain(met)) for met in gathered.values()]
+    return [_block(met) for met in gathered.values()]
 
 
-def _chain(met: list[tuple[Part, Part]]) -> list[Layer]:
+def _block(met: list[tuple[Part, Part]]) -> Block:
+    layer = met[0][0].layer
+    whole = layer.recurrent and len(met) == layer.num_layers
+    if not whole or any(other.layer.recurrent != layer.recurrent for _, other in met):
+        return Block(layer, met)
     runs: list[list[Part]] = []
-    for one, other in met:
-        if one.layer.recurrent is None or other.layer.recurrent is None:
-            return []
+    for _, other in met:
         last = runs[-1][-1] if runs else None
         if last is not None and last.layer is other.layer and last.index + 1 == other.index:
             runs[-1].append(other)
         else:
             runs.append([other])
-    return [sublayer(run[0].layer, run[0].index, len(run)) for run in runs]
+    chain = [sublayer(run[0].layer, run[0].index, len(run)) for run in runs]
+    source = sublayer(layer, 0, layer.num_layers)
+    # What only one file records of a layer holds for its counterpart: nonlinearity.
+    source.attributes = {**chain[0].attributes, **source.attributes}
+    for found in chain:
+        found.attributes = {**source.attributes, **found.attributes}
+    return Block(layer, met, source, tuple(chain))
 
 
 class Met(NamedTuple):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ckptconv.graph import Graph, Layer
 from ckptconv.proof.arithmetic import ASCEND, EXACT, FLOAT32, MINDSPORE_CPU, Arithmetic
 from ckptconv.proof.native import own_weights
-from ckptconv.proof.reference import HELD, Inputs, Outputs, Weights, forward
-from ckptconv.tensor import Tensor
+from ckptconv.proof.reference import HELD, Inputs, Outputs, Weights, forward, weights_of
+from ckptconv.relayout import cast
+from ckptconv.tensor import DType, Tensor
 
 BATCH, STEPS = 4, 6
 FLOOR = 2e-6
@@ -86,6 +88,13 @@ def known_error(
     emulations = (FLOAT32, *_EMULATIONS.get((family, device), ()))
     found = max(distance(run(arithmetic), exact) for arithmetic in emulations)
     return floor(exact) + _MARGIN * found
+
+
+def rounding_error(layer: Layer, dtype: DType, given: Inputs, exact: Outputs) -> float:
+    """Return what rounding a layer's weights to ``dtype`` may move its outputs by."""
+    params = {name: cast(tensor, dtype) for name, tensor in layer.params.items()}
+    rounded = forward(weights_of(replace(layer, params=params)), given)
+    return _MARGIN * distance(rounded, exact)
 
 
 def distance(a: Outputs, b: Outputs) -> float:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ckptconv import api
 from ckptconv.graph import Graph
-from ckptconv.proof.compare import compare_item, describe
-from ckptconv.proof.findings import TensorDiff
+from ckptconv.proof.compare import compare_item
+from ckptconv.proof.findings import TensorDiff, describe
 from ckptconv.proof.native import own_weights
 from ckptconv.proof.pairing import Block, Names, blocks, items, pair
-from ckptconv.proof.probe import distance, floor, probe, reference
-from ckptconv.proof.reference import Inputs, Outputs, forward, weights_of
+from ckptconv.proof.probe import floor, probe, reference, rounding_error
 from ckptconv.proof.results import LayerResult, Run, VerifyReport, outputs_differ
-from ckptconv.relayout import cast
+from ckptconv.tensor import DType
 
 Path = str | os.PathLike[str]
 
@@ -86,7 +84,7 @@ def _layer(
     result = LayerResult(block.layer.path, ", ".join(targets), block.layer.kind, state, tensors)
     result.ok = state != "differ"
     result.cause = _CAUSES[state] if result.ok else _which(tensors)
-    if block.chain and len(block.parts) == block.layer.num_layers and _runnable(tensors):
+    if block.source and all(tensor.difference for tensor in tensors):
         _numbers(result, block, a, b, report.seed, tolerance)
     return result
 
@@ -104,10 +102,6 @@ def _weights(tensors: list[TensorDiff]) -> str:
     return "rounded" if rounded else "equal"
 
 
-def _runnable(tensors: list[TensorDiff]) -> bool:
-    return all(tensor.difference is not None for tensor in tensors)
-
-
 def _which(tensors: list[TensorDiff]) -> str:
     wrong = [f"{t.b or t.a} ({t.verdict})" for t in tensors if not t.same_values]
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -118,23 +112,20 @@ def _numbers(
     result: LayerResult, block: Block, a: Graph, b: Graph, seed: int, tolerance: float | None
 ) -> None:
     """Run both sides in float64, each from its own file's tensors."""
-    given = probe(own_weights(a, block.layer), seed)
-    exact = reference(a, [block.layer], given)
+    source = block.source or block.layer
+    given = probe(own_weights(a, source), seed)
+    exact = reference(a, [source], given)
     found = outputs_differ(reference(b, block.chain, given), exact)
     if tolerance is None:
         tolerance = floor(exact)
         if result.weights == "rounded":
-            tolerance += _rounding(block, given, exact)
+            dtypes = [layer.cells()[0, 0].w_ih.dtype for layer in (source, block.chain[0])]
+            tolerance += rounding_error(source, min(dtypes, key=_width), given, exact)
     result.runs.append(Run("reference", "target", "reference of source", found, tolerance))
     if result.ok and not result.runs[-1].ok:
         result.ok = False
         result.cause = "the weights seem equal, but the files' own tensors do not compute the same"
 
 
-def _rounding(block: Block, given: Inputs, exact: Outputs) -> float:
-    """Return what rounding the weights to the narrower dtype moves the outputs by."""
-    dtypes = [side.cells()[0, 0].w_ih.dtype for side in (block.layer, block.chain[0])]
-    narrow = min(dtypes, key=lambda dtype: dtype.itemsize)
-    params = {name: cast(tensor, narrow) for name, tensor in block.layer.params.items()}
-    rounded = replace(block.layer, params=params)
-    return 4 * distance(forward(weights_of(rounded), given), exact)
+def _width(dtype: DType) -> int:
+    return dtype.itemsize
