@@ -18,10 +18,10 @@ from ckptconv.errors import CkptconvError, ContainerError, DialectError
 from ckptconv.graph import Graph
 from ckptconv.kinds import parse_kinds
 from ckptconv.options import Options
-from ckptconv.output import Progress
 from ckptconv.relayout import cast
 from ckptconv.renames import rename as rename_layers
 from ckptconv.report import Report, account, add_cast_notes
+from ckptconv.sink import Progress
 from ckptconv.tensor import BFLOAT16, Array, ArrayTensor, DType
 
 Path = str | os.PathLike[str]
@@ -170,12 +170,12 @@ def to_state_dict(graph: Graph, dialect: str) -> dict[str, Array]:
 def lift(checkpoint: Checkpoint, dialect: str | None, options: Options) -> Graph:
     """Bring an opened checkpoint into the canonical graph."""
     row = dialects.dialect(dialect or dialects.detect(checkpoint))
-    graph: Graph = row.load().lift(checkpoint, options)
-    if not graph.layers:
-        raise ContainerError("holds no parameters", file=checkpoint.path)
-    graph.sources, graph.path = checkpoint.sources, checkpoint.path
-    graph.container = checkpoint.container
     with _located(checkpoint.path):
+        graph: Graph = row.load().lift(checkpoint, options)
+        if not graph.layers:
+            raise ContainerError("holds no parameters", file=checkpoint.path)
+        graph.sources, graph.path = checkpoint.sources, checkpoint.path
+        graph.container = checkpoint.container
         for path in options.split:
             stacking.split(graph, path)
         for path, parts in options.fuse:

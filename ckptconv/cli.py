@@ -197,7 +197,8 @@ def _framework_of(dst: str) -> str:
 
 
 def _write_report(report: Report, path: str) -> None:
-    from ckptconv.output import atomic_path, open_sink
+    from ckptconv.output import atomic_path
+    from ckptconv.sink import open_sink
 
     with atomic_path(path, force=True) as temporary, open_sink(temporary) as sink:
         sink.write(json.dumps(report.to_dict(), indent=1).encode())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+_RANKED = re.compile(r"(BatchNorm|InstanceNorm|ConvTranspose|Conv)([123])d")
 
 CALLS: Mapping[str, tuple[str, str, str]] = {
     # kind: (torch, MindSpore, Keras). Before the bar what is given by place, after it what is given
@@ -74,7 +77,7 @@ CALLS: Mapping[str, tuple[str, str, str]] = {
         "layers.BatchNormalization(| epsilon=eps, momentum=kept, center=bias, scale=weight)",
     ),
     "InstanceNorm": (
-        "nn.InstanceNormNd(n| eps, momentum, affine, track_running_stats)",
+        "nn.InstanceNormNd(n| eps, momentum, affine)",
         "nn.InstanceNormNd(n| eps, affine)",
         "",
     ),
@@ -154,3 +157,9 @@ IMPLIED: Mapping[str, Mapping[str, Any]] = {
         **{"add_zero_attn": False},
     },
 }
+
+
+def base_kind(kind: str) -> tuple[str, str]:
+    """Return a kind as the tables have it, and its rank: ("Conv", "2") for Conv2d."""
+    match = _RANKED.fullmatch(kind)
+    return (match[1], match[2]) if match else (kind, "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+_MAX_PART = 1000
+
 
 def printable(text: object) -> str:
     """Return ``text`` with control characters escaped, so that a file cannot drive a terminal."""
@@ -35,12 +37,18 @@ class CkptconvError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        where = [os.fspath(self.file)] if self.file is not None else []
-        where += [self.tensor] if self.tensor is not None else []
-        facts = [f"expected {self.expected}"] if self.expected is not None else []
-        facts += [f"found {self.found}"] if self.found is not None else []
-        text = ": ".join([*where, self.problem] + ([", ".join(facts)] if facts else []))
-        return printable(f"{text}; try {self.hint}" if self.hint else text)
+        where = [_short(os.fspath(self.file))] if self.file is not None else []
+        where += [_short(self.tensor)] if self.tensor is not None else []
+        facts = [f"expected {_short(self.expected)}"] if self.expected is not None else []
+        facts += [f"found {_short(self.found)}"] if self.found is not None else []
+        text = ": ".join([*where, _short(self.problem)] + ([", ".join(facts)] if facts else []))
+        return printable(f"{text}; try {_short(self.hint)}" if self.hint else text)
+
+
+def _short(part: object) -> str:
+    """A file can make a name as long as it likes."""
+    text = str(part)
+    return text if len(text) <= _MAX_PART else f"{text[:_MAX_PART]}…"
 
 
 class ContainerError(CkptconvError):

@@ -51,6 +51,15 @@ def reinterpret(layers: Iterable[Layer], options: Options) -> list[Layer]:
     return [_canonical(layer, orders, options) if layer.recurrent else layer for layer in layers]
 
 
+def refuse_for(framework: str, options: Options) -> None:
+    """Raise CkptconvError if ``options`` describe gates where the file's own order is known."""
+    if options.gates or options.forget_bias or options.z_convention:
+        raise CkptconvError(
+            f"--gates, --forget-bias and --z-convention are for state_dicts; {framework}'s files "
+            "have an order of their own"
+        )
+
+
 def _require(option: str, given: bool, kind: str, kinds: set[str]) -> None:
     if given and kind not in kinds:
         raise CkptconvError(f"{option}: the file has no {kind}")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ckptconv.source import Span
-from ckptconv.tensor import Array, DType, FilledTensor, Region, Tensor, extent, whole
+from ckptconv.tensor import BLOCK, Array, DType, FilledTensor, Region, Tensor, extent, whole
 
 _MAX_EXTENTS = 4096
 
@@ -149,6 +149,11 @@ class _Transposed(Tensor):
         self.shape = tuple(tensor.shape[a] for a in axes)
         self.label = "transpose" if len(axes) == 2 else f"transpose {self.axes}"
 
+    @property
+    def block(self) -> int:
+        # The larger the block, the longer the runs that are read from each row of the source.
+        return max(2 * BLOCK, self.inputs[0].block)
+
     def read(self, region: Region) -> Array:
         inner = [(0, 0)] * len(region)
         for pair, axis in zip(region, self.axes, strict=True):
@@ -247,4 +252,5 @@ def _clip(region: Region, shape: tuple[int, ...]) -> Region:
 
 
 def _exact_sum(first: Array, second: Array) -> Array:
-    return np.where(second == 0, first, np.where(first == 0, second, first + second))
+    with np.errstate(all="ignore"):  # infinities are the file's business
+        return np.where(second == 0, first, np.where(first == 0, second, first + second))

@@ -13,8 +13,8 @@ from typing import Any
 
 from ckptconv.errors import printable
 from ckptconv.gates import CANONICAL
-from ckptconv.output import Progress
 from ckptconv.report import LayerEntry, Report
+from ckptconv.sink import Progress
 
 _LONG_WORK = 64 << 20
 _WIDE = 200

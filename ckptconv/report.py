@@ -12,6 +12,7 @@ from typing import Any
 from ckptconv.constructors import constructor, unknown
 from ckptconv.dialects.columns import Lowered
 from ckptconv.errors import DialectError
+from ckptconv.fates import standing_notes
 from ckptconv.graph import Graph, Layer
 from ckptconv.relayout import Cast
 from ckptconv.tensor import Tensor, trace
@@ -135,7 +136,7 @@ def _layer_entry(
         dict(layer.attributes),
         entries,
         list(layer.candidates),
-        list(layer.notes),
+        [*layer.notes, *standing_notes(layer, target)],
         constructor(layer, target, source),
         unknown(layer, source),
     )

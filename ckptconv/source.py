@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 import os
 import stat
-import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ckptconv.errors import ContainerError
 
-_PIECE = 256 << 10  # fits the second-level cache, where CRC-32 runs twice as fast
-_Result = TypeVar("_Result")
+PIECE = 256 << 10
+"""Fits the second-level cache, where CRC-32 runs twice as fast."""
+Update = Callable[[memoryview], None]
 
 
 class Span(NamedTuple):
@@ -84,6 +84,19 @@ class Source:
                 raise ContainerError("the file was truncated while being read", file=self.path)
             view, position = view[count:], position + count
 
+    def read_runs(self, rows: npt.NDArray[np.uint8], offsets: Sequence[int]) -> None:
+        """Fill each row of ``rows`` (2-D, contiguous uint8) from its own offset."""
+        if len(offsets) == 1:
+            self.read_into(rows[0], offsets[0])
+            return
+        width = rows.shape[1]
+        self._require(min(offsets, default=0), width)
+        self._require(max(offsets, default=0), width)
+        fd, base, flat = self._fd, self.base, rows.reshape(-1).data
+        for i, offset in enumerate(offsets):
+            if os.preadv(fd, (flat[i * width : (i + 1) * width],), base + offset) != width:
+                self.read_into(rows[i], offset)  # a short read: go on, or say that it ends here
+
     def span(self, offset: int, length: int) -> Span:
         """Return the checked byte range as seen from the whole file."""
         self._require(offset, length)
@@ -91,17 +104,22 @@ class Source:
 
     def crc32(self, offset: int, length: int, crc: int = 0) -> int:
         """Return the CRC-32 of a byte range, continued from ``crc``."""
-        buffer = np.empty(min(length, _PIECE), np.uint8)
-        for start in range(0, length, _PIECE):
-            part = buffer[: min(_PIECE, length - start)]
+        buffer = np.empty(min(length, PIECE), np.uint8)
+        for start in range(0, length, PIECE):
+            part = buffer[: min(PIECE, length - start)]
             self.read_into(part, offset + start)
             crc = zlib.crc32(part.data, crc)
         return crc
 
-    def checking(self) -> AbstractContextManager[None]:
-        """Return a context around a copy of these bytes made behind this object's back.
+    def passing(
+        self,
+        offset: int,  # noqa: ARG002
+        length: int,  # noqa: ARG002
+    ) -> AbstractContextManager[Update | None]:
+        """Return a context around a copy of these bytes.
 
-        Leaving it raises ContainerError where the file keeps a checksum that they do not have.
+        It gives a function to call with each piece in turn, or None if there is nothing to check;
+        leaving it raises ContainerError where the file keeps a checksum that the bytes do not have.
         """
         return nullcontext()
 
@@ -151,29 +169,6 @@ class Window(Source):
             )
         self.path, self.base, self.size = source.path, source.base + offset, size
         self._owner, self._fd, self._identity = source._owner, source._fd, source._identity
-
-
-class Alongside(Generic[_Result]):
-    """A function at work in a thread of its own; reads and checksums let other threads run."""
-
-    def __init__(self, function: Callable[[], _Result]) -> None:
-        self._function = function
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._value = self._function()
-        except BaseException as error:
-            self._error = error
-
-    def result(self) -> _Result:
-        """Wait, and return or raise what the function did."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._value
 
 
 class _Stream(io.RawIOBase):

@@ -8,7 +8,6 @@ copies those without looking at them.
 
 from __future__ import annotations
 
-import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator
@@ -18,6 +17,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from ckptconv.errors import ContainerError
 from ckptconv.source import Source, Span
 
 Array = npt.NDArray[Any]
@@ -27,7 +27,10 @@ Region = tuple[tuple[int, int], ...]
 BFLOAT16: DType = np.dtype(ml_dtypes.bfloat16)
 BLOCK = 8 << 20
 """Bytes of one piece; what a conversion holds in memory is a small multiple of it."""
-_SMALL_RUN = 2048
+_READ_COST = 8 << 10
+"""Bytes that are copied in the time that one more read takes."""
+_SLAB = 1 << 20
+_TILE = 128
 
 
 class Tensor(ABC):
@@ -67,12 +70,22 @@ class Tensor(ABC):
 
     def numpy(self) -> Array:
         """Return all values. Holds the whole tensor in memory."""
-        return np.ascontiguousarray(self.read(whole(self.shape))).reshape(self.shape)
+        return contiguous(self.read(whole(self.shape))).reshape(self.shape)
 
-    def blocks(self, limit: int = BLOCK) -> Iterator[Array]:
+    @property
+    def block(self) -> int:
+        """Bytes that are best read at once."""
+        return max((tensor.block for tensor in self.inputs), default=BLOCK)
+
+    def pieces(self, limit: int | None = None) -> Iterator[Array]:
+        """Yield the values in C order as arrays of about ``limit`` bytes, in any memory layout."""
+        for region in split(whole(self.shape), (limit or self.block) // self.dtype.itemsize):
+            yield self.read(region)
+
+    def blocks(self, limit: int | None = None) -> Iterator[Array]:
         """Yield the values as C-contiguous pieces of about ``limit`` bytes, in C order."""
-        for region in split(whole(self.shape), limit // self.dtype.itemsize):
-            yield np.ascontiguousarray(self.read(region))
+        for piece in self.pieces(limit):
+            yield contiguous(piece)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.dtype.name}, {self.shape})"
@@ -87,10 +100,12 @@ class FileTensor(Tensor):
         shape, dtype: as stored; ``dtype`` may be big-endian and is then swapped on reading.
 
     Raises:
-        ContainerError: the range is not inside the file.
+        ContainerError: the range is not inside the file, or no array can have the shape.
     """
 
     def __init__(self, source: Source, offset: int, shape: tuple[int, ...], dtype: DType) -> None:
+        if not is_possible(shape, dtype):
+            raise ContainerError("no array can have this shape", file=source.path, found=shape)
         self.shape, self._stored = shape, dtype
         self.dtype = dtype.newbyteorder("<")
         self._source, self._offset = source, offset
@@ -106,33 +121,31 @@ class FileTensor(Tensor):
 
     def _fill(self, out: Array, region: Region) -> None:
         """Read ``region`` into ``out`` in runs of whole trailing axes."""
-        axis = self.ndim - 1  # the last axis that is not taken whole
+        axis = max(0, self.ndim - 1)  # the last axis that is not taken whole
         while axis > 0 and region[axis] == (0, self.shape[axis]):
             axis -= 1
-        run = math.prod(extent(region[max(axis, 0) :]))
-        if axis > 0 and run * self.dtype.itemsize < _SMALL_RUN:
+        skipped = math.prod(self.shape[axis:]) - math.prod(extent(region[axis:]))
+        if axis > 0 and skipped * self.dtype.itemsize < _READ_COST:
             self._fill_widened(out, region, axis)
             return
-        flat = out.reshape(-1).view(np.uint8)
         strides = [math.prod(self.shape[i + 1 :]) for i in range(self.ndim)]
+        firsts = np.zeros((), np.int64)
+        for (start, stop), stride in zip(region[:axis], strides, strict=False):
+            firsts = firsts[..., None] + np.arange(start, stop, dtype=np.int64) * stride
         inner = sum(r[0] * s for r, s in zip(region[axis:], strides[axis:], strict=True))
-        step, item = run * self.dtype.itemsize, self.dtype.itemsize
-        outer = itertools.product(*(range(*pair) for pair in region[: max(axis, 0)]))
-        for count, index in enumerate(outer):
-            first = inner + sum(i * s for i, s in zip(index, strides[:axis], strict=False))
-            target = flat[count * step : (count + 1) * step]
-            self._source.read_into(target, self._offset + first * item)
+        offsets = (self._offset + (firsts + inner) * self.dtype.itemsize).reshape(-1)
+        self._source.read_runs(out.reshape(len(offsets), -1).view(np.uint8), offsets.tolist())
 
     def _fill_widened(self, out: Array, region: Region, axis: int) -> None:
-        """Read whole rows and keep a part of each: many tiny reads cost more than the rest."""
+        """Read whole rows and keep a part of each: many small reads cost more than the rest."""
         start, stop = region[axis]
         wide = (*region[:axis], (0, self.shape[axis]), *region[axis + 1 :])
-        for piece in split(wide, BLOCK // self.dtype.itemsize, keep=axis):
+        for piece in split(wide, _SLAB // self.dtype.itemsize, keep=axis):
             rows = np.empty(extent(piece), self._stored)
             self._fill(rows, piece)
             inside = [slice(a - r[0], b - r[0]) for (a, b), r in zip(piece, region, strict=True)]
             inside[axis] = slice(None)
-            out[tuple(inside)] = np.take(rows, np.arange(start, stop), axis=axis)
+            out[tuple(inside)] = rows[(*[slice(None)] * axis, slice(start, stop))]
 
 
 class ArrayTensor(Tensor):
@@ -184,6 +197,14 @@ def trace(tensor: Tensor, known: Container[int] = ()) -> Trace:
     return Trace(list(origins.values()), list(operations))
 
 
+def is_possible(shape: tuple[int, ...], dtype: DType) -> bool:
+    """Tell whether numpy can make an array of this shape, which need not hold an element.
+
+    numpy before 2 knows 32 axes; where one of them is empty, the others must fit all the same.
+    """
+    return len(shape) <= 32 and math.prod(n for n in shape if n) * dtype.itemsize < 1 << 63
+
+
 def whole(shape: tuple[int, ...]) -> Region:
     """Return the region that is all of ``shape``."""
     return tuple((0, n) for n in shape)
@@ -192,6 +213,16 @@ def whole(shape: tuple[int, ...]) -> Region:
 def extent(region: Region) -> tuple[int, ...]:
     """Return the shape of a region."""
     return tuple(b - a for a, b in region)
+
+
+def contiguous(array: Array) -> Array:
+    """Return ``array`` in C order; a transposed matrix is copied in tiles that fit the cache."""
+    if array.ndim != 2 or array.flags.c_contiguous:
+        return np.ascontiguousarray(array)
+    out = np.empty(array.shape, array.dtype)
+    for start in range(0, array.shape[1], _TILE):
+        out[:, start : start + _TILE] = array[:, start : start + _TILE]
+    return out
 
 
 def split(region: Region, limit: int, *, keep: int | None = None) -> Iterator[Region]:

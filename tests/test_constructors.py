@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "torch")
-os.environ.setdefault("GLOG_v", "3")
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import ckptconv
+from ckptconv.constructor_table import CALLS, base_kind
+from ckptconv.constructors import constructor, unknown
+from ckptconv.graph import Layer
+from ckptconv.layers import KINDS
+from ckptconv.tensor import ArrayTensor
+
 mindspore = pytest.importorskip("mindspore")
-import keras  # noqa: E402
-
-import ckptconv  # noqa: E402
-from ckptconv.constructor_table import CALLS  # noqa: E402
-from ckptconv.constructors import constructor, unknown  # noqa: E402
-from ckptconv.graph import Layer  # noqa: E402
-from ckptconv.tensor import ArrayTensor  # noqa: E402
-
+keras = pytest.importorskip("keras")
 SEQUENCE = (2, 3, 4)
 
 LAYERS = [
@@ -65,7 +60,7 @@ LAYERS = [
     (nn.PReLU(4), {}, (2, 4, 3, 3)),
     (nn.PReLU(), {}, (2, 4, 3, 3)),
     (nn.InstanceNorm1d(4, affine=True), {}, None),
-    (nn.InstanceNorm2d(4, affine=True, track_running_stats=True), {}, None),
+    (nn.InstanceNorm2d(4, affine=True, eps=1e-3), {"eps": 1e-3}, None),
     (nn.MultiheadAttention(4, 2, batch_first=True), {"num_heads": 2, "batch_first": True}, "qkv"),
     (nn.MultiheadAttention(4, 2, kdim=3, vdim=5, add_bias_kv=True), {"num_heads": 2}, None),
     (nn.MultiheadAttention(4, 2, bias=False), {"num_heads": 2}, None),
@@ -307,3 +302,19 @@ def test_the_report_has_the_calls(tmp_path):
     report = ckptconv.save(graph, tmp_path / "m.ckpt", to="mindspore")
     assert report.layers[0].constructor == "nn.LSTM(4, 5, has_bias=True, batch_first=False)"
     assert report.layers[0].unknown == ["batch_first (False is assumed)"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_call_or_none_whatever_parameters_it_has(kind):
+    rows = KINDS[kind]
+    needed = [row for row in rows if row.required]
+    for chosen in (rows, needed, *([row] for row in rows if row.name == "running_mean")):
+        arrays = {row.name: np.ones([4 if a != "1" else 1 for a in row.axes]) for row in chosen}
+        if not arrays or (kind == "MultiheadAttention" and chosen is rows):
+            continue
+        layer = Layer("m", kind, {name: ArrayTensor(array) for name, array in arrays.items()})
+        for target in ("torch", "mindspore", "mint", "keras"):
+            text = constructor(layer, target)
+            column = {"torch": 0, "keras": 2}.get(target, 1)
+            assert bool(text) is bool(CALLS[base_kind(kind)[0]][column])
+        assert all(isinstance(text, str) for text in unknown(layer))

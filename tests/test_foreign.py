@@ -212,3 +212,11 @@ def test_what_was_done_is_said():
     assert any("--forget-bias 1.0" in note for note in layer.notes)
     layer = lift(arrays_of("LSTM"), forget_bias=1.0)["m"]
     assert layer.notes == ["the forget bias of 1 is now part of bias_ih"]
+
+
+def test_keras_has_an_order_of_its_own():
+    arrays = {"m/kernel": np.ones((3, 20), np.float32)}
+    tensors = {name: ArrayTensor(array) for name, array in arrays.items()}
+    for options in ({"gates": "iofc"}, {"forget_bias": 1.0}, {"z_convention": True}):
+        with pytest.raises(ckptconv.CkptconvError, match="an order of their own"):
+            api.lift(Checkpoint("memory", tensors), "keras", Options(**options))

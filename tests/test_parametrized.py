@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("GLOG_v", "3")
-
 import copy
 import warnings
 

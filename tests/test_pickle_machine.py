@@ -278,15 +278,15 @@ _WIDE = b"X" + struct.pack("<I", 1 << 22) + b"a" * ((1 << 22) - 4) + "😀".enco
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "a deep tuple as key": lambda: b"})" + b"\x85" * 2_000_000 + b"K\1s.",
     "deep lists": lambda: b"]" * 1_000_000 + b"a" * 999_999 + b".",
-    "deep objects": lambda: b"ca\nb\nq\0)R" + b"\x85h\0\x85R" * 400_000 + b".",
+    "deep objects": lambda: b"ca\nb\nq\0)R" + b"\x85h\0\x85R" * 200_000 + b".",
     "many dicts": lambda: b"}" * 1_000_000 + b".",
-    "many names": lambda: b"".join(b"c%x\nb\n" % i for i in range(500_000)) + b".",
+    "many names": lambda: b"".join(b"c%x\nb\n" % i for i in range(300_000)) + b".",
     "many memos": lambda: (
-        b"N" + b"".join(b"r" + struct.pack("<I", i * 7) for i in range(1_000_000)) + b"."
+        b"N" + b"".join(b"r" + struct.pack("<I", i * 7) for i in range(500_000)) + b"."
     ),
     "wide text": lambda: _WIDE * 15,
-    "colliding keys": lambda: _colliding(100_000),
-    "nothing, for long": lambda: b"N0" * (4 << 20) + b".",
+    "colliding keys": lambda: _colliding(40_000),
+    "nothing, for long": lambda: b"N0" * (2 << 20) + b".",
 }
 
 

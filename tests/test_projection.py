@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("GLOG_v", "3")
-
 import numpy as np
 import pytest
 import torch
@@ -149,3 +145,24 @@ def test_the_only_layer():
     graph = ckptconv.from_state_dict(state, "torch")
     lowered = api.lower(graph, "mindspore", Options(fold_proj=True))
     assert list(lowered.tensors)[-1] == "proj.weight"
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_keras_computes_the_same(bidirectional):
+    keras = pytest.importorskip("keras")
+    lstm = seeded_lstm(2, bidirectional)
+    lowered = folded(lstm, "keras")
+    tensors = {name: tensor.numpy() for name, tensor in lowered.tensors.items()}
+    layers = []
+    for part, _ in lowered.layers:
+        built = eval(constructor(part, "keras"), {"__builtins__": {}}, {"layers": keras.layers})
+        layers += built if isinstance(built, list) else [built]
+    model = keras.Sequential(layers)
+    x = np.random.default_rng(11).standard_normal((BATCH, STEPS, 4), np.float32)
+    model.build(x.shape)
+    model.set_weights(list(tensors.values()))
+    lstm.batch_first = True
+    with torch.no_grad():
+        expected = lstm(torch.from_numpy(x))[0].numpy()
+        found = np.asarray(model(x))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * np.abs(expected).max())

@@ -231,7 +231,7 @@ def test_shards_that_do_not_agree_with_the_index(tmp_path: Path) -> None:
     with pytest.raises(ContainerError, match=r"a shard is missing: expected missing\.bin"):
         read(path)
     edited(tmp_path, lambda index: index["weight_map"].update(other=path.name))
-    with pytest.raises(ContainerError, match="an index as a shard"):
+    with pytest.raises(ContainerError, match="an index or a bundle as a shard"):
         read(path)
     path.write_text('{"weight_map": ' + "[" * 50_000)
     with pytest.raises(ContainerError, match="the index cannot be read"):

@@ -10,6 +10,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import warnings
 from collections import OrderedDict, defaultdict
 from pathlib import Path
 from types import ModuleType
@@ -62,8 +63,6 @@ def training(network: nn.Module, key: str) -> dict[str, Any]:
 def test_training_checkpoints(tmp_path: Path, key: str, zipped: bool) -> None:
     network = model()
     value = training(network, key)
-    if key == "my_own_weights":
-        del value["loss"], value["rng"]
     checkpoint = saved(tmp_path / "x.pt", value, zipped)
     assert_same(checkpoint.tensors, network.state_dict())
     assert checkpoint.modules["2"] == Module(version=2)
@@ -121,6 +120,47 @@ def test_entries_that_are_no_tensors(tmp_path: Path) -> None:
     assert checkpoint.omitted == {"step": "not a tensor: 3", "extra": "not a tensor: dict"}
 
 
+@ZIPPED
+@pytest.mark.parametrize("whole", [False, True])
+def test_packed_weights_of_quantized_modules(tmp_path: Path, zipped: bool, whole: bool) -> None:
+    network = nn.ModuleDict({"rnn": nn.LSTM(3, 4), "fc": nn.Linear(4, 2), "cell": nn.GRUCell(3, 4)})
+    kinds = {nn.LSTM, nn.Linear, nn.GRUCell}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        packed = torch.ao.quantization.quantize_dynamic(network, kinds, dtype=torch.qint8)
+        value = packed if whole else packed.state_dict()
+        checkpoint = saved(tmp_path / "x.pt", value, zipped)
+    lstm, cell = "rnn._all_weight_values.0.param", "cell._packed_weight"
+    names = {
+        "rnn.weight_ih_l0": f"{lstm}.4.0.0",
+        "rnn.weight_hh_l0": f"{lstm}.4.1.0",
+        "rnn.bias_ih_l0": f"{lstm}.1.0",
+        "rnn.bias_hh_l0": f"{lstm}.1.1",
+        "fc.weight": "fc._packed_params._packed_params.0",
+        "fc.bias": "fc._packed_params._packed_params.1",
+        "cell.weight_ih": f"{cell}_ih.0",
+        "cell.bias_ih": f"{cell}_ih.1",
+        "cell.weight_hh": f"{cell}_hh.0",
+        "cell.bias_hh": f"{cell}_hh.1",
+    }
+    assert set(names.values()) <= checkpoint.tensors.keys()
+    assert all(
+        "scale" in n or "zero" in n
+        for n in checkpoint.tensors.keys() - names.values()
+        if not n.startswith(lstm)
+    )
+    for plain, tensor in network.state_dict().items():
+        found = checkpoint.tensors[names[plain]].numpy()
+        if "bias" in plain:
+            np.testing.assert_array_equal(found, tensor.numpy())
+        else:
+            assert 0 < np.abs(found - tensor.numpy()).max() < np.abs(found).max() / 100
+            assert checkpoint.metadata["quantized"][names[plain]] == "qint8"
+    weight = packed.fc.weight().dequantize().numpy()
+    np.testing.assert_array_equal(checkpoint.tensors[names["fc.weight"]].numpy(), weight)
+    assert checkpoint.modules[lstm].class_name == "torch.classes.rnn.CellParamsBase"
+
+
 def test_bare_tensors_and_lists(tmp_path: Path) -> None:
     tensors = [torch.arange(3.0), torch.ones(2, 2)]
     assert_same(saved(tmp_path / "x.pt", tensors).tensors, dict(zip("01", tensors, strict=True)))
@@ -162,6 +202,7 @@ def foreign(name: str) -> Any:
             self.register_buffer("absent", None)
             self.scale, self.names, self.function = 0.5, ["a", "b"], os.path.join
             self.tied = self.embed
+            self.stray, self.strays = torch.ones(1), [torch.ones(1), {"a": torch.ones(2)}]
 
     Tagger.__module__, Tagger.__qualname__ = name, "Tagger"
     module.Tagger = Tagger  # type: ignore[attr-defined]
@@ -187,7 +228,11 @@ def test_whole_modules(tmp_path: Path, zipped: bool, wrapped: bool) -> None:
     assert (top.class_name, top.attributes["scale"]) == ("vanished.Tagger", 0.5)
     assert top.attributes["names"] == ["a", "b"]
     assert "function" not in top.attributes
-    assert checkpoint.omitted == {f"{prefix}dropped": "a non-persistent buffer"}
+    assert checkpoint.omitted == {
+        f"{prefix}dropped": "a non-persistent buffer",
+        f"{prefix}stray": "a tensor attribute that is neither a parameter nor a buffer",
+        f"{prefix}strays": "an attribute with 2 tensors",
+    }
     expected = {
         "embed": ("Embedding", {"num_embeddings": 9, "embedding_dim": 3, "padding_idx": 0}),
         "rnn": ("LSTM", {"num_layers": 2, "bidirectional": True, "dropout": 0.25, "proj_size": 0}),
@@ -226,6 +271,17 @@ def test_modules_without_end_are_refused(tmp_path: Path) -> None:
     loop.inner.outer = loop
     with pytest.raises(ContainerError, match="too many modules"):
         saved(tmp_path / "x.pt", loop)
+
+
+def test_one_object_under_many_names_is_looked_at_once(tmp_path: Path) -> None:
+    """Ten thousand names times a hundred thousand entries would take an hour."""
+    big: Any = [1.5] * 100_000
+    names = {f"k{i}": big for i in range(10_000)}
+    state = {"w": torch.ones(1), **names}
+    checkpoint = saved(tmp_path / "x.pt", {"model": state, **names})
+    assert len(checkpoint.omitted) == 20_000
+    assert checkpoint.tensors.keys() == {"w"}
+    assert {"k7", "/k7"} <= checkpoint.omitted.keys()
 
 
 def spring(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.containers import read, torch_zip, write
-from ckptconv.containers.torch_objects import DTYPES
+from ckptconv.containers.torch_dtypes import DTYPES
 from ckptconv.errors import ContainerError
 from ckptconv.tensor import ArrayTensor, FilledTensor, Tensor
 from tests.torch_samples import PLAIN, assert_same, raw, sample

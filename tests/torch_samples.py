@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from ckptconv.containers.torch_objects import DTYPES
+from ckptconv.containers.torch_dtypes import DTYPES
 from ckptconv.tensor import Tensor
 
 PLAIN = [name for name in DTYPES if not name.startswith("q")]

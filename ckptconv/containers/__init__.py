@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import ContainerError, printable
-from ckptconv.output import Progress, atomic_path, check_target
+from ckptconv.errors import CkptconvError, ContainerError, printable
+from ckptconv.output import atomic_path, check_target
+from ckptconv.sink import Progress
 from ckptconv.source import Source
 
 
@@ -129,9 +130,23 @@ def write(
     row = next(row for row in FORMATS if row.name == checkpoint.container)
     check_target(path, sources, force=force)
     with atomic_path(path, force=force) as temporary:
-        row.load().write(checkpoint, temporary, progress)
+        _write(row, checkpoint, path, temporary, progress)
         for source in sources:
             source.check_unchanged()
+
+
+def _write(
+    row: Format,
+    checkpoint: Checkpoint,
+    path: str | os.PathLike[str],
+    temporary: str,
+    progress: Progress | None,
+) -> None:
+    try:
+        row.load().write(checkpoint, temporary, progress)
+    except CkptconvError as error:
+        error.file = error.file or path
+        raise
 
 
 def formats() -> list[tuple[str, str, bool]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import ContainerError
-from ckptconv.output import Progress, open_sink
+from ckptconv.sink import Progress, open_sink
 from ckptconv.tensor import BFLOAT16, Tensor
 
 if TYPE_CHECKING:

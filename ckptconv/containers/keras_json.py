@@ -9,6 +9,8 @@ from ckptconv.errors import ContainerError
 
 _MAX_BYTES = 16 << 20
 _MAX_DEPTH = 100
+MAX_MEMORY = 128 << 20
+_PRICES = {"{": 240, "[": 72, ",": 48, '"': 32}
 
 
 def parse(text: str | bytes, path: str, what: str) -> dict[str, Any]:
@@ -18,7 +20,7 @@ def parse(text: str | bytes, path: str, what: str) -> dict[str, Any]:
         ContainerError: not JSON, not an object, over 16 MiB, or nested over 100 deep.
     """
     value: Any = None
-    if len(text) <= _MAX_BYTES:
+    if len(text) <= _MAX_BYTES and memory(text) <= MAX_MEMORY:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
@@ -31,6 +33,13 @@ def parse(text: str | bytes, path: str, what: str) -> dict[str, Any]:
             found=f"{len(text)} bytes that begin with {text[:32]!r}",
         )
     return value
+
+
+def memory(text: str | bytes) -> int:
+    """Return about how many bytes a JSON text takes once parsed: ``{}`` takes a hundredfold."""
+    marks = _PRICES.items()
+    counts = ((text.count(m if isinstance(text, str) else m.encode()), n) for m, n in marks)
+    return len(text) + sum(count * price for count, price in counts)
 
 
 def _deeper_than(value: Any, limit: int) -> bool:

@@ -69,7 +69,8 @@ def _shards(source: Source) -> dict[str, set[str]]:
     shards: dict[str, set[str]] = {}
     for group, files in index.items():
         for file in files if isinstance(files, list) else [files]:
-            if not isinstance(file, str) or file != os.path.basename(file) or "\\" in file:
+            bare = isinstance(file, str) and file == os.path.basename(file)
+            if not bare or file in ("", ".", "..") or {"\\", "\0"} & {*file}:
                 raise _refused(source, group, "the bare name of a file beside the index", file)
             shards.setdefault(file, set()).add(group.strip("/"))
     return shards

@@ -26,8 +26,8 @@ import numpy as np
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.containers.protobuf import LENGTH, Cursor, encode, field_of
 from ckptconv.errors import ContainerError
-from ckptconv.output import Progress, Sink, open_sink
 from ckptconv.relayout import concat, cut, reshape
+from ckptconv.sink import Progress, Sink, open_sink
 from ckptconv.source import Source
 from ckptconv.tensor import DType, FileTensor, Tensor
 
@@ -197,7 +197,7 @@ def _tensor(source: Source, group: list[_Record]) -> Tensor:
             expected=f"{math.prod(shape) * dtype.itemsize} bytes for {first.kind} {shape}",
             found=f"{total} bytes",
         )
-    if len(group) == 1:
+    if len(group) == 1 or total == 0:
         return FileTensor(source, first.content[0], shape, dtype)
     # Slices may be cut anywhere, also inside an element's row: join bytes, then view.
     pieces = [

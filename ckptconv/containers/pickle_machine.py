@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ckptconv.containers import pickle_opcodes as opcodes
-from ckptconv.containers.pickle_objects import CALLS, Call, Dict, Instance, Name, as_key, is_inert
+from ckptconv.containers.pickle_objects import CALLS, Call, Dict, Instance, Name, is_inert
+from ckptconv.containers.pickle_stack import Stack
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 
@@ -27,7 +28,7 @@ class _Stop(Exception):  # noqa: N818 - an end, not an error
     """The pickle's last opcode was reached."""
 
 
-class PickleMachine:
+class PickleMachine(Stack):
     """One run over ``data`` from ``position``.
 
     Args:
@@ -48,14 +49,11 @@ class PickleMachine:
         persistent: Callable[[Any], Any] | None = None,
         position: int = 0,
     ) -> None:
+        super().__init__(_MEMORY - len(data))
         self.position = position
         self._data, self._path = data, path
         self._calls, self._persistent = {**CALLS, **(calls or {})}, persistent
-        self._stack: list[Any] = []
-        self._marks: list[list[Any]] = []
-        self._memo: dict[int, Any] = {}
         self._names: dict[tuple[str, str], Name] = {}
-        self._memory = _MEMORY - len(data)
 
     def run(self) -> Any:
         """Return the object that the pickle describes.
@@ -94,121 +92,6 @@ class PickleMachine:
 
     def _stop(self) -> None:
         raise _Stop
-
-    def _push(self, value: object) -> None:
-        self._stack.append(value)
-
-    def _push_text(self, value: str | bytes) -> None:
-        """Charge a text what it takes; one wide character makes all of them wide."""
-        wide = 1 if isinstance(value, bytes) or value.isascii() else 4
-        self._memory -= len(value) * wide
-        self._stack.append(value)
-
-    def _mark(self) -> None:
-        self._marks.append(self._stack)
-        self._stack = []
-
-    def _popped(self) -> list[Any]:
-        """Return what stands above the last mark, and remove it."""
-        items, self._stack = self._stack, self._marks.pop()
-        return items
-
-    def _pop(self) -> None:
-        if self._stack:
-            self._stack.pop()
-        else:
-            self._popped()
-
-    def _pop_mark(self) -> None:
-        self._popped()
-
-    def _dup(self) -> None:
-        self._stack.append(self._stack[-1])
-
-    def _put(self, index: int) -> None:
-        self._memo[index] = self._stack[-1]
-
-    def _memoize(self) -> None:
-        self._memo[len(self._memo)] = self._stack[-1]
-
-    def _get(self, index: int) -> None:
-        self._stack.append(self._memo[index])
-
-    def _tuple(self) -> None:
-        items = self._popped()
-        self._stack.append(tuple(items))
-
-    def _tuple1(self) -> None:
-        self._stack[-1] = (self._stack[-1],)
-
-    def _tuple2(self) -> None:
-        self._stack[-2:] = [(self._stack[-2], self._stack[-1])]
-
-    def _tuple3(self) -> None:
-        self._stack[-3:] = [(self._stack[-3], self._stack[-2], self._stack[-1])]
-
-    def _none(self) -> None:
-        self._stack.append(None)
-
-    def _true(self) -> None:
-        self._stack.append(True)
-
-    def _false(self) -> None:
-        self._stack.append(False)
-
-    def _empty_tuple(self) -> None:
-        self._stack.append(())
-
-    def _empty_list(self) -> None:
-        self._stack.append([])
-
-    def _empty_dict(self) -> None:
-        self._stack.append({})
-
-    def _list(self) -> None:
-        items = self._popped()
-        self._stack.append(items)
-
-    def _dict(self) -> None:
-        items, target = self._popped(), dict[Any, Any]()
-        self._fill(target, items)
-        self._stack.append(target)
-
-    def _append(self) -> None:
-        value = self._stack.pop()
-        self._extend([value])
-
-    def _appends(self) -> None:
-        items = self._popped()
-        self._extend(items)
-
-    def _extend(self, items: list[Any]) -> None:
-        target = self._stack[-1]
-        if isinstance(target, Instance):
-            target = target.listing
-        if not isinstance(target, list):
-            raise TypeError(f"items for a {type(target).__name__}")
-        target.extend(items)
-
-    def _setitem(self) -> None:
-        value, key = self._stack.pop(), self._stack.pop()
-        self._fill(self._stack[-1], [key, value])
-
-    def _setitems(self) -> None:
-        items = self._popped()
-        self._fill(self._stack[-1], items)
-
-    def _fill(self, target: object, items: list[Any]) -> None:
-        if isinstance(target, Instance):
-            target = target.mapping
-        if not isinstance(target, dict) or len(items) % 2:
-            raise TypeError(f"pairs for a {type(target).__name__}")
-        expected = len(target) + len(items) // 2
-        self._memory -= 50 * len(items)
-        for i in range(0, len(items), 2):
-            target[as_key(items[i])] = items[i + 1]
-        if len(target) != expected:
-            raise ValueError("a dict key that stands twice")
 
     def _global(self, text: tuple[str, str]) -> None:
         name = self._names.get(text)

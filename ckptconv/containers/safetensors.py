@@ -16,8 +16,9 @@ import ml_dtypes
 import numpy as np
 
 from ckptconv.checkpoint import Checkpoint
+from ckptconv.containers.keras_json import MAX_MEMORY, memory
 from ckptconv.errors import ContainerError
-from ckptconv.output import Progress, open_sink
+from ckptconv.sink import Progress, open_sink
 from ckptconv.source import Source
 from ckptconv.tensor import DType, FileTensor
 
@@ -32,7 +33,7 @@ TYPES: dict[str, DType] = {
     "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
 }
 _TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
-_MAX_HEADER = 100_000_000
+_MAX_HEADER = 32 << 20
 _ALIGNMENT = 8
 
 
@@ -50,9 +51,9 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
             whose offsets do not tile the file exactly.
     """
     length = _length(source.head(8))
-    if length > _MAX_HEADER:
+    if length > _MAX_HEADER or memory(text := source.read(8, length)) > MAX_MEMORY:
         raise _damaged(source, f"a header of at most {_MAX_HEADER} bytes", length)
-    header = _parse(source, source.read(8, length))
+    header = _parse(source, text)
     metadata = header.pop("__metadata__", {})
     payload = source.window(8 + length, source.size - 8 - length)
     checkpoint = Checkpoint("safetensors", {}, metadata=_strings(source, metadata))
@@ -133,7 +134,7 @@ def _start(source: Source, item: tuple[str, Any]) -> tuple[int, int]:
 def _entry(source: Source, name: str, entry: Any) -> tuple[tuple[int, ...], DType, tuple[int, int]]:
     try:
         dtype, shape, (first, last) = TYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
-        if all(type(n) is int and n >= 0 for n in (*shape, first, last)):
+        if all(type(n) is int and 0 <= n < 1 << 63 for n in (*shape, first, last)):
             return tuple(shape), dtype, (first, last)
     except (KeyError, TypeError, ValueError):
         pass

@@ -72,8 +72,8 @@ def _open(source: Source, file: str, select: str | None) -> Checkpoint:
     if not os.path.exists(path):
         raise _error(source, "a shard is missing", file, "no such file beside the index")
     shard = Source(path)
-    if containers.recognise(shard).name == _NAME:
-        raise _error(source, "an index as a shard", "a checkpoint", file)
+    if containers.recognise(shard).name in (_NAME, "bundle"):  # which could name this one again
+        raise _error(source, "an index or a bundle as a shard", "a checkpoint", file)
     return containers.read(path, select=select)
 
 

@@ -9,9 +9,18 @@ import numpy as np
 from ckptconv import relayout
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
-from ckptconv.tensor import BFLOAT16, BLOCK, Array, DType, FileTensor, Region, Tensor, extent
+from ckptconv.tensor import (
+    BFLOAT16,
+    BLOCK,
+    Array,
+    DType,
+    FileTensor,
+    Region,
+    Tensor,
+    extent,
+    is_possible,
+)
 
-_MAX_AXES = 64
 _MAX_EXPANDED = 64 << 20
 
 
@@ -111,9 +120,9 @@ def _check(
     source: Source, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: DType
 ) -> None:
     numbers = (offset, *shape, *strides)
-    if len(shape) != len(strides) or len(shape) > _MAX_AXES:
-        problem = f"{len(shape)} sizes, {len(strides)} strides"
-    elif {*map(type, numbers)} != {int} or min(numbers) < 0 or max(numbers) >= 1 << 62:
+    if len(shape) != len(strides) or {*map(type, numbers)} != {int}:
+        problem = f"{len(shape)} sizes, {len(strides)} strides, or other than integers"
+    elif min(numbers) < 0 or max(numbers) >= 1 << 62 or not is_possible(shape, dtype):
         problem = f"offset {offset}, sizes {shape}, strides {strides}"
     elif (size := math.prod(shape)) == 0:
         return

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.containers.pickle_objects import Instance
 from ckptconv.containers.torch_modules import Tree, versions, walk
 from ckptconv.containers.torch_objects import Stored, as_tensor, is_tensor
+from ckptconv.containers.torch_packed import class_of, is_packed, unpacked
 from ckptconv.containers.torch_tree import Place, count_tensors, find, is_module, members
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
@@ -43,18 +44,23 @@ def fill(checkpoint: Checkpoint, tree: Tree, path: str) -> None:
     if len(tree.values) > _MAX_TENSORS:
         raise ContainerError("too many entries", file=path, found=len(tree.values))
     checkpoint.modules, checkpoint.omitted = tree.modules, tree.omitted
-    quantized: dict[str, str] = {}
     for name, value in tree.values.items():
-        if is_tensor(value):
-            checkpoint.tensors[name] = as_tensor(value, name, path)
-            if isinstance(value, Stored) and value.quantizer is not None:
-                quantized[name] = value.dtype
-        else:
-            checkpoint.omitted[name] = f"not a tensor: {_kind(value)}"
+        inside = unpacked(name, value) if is_packed(value) else {}
+        if not is_tensor(value) and not inside:
+            checkpoint.omitted[name] = f"not a tensor: {_kind(value, tree.seen)}"
+        if inside and (cls := class_of(value)):
+            checkpoint.modules[name] = Module(cls)
+        for place, tensor in (inside or {name: value}).items():
+            if is_tensor(tensor):
+                _add(checkpoint, place, tensor, path)
     if not checkpoint.tensors:
         raise ContainerError("a state_dict with no tensors in it", file=path)
-    if quantized:
-        checkpoint.metadata["quantized"] = quantized
+
+
+def _add(checkpoint: Checkpoint, name: str, value: object, path: str) -> None:
+    checkpoint.tensors[name] = as_tensor(value, name, path)
+    if isinstance(value, Stored) and value.quantizer is not None:
+        checkpoint.metadata.setdefault("quantized", {})[name] = value.dtype
 
 
 def _contents(place: Place, path: str) -> Tree:
@@ -77,22 +83,27 @@ def _account(checkpoint: Checkpoint, root: object, place: Place) -> None:
     checkpoint.metadata["selected"] = place.name
     checkpoint.notes.append(f"the weights stand under {place.name!r} in the file")
     value: Any = root
+    seen: set[int] = set()
     for depth, step in enumerate(place.path):
         own = members(value) or {}
         for key, item in own.items():
             if str(key) != step:
                 name = ".".join((*place.path[:depth], str(key)))
-                checkpoint.omitted[name] = _beside(item)
+                taken = name in checkpoint.tensors or name in checkpoint.omitted
+                checkpoint.omitted[f"/{name}" if taken else name] = _beside(item, seen)
         value = next((item for key, item in own.items() if str(key) == step), None)
 
 
-def _beside(value: object) -> str:
-    count = count_tensors(value)
-    what = f"{count} tensor{'s' * (count != 1)}" if count else _kind(value)
+def _beside(value: object, seen: set[int]) -> str:
+    count = count_tensors(value, seen)
+    what = f"{count} tensor{'s' * (count != 1)}" if count else _kind(value, seen)
     return f"beside the selected weights: {what}"
 
 
-def _kind(value: object) -> str:
+def _kind(value: object, seen: set[int]) -> str:
+    count = count_tensors(value, seen)
+    if count and not is_tensor(value):
+        return f"{type(value).__name__} with {count} tensor{'s' * (count != 1)}"
     if isinstance(value, Instance):
         return value.class_name
     return repr(value) if isinstance(value, (bool, int, float)) else type(value).__name__

@@ -14,8 +14,9 @@ from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.containers.archive import Archive, has_member
 from ckptconv.containers.keras_json import parse
 from ckptconv.containers.torch_checkpoint import build, fill
+from ckptconv.containers.torch_dtypes import DTYPES
 from ckptconv.containers.torch_modules import Tree, jsonable, short_name
-from ckptconv.containers.torch_objects import DTYPES, Storage, Stored
+from ckptconv.containers.torch_objects import Storage, Stored
 from ckptconv.containers.torch_records import find_root, is_big_endian, unpickle_record
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source

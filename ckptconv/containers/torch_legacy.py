@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.containers.pickle_machine import unpickle
 from ckptconv.containers.torch_checkpoint import build
-from ckptconv.containers.torch_objects import CALLS, DTYPES, Storage, storage_dtype
+from ckptconv.containers.torch_dtypes import DTYPES, storage_dtype
+from ckptconv.containers.torch_objects import CALLS, Storage
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 
@@ -43,7 +44,8 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     magic, offset = unpickle(source, 0)
     protocol, offset = unpickle(source, offset)
     if (magic, protocol) != (MAGIC, _PROTOCOL):
-        expected, found = f"torch's protocol {_PROTOCOL}", repr(protocol)[:40]
+        found = protocol if type(protocol) is int else "another object"
+        expected = f"torch's protocol {_PROTOCOL}"
         raise ContainerError("not readable", file=source.path, expected=expected, found=found)
     _, offset = unpickle(source, offset)
     reader = _Storages(source)

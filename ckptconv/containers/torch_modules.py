@@ -13,11 +13,13 @@ from typing import Any
 from ckptconv.checkpoint import Module
 from ckptconv.containers.numpy_objects import as_array, is_scalar
 from ckptconv.containers.pickle_objects import Dict, Instance
-from ckptconv.containers.torch_tree import is_module, members
+from ckptconv.containers.torch_objects import is_tensor
+from ckptconv.containers.torch_packed import is_packed, unpacked
+from ckptconv.containers.torch_tree import count_tensors, is_module, members
 from ckptconv.errors import ContainerError
 
 _OWN = ("torch.nn.modules.", "torch.nn.parallel.")
-_MAX_MODULES, _MAX_DEPTH, _MAX_ITEMS = 100_000, 64, 64
+_MAX_MODULES, _MAX_ENTRIES, _MAX_DEPTH, _MAX_ITEMS = 100_000, 1 << 20, 64, 64
 NOT_SAVED = "a non-persistent buffer"
 
 
@@ -29,11 +31,26 @@ class Tree:
         values: name → pickled value of each parameter and buffer, in state_dict order.
         modules: path → Module.
         omitted: name → rule.
+        seen: objects whose tensors were counted.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     modules: dict[str, Module] = field(default_factory=dict)
     omitted: dict[str, str] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+    _entries: int = 0
+
+    def visit(self, own: Mapping[Any, Any], depth: int, path: str) -> None:
+        """Count a module; one object may stand under any number of names.
+
+        Raises:
+            ContainerError: more modules, levels or entries than any model has.
+        """
+        parts = (own, own.get("_parameters"), own.get("_buffers"), own.get("_modules"))
+        self._entries += sum(len(part) for part in parts if isinstance(part, dict)) + 1
+        full = self._entries > _MAX_ENTRIES or len(self.modules) >= _MAX_MODULES
+        if full or depth > _MAX_DEPTH:
+            raise ContainerError("too many modules, or too deep", file=path)
 
 
 def walk(root: Instance, path: str) -> Tree:
@@ -45,13 +62,17 @@ def walk(root: Instance, path: str) -> Tree:
     tree, stack = Tree(), [("", root, 0)]
     while stack:
         prefix, module, depth = stack.pop()
-        if len(tree.modules) >= _MAX_MODULES or depth > _MAX_DEPTH:
-            raise ContainerError("too many modules, or too deep", file=path)
         own = members(module) or {}
+        tree.visit(own, depth, path)
         tree.modules[prefix] = Module(short_name(module.class_name), None, attributes(own))
         _take(tree, prefix, own)
-        children = own["_modules"].items()
-        below = [(_join(prefix, str(k)), m, depth + 1) for k, m in children if is_module(m)]
+        below = []
+        for key, child in own["_modules"].items():
+            name = join(prefix, str(key))
+            if is_module(child):
+                below.append((name, child, depth + 1))
+            elif child is not None:
+                tree.omitted[name] = f"not a module: {count_tensors(child, tree.seen)} tensors"
         stack += reversed(below)
     return tree
 
@@ -73,10 +94,8 @@ def versions(state_dict: object) -> dict[str, Module]:
     table = state.get("_metadata") if isinstance(state, dict) else None
     if not isinstance(table, dict):
         return {}
-    return {
-        str(path): Module(version=entry.get("version") if isinstance(entry, dict) else None)
-        for path, entry in table.items()
-    }
+    found = {str(k): v.get("version") if isinstance(v, dict) else None for k, v in table.items()}
+    return {path: Module(version=v if type(v) is int else None) for path, v in found.items()}
 
 
 def jsonable(value: Any) -> Any:
@@ -95,17 +114,36 @@ def jsonable(value: Any) -> Any:
 
 
 def _take(tree: Tree, prefix: str, own: Mapping[Any, Any]) -> None:
-    """Add a module's own parameters and buffers, those that state_dict() would not, aside."""
+    """Add a module's own tensors; those that state_dict() would leave out are named."""
     hidden = own.get("_non_persistent_buffers_set")
     skipped = set(map(str, hidden)) if isinstance(hidden, list) else set()
     for place in ("_parameters", "_buffers"):
-        for key, value in (own.get(place) or {}).items():
-            name = _join(prefix, str(key))
+        table = own.get(place)
+        for key, value in table.items() if isinstance(table, dict) else ():
+            name = join(prefix, str(key))
             if place == "_buffers" and str(key) in skipped:
                 tree.omitted[name] = NOT_SAVED
             elif value is not None:
                 tree.values[name] = value
+    take_attributes(tree, prefix, own)
 
 
-def _join(prefix: str, key: str) -> str:
+def take_attributes(tree: Tree, prefix: str, own: Mapping[Any, Any]) -> None:
+    """Add packed weights; name tensors that are plain attributes.
+
+    Private lists such as ``_flat_weights`` repeat the parameters.
+    """
+    for key, value in own.items():
+        name = join(prefix, str(key))
+        if is_tensor(value):
+            tree.omitted[name] = "a tensor attribute that is neither a parameter nor a buffer"
+        elif is_packed(value) and unpacked(name, value):
+            tree.values[name] = value
+        elif isinstance(value, (list, dict)) and not str(key).startswith("_"):
+            count = count_tensors(value, tree.seen)
+            if count:
+                tree.omitted[name] = f"an attribute with {count} tensor{'s' * (count != 1)}"
+
+
+def join(prefix: str, key: str) -> str:
     return f"{prefix}.{key}" if prefix else key

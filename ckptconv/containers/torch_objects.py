@@ -9,51 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ckptconv import relayout
 from ckptconv.containers.numpy_objects import as_array, is_array
 from ckptconv.containers.pickle_objects import Call, Name
 from ckptconv.containers.strided import strided
+from ckptconv.containers.torch_dtypes import DTYPES, dtype_name
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
-from ckptconv.tensor import Array, ArrayTensor, DType, Tensor
+from ckptconv.tensor import Array, ArrayTensor, Tensor
 
-_NARROW = "bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"
-DTYPES: dict[str, DType] = {
-    **{f"int{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
-    **{f"uint{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
-    **{f"float{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
-    **{f"complex{16 * n}": np.dtype(f"<c{2 * n}") for n in (4, 8)},
-    **{n: np.dtype(getattr(ml_dtypes, n)) for n in _NARROW.split() if hasattr(ml_dtypes, n)},
-    "bool": np.dtype(np.bool_),
-    "qint8": np.dtype(np.int8),
-    "quint8": np.dtype(np.uint8),
-    "qint32": np.dtype("<i4"),
-}
-"""torch's dtype name → what its elements are in a file."""
-_ALIASES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64"}
 _LISTS = ("int", "double", "bool", "tensor")
 _PER_CHANNEL = ("per_channel_affine", "per_channel_affine_float_qparams")
-STORAGES = {
-    "ByteStorage": "uint8",
-    "CharStorage": "int8",
-    "ShortStorage": "int16",
-    "IntStorage": "int32",
-    "LongStorage": "int64",
-    "HalfStorage": "float16",
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "BFloat16Storage": "bfloat16",
-    "BoolStorage": "bool",
-    "ComplexFloatStorage": "complex64",
-    "ComplexDoubleStorage": "complex128",
-    "QInt8Storage": "qint8",
-    "QUInt8Storage": "quint8",
-    "QInt32Storage": "qint32",
-    "UntypedStorage": "uint8",
-}
 
 
 class Storage:
@@ -101,18 +69,6 @@ class Cast:
         self.value, self.dtype = value, dtype
 
 
-def storage_dtype(cls: object) -> str:
-    """Return torch's name for the element type of a storage class.
-
-    Raises:
-        TypeError: not a storage class with elements of whole bytes.
-    """
-    name = cls.name if isinstance(cls, Name) else repr(cls)
-    if name not in STORAGES:
-        raise TypeError(f"a storage of unknown type {name}")
-    return STORAGES[name]
-
-
 def is_tensor(value: object) -> bool:
     """Tell whether a pickled value is a tensor, readable or not, or a numpy array."""
     return isinstance(value, (Stored, Refused, Cast)) or is_array(value)
@@ -127,9 +83,9 @@ def as_tensor(value: object, name: str, path: str) -> Tensor:
     try:
         return _as_tensor(value)
     except ContainerError as error:
-        error.tensor = error.tensor or name
+        error.tensor, error.file = error.tensor or name, error.file or path
         raise
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ContainerError(f"a damaged tensor: {error}", file=path, tensor=name) from None
 
 
@@ -208,7 +164,7 @@ def _typed_tensor(
 ) -> Stored | Refused:
     result = _tensor(storage, offset, shape, strides, bits=bits)
     if isinstance(result, Stored):
-        result.dtype = _dtype(dtype)
+        result.dtype = dtype_name(dtype)
     return result
 
 
@@ -218,11 +174,6 @@ def _quantized(
     result = Stored(storage, offset, shape, strides)
     result.quantizer = tuple(quantizer)
     return result
-
-
-def _dtype(name: object) -> str:
-    text = name.name if isinstance(name, Name) else repr(name)
-    return _ALIASES.get(text, text)
 
 
 def _from_type(function: object, _cls: object, args: Any, _state: object) -> Any:
@@ -249,9 +200,9 @@ _REBUILD: dict[str, Call] = {
     "torch._utils._rebuild_nested_tensor": _refuse("a nested tensor"),
     "torch._utils._rebuild_meta_tensor_no_storage": _refuse("a meta tensor, which has no values,"),
     "torch._utils._rebuild_wrapper_subclass": _refuse("a tensor subclass without values"),
-    "torch._utils._rebuild_device_tensor_from_numpy": lambda a, t, *_: Cast(a, _dtype(t)),
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda a, t, *_: Cast(a, _dtype(t)),
-    "torch._utils._rebuild_xla_tensor": lambda a, t, *_: Cast(a, _dtype(t)),
+    "torch._utils._rebuild_device_tensor_from_numpy": lambda a, t, *_: Cast(a, dtype_name(t)),
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda a, t, *_: Cast(a, dtype_name(t)),
+    "torch._utils._rebuild_xla_tensor": lambda a, t, *_: Cast(a, dtype_name(t)),
 }
 CALLS: dict[str, Call] = {
     **_REBUILD,

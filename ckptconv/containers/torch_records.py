@@ -7,7 +7,8 @@ from typing import Any
 
 from ckptconv.containers.archive import Archive
 from ckptconv.containers.pickle_machine import MAX_PICKLE, PickleMachine
-from ckptconv.containers.torch_objects import CALLS, DTYPES, Storage, storage_dtype
+from ckptconv.containers.torch_dtypes import DTYPES, storage_dtype
+from ckptconv.containers.torch_objects import CALLS, Storage
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 

@@ -16,7 +16,8 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.containers.pickle_machine import unpickle
 from ckptconv.containers.tar import is_tar, members
 from ckptconv.containers.torch_checkpoint import build
-from ckptconv.containers.torch_objects import CALLS, DTYPES, Storage, Stored, storage_dtype
+from ckptconv.containers.torch_dtypes import DTYPES, storage_dtype
+from ckptconv.containers.torch_objects import CALLS, Storage, Stored
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 

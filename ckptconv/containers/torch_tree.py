@@ -54,18 +54,22 @@ def is_module(value: object) -> bool:
     return isinstance(own.get("_parameters"), dict) and isinstance(own.get("_modules"), dict)
 
 
-def count_tensors(value: object) -> int:
-    """Return how many tensors stand anywhere in ``value``, each object once."""
-    seen, stack, count = {id(value)}, [value], 0
+def count_tensors(value: object, seen: set[int] | None = None) -> int:
+    """Return how many tensors stand anywhere in ``value``.
+
+    Args:
+        seen: objects that were counted before; a file may name one object a million times.
+    """
+    seen, stack, count = set() if seen is None else seen, [value], 0
     while stack:
         item = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
         if is_tensor(item):
             count += 1
-            continue
-        for child in _children(item):
-            if id(child) not in seen:
-                seen.add(id(child))
-                stack.append(child)
+        else:
+            stack += _children(item)
     return count
 
 
@@ -85,8 +89,7 @@ def find(root: object, select: str | None, path: str) -> Place:
         return start
     places = list(_places(start))
     usual = [place for place in places if any(map(_USUAL.fullmatch, place.path[len(start.path) :]))]
-    own = [place for place in places if place.path == start.path]
-    chosen = usual or own or places
+    chosen = usual or _without_strays(start, places)
     if len(chosen) == 1:
         return chosen[0]
     if not chosen:
@@ -120,6 +123,16 @@ def _places(start: Place) -> Iterator[Place]:
                 if not _TRAINING.search(str(key).lower()):
                     below.append(Place((*place.path, str(key)), value))
         level = below
+
+
+def _without_strays(start: Place, places: list[Place]) -> list[Place]:
+    """Return the outermost dict alone, or, where one below it holds more tensors, those below."""
+    below = [place for place in places if place.path != start.path]
+    own = [place for place in places if place.path == start.path]
+    if not own or any(is_module(place.value) for place in below):
+        return below
+    sizes = [sum(map(is_tensor, (members(place.value) or {}).values())) for place in own + below]
+    return own if sizes[0] == max(sizes) else below
 
 
 def _follow(root: object, select: str, path: str) -> Place:

@@ -6,10 +6,10 @@ import struct
 from collections.abc import Iterable, Mapping
 
 from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.containers.torch_objects import DTYPES, STORAGES
+from ckptconv.containers.torch_dtypes import DTYPES, STORAGES
 from ckptconv.containers.zip_write import ZipWriter
 from ckptconv.errors import ContainerError
-from ckptconv.output import Progress, open_sink
+from ckptconv.sink import Progress, open_sink
 from ckptconv.tensor import Tensor
 
 _ROOT = "archive"

@@ -14,8 +14,7 @@ from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.containers.archive import Archive, has_member
 from ckptconv.containers.pickle_objects import Instance, Name
 from ckptconv.containers.torch_checkpoint import fill
-from ckptconv.containers.torch_modules import Tree, attributes, short_name
-from ckptconv.containers.torch_objects import is_tensor
+from ckptconv.containers.torch_modules import Tree, attributes, join, short_name, take_attributes
 from ckptconv.containers.torch_records import find_root, unpickle_record
 from ckptconv.containers.torch_tree import members
 from ckptconv.errors import ContainerError
@@ -27,8 +26,7 @@ _CLASS = re.compile(r"^class (\w+)\(Module\):\n((?:  (?!def ).*\n|\n)*)", re.MUL
 _TENSORS = re.compile(r"^  __(?:parameters|buffers)__ = \[(.*)\]$", re.MULTILINE)
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _FINAL = re.compile(r"^  (\w+) : Final\[.*?\] = (.{1,4096})$", re.MULTILINE)
-_MAX_CODE, _MAX_MODULES, _MAX_DEPTH = 16 << 20, 100_000, 64
-_TENSOR = "a tensor attribute that is neither a parameter nor a buffer"
+_MAX_CODE = 16 << 20
 
 
 class _Class(NamedTuple):
@@ -109,9 +107,8 @@ def _walk(code: _Code, root: Instance, path: str) -> Tree:
     tree, stack = Tree(), [("", root, 0)]
     while stack:
         prefix, module, depth = stack.pop()
-        if len(tree.modules) >= _MAX_MODULES or depth > _MAX_DEPTH:
-            raise ContainerError("too many modules, or too deep", file=path)
-        own, below = members(module) or {}, []
+        own = members(module) or {}
+        tree.visit(own, depth, path)
         known = code.find(module.class_name) or _Class((), {})
         plain = {name: value for name, value in own.items() if name not in known.tensors}
         tree.modules[prefix] = Module(
@@ -119,12 +116,13 @@ def _walk(code: _Code, root: Instance, path: str) -> Tree:
         )
         for name in known.tensors:
             if own.get(name) is not None:
-                tree.values[_join(prefix, name)] = own[name]
-        for name, value in plain.items():
-            if is_tensor(value):
-                tree.omitted[_join(prefix, str(name))] = _TENSOR
-            elif isinstance(value, Instance) and _is_module(code, value):
-                below.append((_join(prefix, str(name)), value, depth + 1))
+                tree.values[join(prefix, name)] = own[name]
+        take_attributes(tree, prefix, plain)
+        below = [
+            (join(prefix, str(name)), value, depth + 1)
+            for name, value in plain.items()
+            if isinstance(value, Instance) and _is_module(code, value)
+        ]
         stack += reversed(below)
     return tree
 
@@ -135,7 +133,3 @@ def _is_module(code: _Code, value: Instance) -> bool:
 
 def _class_name(name: str) -> str:
     return short_name(_MANGLED.sub("", name).removeprefix(_PREFIX))
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name

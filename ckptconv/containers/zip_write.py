@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable
 
-from ckptconv.output import Sink
+from ckptconv.sink import Sink
 from ckptconv.tensor import Tensor
 
 ALIGNMENT = 64

@@ -28,6 +28,7 @@ from ckptconv.dialects.keras_recurrent import is_recurrent, lift_cell
 from ckptconv.dialects.keras_units import Unit
 from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import CkptconvError, DialectError, LossyError
+from ckptconv.foreign import refuse_for
 from ckptconv.graph import Graph, Layer, cell_params
 from ckptconv.options import Options
 from ckptconv.recognise import Evidence
@@ -44,6 +45,7 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
         LossyError: a layer or option that neither torch nor MindSpore has, by its name.
     """
     try:
+        refuse_for("Keras", options)
         groups: dict[str, list[Unit]] = {}
         for unit in _units(checkpoint):
             groups.setdefault(unit.path, []).append(unit)

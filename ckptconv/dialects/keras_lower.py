@@ -19,6 +19,7 @@ from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
 from ckptconv.graph import Graph, Layer
 from ckptconv.layers import PARAMETER
 from ckptconv.options import Options
+from ckptconv.projection import without_projections
 from ckptconv.tensor import Tensor
 
 _CELLS = {"LSTM": "LSTMCell", "GRU": "GRUCell", "RNN": "SimpleRNNCell"}
@@ -62,7 +63,7 @@ def lower(graph: Graph, options: Options) -> Lowered:
     """Return weights under Keras's names in the layout that ``options`` ask for.
 
     Raises:
-        LossyError: a layer that Keras does not have, or ``proj_size``.
+        LossyError: a layer that Keras does not have, or ``proj_size`` without ``--fold-proj``.
         AmbiguousKindError: a layer whose kind decides its class and is not known.
         DialectError: two layers of one name.
     """
@@ -70,7 +71,7 @@ def lower(graph: Graph, options: Options) -> Lowered:
     metadata = lowered.metadata
     metadata |= {"layer_names": [], "weight_names": {}, "names": {}}
     counts: dict[str, int] = {}
-    for layer in graph:
+    for layer in without_projections(graph, "Keras", fold=options.fold_proj):
         part = Lowered()
         for made in _keras_layers(layer, part):
             if options.layout == "weights.h5":
@@ -151,12 +152,6 @@ def _recurrent(layer: Layer) -> Iterator[_KerasLayer]:
         weights = []
         for d in range(layer.num_directions):
             cell = cells[k, d]
-            if cell.w_hr is not None:
-                raise LossyError(
-                    "proj_size has no equal in Keras",
-                    tensor=layer.path,
-                    hint="--fold-proj, which gives an exactly equal LSTM followed by a Dense",
-                )
             half = ("forward", "backward")[d] if layer.num_directions == 2 else ""
             scope = [f"{half}_{name}"] if half else []
             scope += [] if alone else [snake_case(_CELLS[kind])]

@@ -48,7 +48,7 @@ _REMARKS = (
     ("recurrent_dropout", (0, 0.0), "recurrent_dropout acts in training only"),
 )  # fmt: skip
 _SIGMOIDS = ("recurrent_activation", "inner_activation")
-_RECURRENT_ONLY = "recurrent_initializer", "inner_init", "units"
+_RECURRENT_ONLY = "recurrent_initializer", "inner_init"
 
 
 def attributes(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:

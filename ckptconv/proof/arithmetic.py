@@ -99,7 +99,7 @@ def _fast_tanh(x: Array) -> Array:
 
 def _fast_sigmoid(x: Array) -> Array:
     """MindSpore's CPU sigmoid is too large by up to 8e-7."""
-    return _sigmoid(x) + x.dtype.type(8e-7)
+    return np.add(_sigmoid(x), 8e-7, dtype=x.dtype)
 
 
 MINDSPORE_CPU = Arithmetic(

@@ -12,15 +12,22 @@ from functools import partial
 
 import numpy as np
 
-from ckptconv.errors import CkptconvError
 from ckptconv.graph import Graph, Layer
 from ckptconv.proof.native import own_weights
-from ckptconv.proof.pairing import Block, Names
+from ckptconv.proof.pairing import Block
 from ckptconv.proof.probe import floor, known_error, probe, reference, run_chain
 from ckptconv.proof.reference import Inputs, Outputs
 from ckptconv.proof.results import LayerResult, Run, VerifyReport, outputs_differ
-from ckptconv.proof.runners import Runner, runner
+from ckptconv.proof.run_keras import Keras
+from ckptconv.proof.runners import MindSpore, Runner, Torch
 from ckptconv.tensor import Array
+
+_RUNNERS: Mapping[str, type[Runner]] = {
+    "torch": Torch,
+    "keras": Keras,
+    "mindspore": MindSpore,
+    "mint": MindSpore,
+}
 
 
 class Side:
@@ -33,10 +40,9 @@ class Side:
     def __init__(self, graph: Graph, device: str) -> None:
         self.graph, self.framework = graph, graph.dialect
         self.device = device if self.framework in ("mindspore", "mint") else "CPU"
-        self._runner: Runner = runner(graph.dialect, self.device)
+        self._runner = _RUNNERS[graph.dialect](self.device)
         self.by = self._runner.by
-        self._loaded = self._runner.load(graph.path)
-        self._names = Names(graph)
+        self._own = self._runner.open(graph)
 
     def run(self, chain: Sequence[Layer], given: Inputs) -> Outputs:
         """Run layers of this file on what the framework loaded."""
@@ -53,20 +59,6 @@ class Side:
 
     def _run(self, layer: Layer, arrays: Mapping[str, Array], given: Inputs) -> Outputs:
         return self._runner.run(layer, arrays, given)
-
-    def _own(self, layer: Layer) -> dict[str, Array]:
-        """Return a layer's parameters as the framework loaded them."""
-        return {name: self._find(self._names.leaves(t)[0]) for name, t in layer.params.items()}
-
-    def _find(self, name: str) -> Array:
-        if name in self._loaded:
-            return self._loaded[name]
-        nested = [key for key in self._loaded if key.endswith("." + name)]
-        if len(nested) != 1:
-            raise CkptconvError(
-                f"{self.by} does not find it", file=self.graph.path, tensor=name, found=nested[:3]
-            )
-        return self._loaded[nested[0]]
 
 
 def run_frameworks(

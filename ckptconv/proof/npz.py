@@ -86,7 +86,7 @@ def _array(data: bytes, path: Path) -> Array:
     count, left = math.prod(shape), len(data) - stream.tell()
     if dtype.kind not in "fiu" or fortran or count < 0 or count * dtype.itemsize != left:
         raise _damaged(path, "plain numbers in C order", f"{dtype} of {shape} in {left} bytes")
-    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape)
+    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape).copy()
 
 
 def _damaged(path: Path, expected: str, found: object) -> CkptconvError:

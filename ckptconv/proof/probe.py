@@ -98,19 +98,26 @@ def rounding_error(layer: Layer, dtype: DType, given: Inputs, exact: Outputs) ->
 
 
 def distance(a: Outputs, b: Outputs) -> float:
-    """Return the largest absolute difference of outputs and states; infinite for NaN."""
-    gaps = (np.abs(x - y).max(initial=0) for x, y in zip(a, b, strict=True))
-    return max(np.inf if np.isnan(gap) else float(gap) for gap in gaps)
+    """Return the largest difference of outputs and states; infinite where only one is NaN."""
+    worst = 0.0
+    for x, y in zip(a, b, strict=True):
+        with np.errstate(invalid="ignore"):
+            gap = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0, np.abs(x - y))
+        worst = max(worst, float(np.where(np.isnan(gap), np.inf, gap).max(initial=0)))
+    return worst
 
 
 def largest(outputs: Outputs) -> float:
-    return max(float(np.abs(a).max(initial=0)) for a in outputs)
+    """Return the largest finite magnitude of outputs and states."""
+    return max(float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in outputs)
 
 
 def _scale(weight: Tensor, columns: bool) -> float:
     """Return a factor of at most one that keeps products of the first rows near one."""
     rows = weight.read(((0, min(_SAMPLE, weight.shape[0])), (0, weight.shape[1])))
     width = weight.shape[0 if columns else 1]
+    if not rows.size:
+        return 1.0
     with np.errstate(over="ignore"):
         spread = float(np.sqrt(np.mean(np.square(rows.astype(np.float64))) * width))
     return min(1.0, 1 / spread) if 0 < spread < np.inf else 1.0

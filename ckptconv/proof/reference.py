@@ -102,7 +102,8 @@ def weights_of(layer: Layer) -> Weights:
     """Return the weights of a layer of the canonical graph."""
     kind = layer.recurrent or layer.kind
     cells = {place: CellWeights(*cell, GATES[kind]) for place, cell in layer.cells().items()}
-    return Weights(kind, cells, Style(activation=layer.attributes.get("nonlinearity", "tanh")))
+    relu = kind == "RNN" and layer.attributes.get("nonlinearity") == "relu"
+    return Weights(kind, cells, Style(activation="relu" if relu else "tanh"))
 
 
 def forward(weights: Weights, inputs: Inputs, arithmetic: Arithmetic = EXACT) -> Outputs:
@@ -125,7 +126,8 @@ def forward(weights: Weights, inputs: Inputs, arithmetic: Arithmetic = EXACT) ->
                 for s in ((inputs.h, inputs.c) if weights.kind == "LSTM" else (inputs.h,))
             ]
             cell = _Cell(weights.kind, weights.cells[k, d], weights.style, arithmetic)
-            out, state = _sequence(cell, y, state, lengths, backwards=d == 1)
+            with np.errstate(all="ignore"):
+                out, state = _sequence(cell, y, state, lengths, backwards=d == 1)
             outputs.append(out)
             last_h.append(state[0])
             last_c += state[1:]

@@ -7,18 +7,20 @@ when a layer is to be run. A runner never sees what ckptconv read from the file:
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ckptconv.errors import CkptconvError
-from ckptconv.graph import Layer
+from ckptconv.graph import Graph, Layer
+from ckptconv.proof.pairing import Names
 from ckptconv.proof.reference import Inputs, Outputs, weights_of
 from ckptconv.tensor import Array
+
+Arrays = Mapping[str, Array]
 
 
 class Runner(ABC):
@@ -50,29 +52,37 @@ class Runner(ABC):
     def _import(self) -> Any:
         return importlib.import_module(self.module)
 
-    def load(self, path: str) -> Mapping[str, Array]:
-        """Return the arrays that the framework's own loader finds in a file, by name.
+    def open(self, graph: Graph) -> Callable[[Layer], Arrays]:
+        """Let the framework load a graph's file; return what finds a layer's parameters in it.
 
         Raises:
             CkptconvError: the framework refuses the file.
         """
         try:
-            return self._load(path)
+            return self._open(graph)
         except CkptconvError:
             raise
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             raise CkptconvError(
                 f"{self.by} cannot load it: {type(error).__name__}: {reason}",
-                file=path,
+                file=graph.path,
                 hint="the proof without --run, which needs no framework",
             ) from None
 
-    @abstractmethod
-    def _load(self, path: str) -> Mapping[str, Array]: ...
+    def _open(self, graph: Graph) -> Callable[[Layer], Arrays]:
+        loaded, names = self._load(graph.path), Names(graph)
+        return lambda layer: {
+            param: _named(loaded, names.leaves(tensor)[0], graph.path)
+            for param, tensor in layer.params.items()
+        }
+
+    def _load(self, path: str) -> Arrays:
+        """Return every array of a file by the name that the framework gives it."""
+        raise NotImplementedError
 
     @abstractmethod
-    def run(self, layer: Layer, arrays: Mapping[str, Array], given: Inputs) -> Outputs:
+    def run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
         """Run a layer in float32.
 
         Args:
@@ -84,14 +94,14 @@ class Runner(ABC):
 class Torch(Runner):
     module = "torch"
 
-    def _load(self, path: str) -> Mapping[str, Array]:
+    def _load(self, path: str) -> Arrays:
         if path.endswith(".safetensors"):
             state = importlib.import_module("safetensors.torch").load_file(path)
         else:
             state = self._framework.load(path, map_location="cpu", weights_only=True)
         return {name: _array(value) for name, value in _flat(state, self._framework.is_tensor)}
 
-    def run(self, layer: Layer, arrays: Mapping[str, Array], given: Inputs) -> Outputs:
+    def run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
         torch = self._framework
         sizes = weights_of(layer)
         layers, directions, hidden, out = sizes.shape
@@ -127,12 +137,12 @@ class MindSpore(Runner):
         super().__init__(device)
         self._framework.set_context(device_target=device)
 
-    def _load(self, path: str) -> Mapping[str, Array]:
+    def _load(self, path: str) -> Arrays:
         kind = "safetensors" if path.endswith(".safetensors") else "ckpt"
         found = self._framework.load_checkpoint(path, format=kind)
         return {name: _array(parameter) for name, parameter in found.items()}
 
-    def run(self, layer: Layer, arrays: Mapping[str, Array], given: Inputs) -> Outputs:
+    def run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
         ms = self._framework
         sizes = weights_of(layer)
         layers, directions, hidden, _ = sizes.shape
@@ -156,18 +166,12 @@ class MindSpore(Runner):
         return _outputs(y, state, _array)
 
 
-RUNNERS: dict[str, type[Runner]] = {"torch": Torch, "mindspore": MindSpore, "mint": MindSpore}
-
-
-def runner(framework: str, device: str = "CPU") -> Runner:
-    """Return the runner of a framework.
-
-    Raises:
-        CkptconvError: it is not installed.
-    """
-    if framework not in RUNNERS:
-        raise CkptconvError(f"layers of {framework} cannot be run", expected=" or ".join(RUNNERS))
-    return RUNNERS[framework](device)
+def _named(loaded: Arrays, name: str, file: str) -> Array:
+    """Find a name, which may stand below the key that the state_dict is kept under."""
+    nested = [name] if name in loaded else [key for key in loaded if key.endswith("." + name)]
+    if len(nested) != 1:
+        raise CkptconvError("the framework does not find it", file=file, tensor=name, found=nested)
+    return loaded[nested[0]]
 
 
 def _flat(state: Any, is_tensor: Any, prefix: str = "") -> list[tuple[str, Any]]:

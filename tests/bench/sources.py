@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,3 +61,7 @@ class _Random(Tensor):
     def read(self, region):  # type: ignore[no-untyped-def]
         rng = np.random.default_rng((self._seed, *(a for a, _ in region)))
         return rng.random(tuple(b - a for a, b in region), np.float32) - np.float32(0.5)
+
+
+if __name__ == "__main__":
+    print(make(sys.argv[1], sys.argv[2], Path(sys.argv[3])))

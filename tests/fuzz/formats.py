@@ -17,7 +17,7 @@ _MEMBERS = {
     ".pkl": pickles.mutate,
     ".h5": layouts.hdf5,
     ".json": jsons.mutate,
-    ".py": bits.bytewise,
+    ".py": layouts.code,
     "byteorder": bits.bytewise,
 }
 _zip = partial(zips.mutate, kinds=_MEMBERS)
@@ -95,7 +95,7 @@ FORMATS = {
             (_SEEDS + "*weights.h5", _GOLDEN + "*_l2_*.weights.h5"),
             layouts.hdf5,
         ),
-        Format("keras-zip", "keras-zip", (_GOLDEN + "*.keras",), _zip),
+        Format("keras-zip", "keras-zip", (_GOLDEN + "*_zip_*.keras",), _zip),
         Format(
             "keras-sharded",
             "keras-sharded",
@@ -105,11 +105,12 @@ FORMATS = {
         ),
         Format(
             "index",
-            "torch-index",
+            "sharded-index",
             (_SEEDS + "*.index.json",),
             jsons.mutate,
             "{stem}-[12].*",
         ),
+        Format("bundle", "bundle", (_SEEDS + "*.gz",), layouts.gzipped),
         Format("safetensors", "safetensors", (_SEEDS + "*.safetensors",), layouts.safetensors),
         Format("mindspore-ckpt", "mindspore-ckpt", (_SEEDS + "*.ckpt",), protobufs.mutate),
     )

@@ -56,9 +56,13 @@ class Guard:
     def _audit(self, event: str, args: tuple[Any, ...]) -> None:
         if not self._armed or event in _HARMLESS:
             return
-        if event == "import" and str(args[0]).startswith(_MODULES):
-            return
-        if event in _PLACED and self._is_allowed(event, args):
+        allowed = (
+            (event == "compile" and args[1] == "<unknown>")  # ast.parse; "exec" would follow
+            or (event == "mmap.__new__" and args[0] == -1)  # memory of no file
+            or (event == "import" and str(args[0]).startswith(_MODULES))
+            or (event in _PLACED and self._is_allowed(event, args))
+        )
+        if allowed:
             return
         self.violations.append(f"{event} {args!r:.200}")
         raise Forbidden(self.violations[-1])
@@ -67,10 +71,11 @@ class Guard:
         if event != "open":
             return all(str(a).startswith(self._folder) for a in args if isinstance(a, str))
         path, _, flags = args
-        if isinstance(path, int) or str(path) + os.sep == self._folder:
+        if isinstance(path, int):
             return True
-        inside = os.path.realpath(str(path)).startswith(self._folder)
+        inside = (os.path.realpath(str(path)) + os.sep).startswith(self._folder)
         temporary = bool(flags & os.O_TMPFILE == os.O_TMPFILE)
+        temporary |= str(path) + os.sep == self._folder  # about to be opened with O_TMPFILE
         ours = os.path.basename(str(path)).startswith((".target.", "target."))
         return temporary or (inside and (ours or not flags & _WRITES))
 

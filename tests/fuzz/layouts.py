@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickletools
 import tempfile
 from functools import lru_cache
@@ -49,6 +50,35 @@ def _pickle_ends(data: bytes) -> list[int]:
     return ends
 
 
+def code(data: bytes, rng: Random) -> bytes:
+    """Change TorchScript's source: what follows an equals sign, lines, or any bytes."""
+    places = [i for i, byte in enumerate(data) if byte == ord("=")]
+    if not places or rng.random() < 0.4:
+        return bits.bytewise(data, rng)
+    at, depth = rng.choice(places) + 2, rng.choice((3, 90, 150, 3000, 100_000))
+    opening, closing = rng.choice(((b"[", b"]"), (b"(", b")"), (b"-", b""), (b"{1:", b"}")))
+    deep = opening * depth + b"1" + closing * depth
+    value = rng.choice(
+        (deep, deep, b"9" * 5000, b"1e999", b"'\\ud800'", b"...", b"1+" * 999 + b"1j")
+    )
+    end = data.find(b"\n", at)
+    return data[:at] + value + data[end if rng.random() < 0.8 else at :]
+
+
+def gzipped(data: bytes, rng: Random) -> bytes:
+    """Change the compressed bytes, what they inflate to, or members of a tar file in it."""
+    if rng.random() < 0.2:
+        return bits.mutate(data, rng)
+    plain = _gunzip(data)
+    plain = tar(plain, rng) if plain[257:262] == b"ustar" else bits.mutate(plain, rng)
+    return gzip.compress(plain, 1, mtime=0)
+
+
+@lru_cache(64)
+def _gunzip(data: bytes) -> bytes:
+    return gzip.decompress(data)
+
+
 def tar(data: bytes, rng: Random) -> bytes:
     """Change a member or a header, whose checksum is made right."""
     at = rng.choice(_headers(data))
@@ -86,7 +116,7 @@ def hdf5(data: bytes, rng: Random) -> bytes:
             start, stop = rng.choice(read)
             at = rng.randrange(start, stop) // 8 * 8
             address = rng.choice((rng.choice(read)[0], rng.choice(read)[0], start, len(data) - 8))
-            data = bits.replace(data, at, address.to_bytes(8, "little"))
+            data = bits.replace(data, at, (address % 2**64).to_bytes(8, "little"))
         else:
             data = bits.mutate(data, rng, read)
     return data

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import gzip
 import io
 import json
 import os
@@ -231,6 +232,19 @@ def index_files() -> None:
         (SEEDS / f"model.{suffix}.index.json").write_text(text)
 
 
+def bundles() -> None:
+    packed = gzip.compress((SEEDS / "zip-tagger.pt").read_bytes(), mtime=0)
+    (SEEDS / "tagger.pt.gz").write_bytes(packed)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as file:
+        file.add(SEEDS / "tagger.safetensors", "model/weights.safetensors", filter=_anonymous)
+    (SEEDS / "model.tar.gz").write_bytes(gzip.compress(buffer.getvalue(), mtime=0))
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    return member.replace(uid=0, gid=0, uname="", gname="", mtime=0, mode=0o644)
+
+
 if __name__ == "__main__":
     SEEDS.mkdir(exist_ok=True)
     for make in (
@@ -240,5 +254,6 @@ if __name__ == "__main__":
         safetensors_files,
         hdf5_files,
         index_files,
+        bundles,
     ):
         make()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ckptconv import api
-from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError
 from ckptconv.inspection import describe
 from ckptconv.options import Options
+from ckptconv.tensor import Tensor
 
 _TARGETS = (
     ("mindspore", ".ckpt"),
@@ -19,7 +20,7 @@ _TARGETS = (
     ("mint", ".safetensors"),
     ("torch", ".safetensors"),
 )
-TARGETS = len(_TARGETS)
+WRITTEN = 7
 _BUDGET = 64 << 20  # bytes of values that are looked at
 _LONGEST = 4000
 
@@ -29,31 +30,35 @@ class BadMessageError(Exception):
 
 
 def exercise(path: Path, number: int) -> str:
-    """Read, inspect and convert; return how far it went.
+    """Read everything and convert to another framework; return how far it went.
+
+    Values are read and forgotten; each seventh input is also described and written to a file.
 
     Raises:
         BaseException: what is a finding.
     """
     try:
         stage = "refused"
-        describe(path)
         checkpoint = api.inspect(path)
         stage = "opened"
-        _values(checkpoint)
-        framework, suffix = _TARGETS[number % len(_TARGETS)]
+        _read(checkpoint.tensors.values())
         stage = "read"
+        framework, suffix = _TARGETS[number % len(_TARGETS)]
         graph = api.lift(checkpoint, None, Options())
         stage = "lifted"
-        api.save(graph, path.with_name(f"target{suffix}"), to=framework)
+        _read(api.lower(graph, framework, Options()).tensors.values())
+        if number % WRITTEN == 0:
+            describe(path)
+            api.save(api.load(path), path.with_name(f"target{suffix}"), to=framework)
     except CkptconvError as error:
         _check_message(error, path)
         return stage
     return "converted"
 
 
-def _values(checkpoint: Checkpoint) -> None:
+def _read(tensors: Iterable[Tensor]) -> None:
     left = _BUDGET
-    for tensor in checkpoint.tensors.values():
+    for tensor in tensors:
         for block in tensor.blocks():
             left -= block.nbytes
             if left < 0:

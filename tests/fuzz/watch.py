@@ -53,8 +53,9 @@ def _run_worker(result: Result, first: int, stop: int, folder: Path) -> int:
     command = [sys.executable, "-m", "tests.fuzz.worker", result.name, str(first), str(stop)]
     died = _wait(subprocess.Popen([*command, str(folder)], cwd=_ROOT), place)
     at = int(place.read_text().rstrip("\0"))
-    lines = (folder / "messages").read_text().splitlines() if died != 1 else []
-    for message in map(json.loads, lines):
+    if died == 1:
+        raise RuntimeError(f"the fuzzer itself failed at input {at} of {result.name}")
+    for message in map(json.loads, (folder / "messages").read_text().splitlines()):
         if "finding" in message:
             result.findings.append((message["number"], message["finding"]))
         result.outcomes.update(message.get("outcomes", {}))

@@ -1,0 +1,56 @@
+"""Packed weights: tensors inside tuples and inside the state of a ``torch.ScriptObject``.
+
+Quantized modules keep ``(weight, bias)`` tuples and objects of C++ classes, whose pickled state is
+``(data, class name)``. A tensor inside is named by where it stands: ``fc._packed_params.0`` is the
+weight of a packed Linear, ``….1`` its bias; a packed recurrent cell's data is ``(kind, biases,
+scales, zero points, [packed input weights, packed hidden weights])``, so ``….4.0.0`` is its weight
+for the input, ``….4.1.0`` the one for the state, and ``….1.0`` and ``….1.1`` are its biases.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ckptconv.containers.pickle_objects import Instance
+from ckptconv.containers.torch_objects import is_tensor
+
+_OBJECT = "torch.ScriptObject"
+_MAX_DEPTH, _MAX_ITEMS = 8, 64
+
+
+def is_packed(value: object) -> bool:
+    """Tell whether tensors may stand inside, named by their place."""
+    return isinstance(value, tuple) or _data(value) is not None
+
+
+def unpacked(name: str, value: object) -> dict[str, Any]:
+    """Return dotted name → pickled tensor of each tensor inside, in order."""
+    found: dict[str, Any] = {}
+    stack: list[tuple[str, Any, int]] = [(name, value, 0)]
+    visited = 0
+    while stack:
+        where, item, depth = stack.pop()
+        visited += 1
+        inside = _data(item)
+        parts = item if inside is None else inside
+        if is_tensor(item):
+            found[where] = item
+        elif isinstance(parts, (tuple, list)) and depth < _MAX_DEPTH and visited < _MAX_ITEMS:
+            below = [(f"{where}.{i}", part, depth + 1) for i, part in enumerate(parts)]
+            stack += reversed(below[:_MAX_ITEMS])
+    return found
+
+
+def class_of(value: object) -> str | None:
+    """Return the C++ class of a ScriptObject, without TorchScript's prefix."""
+    if _data(value) is None or not isinstance(value, Instance):
+        return None
+    return str(value.state[1]).removeprefix("__torch__.")
+
+
+def _data(value: object) -> Any:
+    """Return what a ScriptObject was made of, or None for another value."""
+    if not isinstance(value, Instance) or value.class_name != _OBJECT:
+        return None
+    state = value.state
+    return state[0] if isinstance(state, tuple) and len(state) == 2 else None
