@@ -78,6 +78,7 @@ def save(
     force: bool = False,
     like: Path | None = None,
     progress: Progress | None = None,
+    check: bool = False,
 ) -> Report:
     """Write a graph as a checkpoint of framework ``to``.
 
@@ -87,13 +88,14 @@ def save(
         dtype: cast floating-point tensors (``float16``, ``bfloat16``, ``float32``, ``float64``).
         force: replace an existing file.
         like: a checkpoint or parameter list of the target network, whose names are taken.
+        check: read the file back and compare every byte with what was meant, before it is named.
 
     Raises:
         CkptconvError: the target cannot hold the graph exactly, or cannot be written. Nothing is
             left behind then.
     """
     lowered = lower(graph, to, _with_layout(Options(), to, path), like=like, dtype=dtype)
-    return _write(graph, lowered, path, to, force=force, progress=progress)
+    return _write(graph, lowered, path, to, force=force, progress=progress, check=check)
 
 
 def convert(
@@ -111,6 +113,7 @@ def convert(
     force: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
+    check: bool = False,
     fuse: Iterable[tuple[str, Sequence[str]]] = (),
     split: Iterable[str] = (),
     **more: Any,
@@ -141,7 +144,9 @@ def convert(
     )
     graph = lift(inspect(src, select=select), source, options)
     lowered = lower(graph, to, _with_layout(options, to, dst), like=like, dtype=dtype)
-    return _write(graph, lowered, dst, to, force=force, dry_run=dry_run, progress=progress)
+    return _write(
+        graph, lowered, dst, to, force=force, dry_run=dry_run, progress=progress, check=check
+    )
 
 
 def from_state_dict(
@@ -219,6 +224,7 @@ def _write(
     force: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
+    check: bool = False,
 ) -> Report:
     container, metadata = _container(dialects.dialect(to), path)
     target = {"path": os.fspath(path), "container": container, "framework": to}
@@ -230,7 +236,9 @@ def _write(
         metadata={**metadata, **lowered.metadata},
     )
     if not dry_run:
-        containers.write(checkpoint, path, sources=graph.sources, force=force, progress=progress)
+        containers.write(
+            checkpoint, path, sources=graph.sources, force=force, progress=progress, check=check
+        )
         report.written = True
     add_cast_notes(report, lowered)
     return report

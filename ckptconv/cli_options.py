@@ -76,6 +76,7 @@ VALUES = {
 OUTPUT = {
     "dry_run": _flag("--dry-run", help="Do everything but write."),
     "force": FORCE,
+    "check": _flag("--check", help="Read DST back and compare every byte."),
     "as_json": JSON,
     "report_file": _text("--report", metavar="FILE", help="Also write the report to FILE."),
     "quiet": QUIET,

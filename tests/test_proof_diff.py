@@ -156,6 +156,12 @@ def test_round_trip(tmp_path, via, suffix):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([source.name, "r.json"])
 
 
+def test_round_trip_of_a_gru_without_biases(tmp_path):
+    arrays = {k.replace("lstm", "gru"): v[:15] for k, v in values().items() if "weight_" in k}
+    source = saved(tmp_path / "a.pt", arrays)
+    assert roundtrip(source, via="keras").ok
+
+
 def test_restored_only_where_the_sum_is_the_same(tmp_path):
     arrays = values()
     source, report = saved(tmp_path / "a.pt", arrays), tmp_path / "r.json"

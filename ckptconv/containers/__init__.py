@@ -117,20 +117,23 @@ def write(
     sources: list[Source],
     force: bool = False,
     progress: Progress | None = None,
+    check: bool = False,
 ) -> None:
     """Write ``checkpoint`` in the format it names, atomically.
 
     Args:
         sources: what the values are read from; never overwritten, and checked at the end to be
             unchanged since they were opened.
+        check: read the file back and compare everything before it takes its name.
 
     Raises:
-        ContainerError: the target exists, cannot be written, or a source changed meanwhile.
+        ContainerError: the target exists, cannot be written, or is not what was meant; or a source
+            changed meanwhile.
     """
     row = next(row for row in FORMATS if row.name == checkpoint.container)
     check_target(path, sources, force=force)
     with atomic_path(path, force=force) as temporary:
-        _write(row, checkpoint, path, temporary, progress)
+        _write(row, checkpoint, path, temporary, progress, check=check)
         for source in sources:
             source.check_unchanged()
 
@@ -141,9 +144,13 @@ def _write(
     path: str | os.PathLike[str],
     temporary: str,
     progress: Progress | None,
+    *,
+    check: bool,
 ) -> None:
     try:
         row.load().write(checkpoint, temporary, progress)
+        if check:
+            importlib.import_module(f"{__name__}.check").check(checkpoint, temporary)
     except CkptconvError as error:
         error.file = error.file or path
         raise

@@ -25,6 +25,7 @@ def diff(
     *,
     atol: float = 0.0,
     kinds: Mapping[str, str] | None = None,
+    target_kinds: Mapping[str, str] | None = None,
     rename: Iterable[tuple[str, str]] = (),
 ) -> DiffReport:
     """Compare two checkpoints.
@@ -37,7 +38,8 @@ def diff(
 
     Args:
         atol: the largest absolute difference that is still the same.
-        kinds, rename: see ``load``; ``rename`` applies to ``a``.
+        kinds, rename: see ``load``; of ``a``.
+        target_kinds: of ``b``.
 
     Raises:
         ContainerError: a file that cannot be read.
@@ -48,7 +50,7 @@ def diff(
     rename = tuple(rename)
     if spoken[0] == spoken[1] and not rename:
         return _raw(one, other, spoken[0], atol, kinds)
-    left, right = api.load(a, kinds=kinds, rename=rename), api.load(b, kinds=kinds)
+    left, right = api.load(a, kinds=kinds, rename=rename), api.load(b, kinds=target_kinds)
     return diff_graphs(left, right, atol=atol)
 
 

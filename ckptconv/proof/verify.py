@@ -25,6 +25,7 @@ def verify(
     *,
     run: bool = False,
     kinds: Mapping[str, str] | None = None,
+    target_kinds: Mapping[str, str] | None = None,
     tolerance: float | None = None,
     seed: int = 0,
     device: str = "CPU",
@@ -41,7 +42,7 @@ def verify(
 
     Args:
         run: needs the frameworks of both files installed.
-        kinds: see ``load``; applied to both sides.
+        kinds, target_kinds: see ``load``; what the user knows of ``src`` and of ``dst``.
         tolerance: allow this absolute difference of outputs instead of what is derived.
         device: what MindSpore runs on (``CPU``, ``GPU``, ``Ascend``).
         source: more arguments of ``load`` for ``src`` (``rename``, ``select``).
@@ -51,7 +52,7 @@ def verify(
         DialectError: names that the framework's conventions do not explain.
         CkptconvError: ``run`` and a framework is not installed, or refuses its file.
     """
-    a, b = api.load(src, kinds=kinds, **source), api.load(dst, kinds=kinds)
+    a, b = api.load(src, kinds=kinds, **source), api.load(dst, kinds=target_kinds)
     paired, names = pair(a, b), Names(a, b)
     report = VerifyReport(describe(a), describe(b), seed)
     for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):
