@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ckptconv.api import convert, from_state_dict, inspect, load, save, to_state_dict
+    from ckptconv.batch import convert_many
     from ckptconv.checkpoint import Checkpoint
     from ckptconv.errors import (
         AmbiguousKindError,
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     )
     from ckptconv.graph import Graph, Layer
     from ckptconv.inprocess import from_torch, load_into
+    from ckptconv.proof.compare import diff
+    from ckptconv.proof.golden import golden
+    from ckptconv.proof.replay import replay
+    from ckptconv.proof.roundtrip import roundtrip
+    from ckptconv.proof.verify import verify
     from ckptconv.report import Report
     from ckptconv.tensor import Tensor
 
@@ -42,20 +48,32 @@ __all__ = [
     "Tensor",
     "VerificationError",
     "convert",
+    "convert_many",
+    "diff",
     "from_state_dict",
     "from_torch",
+    "golden",
     "inspect",
     "load",
     "load_into",
+    "replay",
+    "roundtrip",
     "save",
     "to_state_dict",
+    "verify",
 ]
 
 _HOME = {
+    "batch": ("convert_many",),
     "checkpoint": ("Checkpoint",),
     "api": ("convert", "from_state_dict", "inspect", "load", "save", "to_state_dict"),
     "graph": ("Graph", "Layer"),
     "inprocess": ("from_torch", "load_into"),
+    "proof.compare": ("diff",),
+    "proof.golden": ("golden",),
+    "proof.replay": ("replay",),
+    "proof.roundtrip": ("roundtrip",),
+    "proof.verify": ("verify",),
     "report": ("Report",),
     "tensor": ("Tensor",),
 }

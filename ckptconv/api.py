@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from ckptconv import containers, dialects, stacking
+from ckptconv import containers, dialects, restore, stacking
 from ckptconv import like as like_names
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.dialects.columns import Lowered
@@ -121,6 +121,8 @@ def convert(
     """Convert a checkpoint; see ``load`` and ``save`` for the arguments.
 
     Args:
+        like: as for ``save``; or the report of the conversion that made ``src``, from which biases
+            that were summed there are split again, bit for bit.
         allow: names of approximations to accept.
         dry_run: do everything but write.
         fuse: (new path, paths): recurrent layers to make one layer of.
@@ -143,6 +145,9 @@ def convert(
         **more,
     )
     graph = lift(inspect(src, select=select), source, options)
+    if like is not None and restore.is_report(like):
+        restore.apply(graph, restore.read(like), report=os.fspath(like))
+        like = None
     lowered = lower(graph, to, _with_layout(options, to, dst), like=like, dtype=dtype)
     return _write(
         graph, lowered, dst, to, force=force, dry_run=dry_run, progress=progress, check=check
@@ -229,6 +234,7 @@ def _write(
     container, metadata = _container(dialects.dialect(to), path)
     target = {"path": os.fspath(path), "container": container, "framework": to}
     report = account(graph, lowered, target)
+    report.restore = [asdict(split) for split in restore.record(graph, lowered)]
     checkpoint = Checkpoint(
         container,
         lowered.tensors,

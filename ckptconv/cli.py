@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from ckptconv import cli_options as o
+from ckptconv.cli_proof import add_to
 from ckptconv.errors import CkptconvError, printable
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ app = typer.Typer(
 )
 
 _SUFFIXES = {"mindspore": ".ckpt", "mint": ".ckpt", "torch": ".pt", "keras": ".h5"}
-_FRAMEWORKS = {"torch": "torch", "keras": "keras", "ms": "mindspore"}
 _DST = o.SRC._replace(
     declaration=typer.Argument(metavar="DST", help="Its suffix chooses the format.")
 )
@@ -41,7 +41,7 @@ _TO = "torch, keras, mindspore or mint; default: by DST's suffix."
 
 
 def _add_direction(short_source: str, short_target: str) -> None:
-    source, target = _FRAMEWORKS[short_source], _FRAMEWORKS[short_target]
+    source, target = o.FRAMEWORKS[short_source], o.FRAMEWORKS[short_target]
     mint = {"mint": o.Row(bool, False, typer.Option("--mint", help="Names of mindspore.mint.nn."))}
 
     @app.command(f"{short_source}2{short_target}", help=f"Convert from {source} to {target}.")
@@ -62,8 +62,8 @@ def _add_direction(short_source: str, short_target: str) -> None:
         _convert(src, output or _default_target(src, to), to=to, source=source, **options)
 
 
-for _source in _FRAMEWORKS:
-    for _target in _FRAMEWORKS:
+for _source in o.FRAMEWORKS:
+    for _target in o.FRAMEWORKS:
         if _source != _target:
             _add_direction(_source, _target)
 
@@ -86,13 +86,12 @@ def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
 @o.takes(src=o.SRC, select=o.SELECT, as_json=o.JSON)
 def inspect(src: str, select: str | None, as_json: bool) -> None:
     from ckptconv.inspection import describe
+    from ckptconv.render import print_inspection, print_json
 
     description = describe(src, select=select)
     if as_json:
-        _print_json(description)
+        print_json(description)
     else:
-        from ckptconv.render import print_inspection
-
         print_inspection(description)
 
 
@@ -103,6 +102,63 @@ def formats() -> None:
 
     for row in FORMATS:
         print(f"{row.name:16} {'read, write' if row.writes else 'read':12} {row.about}")
+
+
+@app.command(help="Convert all checkpoints below SRC_DIR; what is done already is skipped.")
+@o.takes(
+    src=o.SRC._replace(declaration=typer.Argument(metavar="SRC_DIR", help="A folder.")),
+    dst=o.SRC._replace(declaration=typer.Argument(metavar="DST_DIR", help="Made where missing.")),
+    to=o.Row(str, o.SRC.default, typer.Option("--to", metavar="NAME", help=_TO)),
+    suffix=o.Row(str | None, None, typer.Option("--suffix", help="Of the targets: .safetensors")),
+    workers=o.Row(int, 1, typer.Option("--jobs", metavar="N", help="Processes.")),
+    dtype=o.VALUES["dtype"],
+    allow=o.VALUES["allow"],
+    fold_proj=o.VALUES["fold_proj"],
+    force=o.FORCE,
+    as_json=o.JSON,
+    quiet=o.QUIET,
+)
+def batch(
+    src: str,
+    dst: str,
+    to: str,
+    suffix: str | None,
+    workers: int,
+    as_json: bool,
+    quiet: bool,
+    allow: list[str] | None,
+    **options: Any,
+) -> None:
+    from concurrent.futures import ProcessPoolExecutor
+    from contextlib import nullcontext
+
+    from ckptconv.batch import FAILED, convert_many, find
+    from ckptconv.render import print_json, print_outcome, print_outcomes
+
+    to = o.FRAMEWORKS.get(to, to)
+    if to not in _SUFFIXES:
+        raise typer.BadParameter(f"--to {to}: expected {', '.join(_SUFFIXES)}")
+    if not os.path.isdir(src):
+        raise CkptconvError("not a folder", file=src)
+    pairs = find(src, dst, suffix or _SUFFIXES[to])
+    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as executor:
+        outcomes = convert_many(
+            pairs,
+            to=to,
+            executor=executor,
+            done=None if quiet or as_json else print_outcome,
+            allow=allow or (),
+            **options,
+        )
+    if as_json:
+        print_json([vars(outcome) for outcome in outcomes])
+    elif not quiet:
+        print_outcomes(outcomes)
+    if any(outcome.status == FAILED for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+add_to(app)
 
 
 def main() -> None:
@@ -146,7 +202,7 @@ def _convert(
 ) -> None:
     from ckptconv.api import convert
     from ckptconv.renames import read_map
-    from ckptconv.render import print_report, progress_bar
+    from ckptconv.render import print_json, print_report, progress_bar
 
     if report_file and os.path.lexists(report_file) and not options["force"]:
         raise CkptconvError("exists already", file=report_file, hint="--force to replace it")
@@ -154,10 +210,10 @@ def _convert(
         report = convert(
             src,
             dst,
-            rename=[*_pairs("--rename", rename), *(read_map(map_file) if map_file else ())],
-            kinds=dict(_pairs("--kind", kind)),
+            rename=[*o.pairs("--rename", rename), *(read_map(map_file) if map_file else ())],
+            kinds=dict(o.pairs("--kind", kind)),
             allow=allow or (),
-            fuse=[(new, parts.split(",")) for new, parts in _pairs("--fuse", fuse)],
+            fuse=[(new, parts.split(",")) for new, parts in o.pairs("--fuse", fuse)],
             split=split or (),
             progress=progress,
             **options,
@@ -165,17 +221,9 @@ def _convert(
     if report_file:
         _write_report(report, report_file)
     if as_json:
-        _print_json(report.to_dict())
+        print_json(report.to_dict())
     elif not quiet:
         print_report(report)
-
-
-def _pairs(option: str, values: list[str] | None) -> list[tuple[str, str]]:
-    pairs = [value.partition("=") for value in values or ()]
-    for left, separator, right in pairs:
-        if not left or not separator:
-            raise typer.BadParameter(f"{option} {left}{separator}{right}: expected LEFT=RIGHT")
-    return [(left, right) for left, _, right in pairs]
 
 
 def _default_target(src: str, to: str) -> str:
@@ -202,7 +250,3 @@ def _write_report(report: Report, path: str) -> None:
 
     with atomic_path(path, force=True) as temporary, open_sink(temporary) as sink:
         sink.write(json.dumps(report.to_dict(), indent=1).encode())
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=1))

@@ -8,6 +8,9 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+FRAMEWORKS = {"torch": "torch", "keras": "keras", "ms": "mindspore"}
+"""Short names on the command line → frameworks."""
+
 
 class Row(NamedTuple):
     """One option: the API's name of it, its type, default and declaration."""
@@ -44,7 +47,9 @@ NAMES = {
     ),
     "map_file": _text("--map", metavar="FILE", help='TOML or JSON of "old path" = "new path".'),
     "like": _text(
-        "--like", metavar="FILE", help="Take the names of this checkpoint or parameter list."
+        "--like",
+        metavar="FILE",
+        help="Take the names of this checkpoint or parameter list; or, of a report, split biases.",
     ),
     "kind": KIND,
     "select": SELECT,
@@ -74,9 +79,9 @@ VALUES = {
     "device": _text("--target", metavar="ascend", help="Hold the result against this hardware."),
 }
 OUTPUT = {
+    "check": _flag("--check", help="Read the target back and compare before it takes its name."),
     "dry_run": _flag("--dry-run", help="Do everything but write."),
     "force": FORCE,
-    "check": _flag("--check", help="Read DST back and compare every byte."),
     "as_json": JSON,
     "report_file": _text("--report", metavar="FILE", help="Also write the report to FILE."),
     "quiet": QUIET,
@@ -101,3 +106,12 @@ def takes(**rows: Row) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return function
 
     return decorate
+
+
+def pairs(option: str, values: list[str] | None) -> list[tuple[str, str]]:
+    """Split ``LEFT=RIGHT`` values; anything else is wrong usage."""
+    found = [value.partition("=") for value in values or ()]
+    for left, separator, right in found:
+        if not left or not separator:
+            raise typer.BadParameter(f"{option} {left}{separator}{right}: expected LEFT=RIGHT")
+    return [(left, right) for left, _, right in found]

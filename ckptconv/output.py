@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import glob
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 
+_TEMPORARY = re.compile(r"\d+-[0-9a-f]{8}\.part")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -41,10 +42,10 @@ def atomic_path(path: str | os.PathLike[str], *, force: bool) -> Iterator[str]:
     """
     target = os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
     folder, name = os.path.split(target)
-    stem = os.path.join(folder, f".{os.fsdecode(os.fsencode(name)[:200])}.")
-    temporary, lock = f"{stem}{os.getpid()}-{os.urandom(4).hex()}.part", -1
+    stem, lock = f".{os.fsdecode(os.fsencode(name)[:200])}.", -1
+    temporary = os.path.join(folder, f"{stem}{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
-        _remove_stale(stem)
+        _remove_stale(folder, stem)
         lock = _create(temporary)
         yield temporary
         _sync(temporary)
@@ -77,16 +78,18 @@ def _create(temporary: str) -> int:
     return lock
 
 
-def _remove_stale(stem: str) -> None:
+def _remove_stale(folder: str, stem: str) -> None:
     """Remove temporary files that nobody holds a lock on: their runs were killed."""
-    for left in glob.glob(f"{glob.escape(stem)}*-*.part"):
-        with suppress(OSError):
-            lock = os.open(left, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(left)
-            finally:
-                os.close(lock)
+    for name in os.listdir(folder or "."):
+        if _TEMPORARY.fullmatch(name.removeprefix(stem)) and name.startswith(stem):
+            with suppress(OSError):
+                left = os.path.join(folder, name)
+                lock = os.open(left, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(left)
+                finally:
+                    os.close(lock)
 
 
 def _move(temporary: str, target: str, *, force: bool) -> None:

@@ -5,12 +5,15 @@ Only the command line uses this module; rich is imported when there is something
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ckptconv.batch import CONVERTED, FAILED, UNCHANGED, Outcome
 from ckptconv.errors import printable
 from ckptconv.gates import CANONICAL
 from ckptconv.report import LayerEntry, Report
@@ -127,3 +130,26 @@ def print_inspection(description: dict[str, Any]) -> None:
         print(printable(f"left out: {name}: {rule}"))
     for note in description["notes"]:
         print(printable(f"note: {note}"))
+
+
+def print_json(document: Any) -> None:
+    print(json.dumps(document, indent=1))
+
+
+def print_texts(texts: Iterable[str]) -> None:
+    for text in texts:
+        print(printable(text))
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print one conversion of many as it ends."""
+    if outcome.status == FAILED:
+        print(printable(f"failed: {outcome.source}: {outcome.error}"), file=sys.stderr)
+    else:
+        print(printable(f"{outcome.status}: {outcome.source} → {outcome.target}"))
+
+
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Print how many conversions ended how."""
+    counts = Counter(outcome.status for outcome in outcomes)
+    print(", ".join(f"{counts[s]} {s}" for s in (CONVERTED, UNCHANGED, FAILED)))

@@ -61,6 +61,7 @@ class Report:
         layers: in model order.
         omitted: source name → the rule by which it was left out.
         notes: what the user should know.
+        restore: pairs of biases that became a sum (``ckptconv.restore``).
     """
 
     source: dict[str, str]
@@ -69,6 +70,7 @@ class Report:
     omitted: dict[str, str]
     notes: list[str]
     written: bool = False
+    restore: list[dict[str, str]] = field(default_factory=list)
     schema: str = SCHEMA
 
     @property

@@ -109,26 +109,38 @@ def apply(graph: Graph, splits: Iterable[Split], *, report: str = "") -> None:
         )
 
 
+def is_report(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is the report of a conversion."""
+    return str(_document(path).get("schema", "")).startswith("ckptconv-report-")
+
+
 def read(path: str | os.PathLike[str]) -> list[Split]:
     """Return the splits that a report file keeps.
 
     Raises:
         CkptconvError: not a report of a conversion.
     """
-    source = Source(path)
-    if source.size > _MAX_REPORT:
-        raise CkptconvError("too large for a report", file=path, found=f"{source.size} bytes")
     try:
-        document = json.loads(source.read(0, source.size))
-        entries = document["restore"]
-        return [_parsed(entry) for entry in entries]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return [_parsed(entry) for entry in _document(path)["restore"]]
+    except (ValueError, KeyError, TypeError) as error:
         raise CkptconvError(
             "not a report of a conversion",
             file=path,
             expected="the JSON that --report wrote",
             found=f"{type(error).__name__}: {error}"[:100],
         ) from None
+
+
+def _document(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a JSON object, or an empty one for anything else."""
+    source = Source(path)
+    if source.size > _MAX_REPORT or not source.head(64).lstrip().startswith(b"{"):
+        return {}
+    try:
+        document = json.loads(source.read(0, source.size))
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 class _Restored(Tensor):

@@ -79,7 +79,11 @@ class Source:
         self._require(offset, buffer.size)
         view, position = buffer.data, self.base + offset
         while len(view):
-            count = os.preadv(self._fd, [view[: 1 << 30]], position)
+            try:
+                count = os.preadv(self._fd, [view[: 1 << 30]], position)
+            except OSError as error:
+                reason = f"cannot be read: {error.strerror}"
+                raise ContainerError(reason, file=self.path) from error
             if count == 0:
                 raise ContainerError("the file was truncated while being read", file=self.path)
             view, position = view[count:], position + count

@@ -133,9 +133,11 @@ def test_mutations(kind, tmp_path, capsys):
         }
         for to, path in bad.items():
             ckptconv.save(graph, path, to=to, force=True)
+        report = verify(source, bad["mindspore"])
+        numbers = not all(run.ok for layer in report.layers for run in layer.runs)
         found = {
             "diff": not diff(good, bad["mindspore"]).ok and not diff(source, bad["mindspore"]).ok,
-            "verify": not verify(source, bad["mindspore"]).ok,
+            "verify": not report.ok,
             "replay": not replay(bad["torch"], vectors).ok,
         }
         tried, mattered = tried + 1, mattered + changes
@@ -143,7 +145,7 @@ def test_mutations(kind, tmp_path, capsys):
             caught[means] += what
         assert found["diff"], name
         assert found["verify"], name
-        assert found["replay"] or not changes, name
+        assert (found["replay"] and numbers) or not changes, name
     with capsys.disabled():
         print(f"\n{kind}: {mattered} of {tried} mutations change outputs; caught:", caught)
     assert mattered >= tried - 4

@@ -10,9 +10,12 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("GLOG_v", "3")
 
-from ckptconv.api import from_state_dict
+from ckptconv.api import convert, from_state_dict, load, save
 from ckptconv.proof import reference
 from ckptconv.proof.arithmetic import ASCEND, FLOAT32, MINDSPORE_CPU
+from ckptconv.proof.attribution import Side
+from ckptconv.proof.pairing import sublayer
+from ckptconv.proof.probe import reference as reference_of
 from ckptconv.proof.reference import CellWeights, Inputs, Style, Weights, forward, weights_of
 from ckptconv.tensor import ArrayTensor
 
@@ -192,21 +195,35 @@ def test_keras_js(name, kind, order, case):
     assert np.abs((y[0] if expected.ndim == 2 else h[0, 0]) - expected).max() < 2e-6 + 5e-7
 
 
+ROUTES = [("torch",), ("mindspore",), ("keras",), ("mindspore", "keras"), ("keras", "mindspore"),
+          ("mindspore", "torch"), ("keras", "torch")]  # fmt: skip
+FILES = {"torch": ".pt", "mindspore": ".ckpt", "keras": ".h5"}
+
+
 @needs_vectors
-def test_rtneural():
+@pytest.mark.parametrize("route", ROUTES, ids="-".join)
+def test_rtneural(tmp_path, route):
+    """By every route: the framework loads the file at its end and reproduces the outputs."""
+    pytest.importorskip(route[-1])
     arrays = {
         name: np.array(value, np.float32)
         for name, value in json.loads((VECTORS / "RTNeural__lstm_torch.json").read_text()).items()
     }
+    path = tmp_path / "0.pt"
+    save(from_state_dict(arrays, "torch"), path, to="torch")
+    for step, framework in enumerate(route, 1):
+        target = tmp_path / f"{step}{FILES[framework]}"
+        convert(path, target, to=framework)
+        path = target
     x, expected = (np.loadtxt(VECTORS / f"RTNeural__lstm_torch_{a}_python.csv") for a in "xy")
-    graph = from_state_dict(arrays, "torch")
-    y = x[None, :, None]
-    for path in ("lstm", "lstm2"):
-        found = weights_of(graph[path])
-        zero = np.zeros((found.shape[0], 1, 8))
-        y = forward(found, Inputs(y, np.array([len(x)]), zero, zero)).y
-    y = y @ arrays["dense.weight"].T + arrays["dense.bias"]
-    assert np.abs(y[0, :, 0] - expected).max() < 2e-6
+    graph = load(path)
+    chain = [sublayer(layer, 0, layer.num_layers) for layer in graph if layer.recurrent]
+    zero = np.zeros((4, 1, 8))
+    given = Inputs(x[None, :, None], np.array([len(x)]), zero, zero)
+    dense = graph["dense"].params
+    for found in (reference_of(graph, chain, given), Side(graph, "CPU").run(chain, given)):
+        y = found.y[0] @ dense["weight"].numpy().T + dense["bias"].numpy()
+        assert np.abs(y[:, 0] - expected).max() < 2e-6
 
 
 def test_hardware_arithmetic_is_off_by_what_it_should():

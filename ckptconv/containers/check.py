@@ -25,9 +25,10 @@ def check(meant: Checkpoint, path: str) -> None:
     except CkptconvError as error:
         raise ContainerError(f"what was written cannot be read back: {error.problem}") from error
     _require(None, "format", meant.container, written.container)
-    missing, extra = meant.tensors.keys() - written.tensors.keys(), written.tensors.keys()
-    extra -= meant.tensors.keys()
-    _require(min(missing | extra, default=None), "names", len(meant.tensors), len(written.tensors))
+    stray = meant.tensors.keys() ^ written.tensors.keys()
+    if stray:
+        side = "missing" if min(stray) in meant.tensors else "not meant"
+        _require(min(stray), "names", f"{len(meant.tensors)} tensors", side)
     for name, tensor in meant.tensors.items():
         found = written.tensors[name]
         _require(name, "shape", tensor.shape, found.shape)

@@ -10,7 +10,7 @@ from ckptconv.errors import ContainerError
 _MAX_BYTES = 16 << 20
 _MAX_DEPTH = 100
 MAX_MEMORY = 128 << 20
-_PRICES = {"{": 240, "[": 72, ",": 48, '"': 32}
+_PRICES = {b"{": 240, b"[": 72, b",": 48, b'"': 32}
 
 
 def parse(text: str | bytes, path: str, what: str) -> dict[str, Any]:
@@ -37,9 +37,8 @@ def parse(text: str | bytes, path: str, what: str) -> dict[str, Any]:
 
 def memory(text: str | bytes) -> int:
     """Return about how many bytes a JSON text takes once parsed: ``{}`` takes a hundredfold."""
-    marks = _PRICES.items()
-    counts = ((text.count(m if isinstance(text, str) else m.encode()), n) for m, n in marks)
-    return len(text) + sum(count * price for count, price in counts)
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return len(raw) + sum(raw.count(mark) * price for mark, price in _PRICES.items())
 
 
 def _deeper_than(value: Any, limit: int) -> bool:

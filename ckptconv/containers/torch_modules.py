@@ -18,7 +18,7 @@ from ckptconv.containers.torch_packed import is_packed, unpacked
 from ckptconv.containers.torch_tree import count_tensors, is_module, members
 from ckptconv.errors import ContainerError
 
-_OWN = ("torch.nn.modules.", "torch.nn.parallel.")
+_OWN = ("torch.nn.modules.", "torch.nn.parallel.", "torch.ao.nn.", "torch.nn.quantized.")
 _MAX_MODULES, _MAX_ENTRIES, _MAX_DEPTH, _MAX_ITEMS = 100_000, 1 << 20, 64, 64
 NOT_SAVED = "a non-persistent buffer"
 

@@ -6,13 +6,11 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path as FilePath
 
 from ckptconv import api, dialects, restore
 from ckptconv.errors import ContainerError
 from ckptconv.graph import Graph
-from ckptconv.options import Options
 from ckptconv.output import atomic_path, check_target
 from ckptconv.proof.compare import Path, diff_graphs
 from ckptconv.proof.findings import DiffReport
@@ -52,8 +50,6 @@ def roundtrip(
         written = api.save(source, out, to=via).to_dict()
         returning = api.load(out, kinds=_known(source) if via == "keras" else None)
         if report is not None:
-            splits = restore.record(source, api.lower(source, via, Options()))
-            written["restore"] = [asdict(split) for split in splits]
             _write(report, written, force=force)
             restore.apply(returning, restore.read(report), report=os.fspath(report))
         api.save(returning, back, to=source.dialect)

@@ -11,7 +11,7 @@ from ckptconv import containers
 from tests.fuzz import watch
 from tests.fuzz.formats import FORMATS
 
-_CHUNK = 10_000
+_CHUNK, _SHOWN = 10_000, 20
 _KNOWN = {row.name for row in containers.FORMATS}
 
 
@@ -60,7 +60,7 @@ def _print(result: watch.Result) -> None:
         f"{result.name}: {result.count} inputs ({counts}); slowest {result.slowest:.2f} s, "
         f"+{result.memory} MiB; {len(result.findings)} findings"
     )
-    for number, text in result.findings:
+    for number, text in result.findings[:_SHOWN]:
         print(f"  {result.name} {number}: {text}")
     sys.stdout.flush()
 

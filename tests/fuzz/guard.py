@@ -14,7 +14,14 @@ from typing import Any
 SECONDS, MEMORY = 5, 256 << 20
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _HARMLESS = frozenset(
-    ["object.__getattr__", "os.listdir", "os.scandir", "sys._getframe", "builtins.id"]
+    [
+        "object.__getattr__",
+        "os.listdir",
+        "os.scandir",
+        "sys._getframe",
+        "builtins.id",
+        "fcntl.flock",
+    ]
 )
 _PLACED = frozenset(["open", "os.remove", "os.rename", "os.link"])
 _MODULES = ("ckptconv.", "encodings.")

@@ -20,7 +20,7 @@ _TARGETS = (
     ("mint", ".safetensors"),
     ("torch", ".safetensors"),
 )
-WRITTEN = 7
+TARGETS, WRITTEN = len(_TARGETS), 7
 _BUDGET = 64 << 20  # bytes of values that are looked at
 _LONGEST = 4000
 

@@ -19,7 +19,7 @@ import ckptconv.containers
 import ckptconv.dialects
 from tests.fuzz.formats import FORMATS, Files, Format
 from tests.fuzz.guard import MEMORY, Forbidden, Guard, Hang, limit_memory, peak_memory
-from tests.fuzz.target import WRITTEN, exercise
+from tests.fuzz.target import TARGETS, WRITTEN, exercise
 
 _CODECS = (
     "cp437 unicode_escape raw_unicode_escape latin1 ascii utf_16_le utf_16_be utf_32_le utf_32_be"
@@ -73,13 +73,13 @@ def warm_up(row: Format) -> None:
                 importlib.import_module(module.name)
     for name in _CODECS.split():
         codecs.lookup(name)
-    for path in row.sources():
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+    seeds = row.sources()
+    for number in range(max(TARGETS, len(seeds))):
+        path = seeds[number % len(seeds)]
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as folder, suppress(Exception):
             for name, data in row.files(path).items():
                 Path(folder, name).write_bytes(data)
-            for number in range(0, 6 * WRITTEN, WRITTEN):
-                with suppress(Exception):
-                    exercise(Path(folder, path.name), number)
+            exercise(Path(folder, path.name), number * WRITTEN)
 
 
 def main(name: str, first: int, stop: int, log: Path) -> None:

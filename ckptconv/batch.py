@@ -1,0 +1,211 @@
+"""Many conversions: resumable, and one bad file does not stop the rest.
+
+Beside each target stands its report, ``<target>.report.json``, which is also the record of what was
+done: a conversion whose source, options and target are as the record says is not repeated. A record
+that says ``started`` belongs to a run that was killed; its target is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ckptconv import __version__, api, containers
+from ckptconv.errors import CkptconvError
+from ckptconv.output import atomic_path
+from ckptconv.sink import open_sink
+
+SUFFIXES = (
+    ".pt",
+    ".pth",
+    ".bin",
+    ".th",
+    ".jit",
+    ".pt2",
+    ".tar",
+    ".weights.h5",
+    ".h5",
+    ".hdf5",
+    ".keras",
+    ".ckpt",
+    ".safetensors",
+    ".weights.json",
+    ".index.json",
+)
+"""Names that ``find`` takes for checkpoints; what they are is told by their content."""
+
+CONVERTED, UNCHANGED, FAILED = "converted", "unchanged", "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one pair; ``error`` is the message of a failed one."""
+
+    source: str
+    target: str
+    status: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: str
+    target: str
+    options: Mapping[str, Any]
+    force: bool
+
+
+def convert_many(
+    pairs: Iterable[tuple[str | os.PathLike[str], str | os.PathLike[str]]],
+    *,
+    to: str,
+    executor: Executor | None = None,
+    force: bool = False,
+    done: Callable[[Outcome], None] | None = None,
+    **options: Any,
+) -> list[Outcome]:
+    """Convert many files; see ``convert`` for ``to`` and ``options``.
+
+    Every target is read back and checked. Errors are outcomes, never raised.
+
+    Args:
+        pairs: (source, target) paths.
+        executor: any ``concurrent.futures.Executor`` (a process pool, a Dask client's
+            ``get_executor()``); by default one after the other in this process.
+        force: replace targets that no record knows.
+        done: called with each outcome as it arrives.
+
+    Returns:
+        One outcome per pair, in the order of ``pairs``.
+    """
+    settings = {"to": to, **options}
+    jobs = [_Job(os.fspath(a), os.fspath(b), settings, force) for a, b in pairs]
+    doubled = _doubled(jobs)
+    outcomes: dict[int, Outcome] = {}
+    for index, outcome in _run(jobs, doubled, executor):
+        outcomes[index] = outcome
+        if done is not None:
+            done(outcome)
+    return [outcomes[index] for index in range(len(jobs))]
+
+
+def find(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], suffix: str
+) -> list[tuple[Path, Path]]:
+    """Pair every checkpoint below a folder with its target below another, sorted by name.
+
+    Shards that an index lists are left to their index, and targets inside ``source`` alone.
+    """
+    root, inside = Path(source), Path(target).resolve()
+    files = sorted(
+        path
+        for path in root.rglob("*")
+        if path.name.lower().endswith(SUFFIXES)
+        and path.is_file()
+        and inside not in path.resolve().parents
+    )
+    shards = {shard for path in files if path.suffix == ".json" for shard in _shards(path)}
+    return [
+        (path, Path(target) / path.relative_to(root).parent / (_stem(path.name) + suffix))
+        for path in files
+        if path not in shards
+    ]
+
+
+def _shards(index: Path) -> set[Path]:
+    try:
+        return {Path(source.path) for source in containers.read(index).sources[1:]}
+    except CkptconvError:
+        return set()  # its conversion will say what is wrong
+
+
+def _run(
+    jobs: list[_Job], doubled: set[int], executor: Executor | None
+) -> Iterator[tuple[int, Outcome]]:
+    for index in sorted(doubled):
+        job = jobs[index]
+        yield index, Outcome(job.source, job.target, FAILED, "another source has this target")
+    rest = [index for index in range(len(jobs)) if index not in doubled]
+    if executor is None:
+        yield from ((index, _convert_one(jobs[index])) for index in rest)
+        return
+    futures = {executor.submit(_convert_one, jobs[index]): index for index in rest}
+    for future in as_completed(futures):
+        job = jobs[futures[future]]
+        try:
+            yield futures[future], future.result()
+        except Exception as error:  # a worker that died: its job failed, the others go on
+            text = f"the worker failed: {type(error).__name__}: {error}"
+            yield futures[future], Outcome(job.source, job.target, FAILED, text)
+
+
+def _convert_one(job: _Job) -> Outcome:
+    try:
+        state = _state(job)
+        record = _read_record(job.target)
+        if record.get("batch") == {**state, "target": _identity(job.target), "state": "done"}:
+            return Outcome(job.source, job.target, UNCHANGED)
+        os.makedirs(os.path.dirname(job.target) or ".", exist_ok=True)
+        ours = "batch" in record
+        if os.path.lexists(job.target) and not (ours or job.force):
+            raise CkptconvError("exists already", file=job.target, hint="--force to replace it")
+        _write_record(job.target, {"batch": {**state, "state": "started"}})
+        report = api.convert(job.source, job.target, force=True, check=True, **job.options)
+        entry = {**state, "target": _identity(job.target), "state": "done"}
+        _write_record(job.target, {**report.to_dict(), "batch": entry})
+    except CkptconvError as error:
+        return Outcome(job.source, job.target, FAILED, str(error))
+    except OSError as error:
+        return Outcome(job.source, job.target, FAILED, f"{job.target}: {error.strerror}")
+    return Outcome(job.source, job.target, CONVERTED)
+
+
+def _doubled(jobs: list[_Job]) -> set[int]:
+    """Return the jobs whose target an earlier job has."""
+    seen: set[str] = set()
+    doubled = set()
+    for index, job in enumerate(jobs):
+        target = os.path.realpath(job.target)
+        if target in seen:
+            doubled.add(index)
+        seen.add(target)
+    return doubled
+
+
+def _state(job: _Job) -> dict[str, Any]:
+    options = json.loads(json.dumps(dict(job.options), sort_keys=True, default=str))
+    return {"version": __version__, "source": _identity(job.source), "options": options}
+
+
+def _identity(path: str) -> list[int] | None:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return [info.st_size, info.st_mtime_ns]
+
+
+def _read_record(target: str) -> dict[str, Any]:
+    try:
+        record = json.loads(Path(target + ".report.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _write_record(target: str, record: Mapping[str, Any]) -> None:
+    path = target + ".report.json"
+    with atomic_path(path, force=True) as temporary, open_sink(temporary) as sink:
+        sink.write(json.dumps(record, indent=1).encode())
+
+
+def _stem(name: str) -> str:
+    """Take all suffixes off: ``model.bin.index.json`` is a model."""
+    while fitting := [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]:
+        name = name[: -max(map(len, fitting))]
+    return name

@@ -1,0 +1,135 @@
+"""Many files: bad ones, a second run, a killed run, and executors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+import ckptconv
+from ckptconv.batch import CONVERTED, FAILED, UNCHANGED, find
+from tests import networks as n
+from tests.test_cli import run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Make a folder of good files, a bad one, shards with their index, and other things."""
+    source = tmp_path / "in"
+    (source / "deep").mkdir(parents=True)
+    for i, path in enumerate(("a.pt", "deep/b.pth")):
+        torch.save(n.torch_recurrent("GRU", seed=i).state_dict(), source / path)
+    (source / "bad.pt").write_bytes(b"PK\x03\x04 not really")
+    (source / "notes.txt").write_text("not a checkpoint")
+    state = {f"lstm.{k}": v for k, v in n.torch_recurrent("LSTM").state_dict().items()}
+    names = list(state)
+    for i, part in enumerate((names[:2], names[2:])):
+        torch.save({name: state[name] for name in part}, source / f"model-{i}.bin")
+    weight_map = {name: f"model-{int(name not in names[:2])}.bin" for name in names}
+    index = {"metadata": {}, "weight_map": weight_map}
+    (source / "model.bin.index.json").write_text(json.dumps(index))
+    return source
+
+
+def statuses(outcomes):
+    return {Path(o.source).name: o.status for o in outcomes}
+
+
+FIRST = {
+    "a.pt": CONVERTED,
+    "bad.pt": FAILED,
+    "b.pth": CONVERTED,
+    "model.bin.index.json": CONVERTED,
+}
+
+
+def test_one_bad_file_does_not_stop_the_rest_and_nothing_is_done_twice(folder, tmp_path):
+    pairs = find(folder, tmp_path / "out", ".ckpt")
+    seen = []
+    outcomes = ckptconv.convert_many(pairs, to="mindspore", done=seen.append)
+    assert statuses(outcomes) == statuses(seen) == FIRST
+    assert "bad.pt" in next(o.error for o in outcomes if o.status == FAILED)
+    target = tmp_path / "out" / "deep" / "b.ckpt"
+    made = target.stat().st_ino
+    again = ckptconv.convert_many(pairs, to="mindspore")
+    assert set(statuses(again).values()) == {UNCHANGED, FAILED}
+    assert target.stat().st_ino == made
+    other = ckptconv.convert_many(pairs, to="mindspore", dtype="float16")
+    assert statuses(other) == FIRST  # other options, other results
+    torch.save(n.torch_recurrent("GRU", seed=7).state_dict(), folder / "a.pt")
+    third = ckptconv.convert_many(pairs, to="mindspore", dtype="float16")
+    assert statuses(third)["a.pt"] == CONVERTED
+    assert statuses(third)["b.pth"] == UNCHANGED
+
+
+def test_a_killed_run_goes_on_and_strangers_are_not_replaced(folder, tmp_path):
+    pairs = [(folder / "a.pt", tmp_path / "a.ckpt"), (folder / "deep/b.pth", tmp_path / "b.ckpt")]
+    (tmp_path / "a.ckpt").write_text("half written by a killed run")
+    (tmp_path / "a.ckpt.report.json").write_text('{"batch": {"state": "started"}}')
+    (tmp_path / "b.ckpt").write_text("somebody else's")
+    outcomes = ckptconv.convert_many(pairs, to="mindspore")
+    assert [o.status for o in outcomes] == [CONVERTED, FAILED]
+    assert "exists already; try --force" in outcomes[1].error
+    assert (tmp_path / "b.ckpt").read_text() == "somebody else's"
+    assert ckptconv.convert_many(pairs, to="mindspore", force=True)[1].status == CONVERTED
+
+
+def test_two_sources_for_one_target(folder, tmp_path):
+    pairs = [(folder / "a.pt", tmp_path / "x.ckpt"), (folder / "deep/b.pth", tmp_path / "x.ckpt")]
+    assert [o.status for o in ckptconv.convert_many(pairs, to="mindspore")] == [CONVERTED, FAILED]
+
+
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_executors(folder, tmp_path, pool):
+    pairs = find(folder, tmp_path / "out", ".ckpt")
+    with pool(2) as executor:
+        outcomes = ckptconv.convert_many(pairs, to="mindspore", executor=executor)
+    assert statuses(outcomes) == FIRST
+
+
+def _die(_):
+    os._exit(3)
+
+
+def test_a_worker_that_dies_is_an_outcome(folder, tmp_path, monkeypatch):
+    from ckptconv import batch
+
+    monkeypatch.setattr(batch, "_convert_one", _die)
+    with ProcessPoolExecutor(1) as executor:
+        outcomes = ckptconv.convert_many(
+            [(folder / "a.pt", tmp_path / "a.ckpt")], to="mindspore", executor=executor
+        )
+    assert outcomes[0].status == FAILED
+    assert "the worker failed" in outcomes[0].error
+
+
+def test_a_dask_cluster(folder, tmp_path, samples):
+    pytest.importorskip("distributed")
+    result = subprocess.run(
+        [sys.executable, samples / "batch_dask.py", folder, tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(samples.parent)},
+    )
+    assert result.returncode == 1, result.stderr  # one file is bad
+    assert result.stdout.count("converted: ") == 3
+    assert result.stdout.count("failed: ") == 1
+    assert (tmp_path / "out/model.ckpt").exists()
+
+
+def test_the_command(folder, tmp_path):
+    out, err = run("batch", folder, tmp_path / "out", "--to", "ms", "--jobs", "2", code=1)
+    assert out.splitlines()[-1] == "3 converted, 0 unchanged, 1 failed"
+    assert "bad.pt" in err
+    document = json.loads(run("batch", folder, tmp_path / "out", "--to", "ms", "--json", code=1)[0])
+    assert [o["status"] for o in document].count("unchanged") == 3
+    assert "not a folder" in run("batch", folder / "a.pt", tmp_path / "o", "--to", "ms", code=1)[1]
+    run("batch", folder, tmp_path / "out", "--to", "nothing", code=2)

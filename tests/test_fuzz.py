@@ -1,0 +1,50 @@
+"""A short run of the fuzzer, and every input that it ever found (``python -m tests.fuzz``)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ckptconv import containers
+from tests.fuzz import watch
+from tests.fuzz.formats import FORMATS
+from tests.fuzz.target import exercise
+
+REGRESSIONS = sorted(Path(__file__).with_name("fuzz").joinpath("regressions").iterdir())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_mutated_files_are_refused_or_read(name: str) -> None:
+    result = watch.run(name, 0, 80)
+    assert result.findings == []
+    assert result.count == 80
+    assert result.outcomes["refused"] > 16
+    assert result.outcomes["converted"] > 1
+    assert result.memory < 256
+
+
+@pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.name)
+def test_what_was_found_stays_repaired(tmp_path: Path, path: Path) -> None:
+    file = shutil.copy(path, tmp_path)
+    for number in range(0, 42, 7):
+        exercise(Path(file), number)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_seeds_are_whole_and_small(name: str) -> None:
+    """Damage done to a file that cannot be read proves little."""
+    row = FORMATS[name]
+    assert row.container in {known.name for known in containers.FORMATS}
+    assert len(row.sources()) > 0
+    for path in row.sources():
+        source = containers.Source(path)
+        assert containers.recognise(source).name == row.container
+        assert containers.read(path).tensors
+        assert sum(map(len, row.files(path).values())) <= 64 << 10
+
+
+def test_inputs_are_reproducible() -> None:
+    for row in FORMATS.values():
+        assert row.input(7) == row.input(7)
