@@ -10,6 +10,10 @@ from ckptconv.source import Source
 from ckptconv.tensor import Tensor
 
 
+MAX_TENSORS = 1 << 15
+"""Tensors of one file; what a file of millions of them costs to open would stop a service."""
+
+
 @dataclass(frozen=True)
 class Module:
     """What a file itself says of one module.

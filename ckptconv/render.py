@@ -69,8 +69,14 @@ def print_report(report: Report) -> None:
         ("layer", "kind", "sizes", "operations", "source → target"),
         [_layer_row(layer) for layer in report.layers],
     )
-    for line in _remarks(report):
-        print(printable(line))
+    built = [layer for layer in report.layers if layer.constructor]
+    if built:
+        rows = [
+            (layer.path or "(root)", layer.constructor, "\n".join(layer.unknown))
+            for layer in built
+        ]
+        print_table(("layer", "built on the target as", "not recorded in the source"), rows)
+    print_texts(_remarks(report))
 
 
 def _layer_row(layer: LayerEntry) -> tuple[str, ...]:

@@ -51,18 +51,20 @@ class Split:
 
 def record(graph: Graph, lowered: Lowered) -> list[Split]:
     """Return what the report must keep: every pair of biases that became one tensor's sum."""
-    found = []
+    leaves = _leaves(graph)
     sums = {
-        frozenset(id(t) for t in trace(tensor, _leaves(graph)).origins): (name, tensor)
+        frozenset(id(t) for t in trace(tensor, leaves).origins): (name, tensor)
         for name, tensor in lowered.tensors.items()
-        if tensor.ndim == 1 and tensor.dtype.name in _DTYPES
+        if tensor.inputs and tensor.ndim == 1 and tensor.dtype.name in _DTYPES
     }
+    found: list[Split] = []
+    if not sums:
+        return found
     for layer in graph:
         for cell in layer.cells().values() if layer.recurrent else ():
             if cell.b_ih is None or cell.b_hh is None:
                 continue
-            origins = [*trace(cell.b_ih, _leaves(graph)).origins]
-            origins += trace(cell.b_hh, _leaves(graph)).origins
+            origins = [*trace(cell.b_ih, leaves).origins, *trace(cell.b_hh, leaves).origins]
             name, total = sums.get(frozenset(map(id, origins)), ("", cell.b_ih))
             same = total.dtype == cell.b_ih.dtype == cell.b_hh.dtype
             if name and len(origins) > 1 and same and total.size == cell.b_ih.size:

@@ -159,7 +159,7 @@ RUN = {"torch": run_in_torch, "mindspore": run_in_mindspore, "keras": run_in_ker
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join(map(str, c)))
-@pytest.mark.parametrize(("one", "other"), DIRECTIONS, ids="2".join)
+@pytest.mark.parametrize(("one", "other"), DIRECTIONS, ids=map("2".join, DIRECTIONS))
 def test_directions(tmp_path, sources, one, other, case):
     kind, layers, _, bias = case
     folder, expected = sources(one, *case)
@@ -170,7 +170,7 @@ def test_directions(tmp_path, sources, one, other, case):
         if kind == "GRU" and not bias:  # weights alone do not tell of reset_after
             options["kinds"] = dict.fromkeys(paths, "GRU(reset_after=True)")
     targets = []
-    for file in FILES[one]:
+    for file in FILES[one][: 1 if other == "mindspore" else 3]:
         for name in FILES[other][:2]:  # .keras is not written
             targets.append(tmp_path / f"{len(targets)}{name}")
             ckptconv.convert(folder / file, targets[-1], to=other, **options)

@@ -16,17 +16,12 @@ from tests.networks import (
     BATCH,
     FEATURES,
     HIDDEN,
-    KINDS,
     STEPS,
     close,
     fill,
-    inputs,
     load_strictly,
-    mindspore_recurrent,
     torch_recurrent,
 )
-from tests.networks import run_mindspore as run_mindspore_layer
-from tests.networks import run_torch as run_torch_layer
 
 GOLDEN = Path(__file__).parent / "golden" / "keras"
 LIMIT = 5e-6
@@ -185,70 +180,6 @@ def test_golden_to_mindspore(entry, tmp_path):
 
 
 # --- to Keras
-
-
-def keras_recurrent(kind, layers, directions, bias):
-    """Return a Keras model that gives outputs and final states, as torch orders them."""
-    import keras
-
-    name, _, nonlinearity = kind.partition(" ")
-    options = {"return_sequences": True, "return_state": True, "use_bias": bias}
-    options |= {"activation": nonlinearity} if nonlinearity else {}
-    states = 2 if name == "LSTM" else 1
-    x = value = keras.Input((STEPS, FEATURES))
-    finals = []
-    for _ in range(layers):
-        layer = getattr(keras.layers, {"RNN": "SimpleRNN"}.get(name, name))(HIDDEN, **options)
-        layer = keras.layers.Bidirectional(layer) if directions == 2 else layer
-        value, *state = layer(value)
-        finals += [state[i : i + states] for i in range(0, len(state), states)]
-    return keras.Model(x, [value, *(final[i] for i in range(states) for final in finals)])
-
-
-def from_zero(kind, layers, directions):
-    x, states = inputs(kind, layers, directions)
-    return x, states * 0
-
-
-@pytest.mark.parametrize("bias", [True, False], ids=["bias", "bare"])
-@pytest.mark.parametrize("directions", [1, 2])
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("kind", KINDS)
-def test_recurrent_torch_to_keras(tmp_path, kind, layers, directions, bias):
-    import torch
-
-    module = torch_recurrent(kind, layers, directions, bias)
-    torch.save(module.state_dict(), tmp_path / "m.pt")
-    model = keras_recurrent(kind, layers, directions, bias)
-    loaded = []
-    for name in ("m.h5", "m.weights.h5"):
-        ckptconv.convert(tmp_path / "m.pt", tmp_path / name, to="keras")
-        model.set_weights([np.full(w.shape, 9.0) for w in model.weights])
-        model.load_weights(tmp_path / name)
-        loaded.append(model.get_weights())
-    for one, other in zip(*loaded, strict=True):
-        np.testing.assert_array_equal(one, other)
-    x, states = from_zero(kind, layers, directions)
-    expected, *last = run_torch_layer(module, x, states)
-    found, *finals = (np.asarray(value) for value in model.predict(x, verbose=0))
-    close(found, expected, LIMIT)
-    close(np.stack(finals), np.concatenate(last), LIMIT)
-
-
-@pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
-def test_mindspore_to_keras(tmp_path, suffix):
-    import mindspore as ms
-
-    cell = mindspore_recurrent("GRU", 2, 2)
-    rng = np.random.default_rng(5)
-    for parameter in cell.get_parameters():
-        parameter.set_data(ms.Tensor(rng.uniform(-0.5, 0.5, parameter.shape).astype("f4")))
-    ms.save_checkpoint(cell, str(tmp_path / "m.ckpt"))
-    ckptconv.convert(tmp_path / "m.ckpt", tmp_path / f"m{suffix}", to="keras")
-    model = keras_recurrent("GRU", 2, 2, True)
-    model.load_weights(tmp_path / f"m{suffix}")
-    x, states = from_zero("GRU", 2, 2)
-    close(model.predict(x, verbose=0)[0], run_mindspore_layer(cell, x, states)[0], LIMIT)
 
 
 def whole_network():

@@ -104,7 +104,9 @@ def test_streamed_matrices_give_the_same(kind, monkeypatch):
     assert worst(forward(found, given), held) < 1e-14
 
 
-@pytest.mark.parametrize(("kind", "layers", "directions", "bias"), MODULES)
+@pytest.mark.parametrize(
+    ("kind", "layers", "directions", "bias"), [m for m in MODULES if m[3] == (m[1] == m[2])]
+)
 def test_mindspore(kind, layers, directions, bias):
     mindspore = pytest.importorskip("mindspore")
     module = torch_module(kind, layers, directions, bias)

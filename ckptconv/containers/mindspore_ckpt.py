@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import ml_dtypes
 import numpy as np
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import MAX_TENSORS, Checkpoint
 from ckptconv.containers.protobuf import LENGTH, Cursor, encode, field_of
 from ckptconv.errors import ContainerError
 from ckptconv.relayout import concat, cut, reshape
@@ -85,7 +85,9 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
     end = _check_trailer(source)
     checkpoint = Checkpoint("mindspore-ckpt", {}, metadata={"crc": end < source.size})
     groups: list[list[_Record]] = []
-    for record in _records(Cursor(source), end):
+    for count, record in enumerate(_records(Cursor(source), end)):
+        if count == MAX_TENSORS:
+            raise ContainerError("too many records", file=source.path, expected=MAX_TENSORS)
         if groups and groups[-1][0].tag == record.tag:
             groups[-1].append(record)
         else:

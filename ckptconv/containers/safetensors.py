@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import MAX_TENSORS, Checkpoint
 from ckptconv.containers.keras_json import MAX_MEMORY, memory
 from ckptconv.errors import ContainerError
 from ckptconv.sink import Progress, open_sink
@@ -52,8 +52,10 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
     """
     length = _length(source.head(8))
     if length > _MAX_HEADER or memory(text := source.read(8, length)) > MAX_MEMORY:
-        raise _damaged(source, f"a header of at most {_MAX_HEADER} bytes", length)
+        raise _damaged(source, f"a header that takes at most {_MAX_HEADER} bytes", length)
     header = _parse(source, text)
+    if len(header) > MAX_TENSORS:
+        raise _damaged(source, f"at most {MAX_TENSORS} tensors", len(header))
     metadata = header.pop("__metadata__", {})
     payload = source.window(8 + length, source.size - 8 - length)
     checkpoint = Checkpoint("safetensors", {}, metadata=_strings(source, metadata))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.containers.pickle_objects import Instance
+from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, Module
+from ckptconv.containers.pickle_objects import Instance, Name
 from ckptconv.containers.torch_modules import Tree, versions, walk
 from ckptconv.containers.torch_objects import Stored, as_tensor, is_tensor
 from ckptconv.containers.torch_packed import class_of, is_packed, unpacked
@@ -13,7 +13,6 @@ from ckptconv.containers.torch_tree import Place, count_tensors, find, is_module
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 
-_MAX_TENSORS = 1 << 18
 
 
 def build(root: object, source: Source, container: str, select: str | None) -> Checkpoint:
@@ -41,8 +40,9 @@ def fill(checkpoint: Checkpoint, tree: Tree, path: str) -> None:
     Raises:
         ContainerError: no tensors, too many, or one that cannot be read.
     """
-    if len(tree.values) > _MAX_TENSORS:
-        raise ContainerError("too many entries", file=path, found=len(tree.values))
+    if len(tree.values) > MAX_TENSORS:
+        found = len(tree.values)
+        raise ContainerError("too many entries", file=path, expected=MAX_TENSORS, found=found)
     checkpoint.modules, checkpoint.omitted = tree.modules, tree.omitted
     for name, value in tree.values.items():
         inside = unpacked(name, value) if is_packed(value) else {}
@@ -104,6 +104,6 @@ def _kind(value: object, seen: set[int]) -> str:
     count = count_tensors(value, seen)
     if count and not is_tensor(value):
         return f"{type(value).__name__} with {count} tensor{'s' * (count != 1)}"
-    if isinstance(value, Instance):
-        return value.class_name
+    if isinstance(value, (Instance, Name)):
+        return value.class_name if isinstance(value, Instance) else value.full
     return repr(value) if isinstance(value, (bool, int, float)) else type(value).__name__

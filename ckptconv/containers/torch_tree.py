@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ckptconv.containers.pickle_objects import Instance
 from ckptconv.containers.torch_objects import is_tensor
+from ckptconv.containers.torch_packed import class_of
 from ckptconv.errors import ContainerError
 
 _DEPTH = 3
@@ -112,7 +113,7 @@ def _places(start: Place) -> Iterator[Place]:
         below: list[Place] = []
         for place in level:
             own = members(place.value) or {}
-            if is_module(place.value) or any(map(is_tensor, own.values())):
+            if is_module(place.value) or any(map(_is_weight, own.values())):
                 yield place
             if is_module(place.value) or {"state", "param_groups"} <= own.keys():
                 continue
@@ -125,13 +126,17 @@ def _places(start: Place) -> Iterator[Place]:
         level = below
 
 
+def _is_weight(value: object) -> bool:
+    return is_tensor(value) or class_of(value) is not None
+
+
 def _without_strays(start: Place, places: list[Place]) -> list[Place]:
     """Return the outermost dict alone, or, where one below it holds more tensors, those below."""
     below = [place for place in places if place.path != start.path]
     own = [place for place in places if place.path == start.path]
     if not own or any(is_module(place.value) for place in below):
         return below
-    sizes = [sum(map(is_tensor, (members(place.value) or {}).values())) for place in own + below]
+    sizes = [sum(map(_is_weight, (members(place.value) or {}).values())) for place in own + below]
     return own if sizes[0] == max(sizes) else below
 
 

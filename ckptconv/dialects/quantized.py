@@ -7,7 +7,7 @@ Packed weights stand under names of their place (``ckptconv.containers.torch_pac
 - cells: ``_packed_weight_{ih,hh}.{0,1}``;
 - dynamic LSTM and GRU: ``_all_weight_values.N.param``, N over (layer, direction), with
   ``4.{0,1}.{0,1}`` for weight and bias of (input, state), and the biases again as ``1.{0,1}``;
-- quantizable LSTM: ``layers.K.layer_{fw,bw}.cell.{i,h}gates``, where asked for with a Linear a gate.
+- quantizable LSTM: ``layers.K.layer_{fw,bw}.cell.{i,h}gates``, a Linear or (split) four.
 
 Source: ``torch.ao.nn.quantized``, ``torch.ao.nn.quantizable``, ``torch.ao.quantization``. A
 quantized module rounds activations too, so its outputs are not those of the float module: that
@@ -17,12 +17,12 @@ needs the user's leave. float16 packing rounds nothing but the weights, which ar
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.errors import AmbiguousKindError, LossyError
+from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
 from ckptconv.kinds import KindHint
 from ckptconv.options import Options
 from ckptconv.relayout import concat
@@ -48,19 +48,15 @@ _GATED = re.compile(
 )
 _OBSERVER = re.compile(r"(?:.*\.)?(?:activation_post_process|weight_fake_quant)(?:_\d+)?\.\w+")
 _FAKE = "fake_quant_enabled"
-_RULES = {
-    "activation": "a scale or zero point of quantized activations",
-    "observer": "what quantization observed of the values in training",
-    "bias": "a bias once more: the packed weights hold it",
-}
 
 
-class _Found(NamedTuple):
-    """Plain name → values, class per module path, and what was left out."""
+class _Place(NamedTuple):
+    """Where a parameter of the float module is: ``gate`` is for one that stands in four parts."""
 
-    tensors: dict[str, Tensor]
-    classes: dict[str, str]
-    omitted: dict[str, str]
+    path: str
+    leaf: str
+    class_name: str | None = None
+    gate: str = ""
 
 
 def without_quantization(checkpoint: Checkpoint, options: Options) -> Checkpoint:
@@ -80,123 +76,126 @@ def without_quantization(checkpoint: Checkpoint, options: Options) -> Checkpoint
             file=checkpoint.path,
             tensor=name,
             expected="float weights",
-            found=f"{len(quantized) or len(fake)} of {quantized.get(name, 'a fake quantization')}",
+            found=f"{len(quantized)} of {quantized[name]}" if quantized else "fake quantization",
             hint=f"--allow {ALLOW}, which gives the float model with the dequantized weights",
         )
-    found = _unpacked(checkpoint, _directions(checkpoint, options.kinds), bool(quantized))
-    modules = dict(checkpoint.modules)
-    for path, name in found.classes.items():
-        known = modules.get(path, Module())
-        modules[path] = replace(known, class_name=known.class_name or name)
+    is_packed = bool(quantized) or any("_packed_" in name for name in names)
+    omitted = {name: rule for name in names if (rule := _left_out(name, names, is_packed))}
+    directions = _directions(checkpoint, options.kinds)
+    places = {name: _place(name, directions) for name in names if name not in omitted}
     notes = list(checkpoint.notes)
     if quantized:
         notes.append(f"--allow {ALLOW}: {len(quantized)} weights are (q - zero point) · scale")
     return replace(
         checkpoint,
-        tensors=found.tensors,
-        modules=modules,
+        tensors=_float_tensors(names, places),
+        modules=_with_classes(checkpoint.modules, places.values()),
         notes=notes,
-        omitted={**checkpoint.omitted, **found.omitted},
+        omitted={**checkpoint.omitted, **omitted},
     )
 
 
-def _unpacked(checkpoint: Checkpoint, directions: Mapping[str, int], quantized: bool) -> _Found:
-    found = _Found({}, {}, {})
-    gates: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in checkpoint.tensors.items():
-        placed = _placed(name)
-        stacked, gated = _STACKED.fullmatch(name), _GATED.fullmatch(_linear(name))
-        if gated:
-            path, k, side, part, gate, leaf = gated.groups(default="")
-            plain = f"{leaf}_{part}h_l{k}" + ("_reverse" if side == "bw" else "")
-            gates.setdefault(_join(path, plain), {})[gate] = tensor
-            found.tensors.setdefault(_join(path, plain), tensor)
-        elif stacked and stacked[3] == "1":
-            found.omitted[name] = _RULES["bias"]
-        elif stacked:
-            path = stacked[1] or ""
-            k, d = divmod(int(stacked[2]), directions[path])
-            leaf = ("weight", "bias")[int(stacked[5])] + ("_ih", "_hh")[int(stacked[4])]
-            found.tensors[_join(path, f"{leaf}_l{k}" + "_reverse" * d)] = tensor
-        elif placed:
-            path, leaf, cls = placed
-            found.tensors[_join(path, leaf)] = tensor
-            found.classes |= {path: cls} if cls else {}
-        elif _OBSERVER.fullmatch(name):
-            found.omitted[name] = _RULES["observer"]
-        elif quantized and tensor.size == 1 and _is_activation(name, checkpoint.tensors):
-            found.omitted[name] = _RULES["activation"]
-        else:
-            found.tensors[name] = tensor
-    for name, parts in gates.items():
-        if set(parts) == set(_GATES):
-            found.tensors[name] = concat([parts[gate] for gate in _GATES], 0)
-    return found
-
-
-def _placed(name: str) -> tuple[str, str, str | None] | None:
-    """Return (module path, parameter, class) of a packed weight."""
-    if "_packed_" not in name:
-        return None
-    for pattern, leaf, cls in _PLACES:
-        match = pattern.fullmatch(name)
-        if match:
-            return match[1] or "", leaf, cls
+def _left_out(name: str, names: Mapping[str, Tensor], is_packed: bool) -> str | None:
+    """Return the rule by which the float model has no such parameter."""
+    path = name.rpartition(".")[0]
+    stacked = _STACKED.fullmatch(name)
+    if stacked and stacked[3] == "1":
+        return "a bias once more: the packed weights hold it"
+    if _OBSERVER.fullmatch(name):
+        return "what quantization observed of the values in training"
+    pair = [names.get(_join(path, other)) for other in ("scale", "zero_point")]
+    if is_packed and names[name] in pair and all(t is not None and t.size == 1 for t in pair):
+        return "a scale or zero point of quantized activations"
     return None
 
 
-def _linear(name: str) -> str:
-    """Return the plain name of a packed Linear's parameter, as one inside another module."""
-    placed = _placed(name)
-    return _join(placed[0], placed[1]) if placed else name
+def _place(name: str, directions: Mapping[str, int]) -> _Place:
+    place = _packed(name)
+    plain = _join(place.path, place.leaf)
+    if stacked := _STACKED.fullmatch(plain):
+        k, d = divmod(int(stacked[2]), directions.get(stacked[1] or "", 1))
+        leaf = ("weight", "bias")[int(stacked[5])] + ("_ih", "_hh")[int(stacked[4])]
+        return _Place(stacked[1] or "", f"{leaf}_l{k}" + "_reverse" * d)
+    if gated := _GATED.fullmatch(plain):
+        path, k_, side, part, gate, leaf = gated.groups(default="")
+        return _Place(path, f"{leaf}_{part}h_l{k_}" + "_reverse" * (side == "bw"), gate=gate)
+    return place
 
 
-def _is_activation(name: str, names: Mapping[str, Tensor]) -> bool:
+def _packed(name: str) -> _Place:
+    """Return the place of what one packed object holds."""
+    for pattern, leaf, class_name in _PLACES if "_packed_" in name else ():
+        if match := pattern.fullmatch(name):
+            return _Place(match[1] or "", leaf, class_name)
     path, _, leaf = name.rpartition(".")
-    pair = {"scale", "zero_point"}
-    return leaf in pair and all(_join(path, other) in names for other in pair)
+    return _Place(path, leaf)
+
+
+def _float_tensors(names: Mapping[str, Tensor], places: Mapping[str, _Place]) -> dict[str, Tensor]:
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, place in places.items():
+        parts.setdefault(_join(place.path, place.leaf), {})[place.gate] = names[name]
+    if sum(map(len, parts.values())) < len(places):
+        raise DialectError("a weight stands in the file both plain and packed")
+    found = {}
+    for plain, gates in parts.items():
+        if set(gates) not in ({""}, set(_GATES)):
+            raise DialectError(
+                "a weight in parts", tensor=plain, expected=", ".join(_GATES), found=list(gates)
+            )
+        ordered = [gates[gate] for gate in (_GATES if len(gates) > 1 else [""])]
+        found[plain] = ordered[0] if len(ordered) == 1 else concat(ordered, 0)
+    return found
+
+
+def _with_classes(modules: Mapping[str, Module], places: Iterable[_Place]) -> dict[str, Module]:
+    found = dict(modules)
+    for place in places:
+        if place.class_name and not found.get(place.path, Module()).class_name:
+            known = found.get(place.path, Module())
+            found[place.path] = replace(known, class_name=place.class_name)
+    return found
 
 
 def _directions(checkpoint: Checkpoint, kinds: Mapping[str, KindHint]) -> dict[str, int]:
     """Return the path of each dynamically quantized LSTM or GRU → its number of directions."""
-    widths: dict[str, dict[int, tuple[int, ...]]] = {}
+    widths: dict[str, dict[tuple[int, str], int]] = {}
     for name, tensor in checkpoint.tensors.items():
-        match = _STACKED.fullmatch(name)
-        if match and (match[4], match[5]) in (("0", "0"), ("1", "0")) and tensor.ndim == 2:
-            place = widths.setdefault(match[1] or "", {})
-            place[int(match[2])] = (*place.get(int(match[2]), ()), tensor.shape[1])
+        match = _STACKED.fullmatch(name) if tensor.ndim == 2 else None
+        if match:
+            place = int(match[2]), match[4] or ""
+            widths.setdefault(match[1] or "", {})[place] = tensor.shape[1]
     return {path: _count(path, found, checkpoint, kinds) for path, found in widths.items()}
 
 
 def _count(
     path: str,
-    widths: Mapping[int, tuple[int, ...]],
+    widths: Mapping[tuple[int, str], int],
     checkpoint: Checkpoint,
     kinds: Mapping[str, KindHint],
 ) -> int:
-    """Tell directions from layers: the second layer's input is the first one's output.
+    """Tell directions from layers: what a layer takes in is what the one below gives out.
 
     Args:
-        widths: place → columns of its (input, state) weights.
+        widths: (place, ``"0"`` for input or ``"1"`` for state) → columns of that weight.
     """
     module = checkpoint.modules.get(path)
-    said = dict(kinds[path].arguments) if path in kinds else {}
-    known = {**(dict(module.attributes) if module else {}), **said}.get("bidirectional")
-    if isinstance(known, bool):
-        return 1 + known
-    if len(widths) % 2:
-        return 1
-    features, hidden = widths[0] if 0 in widths else (0, 0)
-    if len(widths) == 2 and features == hidden:
+    said = dict(module.attributes) if module else {}
+    said |= kinds[path].arguments if path in kinds else {}
+    if said.get("bidirectional") in (True, False):
+        return 2 if said["bidirectional"] else 1
+    cells = 1 + max(index for index, _ in widths)
+    hidden = widths.get((0, "1"))
+    if cells == 2 and widths.get((0, "0")) == hidden == widths.get((1, "0")):
         raise AmbiguousKindError(
             "the file does not tell two layers from two directions",
+            file=checkpoint.path,
             tensor=path,
-            expected="two layers or two directions",
             found=f"two cells of input and state size {hidden}",
-            hint=f"--kind '{path}=LSTM(bidirectional=True)' or False (or GRU)",
+            hint=f"--kind '{path}=LSTM(bidirectional=True)' (or False; or GRU)",
         )
-    following = widths.get(2 if len(widths) > 2 else 1, (0, 0))[0]
-    return 2 if following == (2 * hidden if len(widths) > 2 else features) else 1
+    second = widths.get((2 if cells > 2 else 1, "0"))
+    return 1 if cells % 2 or second == hidden else 2
 
 
 def _join(path: str, leaf: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.columns import Lowered, lift_columns, lower_layer
@@ -68,10 +69,14 @@ def _strip(checkpoint: Checkpoint) -> Checkpoint:
                 tensors={n: t for n, t in plain.tensors.items() if n not in dropped},
                 omitted={**plain.omitted, **dict.fromkeys(dropped, rule)},
             ),
-            lambda name, prefix=prefix: name.removeprefix(prefix),
+            partial(_without, prefix),
         )
         plain.notes.append(f"the prefix '{prefix}' was taken off all names")
     return plain
+
+
+def _without(prefix: str, name: str) -> str:
+    return name.removeprefix(prefix)
 
 
 def _is_common(prefix: str, names: Iterable[str]) -> bool:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 
 from ckptconv import api, dialects
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import AmbiguousKindError, CkptconvError
 from ckptconv.graph import Graph
 from ckptconv.proof.difference import Difference, compare_tensors
 from ckptconv.proof.findings import DiffReport, TensorDiff, describe
+from ckptconv.proof.items import Item, Names, items
 from ckptconv.proof.native import Stacked, stacking
-from ckptconv.proof.pairing import Item, Names, items, pair
+from ckptconv.proof.pairing import pair
 from ckptconv.relayout import divide
 from ckptconv.tensor import Tensor
 
@@ -50,8 +51,8 @@ def diff(
     rename = tuple(rename)
     if spoken[0] == spoken[1] and not rename:
         return _raw(one, other, spoken[0], atol, kinds)
-    left, right = api.load(a, kinds=kinds, rename=rename), api.load(b, kinds=target_kinds)
-    return diff_graphs(left, right, atol=atol)
+    left = api.load(a, kinds=kinds, rename=rename)
+    return diff_graphs(left, load_target(b, left, target_kinds), atol=atol)
 
 
 def diff_graphs(a: Graph, b: Graph, *, atol: float = 0.0) -> DiffReport:
@@ -68,6 +69,25 @@ def diff_graphs(a: Graph, b: Graph, *, atol: float = 0.0) -> DiffReport:
     for part in paired.only_b:
         found += [lonely(names.of(part, n, t), t, first=False) for n, t in part.params.items()]
     return DiffReport(describe(a), describe(b), found, atol, left_out)
+
+
+def load_target(path: Path, source: Graph, kinds: Mapping[str, str] | None) -> Graph:
+    """Load the second of two files; what it leaves open is read as the first one's kind.
+
+    The kind decides names and axes only: were it wrong, values would not be equal.
+
+    Raises:
+        AmbiguousKindError: the first file has no layer of that path either.
+    """
+    known = dict(kinds or {})
+    try:
+        return api.load(path, kinds=known)
+    except AmbiguousKindError as error:
+        where = error.tensor or ""
+        said = {layer.path: layer.kind for layer in source if not layer.recurrent}
+        if where in known or where not in said:
+            raise
+    return load_target(path, source, {**known, where: said[where]})
 
 
 def compare_item(item: Item) -> TensorDiff:

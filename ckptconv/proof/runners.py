@@ -16,7 +16,7 @@ import numpy as np
 
 from ckptconv.errors import CkptconvError
 from ckptconv.graph import Graph, Layer
-from ckptconv.proof.pairing import Names
+from ckptconv.proof.items import Names
 from ckptconv.proof.reference import Inputs, Outputs, weights_of
 from ckptconv.tensor import Array
 
@@ -161,7 +161,8 @@ class MindSpore(Runner):
         if left != ([], []):
             raise CkptconvError(f"{self.by} does not take the parameters", found=left)
         x, h, c = (ms.Tensor(_single(a)) for a in (given.x, given.h, given.c))
-        lengths = ms.Tensor(given.lengths.astype(np.int32))
+        ragged = (given.lengths != given.x.shape[1]).any()
+        lengths = ms.Tensor(given.lengths.astype(np.int32)) if ragged else None
         y, state = cell(x, (h, c) if sizes.kind == "LSTM" else h, lengths)
         return _outputs(y, state, _array)
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from ckptconv import api
 from ckptconv.graph import Graph
-from ckptconv.proof.compare import compare_item
+from ckptconv.proof.compare import compare_item, load_target
 from ckptconv.proof.findings import TensorDiff, describe
+from ckptconv.proof.items import Names, items
 from ckptconv.proof.native import own_weights
-from ckptconv.proof.pairing import Block, Names, blocks, items, pair
+from ckptconv.proof.pairing import Block, blocks, pair
 from ckptconv.proof.probe import floor, probe, reference, rounding_error
 from ckptconv.proof.results import LayerResult, Run, VerifyReport, outputs_differ
 from ckptconv.tensor import DType
@@ -52,7 +53,8 @@ def verify(
         DialectError: names that the framework's conventions do not explain.
         CkptconvError: ``run`` and a framework is not installed, or refuses its file.
     """
-    a, b = api.load(src, kinds=kinds, **source), api.load(dst, kinds=target_kinds)
+    a = api.load(src, kinds=kinds, **source)
+    b = load_target(dst, a, target_kinds)
     paired, names = pair(a, b), Names(a, b)
     report = VerifyReport(describe(a), describe(b), seed)
     for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):

@@ -71,6 +71,7 @@ def warm_up(row: Format) -> None:
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             if not module.ispkg and not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
+    importlib.import_module("h5py")
     for name in _CODECS.split():
         codecs.lookup(name)
     seeds = row.sources()
