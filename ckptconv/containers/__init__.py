@@ -76,7 +76,11 @@ def read(path: str | os.PathLike[str], *, select: str | None = None) -> Checkpoi
     source = (
         importlib.import_module(f"{__name__}.bundle").member(outer, member) if member else outer
     )
-    checkpoint: Checkpoint = recognise(source).load().read(source, select=select)
+    try:
+        checkpoint: Checkpoint = recognise(source).load().read(source, select=select)
+    except CkptconvError as error:
+        error.file = error.file or path
+        raise
     checkpoint.path = os.fspath(path)
     checkpoint.sources = checkpoint.sources or [outer]
     return checkpoint

@@ -14,7 +14,6 @@ from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 
 
-
 def build(root: object, source: Source, container: str, select: str | None) -> Checkpoint:
     """Return the Checkpoint of what ``torch.save`` was given.
 
@@ -72,8 +71,10 @@ def _contents(place: Place, path: str) -> Tree:
         return Tree({"0": value})
     if isinstance(value, (list, tuple)):
         return Tree({str(i): item for i, item in enumerate(value)})
-    values = {str(key): item for key, item in (members(value) or {}).items()}
-    return Tree(values, versions(value))
+    tree = Tree(modules=versions(value))
+    for key, item in (members(value) or {}).items():
+        tree.put(str(key), item)
+    return tree
 
 
 def _account(checkpoint: Checkpoint, root: object, place: Place) -> None:

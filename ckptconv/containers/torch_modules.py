@@ -40,6 +40,16 @@ class Tree:
     seen: set[int] = field(default_factory=set)
     _entries: int = 0
 
+    def put(self, name: str, value: object) -> None:
+        """Add a value.
+
+        Raises:
+            ContainerError: another one has its name.
+        """
+        if name in self.values:
+            raise ContainerError("two tensors of one name", tensor=name)
+        self.values[name] = value
+
     def visit(self, own: Mapping[Any, Any], depth: int, path: str) -> None:
         """Count a module; one object may stand under any number of names.
 
@@ -124,7 +134,7 @@ def _take(tree: Tree, prefix: str, own: Mapping[Any, Any]) -> None:
             if place == "_buffers" and str(key) in skipped:
                 tree.omitted[name] = NOT_SAVED
             elif value is not None:
-                tree.values[name] = value
+                tree.put(name, value)
     take_attributes(tree, prefix, own)
 
 
@@ -138,7 +148,7 @@ def take_attributes(tree: Tree, prefix: str, own: Mapping[Any, Any]) -> None:
         if is_tensor(value):
             tree.omitted[name] = "a tensor attribute that is neither a parameter nor a buffer"
         elif is_packed(value) and unpacked(name, value):
-            tree.values[name] = value
+            tree.put(name, value)
         elif isinstance(value, (list, dict)) and not str(key).startswith("_"):
             count = count_tensors(value, tree.seen)
             if count:

@@ -24,9 +24,9 @@ _PREFIX = "__torch__."
 _MANGLED = re.compile(r"\.___torch_mangle_\d+(?=\.)")
 _CLASS = re.compile(r"^class (\w+)\(Module\):\n((?:  (?!def ).*\n|\n)*)", re.MULTILINE)
 _TENSORS = re.compile(r"^  __(?:parameters|buffers)__ = \[(.*)\]$", re.MULTILINE)
-_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_FINAL = re.compile(r"^  (\w+) : Final\[.*?\] = (.{1,4096})$", re.MULTILINE)
-_MAX_CODE = 16 << 20
+_TEXT = re.compile(r'"([^"\\]*)"')
+_FINAL = re.compile(r"^  (\w+) : Final\[.*?\] = (.+)$", re.MULTILINE)
+_MAX_CODE, _MAX_LITERAL = 16 << 20, 4096
 
 
 class _Class(NamedTuple):
@@ -98,7 +98,7 @@ def _parse_class(body: str) -> _Class:
 def _literal(text: str) -> Any:
     """Return a Python literal, or ``...`` for what is none."""
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(text) if len(text) <= _MAX_LITERAL else ...
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return ...
 
@@ -116,7 +116,7 @@ def _walk(code: _Code, root: Instance, path: str) -> Tree:
         )
         for name in known.tensors:
             if own.get(name) is not None:
-                tree.values[join(prefix, name)] = own[name]
+                tree.put(join(prefix, name), own[name])
         take_attributes(tree, prefix, plain)
         below = [
             (join(prefix, str(name)), value, depth + 1)
