@@ -9,7 +9,6 @@ from typing import Any
 from ckptconv.source import Source
 from ckptconv.tensor import Tensor
 
-
 MAX_TENSORS = 1 << 15
 """Tensors of one file; what a file of millions of them costs to open would stop a service."""
 

@@ -47,6 +47,8 @@ def reinterpret(layers: Iterable[Layer], options: Options) -> list[Layer]:
     _require("--z-convention", options.z_convention, "GRU", kinds)
     if not math.isfinite(options.forget_bias):
         raise CkptconvError("--forget-bias: not a number", found=options.forget_bias)
+    if not (options.gates or options.forget_bias or options.z_convention):
+        return layers
     orders = _orders(options.gates, kinds)
     return [_canonical(layer, orders, options) if layer.recurrent else layer for layer in layers]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ckptconv.source import Source
@@ -68,20 +69,18 @@ class Layer:
 
     @property
     def num_layers(self) -> int:
-        return 1 + max(index for index, _ in self.cells())
+        return 1 + max(parsed[0][0] for name in self.params if (parsed := _parse(name)))
 
     @property
     def num_directions(self) -> int:
-        return 1 + max(direction for _, direction in self.cells())
+        return 1 + max(parsed[0][1] for name in self.params if (parsed := _parse(name)))
 
     def cells(self) -> dict[tuple[int, int], Cell]:
         """Return the recurrent parameters by (layer, direction), in the order they are stored."""
         found: dict[tuple[int, int], dict[str, Tensor]] = {}
         for name, tensor in self.params.items():
-            match = _NAME.fullmatch(name)
-            if match:
-                place = int(match[3] or 0), int(bool(match[4]))
-                found.setdefault(place, {})[f"{match[1][0]}_{match[2]}"] = tensor
+            if parsed := _parse(name):
+                found.setdefault(parsed[0], {})[parsed[1]] = tensor
         return {place: Cell(**params) for place, params in found.items()}
 
     def full_name(self, param: str) -> str:
@@ -103,7 +102,16 @@ def cell_params(cell: Cell, layer: int | None = None, direction: int = 0) -> dic
 
 def is_recurrent_name(name: str) -> bool:
     """Tell whether a parameter name is one of a recurrent layer's or cell's."""
-    return _NAME.fullmatch(name) is not None
+    return _parse(name) is not None
+
+
+@lru_cache(maxsize=1024)  # the same few names stand in every layer
+def _parse(name: str) -> tuple[tuple[int, int], str] | None:
+    """Return ((layer, direction), field of Cell) of a recurrent parameter's name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    return (int(match[3] or 0), int(bool(match[4]))), f"{match[1][0]}_{match[2]}"
 
 
 @dataclass

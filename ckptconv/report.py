@@ -7,6 +7,7 @@ so nothing has to be written down along the way, and nothing can be forgotten.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ckptconv.constructors import constructor, unknown
@@ -15,7 +16,7 @@ from ckptconv.errors import DialectError
 from ckptconv.fates import standing_notes
 from ckptconv.graph import Graph, Layer
 from ckptconv.relayout import Cast
-from ckptconv.tensor import Tensor, trace
+from ckptconv.tensor import DType, Tensor, trace
 
 SCHEMA = "ckptconv-report-1"
 
@@ -148,5 +149,10 @@ def _tensor_entry(target: str, tensor: Tensor, names: dict[int, list[str]]) -> T
     origins, operations = trace(tensor, names)
     sources = [name for origin in origins for name in names.get(id(origin), [])]
     return TensorEntry(
-        target, sources, operations, tensor.dtype.name, list(tensor.shape), tensor.nbytes
+        target, sources, operations, _dtype_name(tensor.dtype), list(tensor.shape), tensor.nbytes
     )
+
+
+@lru_cache(maxsize=64)  # numpy makes the name anew each time
+def _dtype_name(dtype: DType) -> str:
+    return dtype.name

@@ -30,6 +30,7 @@ Progress = Callable[[int], None]
 _SIZE = 4 << 20
 _BUFFERS = 3
 _ALIGNMENT = 4096
+_GAP = 64 << 10
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -78,6 +79,12 @@ class Sink:
 
     def seek(self, offset: int) -> None:
         """Go on writing at ``offset``; what stands between is left as it is."""
+        gap = offset - self.position
+        if 0 <= gap <= min(_GAP, _SIZE - self._fill):  # small parts far apart cost a write each
+            between = self._writer.read(self.position, gap)
+            self._buffer[self._fill : self._fill + gap] = np.frombuffer(between, np.uint8)
+            self._fill += gap
+            return
         self._submit()
         self._base = offset - offset % _ALIGNMENT
         self._first = self._fill = offset - self._base
@@ -141,7 +148,7 @@ class _Writer:
     """Writes buffers in a thread of its own; the first error is raised where it is noticed."""
 
     def __init__(self, path: str) -> None:
-        self._cached = io.FileIO(os.open(path, os.O_WRONLY | os.O_CLOEXEC), "w")
+        self._cached = io.FileIO(os.open(path, os.O_RDWR | os.O_CLOEXEC), "r+")
         self._direct = self._open_direct(path) or self._cached
         self._free: queue.SimpleQueue[Bytes] = queue.SimpleQueue()
         self._full: queue.SimpleQueue[tuple[Bytes, int, int, int] | None] = queue.SimpleQueue()
@@ -164,6 +171,10 @@ class _Writer:
         buffer = self._free.get()
         self._raise()
         return buffer
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return what the file holds there, with zeros for what it does not."""
+        return os.pread(self._cached.fileno(), length, offset).ljust(length, b"\0")
 
     def put(self, buffer: Bytes, base: int, first: int, last: int) -> None:
         """Hand over ``buffer[first:last]``, which belongs at ``base + first``."""

@@ -476,3 +476,28 @@ def test_arrays_in_memory(names):
     back = ckptconv.to_state_dict(graph, "keras")
     for array, expected in zip(back.values(), given.values(), strict=True):
         np.testing.assert_array_equal(array, expected)
+
+
+def test_a_norm_that_may_be_two_classes(tmp_path):
+    """Legacy .h5 names no class, and both have the same weights; .weights.h5 needs to know."""
+    import keras
+    import torch
+
+    norm = fill(torch.nn.LayerNorm(6))
+    torch.save(torch.nn.ModuleDict({"norm": norm}).state_dict(), tmp_path / "m.pt")
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.h5", to="keras")
+    assert any("LayerNormalization or GroupNormalization" in note for note in report.notes)
+    x = np.random.default_rng(3).normal(size=(BATCH, 6)).astype("f4")
+    model = keras.Sequential([keras.Input((6,)), keras.layers.LayerNormalization(epsilon=1e-5)])
+    model.load_weights(tmp_path / "m.h5")
+    with torch.no_grad():
+        close(model.predict(x, verbose=0), norm(torch.from_numpy(x)).numpy(), LIMIT)
+    with pytest.raises(CkptconvError, match="expected LayerNorm or GroupNorm.*--kind norm=Layer"):
+        ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.weights.h5", to="keras")
+
+
+def test_a_kind_without_equal_in_keras(tmp_path):
+    arrays = {"mix.weight": np.ones((2, 3, 4), "f4"), "mix.bias": np.ones(2, "f4")}
+    graph = ckptconv.from_state_dict(arrays, "torch", modules={"mix": "Bilinear"})
+    with pytest.raises(CkptconvError, match="mix: Bilinear has no equal in Keras"):
+        ckptconv.save(graph, tmp_path / "m.h5", to="keras")

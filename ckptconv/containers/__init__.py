@@ -25,6 +25,8 @@ from ckptconv.output import atomic_path, check_target
 from ckptconv.sink import Progress
 from ckptconv.source import Source
 
+_MAX_SMALL, _MAX_RATIO = 1 << 30, 64
+
 
 @dataclass(frozen=True)
 class Format:
@@ -136,10 +138,29 @@ def write(
     """
     row = next(row for row in FORMATS if row.name == checkpoint.container)
     check_target(path, sources, force=force)
+    _check_tensors(checkpoint, path, sources)
     with atomic_path(path, force=force) as temporary:
         _write(row, checkpoint, path, temporary, progress, check=check)
         for source in sources:
             source.check_unchanged()
+
+
+def _check_tensors(
+    checkpoint: Checkpoint, path: str | os.PathLike[str], sources: list[Source]
+) -> None:
+    """Refuse names that are no text, and a bomb: a little file that unfolds to fill a disk."""
+    for name in checkpoint.tensors:
+        if not name.isascii() and name.encode("utf-8", "ignore").decode() != name:
+            raise ContainerError("a name that is no Unicode text", file=path, tensor=name)
+    total = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+    limit = max(_MAX_SMALL, _MAX_RATIO * sum(source.size for source in sources))
+    if sources and total > limit:
+        raise ContainerError(
+            "the source unfolds to far more than it holds",
+            file=path,
+            expected=f"at most {limit} bytes",
+            found=total,
+        )
 
 
 def _write(

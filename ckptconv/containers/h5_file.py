@@ -9,6 +9,7 @@ file, each kind of loop is noticed, and the blocks read are charged against a bu
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,7 +19,15 @@ from ckptconv.source import Source
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 UNDEFINED = (1 << 64) - 1
 _MAX_MESSAGES = 4096
-_CHARGE = 32  # what handling one message, link or block costs, in bytes read
+_CHARGE = 96  # what handling one message, link or block costs, in bytes read
+_PAGE = 4096
+_PREFIXES = {  # of a message: kind, size, flags
+    "version 1": struct.Struct("<HHB3x"),
+    "version 2": struct.Struct("<BHB"),
+    "version 2, ordered": struct.Struct("<BHB2x"),
+}
+_HEADER_V1 = struct.Struct("<B7xI")  # version, size of the messages
+_NODE = struct.Struct("<BBH16x")  # of a B-tree: what it indexes, level, children
 
 DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL_FILES = 0x1, 0x2, 0x3, 0x6, 0x7
 LAYOUT, GROUP_INFO, FILTERS, ATTRIBUTE, ATTRIBUTE_INFO = 0x8, 0xA, 0xB, 0xC, 0x15
@@ -36,16 +45,20 @@ class Cursor:
         self.data, self.path, self.position = data, path, 0
 
     def take(self, length: int) -> bytes:
-        piece = self.data[self.position : self.position + length]
-        if len(piece) != length:
+        start = self.position
+        self.position = stop = start + length
+        if length < 0 or stop > len(self.data):
             raise ContainerError(
                 "damaged HDF5 structure: a field reaches out of its block", file=self.path
             )
-        self.position += length
-        return piece
+        return self.data[start:stop]
 
     def uint(self, length: int) -> int:
         return int.from_bytes(self.take(length), "little")
+
+    def fields(self, layout: struct.Struct) -> tuple[int, ...]:
+        """Return several fields at once."""
+        return layout.unpack(self.take(layout.size))
 
     def left(self) -> int:
         return len(self.data) - self.position
@@ -82,7 +95,9 @@ class H5File:
             raise ContainerError("not an HDF5 file", file=source.path)
         self.path = source.path
         self.source = source.window(start, source.size - start) if start else source
-        self._budget = min((32 << 20) + 2 * source.size, 256 << 20)
+        self._budget = min((32 << 20) + 2 * source.size, 96 << 20)
+        self._texts = 64 << 20
+        self._pages, self._pages_at = b"", 0
         self.root = self._superblock()
 
     def damaged(
@@ -95,15 +110,32 @@ class H5File:
     def block(self, address: int, length: int, signature: bytes = b"") -> Cursor:
         """Return ``length`` bytes of structure, after checking and skipping their signature."""
         self.charge(length)
-        cursor = Cursor(self.source.read(address, length), self.path)
-        if (found := cursor.take(len(signature))) != signature:
+        cursor = Cursor(self._read(address, length), self.path)
+        if signature and (found := cursor.take(len(signature))) != signature:
             raise self.damaged(f"block at {address}", signature, found)
         return cursor
+
+    def _read(self, address: int, length: int) -> bytes:
+        """Read by pages, since the blocks are small and stand together."""
+        start = address - self._pages_at
+        if start < 0 or start + length > len(self._pages):
+            if address + length > self.source.size:
+                return self.source.read(address, length)  # which refuses
+            self._pages_at, start = address - address % _PAGE, address % _PAGE
+            size = min(start + length + 2 * _PAGE, self.source.size - self._pages_at)
+            self._pages = self.source.read(self._pages_at, size)
+        return self._pages[start : start + length]
 
     def charge(self, length: int = 0) -> None:
         self._budget -= length + _CHARGE
         if self._budget < 0:
             raise self.damaged("more structure than a file of this size can hold")
+
+    def charge_text(self, raw: bytes) -> None:
+        """Charge what text takes in memory, where one wide character makes all of them wide."""
+        self._texts -= len(raw) * (1 if raw.isascii() else 4)
+        if self._texts < 0:
+            raise self.damaged("more text than a model has")
 
     def _superblock(self) -> int:
         cursor = self.block(0, min(96 + 8, self.source.size), SIGNATURE)
@@ -127,7 +159,7 @@ class H5File:
 
     def messages(self, address: int) -> Object:
         """Return the messages of an object header, continuations included."""
-        versioned = self.source.read(address, 4) == b"OHDR"
+        versioned = self._read(address, 4) == b"OHDR"
         first = self._header_v2(address) if versioned else self._header_v1(address)
         found: Object = []
         blocks, seen = [first], {address}
@@ -148,10 +180,10 @@ class H5File:
 
     def _header_v1(self, address: int) -> tuple[Cursor, bool]:
         prefix = self.block(address, 16)
-        if (version := prefix.uint(1)) != 1:
+        version, size = prefix.fields(_HEADER_V1)
+        if version != 1:
             raise self.damaged(f"object header at {address}", "version 1 or 2", version)
-        prefix.take(7)
-        return self.block(address + 16, prefix.uint(4)), False
+        return self.block(address + 16, size), False
 
     def _header_v2(self, address: int) -> tuple[Cursor, bool]:
         prefix = self.block(address, 6, b"OHDR")
@@ -169,9 +201,9 @@ class H5File:
         return self.block(start, max(4, length - 4), b"OCHK")
 
     def _split(self, cursor: Cursor, versioned: bool, ordered: bool) -> Iterator[Message]:
-        widths = (1, 2, 1, 2 if ordered else 0) if versioned else (2, 2, 1, 3)
-        while cursor.left() >= sum(widths):
-            kind, size, flags, _ = (cursor.uint(width) for width in widths)
+        layout = _PREFIXES[f"version {1 + versioned}" + ", ordered" * ordered]
+        while cursor.left() >= layout.size:
+            kind, size, flags = cursor.fields(layout)
             self.charge()
             body = cursor.take(size)
             if kind:
@@ -195,7 +227,7 @@ def tree_v1(file: H5File, root: int, kind: int, key: int) -> Iterator[tuple[byte
     while pending:
         address, expected = pending.pop()
         head = file.block(address, 24, b"TREE")
-        found, level, count = head.uint(1), head.uint(1), head.uint(2)
+        found, level, count = head.fields(_NODE)
         if found != kind or address in seen or (expected is not None and level != expected):
             raise file.damaged(f"B-tree node at {address}")
         seen.add(address)

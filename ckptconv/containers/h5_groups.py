@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from ckptconv.containers.h5_file import (
@@ -19,6 +20,9 @@ from ckptconv.containers.h5_file import (
 from ckptconv.errors import ContainerError
 
 _MAX_DEPTH = 64
+_SYMBOL = struct.Struct("<QQI20x")
+"""An entry of a symbol table: where its name is, its object header, what is cached of it."""
+_HEAP = struct.Struct("<4xQQQ")
 
 
 def is_group(messages: Object) -> bool:
@@ -83,8 +87,7 @@ def _symbols(file: H5File, tree: int, heap: bytes, path: str) -> Iterator[tuple[
         entries = file.block(leaf + 8, 40 * count)
         for _ in range(count):
             file.charge()
-            start, address, cache = entries.uint(8), entries.uint(8), entries.uint(4)
-            entries.take(20)
+            start, address, cache = entries.fields(_SYMBOL)
             stop = heap.find(b"\0", start)
             if stop < 0:
                 raise file.damaged("name of a link", "an end", "none")
@@ -96,8 +99,7 @@ def _symbols(file: H5File, tree: int, heap: bytes, path: str) -> Iterator[tuple[
 
 def _local_heap(file: H5File, address: int) -> bytes:
     cursor = file.block(address, 32, b"HEAP")
-    cursor.take(4)
-    size, _, start = (cursor.uint(8) for _ in range(3))
+    size, _, start = cursor.fields(_HEAP)
     return file.block(start, size).data
 
 

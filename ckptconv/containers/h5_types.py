@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,10 @@ _FLOATS: dict[tuple[int, ...], DType] = {
     (0, 32, 23, 8, 0, 23, 127): np.dtype("<f4"),
     (0, 64, 52, 11, 0, 52, 1023): np.dtype("<f8"),
 }
+_TYPE = struct.Struct("<II")
+_INTEGERS, _REALS = struct.Struct("<HH"), struct.Struct("<HHBBBBI")
+_SPACE = struct.Struct("<BBxB")
+_DIMENSIONS = tuple(struct.Struct(f"<{rank}Q") for rank in range(33))
 _MAX_TEXT = 16 << 20
 """Bytes of one attribute; a model_config of a thousand layers has about 1 MB."""
 
@@ -45,14 +50,14 @@ class Datatype:
 def datatype(file: H5File, body: bytes) -> Datatype:
     """Parse a datatype message; integers, IEEE floats and 2-byte opaque (bfloat16) have a dtype."""
     cursor = Cursor(body, file.path)
-    kind = cursor.uint(1) & 15
-    bits, size = cursor.uint(3), cursor.uint(4)
+    first, size = cursor.fields(_TYPE)
+    kind, bits = first & 15, first >> 8
     name = _CLASSES[kind] if kind < len(_CLASSES) else f"class {kind}"
     dtype: DType | None = None
-    if kind == _INTEGER and size in (1, 2, 4, 8) and _fields(cursor, 2, 2) == (0, 8 * size):
+    if kind == _INTEGER and size in (1, 2, 4, 8) and cursor.fields(_INTEGERS) == (0, 8 * size):
         dtype = np.dtype(f"{'i' if bits & 8 else 'u'}{size}")
     elif kind == _FLOAT and not bits & 0x40:
-        dtype = _FLOATS.get(_fields(cursor, 2, 2, 1, 1, 1, 1, 4))
+        dtype = _FLOATS.get(cursor.fields(_REALS))
         dtype = dtype if dtype is not None and dtype.itemsize == size else None
     elif kind == _OPAQUE and size == 2:
         dtype = BFLOAT16
@@ -61,21 +66,16 @@ def datatype(file: H5File, body: bytes) -> Datatype:
     return Datatype(kind, size, dtype, f"{8 * size}-bit {name}")
 
 
-def _fields(cursor: Cursor, *widths: int) -> tuple[int, ...]:
-    return tuple(cursor.uint(width) for width in widths)
-
-
 def dataspace(file: H5File, body: bytes) -> tuple[int, ...] | None:
     """Parse a dataspace message: the shape, or None for a null dataspace."""
     cursor = Cursor(body, file.path)
-    version, rank, _ = (cursor.uint(1) for _ in range(3))
+    version, rank, kind = cursor.fields(_SPACE)  # kind is reserved in version 1
     if version not in (1, 2) or rank > 32:
         raise file.damaged("dataspace", "version 1 or 2, rank up to 32", (version, rank))
-    kind = cursor.uint(1)  # reserved in version 1
     cursor.take(4 if version == 1 else 0)
     if version == 2 and kind == 2:
         return None
-    shape = tuple(cursor.uint(8) for _ in range(rank))
+    shape = cursor.fields(_DIMENSIONS[rank])
     if math.prod(n for n in shape if n) >= 1 << 60:
         raise file.damaged("shape", "less than 2^60 elements", shape)
     return shape
@@ -171,6 +171,7 @@ def _collection(file: H5File, address: int) -> dict[int, bytes]:
 
 
 def _text(file: H5File, raw: bytes) -> str:
+    file.charge_text(raw)
     try:
         return raw.split(b"\0", 1)[0].decode()
     except UnicodeDecodeError:

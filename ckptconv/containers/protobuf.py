@@ -79,6 +79,8 @@ def field_of(number: int, payload: bytes) -> bytes:
 
 def encode(value: int) -> bytes:
     """Return a varint."""
+    if value < 0x80:
+        return bytes((value,))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

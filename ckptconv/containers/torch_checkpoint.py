@@ -9,7 +9,7 @@ from ckptconv.containers.pickle_objects import Instance, Name
 from ckptconv.containers.torch_modules import Tree, versions, walk
 from ckptconv.containers.torch_objects import Stored, as_tensor, is_tensor
 from ckptconv.containers.torch_packed import class_of, is_packed, unpacked
-from ckptconv.containers.torch_tree import Place, count_tensors, find, is_module, members
+from ckptconv.containers.torch_tree import Place, count_tensors, find, is_module, members, parts
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 
@@ -86,7 +86,7 @@ def _account(checkpoint: Checkpoint, root: object, place: Place) -> None:
     value: Any = root
     seen: set[int] = set()
     for depth, step in enumerate(place.path):
-        own = members(value) or {}
+        own = parts(value)
         for key, item in own.items():
             if str(key) != step:
                 name = ".".join((*place.path[:depth], str(key)))

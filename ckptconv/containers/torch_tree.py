@@ -16,7 +16,7 @@ from ckptconv.containers.torch_packed import class_of
 from ckptconv.errors import ContainerError
 
 _DEPTH = 3
-_MAX_LISTED = 12
+_MAX_LISTED, _MAX_ITEMS = 12, 1024
 _USUAL = re.compile(
     r"(model_|ema_|net_|network_)?state_dict(_ema)?|model(_state|_dict|_weights|_ema)?|net(_state)?"
     r"|network|module|params|weights|ema(_state|_model)?"
@@ -45,6 +45,18 @@ def members(value: object) -> dict[Any, Any] | None:
     if isinstance(state, tuple) and len(state) == 2:  # __dict__ and __slots__
         state = {**(state[0] or {}), **(state[1] or {})} if _are_dicts(state) else None
     return {**state, **value.mapping} if isinstance(state, dict) else value.mapping
+
+
+def parts(value: object) -> dict[Any, Any]:
+    """Return what can be looked into by key: members, else items or arguments by number.
+
+    A compiled module is pickled as its class and the module that it wraps, nothing else.
+    """
+    own = members(value)
+    items: Any = value.args if isinstance(value, Instance) else value
+    if own or not isinstance(items, (list, tuple)):
+        return own or {}
+    return {str(i): item for i, item in enumerate(items[:_MAX_ITEMS])}
 
 
 def is_module(value: object) -> bool:
@@ -107,15 +119,19 @@ def find(root: object, select: str | None, path: str) -> Place:
 
 
 def _places(start: Place) -> Iterator[Place]:
-    """Yield the dicts with tensors and the modules, outermost first, each object once."""
+    """Yield the dicts and modules with tensors, outermost first, each object once."""
     level, seen = [start], {id(start.value)}
     for _ in range(_DEPTH + 1):
         below: list[Place] = []
         for place in level:
-            own = members(place.value) or {}
-            if is_module(place.value) or any(map(_is_weight, own.values())):
+            own = parts(place.value)
+            if is_module(place.value):
+                if count_tensors(place.value):
+                    yield place
+                continue
+            if any(map(_is_weight, own.values())):
                 yield place
-            if is_module(place.value) or {"state", "param_groups"} <= own.keys():
+            if {"state", "param_groups"} <= own.keys():
                 continue
             for key, value in own.items():
                 if id(value) in seen or not isinstance(value, (dict, Instance)):
@@ -144,7 +160,7 @@ def _follow(root: object, select: str, path: str) -> Place:
     """Walk a dotted path; keys may hold dots themselves, so the longest key wins."""
     value, keys, rest = root, (), select.split(".")  # type: Any, tuple[str, ...], list[str]
     while rest:
-        own = {str(key): child for key, child in (members(value) or _numbered(value)).items()}
+        own = {str(key): child for key, child in parts(value).items()}
         for length in range(len(rest), 0, -1):
             key = ".".join(rest[:length])
             if key in own:
@@ -178,10 +194,6 @@ def _children(value: object) -> Iterator[Any]:
         yield from value
     elif isinstance(value, Instance):
         yield from (value.args, value.state, value.listing, value.mapping)
-
-
-def _numbered(value: object) -> dict[str, Any]:
-    return dict(zip(map(str, range(len(value))), value)) if isinstance(value, list) else {}  # noqa: B905
 
 
 def _are_dicts(pair: tuple[Any, Any]) -> bool:

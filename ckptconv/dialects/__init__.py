@@ -54,8 +54,8 @@ DIALECTS = {
             "keras",
             "keras",
             {
-                ".weights.h5": ("hdf5", {"layout": "weights.h5"}),
                 ".h5": ("hdf5", {"layout": "legacy"}),
+                ".weights.h5": ("hdf5", {"layout": "weights.h5"}),
                 ".hdf5": ("hdf5", {"layout": "legacy"}),
             },
         ),

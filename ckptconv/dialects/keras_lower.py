@@ -15,11 +15,12 @@ from ckptconv.dialects.columns import Lowered, lower_layer
 from ckptconv.dialects.keras_attention import lower_attention
 from ckptconv.dialects.keras_config import snake_case
 from ckptconv.dialects.keras_recurrent import lower_cell
-from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
+from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph import Graph, Layer
 from ckptconv.layers import PARAMETER
 from ckptconv.options import Options
 from ckptconv.projection import without_projections
+from ckptconv.recognise import ambiguous
 from ckptconv.tensor import Tensor
 
 _CELLS = {"LSTM": "LSTMCell", "GRU": "GRUCell", "RNN": "SimpleRNNCell"}
@@ -69,16 +70,17 @@ def lower(graph: Graph, options: Options) -> Lowered:
     """
     lowered = Lowered()
     metadata = lowered.metadata
-    metadata |= {"layer_names": [], "weight_names": {}, "names": {}}
+    metadata |= {"weight_names": {}, "names": {}}
     counts: dict[str, int] = {}
     for layer in without_projections(graph, "Keras", fold=options.fold_proj):
         part = Lowered()
-        for made in _keras_layers(layer, part):
+        for made in _keras_layers(layer, part, named=options.layout == "weights.h5"):
             if options.layout == "weights.h5":
                 _number(made, layer, counts, part, metadata["names"])
             else:
                 _name(made, part, metadata)
         lowered.add(layer, part)
+    metadata["layer_names"] = list(metadata["weight_names"])
     return lowered
 
 
@@ -91,7 +93,6 @@ def _name(made: _KerasLayer, part: Lowered, metadata: dict[str, dict[str, list[s
         name = "/".join(filter(None, (made.name, weight.scope, weight.leaf))) + ":0"
         names.append(name)
         part.tensors[f"{made.name}/{name}"] = weight.tensor
-    metadata["layer_names"] = list(metadata["weight_names"])  # type: ignore[assignment]
 
 
 def _number(
@@ -112,12 +113,12 @@ def _number(
         part.tensors[f"{inner}/vars/{weight.number}"] = weight.tensor
 
 
-def _keras_layers(layer: Layer, part: Lowered) -> Iterator[_KerasLayer]:
+def _keras_layers(layer: Layer, part: Lowered, *, named: bool) -> Iterator[_KerasLayer]:
     """Yield the Keras layers that one layer becomes."""
     if layer.recurrent:
         yield from _recurrent(layer)
         return
-    class_name = _class(layer)
+    class_name = _class(layer, part, named=named)
     name = layer.path or snake_case(class_name)
     if layer.kind == "MultiheadAttention":
         weights = [
@@ -145,38 +146,47 @@ def _attention_weights(layer: Layer) -> Iterator[tuple[tuple[str, str], Tensor, 
 
 def _recurrent(layer: Layer) -> Iterator[_KerasLayer]:
     kind, cells = layer.recurrent or "RNN", layer.cells()
+    depth, sides = layer.num_layers, layer.num_directions
     alone = layer.kind.endswith("Cell")
-    base = layer.path or snake_case(_CELLS[kind] if alone else _CELLS[kind].removesuffix("Cell"))
-    for k in range(layer.num_layers):
-        name = base if layer.num_layers == 1 else f"{base}_l{k}"
+    single = _CELLS[kind] if alone else _CELLS[kind].removesuffix("Cell")
+    base = layer.path or snake_case(single)
+    for k in range(depth):
+        name = base if depth == 1 else f"{base}_l{k}"
         weights = []
-        for d in range(layer.num_directions):
-            cell = cells[k, d]
-            half = ("forward", "backward")[d] if layer.num_directions == 2 else ""
+        for d in range(sides):
+            half = ("forward", "backward")[d] if sides == 2 else ""
             scope = [f"{half}_{name}"] if half else []
             scope += [] if alone else [snake_case(_CELLS[kind])]
             group = [f"{half}_layer"] if half else []
             group += [] if alone else ["cell"]
             weights += [
                 _Weight("/".join(scope), leaf, "/".join(group), i, tensor)
-                for i, (leaf, tensor) in enumerate(lower_cell(cell, kind).items())
+                for i, (leaf, tensor) in enumerate(lower_cell(cells[k, d], kind).items())
             ]
-        class_name = _CELLS[kind] if alone else _CELLS[kind].removesuffix("Cell")
-        class_name = "Bidirectional" if layer.num_directions == 2 else class_name
-        yield _KerasLayer(name, class_name, weights)
+        yield _KerasLayer(name, "Bidirectional" if sides == 2 else single, weights)
 
 
-def _class(layer: Layer) -> str:
-    """Return Keras's class, the same for all that the layer may be."""
-    if layer.kind not in _CLASSES:
-        raise LossyError(f"{layer.kind} has no equal in Keras", tensor=layer.path)
+def _class(layer: Layer, part: Lowered, *, named: bool) -> str:
+    """Return Keras's class of a layer.
+
+    Args:
+        named: whether the target names its groups after classes. Where it does not, all that the
+            layer may be has the same weights there, or ``lower_layer`` refuses.
+
+    Raises:
+        LossyError: Keras has no such layer.
+        AmbiguousKindError: the target needs a class that nothing tells.
+    """
     kinds = layer.candidates or (layer.kind,)
-    if len({_CLASSES.get(kind) for kind in kinds}) > 1:
-        raise AmbiguousKindError(
-            "the file does not tell which layer this is",
-            tensor=layer.path,
-            expected=" or ".join(kinds),
-            found=", ".join(f"{name} {tensor.shape}" for name, tensor in layer.params.items()),
-            hint=" or ".join(f"--kind {layer.path}={kind}" for kind in kinds),
+    classes = list(dict.fromkeys(_CLASSES[kind] for kind in kinds if kind in _CLASSES))
+    if not classes:
+        raise LossyError(f"{layer.kind} has no equal in Keras", tensor=layer.path)
+    if named and len({_CLASSES.get(kind) for kind in kinds}) > 1:
+        shapes = {name: tensor.shape for name, tensor in layer.params.items()}
+        raise ambiguous(layer.path, kinds, shapes)
+    if len(classes) > 1:
+        part.notes.append(
+            f"{layer.path}: the source does not tell whether this is {' or '.join(classes)}; "
+            "the weights are the same"
         )
-    return _CLASSES[layer.kind]
+    return classes[0]

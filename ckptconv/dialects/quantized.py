@@ -47,6 +47,7 @@ _GATED = re.compile(
     rf"(?:\.({'|'.join(_GATES)}))?\.(weight|bias)"
 )
 _OBSERVER = re.compile(r"(?:.*\.)?(?:activation_post_process|weight_fake_quant)(?:_\d+)?\.\w+")
+_MARK = re.compile(r"_packed_|_all_weight_values|gates|activation_post_process|fake_quant")
 _FAKE = "fake_quant_enabled"
 
 
@@ -68,6 +69,8 @@ def without_quantization(checkpoint: Checkpoint, options: Options) -> Checkpoint
     """
     names = checkpoint.tensors
     quantized = checkpoint.metadata.get("quantized", {})
+    if not quantized and not any(map(_MARK.search, names)):
+        return checkpoint
     fake = [name for name in names if name.endswith(_FAKE)]
     if (quantized or fake) and ALLOW not in options.allow:
         name = next(iter([*quantized, *fake]))
