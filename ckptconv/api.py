@@ -52,6 +52,7 @@ def load(
     kinds: Mapping[str, str] | None = None,
     rename: Renames = (),
     select: str | None = None,
+    **more: Any,
 ) -> Graph:
     """Read a checkpoint into the canonical graph; values stay in the file until they are used.
 
@@ -60,12 +61,14 @@ def load(
         kinds: module path → kind (``Embedding``, ``Linear``, …) where the file cannot tell.
         rename: (regular expression, replacement) pairs, applied in order to full names.
         select: which part, where a file holds several.
+        more: other options that ``convert`` has for its source, by name: ``allow``, ``fuse``,
+            ``split``, ``gates``, ``forget_bias``, ``z_convention``, ``device_layout``.
 
     Raises:
         ContainerError: not a checkpoint, or damaged.
         DialectError: names or shapes that the framework's conventions do not explain.
     """
-    options = Options(kinds=parse_kinds(kinds), rename=tuple(rename))
+    options = _options(kinds=kinds, rename=rename, **more)
     return lift(inspect(path, select=select), dialect, options)
 
 
@@ -136,14 +139,7 @@ def convert(
     Raises:
         CkptconvError: the source cannot be read or the target cannot hold it exactly.
     """
-    options = Options(
-        kinds=parse_kinds(kinds),
-        rename=tuple(rename),
-        allow=frozenset(allow),
-        fuse=tuple((path, tuple(parts)) for path, parts in fuse),
-        split=tuple(split),
-        **more,
-    )
+    options = _options(kinds=kinds, rename=rename, allow=allow, fuse=fuse, split=split, **more)
     graph = lift(inspect(src, select=select), source, options)
     if like is not None and restore.is_report(like):
         restore.apply(graph, restore.read(like), report=os.fspath(like))
@@ -248,6 +244,25 @@ def _write(
         report.written = True
     add_cast_notes(report, lowered)
     return report
+
+
+def _options(
+    *,
+    kinds: Mapping[str, str] | None = None,
+    rename: Renames = (),
+    allow: Iterable[str] = (),
+    fuse: Iterable[tuple[str, Sequence[str]]] = (),
+    split: Iterable[str] = (),
+    **more: Any,
+) -> Options:
+    return Options(
+        kinds=parse_kinds(kinds),
+        rename=tuple(rename),
+        allow=frozenset(allow),
+        fuse=tuple((path, tuple(parts)) for path, parts in fuse),
+        split=tuple(split),
+        **more,
+    )
 
 
 @contextmanager

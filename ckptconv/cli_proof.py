@@ -56,6 +56,8 @@ _VERIFY = {
     ),
     "seed": _SEED,
     "device": _DEVICE,
+    **{name: o.NAMES[name] for name in ("rename", "select")},
+    **{name: o.VALUES[name] for name in ("allow", "gates", "forget_bias", "z_convention")},
     **_KINDS,
     "html": _HTML,
     "force": o.FORCE,
@@ -127,11 +129,11 @@ _DIFF = {
 }
 
 
-def diff(a: str, b: str, rename: list[str] | None, **options: Any) -> None:
+def diff(a: str, b: str, **options: Any) -> None:
     from ckptconv.proof.compare import diff as compare
 
     arguments, shown = _split(options)
-    _finish(compare(a, b, rename=o.pairs("--rename", rename), **arguments), **shown)
+    _finish(compare(a, b, **arguments), **shown)
 
 
 _ROUNDTRIP = {
@@ -159,6 +161,10 @@ def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bool]]:
     for option, argument in (("kind", "kinds"), ("target_kind", "target_kinds")):
         if option in options:
             options[argument] = dict(o.pairs("--kind", options.pop(option)))
+    if "rename" in options:
+        options["rename"] = o.pairs("--rename", options["rename"])
+    if "allow" in options:
+        options["allow"] = options["allow"] or ()
     return options, shown
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 _MAX_PART = 1000
 
@@ -53,6 +54,12 @@ def _short(part: object) -> str:
 
 class ContainerError(CkptconvError):
     """The bytes of a file cannot be read, or a file cannot be written."""
+
+
+class SeveralError(ContainerError):
+    """A file holds several things to read; ``choices`` are what ``select`` takes."""
+
+    choices: Sequence[str] = ()
 
 
 class DialectError(CkptconvError):

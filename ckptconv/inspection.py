@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ckptconv import api
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects import detect
-from ckptconv.errors import DialectError
+from ckptconv.errors import CkptconvError, SeveralError
 from ckptconv.graph import Graph, Layer
 from ckptconv.options import Options
 from ckptconv.tensor import Tensor, trace
+from ckptconv.ties import ties
 
 SCHEMA = "ckptconv-inspect-1"
+_MAX_CHOICES, _LONGEST = 32, 200
 
 
 def describe(path: str | os.PathLike[str], *, select: str | None = None) -> dict[str, Any]:
-    """Return container, framework, modules with kinds and evidence, tensors, ties and omissions.
+    """Return what a file holds, under these keys.
+
+    - ``schema``, ``path``, ``container``, ``framework``;
+    - ``metadata``: what the file tells of itself (``format_version``, ``keras_version``, …);
+    - ``choices``: where it holds several models, what ``--select`` takes, with the number of
+      tensors and bytes of each; nothing else is described then;
+    - ``tensors``, ``parameters``, ``bytes``: how many, each tied tensor once;
+    - ``modules``: each with ``path``, ``kinds`` (several where the file does not tell),
+      ``evidence``, ``class``, ``attributes`` and ``tensors``: ``name``, ``dtype``, ``stored`` (the
+      dtype of a quantized one), ``shape``, ``tied`` (its other names);
+    - ``classes``: path → class of every module that the file names;
+    - ``omitted``: name → the rule by which it is left out; ``notes``.
 
     A file whose names make no sense to its framework is described all the same: its parameters
     are listed without kinds, and a note says what is wrong.
@@ -25,48 +39,74 @@ def describe(path: str | os.PathLike[str], *, select: str | None = None) -> dict
     Raises:
         ContainerError: not a checkpoint, or damaged.
     """
-    checkpoint = api.inspect(path, select=select)
-    notes = list(checkpoint.notes)
     try:
-        graph = api.lift(checkpoint, None, Options())
-        modules, omitted = _modules(checkpoint, graph), graph.omitted
-        notes = graph.notes
-    except DialectError as error:
-        modules, omitted = [_flat(checkpoint)], checkpoint.omitted
-        notes.append(str(error))
+        checkpoint = api.inspect(path, select=select)
+    except SeveralError as error:
+        return _document(Checkpoint("", {}, path=os.fspath(path)), [], {}, [str(error)]) | {
+            "framework": "",
+            "choices": [_choice(path, name) for name in error.choices[:_MAX_CHOICES]],
+        }
+    try:
+        # Looking takes no leave; and whoever only looks wants to see the weights.
+        graph = api.lift(checkpoint, None, Options(allow=frozenset(["dequantize"])))
+    except CkptconvError as error:
+        notes = [*checkpoint.notes, str(error)]
+        return _document(checkpoint, [_flat(checkpoint)], checkpoint.omitted, notes)
+    return _document(checkpoint, _modules(checkpoint, graph), graph.omitted, graph.notes)
+
+
+def _document(
+    checkpoint: Checkpoint,
+    modules: list[dict[str, Any]],
+    omitted: Mapping[str, str],
+    notes: list[str],
+) -> dict[str, Any]:
+    groups = ties(checkpoint.tensors)
+    again = {name for group in groups for name in group[1:]}
+    once = [tensor for name, tensor in checkpoint.tensors.items() if name not in again]
     return {
         "schema": SCHEMA,
         "path": checkpoint.path,
         "container": checkpoint.container,
         "framework": detect(checkpoint),
-        "metadata": {k: v for k, v in checkpoint.metadata.items() if isinstance(v, (str, bool))},
-        "bytes": sum(tensor.nbytes for tensor in checkpoint.tensors.values()),
+        "metadata": {k: v for k, v in checkpoint.metadata.items() if _is_short(v)},
+        "choices": [],
+        "tensors": len(checkpoint.tensors),
+        "parameters": sum(tensor.size for tensor in once),
+        "bytes": sum(tensor.nbytes for tensor in once),
         "modules": modules,
-        "omitted": omitted,
+        "classes": {p: m.class_name for p, m in checkpoint.modules.items() if m.class_name},
+        "omitted": dict(omitted),
         "notes": notes,
     }
 
 
+def _choice(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
+    try:
+        tensors = api.inspect(path, select=name).tensors.values()
+    except CkptconvError as error:
+        return {"select": name, "error": str(error)}
+    return {"select": name, "tensors": len(tensors), "bytes": sum(t.nbytes for t in tensors)}
+
+
 def _modules(checkpoint: Checkpoint, graph: Graph) -> list[dict[str, Any]]:
     names = {id(tensor): name for name, tensor in checkpoint.tensors.items()}
-    ties = _ties(checkpoint)
+    tied = _tied(checkpoint)
     return [
         {
             "path": layer.path,
             "kinds": list(layer.candidates or (layer.kind,)),
             "evidence": layer.evidence,
-            "class": _class_name(checkpoint, layer),
+            "class": _class_name(graph, layer),
             "attributes": dict(layer.attributes),
-            "tensors": [
-                _tensor(name, checkpoint.tensors[name], ties) for name in _sources(layer, names)
-            ],
+            "tensors": [_tensor(name, checkpoint, tied) for name in _sources(layer, names)],
         }
         for layer in graph
     ]
 
 
-def _class_name(checkpoint: Checkpoint, layer: Layer) -> str | None:
-    module = checkpoint.modules.get(layer.path)
+def _class_name(graph: Graph, layer: Layer) -> str | None:
+    module = graph.modules.get(layer.path)
     return module.class_name if module else None
 
 
@@ -76,33 +116,33 @@ def _sources(layer: Layer, names: dict[int, str]) -> list[str]:
 
 
 def _flat(checkpoint: Checkpoint) -> dict[str, Any]:
-    ties = _ties(checkpoint)
-    tensors = [_tensor(name, tensor, ties) for name, tensor in checkpoint.tensors.items()]
+    tied = _tied(checkpoint)
     return {
         "path": "",
         "kinds": ["unknown"],
         "evidence": "names that do not fit the framework",
         "class": None,
         "attributes": {},
-        "tensors": tensors,
+        "tensors": [_tensor(name, checkpoint, tied) for name in checkpoint.tensors],
     }
 
 
-def _tensor(name: str, tensor: Tensor, ties: dict[str, list[str]]) -> dict[str, Any]:
+def _tensor(name: str, checkpoint: Checkpoint, tied: Mapping[str, list[str]]) -> dict[str, Any]:
+    tensor: Tensor = checkpoint.tensors[name]
     return {
         "name": name,
         "dtype": tensor.dtype.name,
+        "stored": checkpoint.metadata.get("quantized", {}).get(name, tensor.dtype.name),
         "shape": list(tensor.shape),
-        "tied": [other for other in ties.get(name, []) if other != name],
+        "tied": [other for other in tied.get(name, []) if other != name],
     }
 
 
-def _ties(checkpoint: Checkpoint) -> dict[str, list[str]]:
-    """Return name → all names of the same bytes with the same shape and dtype."""
-    groups: dict[object, list[str]] = {}
-    for name, tensor in checkpoint.tensors.items():
-        spans = tensor.extents()
-        if spans and tensor.nbytes:
-            place = tuple((id(s.file), s.offset, s.length) for s in spans)
-            groups.setdefault((place, tensor.shape, tensor.dtype), []).append(name)
-    return {name: group for group in groups.values() if len(group) > 1 for name in group}
+def _tied(checkpoint: Checkpoint) -> dict[str, list[str]]:
+    return {name: group for group in ties(checkpoint.tensors) for name in group}
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, (bool, int, float)) or (
+        isinstance(value, str) and len(value) <= _LONGEST
+    )

@@ -72,8 +72,7 @@ def print_report(report: Report) -> None:
     built = [layer for layer in report.layers if layer.constructor]
     if built:
         rows = [
-            (layer.path or "(root)", layer.constructor, "\n".join(layer.unknown))
-            for layer in built
+            (layer.path or "(root)", layer.constructor, "\n".join(layer.unknown)) for layer in built
         ]
         print_table(("layer", "built on the target as", "not recorded in the source"), rows)
     print_texts(_remarks(report))
@@ -116,26 +115,70 @@ def _remarks(report: Report) -> Iterator[str]:
 
 
 def print_inspection(description: dict[str, Any]) -> None:
-    """Print what ``inspect`` found as a tree of modules."""
+    """Print what ``inspect`` found: totals, the modules as a tree by their paths, remarks."""
     from rich.console import Console
     from rich.text import Text
     from rich.tree import Tree
 
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
-    head = f"{description['path']}: {description['container']}, {description['framework']}"
-    tree = Tree(Text(printable(head)))
+    print_texts(_inspection_head(description))
+    tree = Tree(Text(printable(os.path.basename(description["path"]))))
+    branches: dict[str, Any] = {"": tree}
     for module in description["modules"]:
-        label = f"{module['path'] or '(root)'}: {' or '.join(module['kinds'])}"
-        branch = tree.add(Text(printable(f"{label}  [{module['evidence']}]")))
+        branch = _branch(branches, module["path"], description["classes"])
+        branch.label = Text(printable(_module_label(module)))
         for tensor in module["tensors"]:
-            shape = "×".join(map(str, tensor["shape"])) or "scalar"
-            tied = f"  tied to {', '.join(tensor['tied'])}" if tensor["tied"] else ""
-            branch.add(Text(printable(f"{tensor['name']}  {tensor['dtype']} {shape}{tied}")))
-    console.print(tree)
-    for name, rule in description["omitted"].items():
-        print(printable(f"left out: {name}: {rule}"))
-    for note in description["notes"]:
-        print(printable(f"note: {note}"))
+            branch.add(Text(printable(_tensor_label(tensor))))
+    if description["modules"]:
+        console.print(tree)
+    print_texts(f"left out: {name}: {rule}" for name, rule in description["omitted"].items())
+    print_texts(f"note: {note}" for note in description["notes"])
+
+
+def _inspection_head(description: dict[str, Any]) -> Iterator[str]:
+    told = [f"{key} {value}" for key, value in description["metadata"].items()]
+    formats = [description["container"], description["framework"], *told]
+    yield f"{description['path']}: {', '.join(filter(None, formats)) or 'several models'}"
+    for choice in description["choices"]:
+        sizes = f"{choice.get('tensors', 0)} tensors, {choice.get('bytes', 0):,} bytes"
+        yield f"--select {choice['select']}: {choice.get('error', sizes)}"
+    if not description["choices"]:
+        yield (
+            f"{description['tensors']} tensors, {description['parameters']:,} parameters, "
+            f"{description['bytes']:,} bytes"
+        )
+
+
+def _branch(branches: dict[str, Any], path: str, classes: dict[str, str]) -> Any:
+    """Return the tree's node of a module, made with all above it where they are missing."""
+    from rich.text import Text
+
+    missing: list[str] = []
+    while path not in branches:
+        missing.append(path)
+        path = path.rpartition(".")[0]
+    for below in reversed(missing):
+        label = below.rpartition(".")[2] + (f": {classes[below]}" if below in classes else "")
+        branches[below] = branches[path].add(Text(printable(label)))
+        path = below
+    return branches[path]
+
+
+def _module_label(module: dict[str, Any]) -> str:
+    """Return name, kinds and evidence; a kind that the file does not tell stands with ``or``."""
+    name = module["path"].rpartition(".")[2] or "(root)"
+    known = module["class"] if module["class"] not in (None, *module["kinds"]) else ""
+    label = f"{name}: {' or '.join(module['kinds'])}" + (f" ({known})" if known else "")
+    given = ", ".join(f"{key}={value!r}" for key, value in module["attributes"].items())
+    given = given if len(given) <= _WIDE else f"{given[:_WIDE]}…"
+    return f"{label}  [{module['evidence']}]" + (f"  {given}" if given else "")
+
+
+def _tensor_label(tensor: dict[str, Any]) -> str:
+    shape = "×".join(map(str, tensor["shape"])) or "scalar"
+    stored = f" (stored as {tensor['stored']})" if tensor["stored"] != tensor["dtype"] else ""
+    tied = f"  tied to {', '.join(tensor['tied'])}" if tensor["tied"] else ""
+    return f"{tensor['name']}  {tensor['dtype']}{stored} {shape}{tied}"
 
 
 def print_json(document: Any) -> None:

@@ -17,6 +17,7 @@ from ckptconv.fates import standing_notes
 from ckptconv.graph import Graph, Layer
 from ckptconv.relayout import Cast
 from ckptconv.tensor import DType, Tensor, trace
+from ckptconv.ties import tie_notes
 
 SCHEMA = "ckptconv-report-1"
 
@@ -107,7 +108,9 @@ def account(graph: Graph, lowered: Lowered, target: dict[str, str]) -> Report:
         raise DialectError("not accounted for", file=graph.path, tensor=", ".join(missing[:5]))
     omitted = {name: rule for name, rule in omitted.items() if name not in used}
     source = {"path": graph.path, "container": graph.container, "framework": graph.dialect}
-    return Report(source, target, layers, omitted, graph.notes + lowered.notes)
+    kept = {name: tensor for name, tensor in graph.tensors.items() if name not in omitted}
+    notes = tie_notes(kept, lowered.tensors, target["container"])
+    return Report(source, target, layers, omitted, [*graph.notes, *lowered.notes, *notes])
 
 
 def add_cast_notes(report: Report, lowered: Lowered) -> None:

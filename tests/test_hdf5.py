@@ -6,6 +6,7 @@ import json
 import os
 import random
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -492,6 +493,19 @@ def test_weight_in_two_shards(files):
         h5(files / f"{name}.weights.h5", lambda f: f.create_dataset("layers/a/vars/0", data=[1.0]))
     with pytest.raises(ContainerError, match=r"layers/a/vars/0: .*expected one shard with it"):
         containers.read(index(files / "z.weights.json", group))
+
+
+def test_weight_in_a_shard_that_the_index_does_not_name(tmp_path):
+    """What Keras 3.10 writes where the shard ends within the last layer."""
+    for name, leaf in (("p", "0"), ("q", "1")):
+        build = partial(h5py.File.create_dataset, name=f"layers/dense/vars/{leaf}", data=[1.0])
+        h5(tmp_path / f"{name}.weights.h5", build)
+    path = index(tmp_path / "z.weights.json", {"/layers/dense/vars": "p.weights.h5"})
+    assert list(containers.read(path).tensors) == ["layers/dense/vars/0"]
+    document = json.loads(path.read_text()) | {"metadata": {"total_size": 16.0}}
+    path.write_text(json.dumps(document))
+    with pytest.raises(ContainerError, match=r"expected 16.0 bytes of weights.* found 8"):
+        containers.read(path)
 
 
 def test_sniffers_know_their_own(files):

@@ -31,9 +31,10 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
 
     Raises:
         ContainerError: a damaged index, a shard outside the folder or missing, weights that are
-            in no shard, in two, or not in the index.
+            in no shard, in two, or not in the index, or fewer than it counts.
     """
-    shards = _shards(source)
+    index = _index(source)
+    shards = _shards(source, index.get("weight_map"))
     indexed = {group for groups in shards.values() for group in groups}
     merged = Checkpoint("keras-sharded", {}, metadata={"names": {}}, sources=[source])
     folder = os.path.dirname(source.path)
@@ -56,18 +57,30 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     present = {name.rpartition("/")[0] for name in (*merged.tensors, *merged.omitted)}
     for group in sorted(indexed - present):
         raise _refused(source, group, "weights in a shard", "none")
+    _check_total(source, index.get("metadata"), merged)
     return merged
 
 
-def _shards(source: Source) -> dict[str, set[str]]:
-    """Return file name → the groups that the index says it holds."""
+def _index(source: Source) -> dict[str, Any]:
     if source.size > _MAX_INDEX:
         raise _refused(source, None, f"an index of at most {_MAX_INDEX} bytes", source.size)
-    index: Any = parse(source.read(0, source.size), source.path, "the index").get("weight_map")
-    if not isinstance(index, dict):
-        raise _refused(source, None, "a weight_map", type(index).__name__)
+    return parse(source.read(0, source.size), source.path, "the index")
+
+
+def _check_total(source: Source, metadata: Any, merged: Checkpoint) -> None:
+    """Notice a weight in a shard that Keras 3.10 names nowhere."""
+    total = metadata.get("total_size") if isinstance(metadata, dict) else None
+    held = sum(tensor.nbytes for tensor in merged.tensors.values())
+    if isinstance(total, int | float) and total != held and not merged.omitted:
+        raise _refused(source, None, f"{total} bytes of weights, as the index says", held)
+
+
+def _shards(source: Source, weight_map: Any) -> dict[str, set[str]]:
+    """Return file name → the groups that the index says it holds."""
+    if not isinstance(weight_map, dict):
+        raise _refused(source, None, "a weight_map", type(weight_map).__name__)
     shards: dict[str, set[str]] = {}
-    for group, files in index.items():
+    for group, files in weight_map.items():
         for file in files if isinstance(files, list) else [files]:
             bare = isinstance(file, str) and file == os.path.basename(file)
             if not bare or file in ("", ".", "..") or {"\\", "\0"} & {*file}:

@@ -107,4 +107,7 @@ def _kind(value: object, seen: set[int]) -> str:
         return f"{type(value).__name__} with {count} tensor{'s' * (count != 1)}"
     if isinstance(value, (Instance, Name)):
         return value.class_name if isinstance(value, Instance) else value.full
-    return repr(value) if isinstance(value, (bool, int, float)) else type(value).__name__
+    plain = isinstance(value, (bool, int, float)) or (
+        isinstance(value, str) and len(value) < _SHORT
+    )
+    return repr(value) if plain else type(value).__name__

@@ -71,7 +71,10 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
             checkpoint = _read_old(archive)
         else:
             checkpoint = _read_new(archive, find_root(archive, _CONFIG))
-        checkpoint.modules = checkpoint.modules | _modules(archive)
+        program = _program(archive)
+        if program is not None:
+            checkpoint.modules = checkpoint.modules | _modules(program["graph_module"])
+            checkpoint.metadata["torch_version"] = str(program.get("torch_version"))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = f"damaged description of the weights: {error}"
         raise ContainerError(reason, file=source.path) from None
@@ -109,13 +112,16 @@ def _integers(values: list[dict[str, int]]) -> tuple[int, ...]:
     return tuple(value["as_int"] for value in values)
 
 
-def _modules(archive: Archive) -> dict[str, Module]:
-    """Return path → Module of the modules that the graph went through."""
+def _program(archive: Archive) -> Any:
+    """Return the only exported program of an archive, or None."""
     names = [name for name in archive.records if name.endswith(_GRAPHS)]
     if len(names) != 1 or archive.records[names[0]].size > _MAX_JSON:
-        return {}
-    path = archive.source.path
-    program = parse(archive.read(names[0], _MAX_JSON), path, names[0])["graph_module"]
+        return None
+    return parse(archive.read(names[0], _MAX_JSON), archive.source.path, names[0])
+
+
+def _modules(program: dict[str, Any]) -> dict[str, Module]:
+    """Return path → Module of the modules that the graph went through."""
     weights = set(_inputs(program["signature"]["input_specs"]))
     classes: dict[str, str] = {}
     attributes: dict[str, dict[str, Any]] = {}

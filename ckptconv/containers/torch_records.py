@@ -36,6 +36,13 @@ def is_big_endian(archive: Archive, root: str) -> bool:
     return order in archive and archive.read(order, 16) == b"big"
 
 
+def format_version(archive: Archive, root: str) -> dict[str, str]:
+    """Return what the file says of its format, as metadata."""
+    name = f"{root}version"
+    text = archive.read(name, 64).strip() if name in archive else b""
+    return {"format_version": text.decode("ascii", "replace")} if text else {}
+
+
 def unpickle_record(archive: Archive, root: str, name: str = "data") -> Any:
     """Return the object in ``<root><name>.pkl``, whose storages are ``<root><name>/<key>``.
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ckptconv.containers.pickle_objects import Instance
 from ckptconv.containers.torch_objects import is_tensor
 from ckptconv.containers.torch_packed import class_of
-from ckptconv.errors import ContainerError
+from ckptconv.errors import ContainerError, SeveralError
 
 _DEPTH = 3
 _MAX_LISTED, _MAX_ITEMS = 12, 1024
@@ -109,13 +109,15 @@ def find(root: object, select: str | None, path: str) -> Place:
         raise _nothing(start.value, path)
     names = [place.name for place in chosen]
     listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
-    raise ContainerError(
+    error = SeveralError(
         f"weights in {len(names)} places",
         file=path,
         expected="one state_dict or module",
         found=listed,
         hint=f"--select {names[0]}",
     )
+    error.choices = names
+    raise error
 
 
 def _places(start: Place) -> Iterator[Place]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.containers.archive import Archive, has_member
 from ckptconv.containers.torch_checkpoint import build
-from ckptconv.containers.torch_records import find_root, unpickle_record
+from ckptconv.containers.torch_records import find_root, format_version, unpickle_record
 from ckptconv.containers.torch_write import write
 from ckptconv.source import Source
 
@@ -27,5 +27,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
         ContainerError: damaged, no weights, or weights in several places.
     """
     archive = Archive(source)
-    value = unpickle_record(archive, find_root(archive, "data.pkl"))
-    return build(value, source, "torch-zip", select)
+    root = find_root(archive, "data.pkl")
+    checkpoint = build(unpickle_record(archive, root), source, "torch-zip", select)
+    checkpoint.metadata |= format_version(archive, root)
+    return checkpoint

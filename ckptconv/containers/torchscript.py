@@ -15,7 +15,7 @@ from ckptconv.containers.archive import Archive, has_member
 from ckptconv.containers.pickle_objects import Instance, Name
 from ckptconv.containers.torch_checkpoint import fill
 from ckptconv.containers.torch_modules import Tree, attributes, join, short_name, take_attributes
-from ckptconv.containers.torch_records import find_root, unpickle_record
+from ckptconv.containers.torch_records import find_root, format_version, unpickle_record
 from ckptconv.containers.torch_tree import members
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
@@ -61,7 +61,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     if not tree.values:
         hint = "saving the module before torch.jit.freeze"
         raise ContainerError("no parameters or buffers in it", file=source.path, hint=hint)
-    checkpoint = Checkpoint("torchscript", {})
+    checkpoint = Checkpoint("torchscript", {}, metadata={**format_version(archive, root)})
     fill(checkpoint, tree, source.path)
     return checkpoint
 

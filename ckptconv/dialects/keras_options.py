@@ -112,8 +112,8 @@ def hard_by_default(unit: Unit, version: object) -> bool:
     """Tell whether a gated layer's Keras (before 2.3) had hard_sigmoid as its default."""
     bias = unit.leaves.get("bias")
     kernel = unit.leaves.get("kernel")
-    if bias is not None and kernel is not None and bias.size == 2 * kernel.shape[-1]:
-        return False  # CuDNN, or GRU with reset_after
+    if bias is not None and kernel is not None and bias.shape == (2 * kernel.shape[-1],):
+        return False  # CuDNN
     if kernel is not None and {"recurrent_kernel"} <= unit.leaves.keys():
         recurrent = unit.leaves["recurrent_kernel"]
         if recurrent.shape[0] == recurrent.shape[-1]:

@@ -53,19 +53,16 @@ def main(outdir):
         w.record(stem, ".h5", model, x, FULL, must, why)
 
     model = g.chain(keras, g.tokens(keras), main_layers("cpu"))
-    # y is right once the user says recurrent_activation=sigmoid
-    override = {"recurrent_activation": "sigmoid"}
-    weights("main", model, g.TOKENS, "refuse", BLIND, override=override)
+    weights("main", model, g.TOKENS, "assume", BLIND)
     full("main_full", model, g.TOKENS)
     model = g.chain(keras, g.tokens(keras), main_layers("gpu"))
     weights(
         "gpu",
         model,
         g.TOKENS,
-        "refuse",
+        "assume",
         BLIND,
         LEGACY + ", consume_less=gpu (3 arrays)",
-        override=override,
     )
     full("gpu_full", model, g.TOKENS, why="consume_less=gpu: 3 arrays per LSTM")
     full(

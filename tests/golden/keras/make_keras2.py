@@ -103,7 +103,7 @@ def tensorflow(outdir):
     w = g.Writer(outdir, PREFIX, f"Keras {VERSION} / TF {tf.__version__}", "make_keras2.py")
     if OLD:
         full(w, "default_full", g.lstm_only(keras), g.X3, "refuse", HARD)
-        weights(w, "default", g.lstm_only(keras), g.X3, "refuse", BLIND + "; it is hard here")
+        weights(w, "default", g.lstm_only(keras), g.X3, "assume", BLIND + "; it is hard here")
     else:
         weights(w, "main", g.main_model(keras, **OPTIONS), g.TOKENS)
         full(
@@ -126,8 +126,8 @@ def tensorflow(outdir):
     if VERSION < "2.2":
         return
     cudnn(w)
-    if OLD:  # y is right once the user says recurrent_activation=sigmoid
-        weights(w, "main", g.main_model(keras, **OPTIONS), g.TOKENS, "refuse", BLIND, override=SIG)
+    if OLD:
+        weights(w, "main", g.main_model(keras, **OPTIONS), g.TOKENS, "assume", BLIND)
         return
     weights(
         w,

@@ -64,13 +64,12 @@ def main(outdir):
     legacy = {"suffix": ".h5", "layout": FULL}
     if VERSION >= (3, 10):
         kind = {"suffix": ".weights.json", "layout": "sharded weights h5"}
-        must, why = "convert", "lstm_a is cut: its kernel in one shard, the rest in the next"
+        why = "lstm_a is cut: its kernel in one shard, the rest in the next"
         if VERSION < (3, 11):  # this size ends a shard between two layers
             weights("sharded", g.main_model(keras), g.TOKENS, max_shard_size=2.45e-6, **kind)
-            must = "refuse"
             why += "; the map of Keras 3.10.0 names the first alone, and Keras cannot load it"
         weights(
-            "sharded_cut", g.main_model(keras), g.TOKENS, must, why, max_shard_size=3e-6, **kind
+            "sharded_cut", g.main_model(keras), g.TOKENS, why=why, max_shard_size=3e-6, **kind
         )
         return
     model = g.main_model(keras)
