@@ -122,7 +122,8 @@ def print_inspection(description: dict[str, Any]) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
     print_texts(_inspection_head(description))
-    tree = Tree(Text(printable(os.path.basename(description["path"]))))
+    root = (os.path.basename(description["path"]), description["classes"].get(""))
+    tree = Tree(Text(printable(": ".join(filter(None, root)))))
     branches: dict[str, Any] = {"": tree}
     for module in description["modules"]:
         branch = _branch(branches, module["path"], description["classes"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import os
 import random
 import signal
@@ -64,7 +65,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def kill_at_random(folder: Path, kills: int, megabytes: int, seed: int = 0) -> Counter[str]:
-    """Kill conversions over an existing target; return how often each outcome was seen.
+    """Kill conversions over an existing target until ``kills`` were hit; count the outcomes.
 
     Raises:
         AssertionError: a partial target, a changed source, or a stale file that stays.
@@ -74,7 +75,9 @@ def kill_at_random(folder: Path, kills: int, megabytes: int, seed: int = 0) -> C
     make_source(source, megabytes)
     before, targets = digest(source), [folder / name for name in TARGETS]
     known = [_time_whole(source, target) for target in targets]
-    for number in range(kills):
+    for number in itertools.count():
+        if seen["killed"] == kills:
+            break
         target, (whole, seconds) = targets[number % len(targets)], known[number % len(targets)]
         target.write_bytes(b"the old file")
         old = digest(target)

@@ -17,11 +17,11 @@ REGRESSIONS = sorted(Path(__file__).with_name("fuzz").joinpath("regressions").it
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_mutated_files_are_refused_or_read(name: str) -> None:
-    result = watch.run(name, 0, 80)
+    result = watch.run(name, 0, 50)
     assert result.findings == []
-    assert result.count == 80
-    assert result.outcomes["refused"] > 16
-    assert result.outcomes["converted"] > 1
+    assert result.count == 50
+    assert result.outcomes["refused"] > 10
+    assert result.outcomes["converted"] > 0
     assert result.memory < 256
 
 

@@ -510,7 +510,7 @@ def test_a_norm_that_may_be_two_classes(tmp_path):
     model.load_weights(tmp_path / "m.h5")
     with torch.no_grad():
         close(model.predict(x, verbose=0), norm(torch.from_numpy(x)).numpy(), LIMIT)
-    with pytest.raises(CkptconvError, match="expected LayerNorm or GroupNorm.*--kind norm=Layer"):
+    with pytest.raises(CkptconvError, match=r"expected LayerNorm or GroupNorm.*--kind norm=Layer"):
         ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.weights.h5", to="keras")
 
 
@@ -519,3 +519,65 @@ def test_a_kind_without_equal_in_keras(tmp_path):
     graph = ckptconv.from_state_dict(arrays, "torch", modules={"mix": "Bilinear"})
     with pytest.raises(CkptconvError, match="mix: Bilinear has no equal in Keras"):
         ckptconv.save(graph, tmp_path / "m.h5", to="keras")
+
+
+CELL = {"kernel": (5, 16), "recurrent_kernel": (4, 16), "bias": (16,)}
+BARE = {name: shape for name, shape in CELL.items() if name != "bias"}
+CONV = {"kernel": (3, 5, 16), "recurrent_kernel": (3, 4, 16), "bias": (16,)}
+
+
+def weights_only(path, cells):
+    """Write scope → {leaf: shape} as one layer, in the layout that the suffix asks for."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        names = []
+        for scope, weights in cells.items():
+            for i, (leaf, shape) in enumerate(weights.items()):
+                values = np.random.default_rng(i).normal(size=shape).astype("f4")
+                if path.name.endswith(".weights.h5"):
+                    file[f"layers/{scope}/vars/{i}"] = values
+                else:
+                    names.append(f"rnn/{scope}/{leaf}:0".encode())
+                    file[f"rnn/rnn/{scope}/{leaf}:0"] = values
+        if names:
+            file.attrs["layer_names"] = np.array([b"rnn"])
+            file["rnn"].attrs["weight_names"] = np.array(names)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "words"),
+    [
+        ("m.h5", {"conv_lstm1d_cell": CONV}, "rnn: a convolutional LSTM has no equal"),
+        ("m.weights.h5", {"conv_lstm1d/cell": CONV}, r"conv_lstm1d: a conv.*found \(3, 4, 16\)"),
+        ("m.h5", {"forward_a": CELL, "backward_a": BARE}, "bias_ih_l0_reverse.*found nothing"),
+        (
+            "m.weights.h5",
+            {"bidirectional/forward_layer/cell": CELL, "bidirectional/backward_layer/cell": BARE},
+            r"bidirectional\.bias_ih_l0_reverse.*expected \(16,\), found nothing",
+        ),
+        (
+            "m.weights.h5",
+            {"bidirectional/forward_layer/cell": BARE, "bidirectional/backward_layer/cell": CELL},
+            r"bidirectional\.bias_ih_l0_reverse.*found \(16,\)",
+        ),
+        ("m.weights.h5", {"bidirectional/forward_layer/cell": CELL}, "incomplete Bidirectional"),
+        ("m.h5", {"lstm_cell": {**CELL, "peephole": (4,)}}, "rnn.*recurrent_kernel and bias alone"),
+        ("m.h5", {"lstm_cell": {"recurrent_kernel": (4, 16)}}, "rnn.*kernel and recurrent_kernel"),
+        ("m.h5", {"gru_cell": {"kernel": (5, 12), "recurrent_kernel": (4, 12), "bias": (12,)}},
+         r"rnn: GRU with reset_after=False.*expected a bias of \(2, 12\)"),
+    ],
+)  # fmt: skip
+def test_refused_from_weights_alone(tmp_path, name, cells, words):
+    with pytest.raises(CkptconvError, match=words):
+        ckptconv.load(weights_only(tmp_path / name, cells))
+
+
+@pytest.mark.parametrize("mode", ["sum", "mul", "ave", None])
+def test_merge_modes(tmp_path, mode):
+    import keras
+
+    layer = keras.layers.Bidirectional(keras.layers.LSTM(3), merge_mode=mode, name="bi")
+    with pytest.raises(CkptconvError, match=f"bi: merge_mode {mode} has no equal.*expected concat"):
+        ckptconv.load(saved(tmp_path, layer))

@@ -13,6 +13,8 @@ from ckptconv.containers.torch_tree import Place, count_tensors, find, is_module
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 
+_SHORT = 40
+
 
 def build(root: object, source: Source, container: str, select: str | None) -> Checkpoint:
     """Return the Checkpoint of what ``torch.save`` was given.

@@ -109,7 +109,9 @@ def _group(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Group names by module; parameters of a known sub-module join its parent's group."""
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        path, _, leaf = name.rpartition(".")
+        path, dot, leaf = name.rpartition(".")
+        if dot and not (path and leaf):  # a dot that divides nothing belongs to the name
+            path, leaf = "", name
         groups.setdefault(path, {})[leaf] = tensor
     for path in list(groups):
         parent, _, child = path.rpartition(".")

@@ -112,6 +112,13 @@ def _kind(unit: Unit, leaves: Mapping[str, Tensor], *, told: bool) -> str:
             tensor=unit.path,
             hint=f"--kind {unit.path}=LSTM if it is a layer of your own around one",
         )
+    if recurrent is not None and recurrent.ndim > 2:
+        raise LossyError(
+            "a convolutional LSTM has no equal in torch and MindSpore",
+            tensor=unit.path,
+            expected="a recurrent_kernel of (units, gates·units)",
+            found=recurrent.shape,
+        )
     if found is None or said not in (None, found):
         raise _wrong(unit, f"the weights of {class_name or 'a LSTM, GRU or SimpleRNN'}")
     return found

@@ -68,9 +68,7 @@ def main(outdir):
         if VERSION < (3, 11):  # this size ends a shard between two layers
             weights("sharded", g.main_model(keras), g.TOKENS, max_shard_size=2.45e-6, **kind)
             why += "; the map of Keras 3.10.0 names the first alone, and Keras cannot load it"
-        weights(
-            "sharded_cut", g.main_model(keras), g.TOKENS, why=why, max_shard_size=3e-6, **kind
-        )
+        weights("sharded_cut", g.main_model(keras), g.TOKENS, why=why, max_shard_size=3e-6, **kind)
         return
     model = g.main_model(keras)
     if VERSION < (3, 4):
