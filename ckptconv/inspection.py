@@ -9,6 +9,7 @@ from typing import Any
 from ckptconv import api
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects import detect
+from ckptconv.dialects.quantized import ALLOW
 from ckptconv.errors import CkptconvError, SeveralError
 from ckptconv.graph import Graph, Layer
 from ckptconv.options import Options
@@ -48,7 +49,7 @@ def describe(path: str | os.PathLike[str], *, select: str | None = None) -> dict
         }
     try:
         # Looking takes no leave; and whoever only looks wants to see the weights.
-        graph = api.lift(checkpoint, None, Options(allow=frozenset(["dequantize"])))
+        graph = api.lift(checkpoint, None, Options(allow=frozenset([ALLOW])))
     except CkptconvError as error:
         notes = [*checkpoint.notes, str(error)]
         return _document(checkpoint, [_flat(checkpoint)], checkpoint.omitted, notes)
@@ -132,7 +133,7 @@ def _tensor(name: str, checkpoint: Checkpoint, tied: Mapping[str, list[str]]) ->
     return {
         "name": name,
         "dtype": tensor.dtype.name,
-        "stored": checkpoint.metadata.get("quantized", {}).get(name, tensor.dtype.name),
+        "stored": (tensor.inputs[0] if tensor.label == ALLOW else tensor).dtype.name,
         "shape": list(tensor.shape),
         "tied": [other for other in tied.get(name, []) if other != name],
     }

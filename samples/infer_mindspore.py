@@ -1,7 +1,7 @@
 """Run the converted sample in MindSpore and compare it with torch's outputs.
 
-    ckptconv torch2ms samples/tagger.pt
-    python samples/infer_mindspore.py samples/tagger.ckpt
+ckptconv torch2ms samples/tagger.pt
+python samples/infer_mindspore.py samples/tagger.ckpt
 """
 
 import sys

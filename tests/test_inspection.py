@@ -125,7 +125,7 @@ def test_quantized_weights_can_be_looked_at(tmp_path: Path) -> None:
     packed = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
     torch.save(packed.state_dict(), tmp_path / "m.pt")
     tensor = module_of(describe(tmp_path / "m.pt"), "0")["tensors"][0]
-    assert (tensor["dtype"], tensor["stored"]) == ("float32", "qint8")
+    assert (tensor["dtype"], tensor["stored"]) == ("float32", "int8")
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_packed_weights_of_quantized_modules(tmp_path: Path, zipped: bool, whole
             np.testing.assert_array_equal(found, tensor.numpy())
         else:
             assert 0 < np.abs(found - tensor.numpy()).max() < np.abs(found).max() / 100
-            assert checkpoint.metadata["quantized"][names[plain]] == "qint8"
+            assert checkpoint.tensors[names[plain]].inputs[0].dtype == np.int8
     weight = packed.fc.weight().dequantize().numpy()
     np.testing.assert_array_equal(checkpoint.tensors[names["fc.weight"]].numpy(), weight)
     assert checkpoint.modules[lstm].class_name == "torch.classes.rnn.CellParamsBase"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ def test_plain_quantized_tensors(tmp_path: Path) -> None:
     )
     state = {"fc.weight": weight, "fc.bias": torch.ones(2)}
     torch.save(state, tmp_path / "m.pt")
-    with pytest.raises(LossyError, match=r"fc\.weight: .* found 1 of quint8; try --allow dequant"):
+    with pytest.raises(LossyError, match=r"fc\.weight: .* found 1 of uint8; try --allow dequant"):
         ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
     ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", **ALLOW)
     found = ms.load_checkpoint(str(tmp_path / "m.ckpt"))["fc.weight"].asnumpy()
@@ -227,3 +228,19 @@ def test_one_weight_twice(tmp_path: Path) -> None:
     torch.save({**state, "0.weight": torch.ones(4, 3)}, tmp_path / "m.pt")
     with pytest.raises(DialectError, match="both plain and packed"):
         ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", **ALLOW)
+
+
+def test_quantized_shards(tmp_path: Path) -> None:
+    weight = torch.quantize_per_channel(
+        torch.linspace(-1, 1, 6).reshape(2, 3), torch.tensor([0.01, 0.02]), torch.tensor([1, 2]),
+        0, torch.qint8,
+    )  # fmt: skip
+    torch.save({"fc.weight": weight, "fc.bias": torch.ones(2)}, tmp_path / "a.bin")
+    places = {"fc.weight": "a.bin", "fc.bias": "a.bin"}
+    index = {"metadata": {"quantized": "no"}, "weight_map": places}
+    (tmp_path / "m.index.json").write_text(json.dumps(index))
+    with pytest.raises(LossyError, match="found 1 of int8"):
+        ckptconv.convert(tmp_path / "m.index.json", tmp_path / "m.ckpt", to="mindspore")
+    ckptconv.convert(tmp_path / "m.index.json", tmp_path / "m.ckpt", **ALLOW)
+    found = ms.load_checkpoint(str(tmp_path / "m.ckpt"))["fc.weight"].asnumpy()
+    np.testing.assert_array_equal(found, weight.dequantize().numpy())

@@ -7,7 +7,7 @@ from typing import Any
 from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, Module
 from ckptconv.containers.pickle_objects import Instance, Name
 from ckptconv.containers.torch_modules import Tree, versions, walk
-from ckptconv.containers.torch_objects import Stored, as_tensor, is_tensor
+from ckptconv.containers.torch_objects import as_tensor, is_tensor
 from ckptconv.containers.torch_packed import class_of, is_packed, unpacked
 from ckptconv.containers.torch_tree import Place, count_tensors, find, is_module, members, parts
 from ckptconv.errors import ContainerError
@@ -53,15 +53,9 @@ def fill(checkpoint: Checkpoint, tree: Tree, path: str) -> None:
             checkpoint.modules[name] = Module(cls)
         for place, tensor in (inside or {name: value}).items():
             if is_tensor(tensor):
-                _add(checkpoint, place, tensor, path)
+                checkpoint.tensors[place] = as_tensor(tensor, place, path)
     if not checkpoint.tensors:
         raise ContainerError("a state_dict with no tensors in it", file=path)
-
-
-def _add(checkpoint: Checkpoint, name: str, value: object, path: str) -> None:
-    checkpoint.tensors[name] = as_tensor(value, name, path)
-    if isinstance(value, Stored) and value.quantizer is not None:
-        checkpoint.metadata.setdefault("quantized", {})[name] = value.dtype
 
 
 def _contents(place: Place, path: str) -> Tree:

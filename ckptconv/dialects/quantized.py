@@ -29,6 +29,7 @@ from ckptconv.relayout import concat
 from ckptconv.tensor import Tensor
 
 ALLOW = "dequantize"
+"""What the user allows, and the label of a tensor that a container dequantizes."""
 _GATES = ("input", "forget", "cell", "output")
 _PLACED = (
     # where it stands below its module → parameter, class
@@ -68,7 +69,7 @@ def without_quantization(checkpoint: Checkpoint, options: Options) -> Checkpoint
         AmbiguousKindError: the file does not tell two layers from two directions.
     """
     names = checkpoint.tensors
-    quantized = checkpoint.metadata.get("quantized", {})
+    quantized = {name: t.inputs[0].dtype.name for name, t in names.items() if t.label == ALLOW}
     if not quantized and not any(map(_MARK.search, names)):
         return checkpoint
     fake = [name for name in names if name.endswith(_FAKE)]

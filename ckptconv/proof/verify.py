@@ -59,9 +59,7 @@ def verify(
     report = VerifyReport(describe(a), describe(b), seed)
     for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):
         missing += [names.of(part, n, t) for part in parts for n, t in part.params.items()]
-    report.notes += [
-        f"{layer.path}: {note}" for g in (a, b) for layer in g for note in layer.notes
-    ]
+    report.notes += [f"{layer.path}: {note}" for g in (a, b) for layer in g for note in layer.notes]
     report.left_out = [f"{g.path}: {n}: {rule}" for g in (a, b) for n, rule in g.omitted.items()]
     for block in blocks(paired):
         report.layers.append(_layer(block, a, b, names, report, tolerance))
