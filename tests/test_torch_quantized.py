@@ -244,3 +244,13 @@ def test_quantized_shards(tmp_path: Path) -> None:
     ckptconv.convert(tmp_path / "m.index.json", tmp_path / "m.ckpt", **ALLOW)
     found = ms.load_checkpoint(str(tmp_path / "m.ckpt"))["fc.weight"].asnumpy()
     np.testing.assert_array_equal(found, weight.dequantize().numpy())
+
+
+@pytest.mark.parametrize("shapes", [[()] * 4, [(4, 3)] * 3, [(4, 3), (4, 2), (4, 3), (4, 3)]])
+def test_gates_that_do_not_fit_together(tmp_path: Path, shapes: list[tuple[int, ...]]) -> None:
+    gates = zip(["input", "forget", "cell", "output"], shapes, strict=False)
+    place = "rnn.layers.0.layer_fw.cell.igates"
+    state = {f"{place}.{gate}.weight": torch.ones(shape) for gate, shape in gates}
+    torch.save(state, tmp_path / "m.pt")
+    with pytest.raises(DialectError, match=r"rnn\.weight_ih_l0: a weight in parts that do not fit"):
+        ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")

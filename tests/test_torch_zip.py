@@ -192,12 +192,13 @@ def test_quantized_tensors_are_dequantized_and_named(tmp_path: Path) -> None:
     checkpoint = saved(tmp_path / "x.pt", tensors)
     dense = {name: t.dequantize() if t.is_quantized else t for name, t in tensors.items()}
     assert_same(checkpoint.tensors, dense)
-    assert checkpoint.metadata["quantized"] == {
-        "tensor": "quint8",
-        "wide": "qint32",
-        "channel": "qint8",
-        "columns": "qint8",
-        "rows": "quint8",
+    stored = {n: t.inputs[0].dtype.name for n, t in checkpoint.tensors.items() if t.label}
+    assert stored == {
+        "tensor": "uint8",
+        "wide": "int32",
+        "channel": "int8",
+        "columns": "int8",
+        "rows": "uint8",
     }
 
 

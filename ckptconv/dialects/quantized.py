@@ -141,15 +141,21 @@ def _float_tensors(names: Mapping[str, Tensor], places: Mapping[str, _Place]) ->
         parts.setdefault(_join(place.path, place.leaf), {})[place.gate] = names[name]
     if sum(map(len, parts.values())) < len(places):
         raise DialectError("a weight stands in the file both plain and packed")
-    found = {}
-    for plain, gates in parts.items():
-        if set(gates) not in ({""}, set(_GATES)):
-            raise DialectError(
-                "a weight in parts", tensor=plain, expected=", ".join(_GATES), found=list(gates)
-            )
-        ordered = [gates[gate] for gate in (_GATES if len(gates) > 1 else [""])]
-        found[plain] = ordered[0] if len(ordered) == 1 else concat(ordered, 0)
-    return found
+    return {plain: _joined(plain, gates) for plain, gates in parts.items()}
+
+
+def _joined(plain: str, gates: Mapping[str, Tensor]) -> Tensor:
+    if set(gates) == {""}:
+        return gates[""]
+    alike = {(tensor.shape, tensor.dtype) for tensor in gates.values()}
+    if set(gates) != set(_GATES) or len(alike) > 1 or () in {t.shape for t in gates.values()}:
+        raise DialectError(
+            "a weight in parts that do not fit together",
+            tensor=plain,
+            expected=f"{', '.join(_GATES)}, of one shape and dtype",
+            found=", ".join(f"{gate or 'whole'} {t.shape}" for gate, t in gates.items()),
+        )
+    return concat([gates[gate] for gate in _GATES], 0)
 
 
 def _with_classes(modules: Mapping[str, Module], places: Iterable[_Place]) -> dict[str, Module]:
