@@ -152,7 +152,7 @@ class _Transposed(Tensor):
     @property
     def block(self) -> int:
         # The larger the block, the longer the runs that are read from each row of the source.
-        return max(2 * BLOCK, self.inputs[0].block)
+        return max(3 * BLOCK, self.inputs[0].block)
 
     def read(self, region: Region) -> Array:
         inner = [(0, 0)] * len(region)

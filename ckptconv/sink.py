@@ -16,6 +16,7 @@ import queue
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -30,6 +31,8 @@ Progress = Callable[[int], None]
 _SIZE = 4 << 20
 _BUFFERS = 3
 _ALIGNMENT = 4096
+_BESIDE = 1 << 20
+"""What is longer is checksummed in pieces of this size, in a thread."""
 _GAP = 64 << 10
 
 Bytes = npt.NDArray[np.uint8]
@@ -47,6 +50,7 @@ class Sink:
         self._buffer = self._writer.take()
         self._base = self._first = self._fill = 0
         self._patches: list[tuple[int, bytes]] = []
+        self._pool, self._checks = ThreadPoolExecutor(1), list[Future[None]]()
 
     @property
     def position(self) -> int:
@@ -68,14 +72,17 @@ class Sink:
             for span in spans:
                 crc = self._copy(span, crc)
             return crc or 0
+        running = _Crc(crc)
         for piece in tensor.pieces():
             rows = max(1, len(piece) * PIECE // max(piece.nbytes, 1)) if piece.ndim else 1
             for start in range(0, len(piece) if piece.ndim else 1, rows):
                 part = contiguous(piece[start : start + rows] if piece.ndim else piece)
                 view = part.reshape(-1).view(np.uint8).data
-                crc = zlib.crc32(view, crc) if crc is not None else None
+                if crc is not None:
+                    running(view)
                 self.write(view)
-        return crc or 0
+            del piece  # the next one is as large
+        return running.value
 
     def seek(self, offset: int) -> None:
         """Go on writing at ``offset``; what stands between is left as it is."""
@@ -108,22 +115,36 @@ class Sink:
 
     def abandon(self) -> None:
         """Stop without caring for what is left."""
+        self._pool.shutdown()
         self._writer.stop()
 
     def _copy(self, span: Span, crc: int | None) -> int | None:
-        """Copy a byte range of a file, and hold it against the checksum the file has of it."""
+        """Copy a byte range of a file, and hold it against the checksum the file has of it.
+
+        Checksums of what is large are computed in a thread beside the reading.
+        """
         source, offset, left = span
+        running = _Crc(crc)
         with source.passing(offset, left) as check:
-            looked_at = check is not None or crc is not None
+            checks = ([check] if check is not None else []) + ([running] if crc is not None else [])
+            beside = left > _BESIDE
             while left:
-                room = self._room(min(left, PIECE) if looked_at else left)
+                room = self._room(min(left, _BESIDE) if checks else left)
                 source.read_into(room, offset)
-                if check is not None:
-                    check(room.data)
-                crc = zlib.crc32(room.data, crc) if crc is not None else None
+                for update in checks:
+                    if beside:
+                        self._checks.append(self._pool.submit(update, room.data))
+                    else:
+                        update(room.data)
                 offset, left = offset + room.size, left - room.size
                 self._take(room.size)
-        return crc
+            self._await_checks()
+        return running.value if crc is not None else None
+
+    def _await_checks(self) -> None:
+        for done in self._checks:
+            done.result()
+        self._checks.clear()
 
     def _room(self, wanted: int) -> Bytes:
         if self._fill == _SIZE:
@@ -139,9 +160,20 @@ class Sink:
         if self._fill > self._first:
             position = self.position
             self._writer.put(self._buffer, self._base, self._first, self._fill)
+            self._await_checks()  # they may still read the buffer that comes back next
             self._buffer = self._writer.take()
             self._base = position - position % _ALIGNMENT
             self._first = self._fill = position - self._base
+
+
+class _Crc:
+    """A CRC-32 that continues from ``value`` over the pieces it is called with."""
+
+    def __init__(self, value: int | None) -> None:
+        self.value = value or 0
+
+    def __call__(self, piece: memoryview) -> None:
+        self.value = zlib.crc32(piece, self.value)
 
 
 class _Writer:

@@ -326,3 +326,14 @@ def test_nothing_of_a_file_runs(
     assert checkpoint.omitted["worse"] == "not a tensor: posix.system"
     assert checkpoint.omitted["evil"] == "beside the selected weights: posix.system"
     assert not mark.exists()
+
+
+def test_weights_beside_the_selected_ones_are_named(tmp_path):
+    """OpenNMT keeps its output layer beside the model: leaving it out must be seen."""
+    path = tmp_path / "parts.pt"
+    parts = {"model": {"a.weight": torch.ones(2)}, "generator": {"0.weight": torch.ones(3)}}
+    torch.save({**parts, "optimizer": {"state": {0: torch.ones(1)}}}, path)
+    notes = containers.read(path).notes
+    assert [note for note in notes if "holds weights too" in note] == [
+        "'generator' holds weights too, which are left out: convert them with --select generator"
+    ]

@@ -9,7 +9,15 @@ from ckptconv.containers.pickle_objects import Instance, Name
 from ckptconv.containers.torch_modules import Tree, versions, walk
 from ckptconv.containers.torch_objects import as_tensor, is_tensor
 from ckptconv.containers.torch_packed import class_of, is_packed, unpacked
-from ckptconv.containers.torch_tree import Place, count_tensors, find, is_module, members, parts
+from ckptconv.containers.torch_tree import (
+    Place,
+    count_tensors,
+    find,
+    holds_weights,
+    is_module,
+    members,
+    parts,
+)
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 
@@ -87,6 +95,11 @@ def _account(checkpoint: Checkpoint, root: object, place: Place) -> None:
             if str(key) != step:
                 name = ".".join((*place.path[:depth], str(key)))
                 taken = name in checkpoint.tensors or name in checkpoint.omitted
+                if holds_weights(key, item):
+                    checkpoint.notes.append(
+                        f"{name!r} holds weights too, which are left out: convert them with "
+                        f"--select {name}"
+                    )
                 checkpoint.omitted[f"/{name}" if taken else name] = _beside(item, seen)
         value = next((item for key, item in own.items() if str(key) == step), None)
 

@@ -67,6 +67,13 @@ def is_module(value: object) -> bool:
     return isinstance(own.get("_parameters"), dict) and isinstance(own.get("_modules"), dict)
 
 
+def holds_weights(key: object, value: object) -> bool:
+    """Tell whether an entry is a module or a dict of tensors that training alone does not need."""
+    own = members(value) or {}
+    found = is_module(value) or any(map(_is_weight, own.values()))
+    return found and not _TRAINING.search(str(key).lower())
+
+
 def count_tensors(value: object, seen: set[int] | None = None) -> int:
     """Return how many tensors stand anywhere in ``value``.
 

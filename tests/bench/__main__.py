@@ -70,11 +70,13 @@ def measure(command: Sequence[str], target: Path, figures: Figures) -> None:
     target.unlink(missing_ok=True)
     os.sync()
     quiet = os.open(os.devnull, os.O_WRONLY)
+    # An installed package has its bytecode.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     pid = os.posix_spawnp(
         command[0],
         list(command),
-        os.environ,
+        environment,
         file_actions=[(os.POSIX_SPAWN_DUP2, quiet, 1), (os.POSIX_SPAWN_DUP2, quiet, 2)],
     )
     _, status, usage = os.wait4(pid, 0)
