@@ -21,6 +21,7 @@ import pytest
 import torch
 from torch import nn
 
+import ckptconv
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.containers import read
 from ckptconv.errors import ContainerError
@@ -333,7 +334,7 @@ def test_weights_beside_the_selected_ones_are_named(tmp_path):
     path = tmp_path / "parts.pt"
     parts = {"model": {"a.weight": torch.ones(2)}, "generator": {"0.weight": torch.ones(3)}}
     torch.save({**parts, "optimizer": {"state": {0: torch.ones(1)}}}, path)
-    notes = containers.read(path).notes
+    notes = ckptconv.inspect(path).notes
     assert [note for note in notes if "holds weights too" in note] == [
         "'generator' holds weights too, which are left out: convert them with --select generator"
     ]
