@@ -139,13 +139,6 @@ KINDS: Mapping[str, tuple[Param, ...]] = {
     ),
 }
 
-RECURRENT_AXES = {
-    # canonical name, canonical axes, Keras
-    "w_ih": Param("w_ih", "gi", keras="kernel ig"),
-    "w_hh": Param("w_hh", "gu", keras="recurrent_kernel ug"),
-}
-"""Weights of one cell; biases differ in number, not in axes (see each dialect's bias policy)."""
-
 CLASSES = {
     # other class names → kind
     "Dense": "Linear",

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ckptconv.errors import CkptconvError
 from ckptconv.kinds import KindHint
+
+_CHOICES = {"device": ("ascend",), "device_layout": ("cpu", "gpu", "ascend")}
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,9 @@ class Options:
     fuse: tuple[tuple[str, tuple[str, ...]], ...] = ()
     split: tuple[str, ...] = ()
     device: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in choices:
+                raise CkptconvError(f"unknown {name} {value!r}", expected=" or ".join(choices))

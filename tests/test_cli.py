@@ -255,3 +255,8 @@ def test_safetensors_for_mindspore(tagger, tmp_path):
     loaded = ms.load_checkpoint(str(tmp_path / "m.safetensors"), format="safetensors")
     state = torch.load(tagger, weights_only=True)
     np.testing.assert_array_equal(loaded["norm.gamma"].asnumpy(), state["norm.weight"].numpy())
+
+
+def test_an_unknown_device_is_not_ignored(tagger):
+    _, err = run("torch2ms", tagger, "--target", "ascent", code=1)
+    assert "unknown device 'ascent': expected ascend" in err

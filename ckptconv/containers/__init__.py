@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import CkptconvError, ContainerError, printable
+from ckptconv.errors import CkptconvError, ContainerError
 from ckptconv.output import atomic_path, check_target
 from ckptconv.sink import Progress
 from ckptconv.source import Source
@@ -179,8 +179,3 @@ def _write(
     except CkptconvError as error:
         error.file = error.file or path
         raise
-
-
-def formats() -> list[tuple[str, str, bool]]:
-    """Return (name, description, can be written) of each format."""
-    return [(row.name, printable(row.about), row.writes) for row in FORMATS]

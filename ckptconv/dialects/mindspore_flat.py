@@ -26,7 +26,6 @@ from ckptconv.kinds import KindHint
 from ckptconv.relayout import cut, reshape, transpose
 from ckptconv.tensor import FilledTensor, Tensor
 
-LAYOUTS = ("cpu", "gpu", "ascend")
 _ASCEND = re.compile(r"(weight|bias)_(fw|bw)(\d{1,3})")
 _MAX_LAYERS = 8
 _GATES = 4
