@@ -12,11 +12,6 @@ from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph import Layer
 from ckptconv.source import Source
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 Rules = Iterable[tuple[str, str]]
 _MAX_MAP = 64 << 20
 
@@ -29,6 +24,11 @@ def read_map(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
     Raises:
         CkptconvError: the file cannot be read, or is not a flat table of texts.
     """
+    if sys.version_info >= (3, 11):  # imported here: slow to load, and rarely needed
+        import tomllib
+    else:
+        import tomli as tomllib
+
     source = Source(path)
     if source.size > _MAX_MAP:
         raise CkptconvError("too large for a table of names", file=source.path)

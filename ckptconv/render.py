@@ -11,13 +11,15 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ckptconv.batch import CONVERTED, FAILED, UNCHANGED, Outcome
 from ckptconv.errors import printable
 from ckptconv.gates import CANONICAL
-from ckptconv.report import LayerEntry, Report
-from ckptconv.sink import Progress
+
+if TYPE_CHECKING:
+    from ckptconv.batch import Outcome
+    from ckptconv.report import LayerEntry, Report
+    from ckptconv.sink import Progress
 
 _LONG_WORK = 64 << 20
 _WIDE = 200
@@ -193,7 +195,7 @@ def print_texts(texts: Iterable[str]) -> None:
 
 def print_outcome(outcome: Outcome) -> None:
     """Print one conversion of many as it ends."""
-    if outcome.status == FAILED:
+    if outcome.error:
         print(printable(f"failed: {outcome.source}: {outcome.error}"), file=sys.stderr)
     else:
         print(printable(f"{outcome.status}: {outcome.source} → {outcome.target}"))
@@ -201,5 +203,7 @@ def print_outcome(outcome: Outcome) -> None:
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     """Print how many conversions ended how."""
+    from ckptconv.batch import CONVERTED, FAILED, UNCHANGED  # here: slow to load
+
     counts = Counter(outcome.status for outcome in outcomes)
     print(", ".join(f"{counts[s]} {s}" for s in (CONVERTED, UNCHANGED, FAILED)))

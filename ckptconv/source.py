@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import stat
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from isal.isal_zlib import crc32
 
 from ckptconv.errors import ContainerError
 
@@ -112,7 +112,7 @@ class Source:
         for start in range(0, length, PIECE):
             part = buffer[: min(PIECE, length - start)]
             self.read_into(part, offset + start)
-            crc = zlib.crc32(part.data, crc)
+            crc = crc32(part.data, crc)
         return crc
 
     def passing(

@@ -31,6 +31,7 @@ _READ_COST = 8 << 10
 """Bytes that are copied in the time that one more read takes."""
 _SLAB = 1 << 20
 _TILE = 128
+_CACHE_LINE = 64
 
 
 class Tensor(ABC):
@@ -216,13 +217,33 @@ def extent(region: Region) -> tuple[int, ...]:
 
 
 def contiguous(array: Array) -> Array:
-    """Return ``array`` in C order; a transposed matrix is copied in tiles that fit the cache."""
-    if array.ndim != 2 or array.flags.c_contiguous:
-        return np.ascontiguousarray(array)
+    """Return ``array`` in C order."""
+    if array.flags.c_contiguous:
+        return array
     out = np.empty(array.shape, array.dtype)
-    for start in range(0, array.shape[1], _TILE):
-        out[:, start : start + _TILE] = array[:, start : start + _TILE]
+    copy(array, out)
     return out
+
+
+def copy(array: Array, out: Array) -> None:
+    """Copy ``array`` into ``out``, which is C-contiguous and of the same shape.
+
+    A transposed matrix goes tile by tile through a little array whose rows do not lie a power of
+    two apart: those of a matrix often do, and then all fall into the same few lines of the cache.
+    """
+    if array.ndim != 2 or not 0 < array.strides[0] < array.strides[1]:
+        out[...] = array
+        return
+    height = max(1, min(len(array), _TILE))
+    width = _TILE * _TILE // height
+    between = np.empty((width, height + _CACHE_LINE // array.itemsize), array.dtype)
+    for top in range(0, array.shape[0], height):
+        for left in range(0, array.shape[1], width):
+            here = slice(top, top + height), slice(left, left + width)
+            rows, columns = array[here].shape
+            tile = between[:columns, :rows].T
+            tile[...] = array[here]
+            out[here] = tile
 
 
 def split(region: Region, limit: int, *, keep: int | None = None) -> Iterator[Region]:
@@ -236,7 +257,9 @@ def split(region: Region, limit: int, *, keep: int | None = None) -> Iterator[Re
         if math.prod(shape[axis:]) <= limit:
             break
         if shape[axis] > 1:
-            step, (start, stop) = max(1, limit // max(rest, 1)), region[axis]
+            start, stop = region[axis]
+            count = -(-shape[axis] // max(1, limit // max(rest, 1)))
+            step = -(-shape[axis] // count)  # evenly: a small last piece would cost as many reads
             for a in range(start, stop, step):
                 piece = (*region[:axis], (a, min(a + step, stop)), *region[axis + 1 :])
                 yield from split(piece, limit, keep=keep)

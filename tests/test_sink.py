@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -32,17 +33,15 @@ def folder(tmp_path_factory):
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(steps=STEPS, seed=st.integers(0, 9))
-@pytest.mark.parametrize("direct", [True, False])
-def test_any_sequence_of_writes(folder, direct, steps, seed):
+def test_any_sequence_of_writes(folder, steps, seed):
     rng = np.random.default_rng(seed)
     noise = rng.integers(1, 256, 40_000, np.uint8)
     (folder / "source").write_bytes(noise.tobytes())
     source, path, expected = Source(folder / "source"), folder / "target", bytearray()
     path.write_bytes(b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sinks, "_SIZE", 8192)  # so that buffers fill and go around
-        if not direct:
-            patch.setattr(sinks._Writer, "_open_direct", staticmethod(lambda _: None))
+        for name, size in (("_SIZE", 8192), ("PIECE", 1024), ("_STEP", 4096), ("_WINDOW", 8192)):
+            patch.setattr(sinks, name, size)  # so that buffers fill and go around
         with open_sink(str(path)) as sink:
             for step, size in steps:
                 if step == "write":
@@ -56,7 +55,7 @@ def test_any_sequence_of_writes(folder, direct, steps, seed):
                     tensor = FileTensor(source, start, (size,), np.dtype("u1"))
                     crc = sink.write_tensor(tensor, crc=0)
                     part = noise[start : start + size].tobytes()
-                    assert crc == sinks.zlib.crc32(part)
+                    assert crc == zlib.crc32(part)
                     expected += part
                 elif len(expected) > size:
                     at = int(rng.integers(0, len(expected) - size))
@@ -67,16 +66,19 @@ def test_any_sequence_of_writes(folder, direct, steps, seed):
     assert written.ljust(len(expected), b"\0") == bytes(expected)
 
 
-def test_computed_values_of_any_layout(folder):
-    array = np.arange(300 * 70, dtype="f4").reshape(300, 70)
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "u1"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 127, 128, 129, 1300])
+def test_computed_values_of_any_layout(folder, dtype, rows):
+    array = np.random.default_rng(rows).integers(1, 250, (700, rows)).astype(dtype)
+    written = [array.T, np.array(5.0), array[:, ::-1].T, array[::2], np.zeros((0, 3), dtype)]
     path = folder / "computed"
-    path.touch()
+    path.write_bytes(b"")
     with open_sink(str(path)) as sink:
         sink.write(b"abc")
-        sink.write_tensor(ArrayTensor(array.T))
-        sink.write_tensor(ArrayTensor(np.array(5.0)))
-    expected = b"abc" + np.ascontiguousarray(array.T).tobytes() + np.array(5.0).tobytes()
-    assert path.read_bytes() == expected
+        crcs = [sink.write_tensor(ArrayTensor(part), crc=7) for part in written]
+    plain = [np.ascontiguousarray(part).tobytes() for part in written]
+    assert path.read_bytes() == b"abc" + b"".join(plain)
+    assert crcs == [zlib.crc32(part, 7) for part in plain]
 
 
 def test_an_error_of_the_disk_is_raised(folder, monkeypatch):

@@ -8,10 +8,11 @@ writes it so when asked to). A member that is only copied is checked as it passe
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+
+from isal.isal_zlib import crc32
 
 from ckptconv.containers.inflate import Inflated, inflate
 from ckptconv.containers.zip_directory import (
@@ -154,7 +155,7 @@ class Member(Window):
 
         def update(piece: memoryview) -> None:
             nonlocal running
-            running = zlib.crc32(piece, running)
+            running = crc32(piece, running)
 
         yield update
         self._compare(running)

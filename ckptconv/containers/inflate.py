@@ -6,6 +6,8 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 
+from isal.isal_zlib import crc32
+
 from ckptconv.errors import ContainerError
 from ckptconv.source import Source
 from ckptconv.tensor import Array
@@ -95,7 +97,7 @@ def inflate(source: Source, size: int, crc: int, name: str) -> Iterator[bytes]:
     """
     total = found = 0
     for chunk in stream(source, RAW, name):
-        total, found = total + len(chunk), zlib.crc32(chunk, found)
+        total, found = total + len(chunk), crc32(chunk, found)
         if total > size:
             break
         yield chunk

@@ -16,12 +16,12 @@ before it (10 bytes, big-endian).
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import ml_dtypes
 import numpy as np
+from isal.isal_zlib import crc32
 
 from ckptconv.checkpoint import MAX_TENSORS, Checkpoint
 from ckptconv.containers.protobuf import LENGTH, Cursor, encode, field_of
@@ -128,12 +128,7 @@ def _check_trailer(source: Source) -> int:
     tail = source.read(end, _TRAILER_SIZE) if end >= 0 else b""
     if not tail.startswith(_TRAILER):
         return source.size
-    expected, crc = int.from_bytes(tail[len(_TRAILER) :], "big"), 0
-    buffer = np.empty(1 << 20, np.uint8)
-    for start in range(0, end, buffer.size):
-        part = buffer[: min(buffer.size, end - start)]
-        source.read_into(part, start)
-        crc = zlib.crc32(part.data, crc)
+    expected, crc = int.from_bytes(tail[len(_TRAILER) :], "big"), source.crc32(0, end)
     if crc != expected:
         raise ContainerError(
             "damaged: its CRC does not match", file=source.path, expected=expected, found=crc
@@ -243,6 +238,6 @@ def _write_record(
     record = b"\x0a" + encode(len(inner) + part.nbytes) + inner
     sink.write(record)
     if crc is not None:
-        return sink.write_tensor(part, crc=zlib.crc32(record, crc))
+        return sink.write_tensor(part, crc=crc32(record, crc))
     sink.write_tensor(part)
     return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
+
+from isal.isal_zlib import crc32
 
 from ckptconv.sink import Sink
 from ckptconv.tensor import Tensor
@@ -53,7 +54,7 @@ class ZipWriter:
 
     def _write(self, data: bytes) -> int:
         self._sink.write(data)
-        return zlib.crc32(data)
+        return crc32(data)
 
     def _add(self, name: str, size: int, fill: Callable[[], int]) -> None:
         header, text = self._sink.position, name.encode("ascii")
