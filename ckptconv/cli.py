@@ -6,8 +6,6 @@ read or converted, 2 wrong usage.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import json
 import os
 import signal
@@ -166,7 +164,6 @@ add_to(app)
 def main() -> None:
     """Run the command line; a CkptconvError becomes one line on stderr and exit code 1."""
     signal.signal(signal.SIGTERM, _terminate)
-    _start_quickly()
     try:
         app()
     except CkptconvError as error:
@@ -176,13 +173,6 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-
-
-def _start_quickly() -> None:
-    """Leave out what a short run has no use for: together a tenth to a fifth of its time."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts one for each processor
-    gc.set_threshold(100_000)  # imports make many objects and no garbage
-    atexit.register(gc.freeze)  # the objects that are left need no last search for cycles
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001

@@ -67,15 +67,16 @@ def _create(temporary: str) -> int:
     """Make an empty file and return the descriptor whose lock says that it is in use.
 
     Raises:
-        OSError: it cannot be made, or another run took it for a stale one in the very moment.
+        OSError: it cannot be made.
     """
-    lock = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    with suppress(OSError):  # some network file systems have no locks, and then none is stale
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    if os.fstat(lock).st_nlink == 0:
-        os.close(lock)
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    return lock
+    for _ in range(10):
+        lock = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with suppress(OSError):  # some network file systems have no locks, and then none is stale
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            return lock
+        os.close(lock)  # another run took it for a stale one before it was locked
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def _remove_stale(folder: str, stem: str) -> None:

@@ -90,9 +90,6 @@ class Source:
 
     def read_runs(self, rows: npt.NDArray[np.uint8], offsets: Sequence[int]) -> None:
         """Fill each row of ``rows`` (2-D, contiguous uint8) from its own offset."""
-        if len(offsets) == 1:
-            self.read_into(rows[0], offsets[0])
-            return
         width = rows.shape[1]
         self._require(min(offsets, default=0), width)
         self._require(max(offsets, default=0), width)

@@ -130,11 +130,15 @@ class FileTensor(Tensor):
             self._fill_widened(out, region, axis)
             return
         strides = [math.prod(self.shape[i + 1 :]) for i in range(self.ndim)]
-        firsts = np.zeros((), np.int64)
+        item = self.dtype.itemsize
+        inner = sum(r[0] * s for r, s in zip(region[axis:], strides[axis:], strict=True))
+        if axis == 0:
+            self._source.read_into(out.reshape(-1).view(np.uint8), self._offset + inner * item)
+            return
+        firsts = np.full((), inner, np.int64)
         for (start, stop), stride in zip(region[:axis], strides, strict=False):
             firsts = firsts[..., None] + np.arange(start, stop, dtype=np.int64) * stride
-        inner = sum(r[0] * s for r, s in zip(region[axis:], strides[axis:], strict=True))
-        offsets = (self._offset + (firsts + inner) * self.dtype.itemsize).reshape(-1)
+        offsets = (self._offset + firsts * item).reshape(-1)
         self._source.read_runs(out.reshape(len(offsets), -1).view(np.uint8), offsets.tolist())
 
     def _fill_widened(self, out: Array, region: Region, axis: int) -> None:

@@ -96,3 +96,17 @@ def test_an_error_of_the_disk_is_raised(folder, monkeypatch):
     monkeypatch.setattr(os, "pwrite", refuse)
     with pytest.raises(OSError, match="No space left"):
         fill()
+
+
+def test_small_and_large_runs_far_apart(folder):
+    """A buffer is filled again only when it has been written."""
+    path, rng = folder / "apart", np.random.default_rng(5)
+    path.write_bytes(b"")
+    expected = bytearray()
+    with open_sink(str(path)) as sink:
+        for size in [3 << 20, 10, 400_000, 5, 7, 300_000, 12, 1, 2, 3, 2_500_000, 9] * 4:
+            run = rng.integers(0, 256, size, np.uint8)
+            sink.seek(len(expected) + 100)
+            sink.write_tensor(ArrayTensor(run))
+            expected += bytes(100) + run.tobytes()
+    assert path.read_bytes() == bytes(expected)

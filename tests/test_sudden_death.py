@@ -231,6 +231,25 @@ def test_stale_temporary_files_are_removed_and_live_ones_are_not(tmp_path: Path)
     assert leftovers(tmp_path) == sorted([live, other])
 
 
+def test_a_temporary_file_that_another_run_takes_for_a_stale_one(tmp_path: Path) -> None:
+    """It happens between the moment it is made and the moment it is locked."""
+    target, plain, taken = tmp_path / "x.pt", fcntl.flock, []
+
+    def flock(file: int, operation: int) -> None:
+        if not taken:
+            taken.append(os.readlink(f"/proc/self/fd/{file}"))
+            os.unlink(taken[0])
+        plain(file, operation)
+
+    with (
+        mock.patch.object(fcntl, "flock", flock),
+        atomic_path(target, force=False) as temporary,
+    ):
+        Path(temporary).write_bytes(b"whole")
+    assert taken == [temporary]
+    assert target.read_bytes() == b"whole"
+
+
 def test_where_there_are_no_hard_links(tmp_path: Path) -> None:
     target = tmp_path / "x.pt"
     refused = mock.patch.object(os, "link", side_effect=OSError(errno.EPERM, "not permitted"))
