@@ -1,36 +1,24 @@
-"""Loading, saving and converting: the only place where containers meet dialects."""
+"""Inspecting, loading, saving and converting, as users call them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ckptconv import containers, dialects, restore, stacking
-from ckptconv import like as like_names
+from ckptconv import containers, restore
 from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.dialects.columns import Lowered
-from ckptconv.errors import CkptconvError, ContainerError, DialectError
 from ckptconv.graph import Graph
 from ckptconv.kinds import parse_kinds
 from ckptconv.options import Options
-from ckptconv.relayout import cast
-from ckptconv.renames import rename as rename_layers
-from ckptconv.report import Report, account, add_cast_notes
+from ckptconv.report import Report
 from ckptconv.sink import Progress
-from ckptconv.tensor import BFLOAT16, Array, ArrayTensor, DType
+from ckptconv.stages import Path, lift, lower, with_layout, write
+from ckptconv.tensor import Array, ArrayTensor
 
-Path = str | os.PathLike[str]
 Renames = Iterable[tuple[str, str]]
-
-_DTYPES: dict[str, DType] = {
-    **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
-    "bfloat16": BFLOAT16,
-}
 
 
 def inspect(path: Path, *, select: str | None = None) -> Checkpoint:
@@ -97,8 +85,8 @@ def save(
         CkptconvError: the target cannot hold the graph exactly, or cannot be written. Nothing is
             left behind then.
     """
-    lowered = lower(graph, to, _with_layout(Options(), to, path), like=like, dtype=dtype)
-    return _write(graph, lowered, path, to, force=force, progress=progress, check=check)
+    lowered = lower(graph, to, with_layout(Options(), to, path), like=like, dtype=dtype)
+    return write(graph, lowered, path, to, force=force, progress=progress, check=check)
 
 
 def convert(
@@ -144,8 +132,8 @@ def convert(
     if like is not None and restore.is_report(like):
         restore.apply(graph, restore.read(like), report=os.fspath(like))
         like = None
-    lowered = lower(graph, to, _with_layout(options, to, dst), like=like, dtype=dtype)
-    return _write(
+    lowered = lower(graph, to, with_layout(options, to, dst), like=like, dtype=dtype)
+    return write(
         graph, lowered, dst, to, force=force, dry_run=dry_run, progress=progress, check=check
     )
 
@@ -173,79 +161,6 @@ def to_state_dict(graph: Graph, dialect: str) -> dict[str, Array]:
     return {name: tensor.numpy() for name, tensor in lowered.tensors.items()}
 
 
-def lift(checkpoint: Checkpoint, dialect: str | None, options: Options) -> Graph:
-    """Bring an opened checkpoint into the canonical graph."""
-    row = dialects.dialect(dialect or dialects.detect(checkpoint))
-    with _located(checkpoint.path):
-        graph: Graph = row.load().lift(checkpoint, options)
-        if not graph.layers:
-            raise ContainerError("holds no parameters", file=checkpoint.path)
-        graph.sources, graph.path = checkpoint.sources, checkpoint.path
-        graph.container = checkpoint.container
-        for path in options.split:
-            stacking.split(graph, path)
-        for path, parts in options.fuse:
-            stacking.fuse(graph, path, parts)
-        rename_layers(graph.layers, options.rename)
-    return graph
-
-
-def lower(
-    graph: Graph,
-    to: str,
-    options: Options,
-    *,
-    like: Path | like_names.Shapes | None = None,
-    dtype: str | None = None,
-) -> Lowered:
-    """Bring a graph into the names, axes and gate order of framework ``to``.
-
-    Args:
-        like: the target network's parameters: a file, or name → shape.
-    """
-    target = like_names.read_target(like) if isinstance(like, (str, os.PathLike)) else like
-    with _located(graph.path):
-        if target is not None:
-            like_names.settle_kinds(graph, target, to)
-        lowered: Lowered = dialects.dialect(to).load().lower(graph, options)
-        if target is not None:
-            lowered = like_names.match(lowered, target)
-        _check_dtypes(lowered)
-        if dtype is not None:
-            _cast(lowered, dtype)
-    return lowered
-
-
-def _write(
-    graph: Graph,
-    lowered: Lowered,
-    path: Path,
-    to: str,
-    *,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-    check: bool = False,
-) -> Report:
-    container, metadata = _container(dialects.dialect(to), path)
-    target = {"path": os.fspath(path), "container": container, "framework": to}
-    report = account(graph, lowered, target)
-    report.restore = [asdict(split) for split in restore.record(graph, lowered)]
-    checkpoint = Checkpoint(
-        container,
-        lowered.tensors,
-        modules=dict(graph.modules),
-        metadata={**metadata, **lowered.metadata},
-    )
-    if not dry_run:
-        containers.write(
-            checkpoint, path, sources=graph.sources, force=force, progress=progress, check=check
-        )
-        report.written = True
-    add_cast_notes(report, lowered)
-    return report
-
-
 def _options(
     *,
     kinds: Mapping[str, str] | None = None,
@@ -263,52 +178,3 @@ def _options(
         split=tuple(split),
         **more,
     )
-
-
-@contextmanager
-def _located(file: str) -> Iterator[None]:
-    """Name the file in errors of rooms that know only tensors."""
-    try:
-        yield
-    except CkptconvError as error:
-        error.file = error.file or file or None
-        raise
-
-
-def _with_layout(options: Options, to: str, path: Path) -> Options:
-    """Add the naming that the target's suffix asks for."""
-    _, metadata = _container(dialects.dialect(to), path)
-    return replace(options, layout=str(metadata.get("layout", "")))
-
-
-def _container(row: dialects.Dialect, path: Path) -> tuple[str, dict[str, Any]]:
-    """Choose the container by the target's suffix."""
-    name = os.path.basename(os.fspath(path)).lower()
-    for suffix in sorted(row.containers, key=len, reverse=True):
-        if name.endswith(suffix):
-            container, metadata = row.containers[suffix]
-            return container, dict(metadata)
-    raise ContainerError(
-        f"not a file name for {row.name}",
-        file=path,
-        expected="a name that ends in " + " or ".join(row.containers),
-    )
-
-
-def _check_dtypes(lowered: Lowered) -> None:
-    for name, tensor in lowered.tensors.items():
-        if tensor.dtype.kind == "c":
-            raise DialectError(
-                "complex numbers cannot be converted",
-                tensor=name,
-                expected="a real dtype",
-                found=tensor.dtype.name,
-            )
-
-
-def _cast(lowered: Lowered, dtype: str) -> None:
-    if dtype not in _DTYPES:
-        raise CkptconvError(f"unknown dtype {dtype!r}", expected=" or ".join(_DTYPES))
-    for name, tensor in lowered.tensors.items():
-        if tensor.dtype.kind == "f" or tensor.dtype == BFLOAT16:
-            lowered.tensors[name] = cast(tensor, _DTYPES[dtype])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ckptconv import api
+from ckptconv import api, stages
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.errors import CkptconvError
 from ckptconv.graph import Graph
@@ -32,7 +32,7 @@ def from_torch(module: Any) -> Graph:
     }
     modules = {path: _describe(part) for path, part in module.named_modules()}
     checkpoint = Checkpoint("memory", tensors, modules, path=type(module).__name__)
-    return api.lift(checkpoint, "torch", Options())
+    return stages.lift(checkpoint, "torch", Options())
 
 
 def load_into(
@@ -55,7 +55,7 @@ def load_into(
     """
     graph = source if isinstance(source, Graph) else api.load(source, kinds=kinds)
     framework, shapes, fill = _adapter(target)
-    lowered = api.lower(graph, framework, Options(), like=shapes)
+    lowered = stages.lower(graph, framework, Options(), like=shapes)
     report = account(
         graph,
         lowered,

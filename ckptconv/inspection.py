@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ckptconv import api
+from ckptconv import api, stages
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects import detect
 from ckptconv.dialects.quantized import ALLOW
@@ -49,7 +49,7 @@ def describe(path: str | os.PathLike[str], *, select: str | None = None) -> dict
         }
     try:
         # Looking takes no leave; and whoever only looks wants to see the weights.
-        graph = api.lift(checkpoint, None, Options(allow=frozenset([ALLOW])))
+        graph = stages.lift(checkpoint, None, Options(allow=frozenset([ALLOW])))
     except CkptconvError as error:
         notes = [*checkpoint.notes, str(error)]
         return _document(checkpoint, [_flat(checkpoint)], checkpoint.omitted, notes)

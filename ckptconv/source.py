@@ -16,7 +16,7 @@ from isal.isal_zlib import crc32
 from ckptconv.errors import ContainerError
 
 PIECE = 256 << 10
-"""Fits the second-level cache, where CRC-32 runs twice as fast."""
+"""Fits the second-level cache, so that what is read is still there to be summed and written."""
 Update = Callable[[memoryview], None]
 
 

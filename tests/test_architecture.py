@@ -40,7 +40,17 @@ def test_frameworks_stay_out(path):
 
 @pytest.mark.parametrize("path", [p for p in MODULES if "containers" in p.parts], ids=room)
 def test_containers_know_bytes_only(path):
-    forbidden = ("dialects", "graph", "layers", "gates", "api", "report", "proof", "recognise")
+    forbidden = (
+        "dialects",
+        "graph",
+        "layers",
+        "gates",
+        "api",
+        "stages",
+        "report",
+        "proof",
+        "recognise",
+    )
     assert not touches(imports(path), *(f"ckptconv.{name}" for name in forbidden))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ckptconv
-from ckptconv import api
+from ckptconv import stages
 from ckptconv.options import Options
 
 ASCEND = Options(device="ascend")
@@ -21,7 +21,7 @@ def graph_of(module, **changes):
 
 
 def notes(graph, options, to="mindspore"):
-    ((layer, _),) = api.lower(graph, to, options).layers
+    ((layer, _),) = stages.lower(graph, to, options).layers
     return layer.notes
 
 
@@ -35,7 +35,7 @@ def test_gru_of_an_odd_size_is_noted():
 
 def test_gru_of_an_odd_size_is_refused_for_ascend():
     with pytest.raises(ckptconv.LossyError, match=r"m: Ascend cannot run this GRU.*16.*found 20"):
-        api.lower(graph_of(torch.nn.GRU(3, 20)), "mindspore", ASCEND)
+        stages.lower(graph_of(torch.nn.GRU(3, 20)), "mindspore", ASCEND)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import ckptconv
-from ckptconv import api
+from ckptconv import stages
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.dialects.keras_options import notes as keras_notes
 from ckptconv.fates import NOTES, TABLE, Fate, markdown
@@ -79,8 +79,8 @@ def entry_of(module, target="mindspore", options=None, **attributes):
     """Return the report's entry of a torch module, its graph, and what it became."""
     state = {f"m.{n}": ArrayTensor(v.numpy()) for n, v in module.state_dict().items()}
     known = {"m": Module(type(module).__name__, attributes=attributes)}
-    graph = api.lift(Checkpoint("memory", state, known), "torch", options or Options())
-    lowered = api.lower(graph, target, options or Options())
+    graph = stages.lift(Checkpoint("memory", state, known), "torch", options or Options())
+    lowered = stages.lower(graph, target, options or Options())
     report = account(graph, lowered, {"path": "", "container": "", "framework": target})
     return report.layers[0], lowered
 

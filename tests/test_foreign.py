@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ckptconv
-from ckptconv import api
+from ckptconv import stages
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.gates import ORDERS
 from ckptconv.options import Options
@@ -63,7 +63,7 @@ def forward(kind, order, arrays, x, h, c=None, *, place="", forget_bias=0.0, z_c
 
 def lift(arrays, **options):
     tensors = {f"m.{name}": ArrayTensor(array) for name, array in arrays.items()}
-    return api.lift(Checkpoint("memory", tensors), "torch", Options(**options))
+    return stages.lift(Checkpoint("memory", tensors), "torch", Options(**options))
 
 
 def converted(graph, kind):
@@ -136,7 +136,7 @@ def test_both_kinds_in_one_file_and_every_layer_and_direction():
     arrays |= {f"b.{n}": v for n, v in arrays_of("GRU", cell=True).items()}
     arrays |= {"c.weight": np.ones((2, 3), np.float32)}
     tensors = {name: ArrayTensor(array) for name, array in arrays.items()}
-    graph = api.lift(Checkpoint("memory", tensors), "torch", Options(gates="iofc z, r, h"))
+    graph = stages.lift(Checkpoint("memory", tensors), "torch", Options(gates="iofc z, r, h"))
     found = ckptconv.to_state_dict(graph, "torch")
     assert list(found) == list(arrays)
     for name, array in arrays.items():
@@ -160,7 +160,7 @@ def test_the_canonical_order_touches_nothing():
 
 def test_mindspore_names_are_read_so_too():
     tensors = {f"m.{name}": ArrayTensor(array) for name, array in arrays_of("LSTM").items()}
-    graph = api.lift(Checkpoint("memory", tensors), "mindspore", Options(gates="iofc"))
+    graph = stages.lift(Checkpoint("memory", tensors), "mindspore", Options(gates="iofc"))
     first = tensors["m.bias_ih_l0"].numpy()
     np.testing.assert_array_equal(graph["m"].params["bias_ih_l0"].numpy()[-HIDDEN:], first[5:10])
 
@@ -219,4 +219,4 @@ def test_keras_has_an_order_of_its_own():
     tensors = {name: ArrayTensor(array) for name, array in arrays.items()}
     for options in ({"gates": "iofc"}, {"forget_bias": 1.0}, {"z_convention": True}):
         with pytest.raises(ckptconv.CkptconvError, match="an order of their own"):
-            api.lift(Checkpoint("memory", tensors), "keras", Options(**options))
+            stages.lift(Checkpoint("memory", tensors), "keras", Options(**options))

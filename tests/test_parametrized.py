@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 import ckptconv
-from ckptconv import api
+from ckptconv import stages
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.kinds import parse_kinds
 from ckptconv.options import Options
@@ -43,7 +43,7 @@ def lift(state, classes=None, **options):
         for name, value in state.items()
     }
     modules = {path: Module(name) for path, name in (classes or {}).items()}
-    return api.lift(Checkpoint("memory", tensors, modules), "torch", Options(**options))
+    return stages.lift(Checkpoint("memory", tensors, modules), "torch", Options(**options))
 
 
 def seeded(module):
@@ -111,7 +111,7 @@ def test_every_part_is_accounted_for(function, module, name, options):
     state = apply(function, module, name, options).state_dict()
     graph = lift({f"m.{n}": v for n, v in state.items()})
     target = {"path": "", "container": "", "framework": "torch"}
-    report = account(graph, api.lower(graph, "torch", Options()), target)
+    report = account(graph, stages.lower(graph, "torch", Options()), target)
     (entry,) = [entry for entry in report.tensors if entry.target == f"m.{name}"]
     assert set(entry.sources) == set(graph.tensors) - {t.target for t in report.tensors}
     assert {"weight_norm", "spectral_norm", "pruned"} & set(entry.operations)
@@ -158,7 +158,7 @@ def test_awd_lstm_takes_the_raw_weight(nested, copied):
     rules = [rule for name, rule in graph.omitted.items() if name.endswith("weight_hh_l0")]
     assert len(rules) == copied
     target = {"path": "", "container": "", "framework": "torch"}
-    account(graph, api.lower(graph, "torch", Options()), target)
+    account(graph, stages.lower(graph, "torch", Options()), target)
 
 
 def test_awd_lstm_of_salesforce_keeps_it_inside():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ckptconv
-from ckptconv import api
+from ckptconv import stages
 from ckptconv.constructors import constructor
 from ckptconv.options import Options
 from ckptconv.report import account
@@ -33,7 +33,7 @@ def graph_of(lstm, path="encoder"):
 
 
 def folded(lstm, to="mindspore"):
-    return api.lower(graph_of(lstm), to, Options(fold_proj=True))
+    return stages.lower(graph_of(lstm), to, Options(fold_proj=True))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -98,7 +98,7 @@ def test_nothing_is_computed_before_it_is_read():
 @pytest.mark.parametrize("to", ["mindspore", "mint", "keras"])
 def test_refused_by_default(to):
     with pytest.raises(ckptconv.LossyError, match=r"encoder: proj_size has no equal.*--fold-proj"):
-        api.lower(graph_of(seeded_lstm()), to, Options())
+        stages.lower(graph_of(seeded_lstm()), to, Options())
 
 
 def test_torch_keeps_it():
@@ -113,12 +113,12 @@ def test_other_layers_cannot_be_projected():
     arrays["m.weight_hr"] = np.ones((PROJECTED, HIDDEN), np.float32)
     graph = ckptconv.from_state_dict(arrays, "torch")
     with pytest.raises(ckptconv.LossyError, match="proj_size"):
-        api.lower(graph, "mindspore", Options(fold_proj=True))
+        stages.lower(graph, "mindspore", Options(fold_proj=True))
 
 
 def test_everything_is_accounted_for_and_said():
     graph = graph_of(seeded_lstm(2, True))
-    lowered = api.lower(graph, "mindspore", Options(fold_proj=True))
+    lowered = stages.lower(graph, "mindspore", Options(fold_proj=True))
     report = account(graph, lowered, {"path": "", "container": "", "framework": "mindspore"})
     used = {source for entry in report.tensors for source in entry.sources}
     assert used == set(graph.tensors)
@@ -137,13 +137,13 @@ def test_a_layer_of_that_name_is_not_overwritten():
         {"encoder_proj.weight": np.ones((3, 4), np.float32)}, "torch"
     ).layers
     with pytest.raises(ckptconv.DialectError, match="encoder_proj"):
-        api.lower(graph, "mindspore", Options(fold_proj=True))
+        stages.lower(graph, "mindspore", Options(fold_proj=True))
 
 
 def test_the_only_layer():
     state = {n: v.numpy() for n, v in seeded_lstm().state_dict().items()}
     graph = ckptconv.from_state_dict(state, "torch")
-    lowered = api.lower(graph, "mindspore", Options(fold_proj=True))
+    lowered = stages.lower(graph, "mindspore", Options(fold_proj=True))
     assert list(lowered.tensors)[-1] == "proj.weight"
 
 

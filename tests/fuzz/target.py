@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ckptconv import api
+from ckptconv import api, stages
 from ckptconv.errors import CkptconvError
 from ckptconv.inspection import describe
 from ckptconv.options import Options
@@ -44,9 +44,9 @@ def exercise(path: Path, number: int) -> str:
         _read(checkpoint.tensors.values())
         stage = "read"
         framework, suffix = _TARGETS[number % len(_TARGETS)]
-        graph = api.lift(checkpoint, None, Options())
+        graph = stages.lift(checkpoint, None, Options())
         stage = "lifted"
-        _read(api.lower(graph, framework, Options()).tensors.values())
+        _read(stages.lower(graph, framework, Options()).tensors.values())
         if number % WRITTEN == 0:
             describe(path)
             api.save(api.load(path), path.with_name(f"target{suffix}"), to=framework)
