@@ -25,15 +25,15 @@ if TYPE_CHECKING:
         LossyError,
         VerificationError,
     )
-    from ckptconv.graph import Graph, Layer
-    from ckptconv.inprocess import from_torch, load_into
-    from ckptconv.proof.compare import diff
-    from ckptconv.proof.golden import golden
-    from ckptconv.proof.replay import replay
-    from ckptconv.proof.roundtrip import roundtrip
-    from ckptconv.proof.verify import verify
+    from ckptconv.graph.graph import Graph, Layer
+    from ckptconv.live import from_torch, load_into
     from ckptconv.report import Report
-    from ckptconv.tensor import Tensor
+    from ckptconv.tensors.tensor import Tensor
+    from ckptconv.verification.diff import diff
+    from ckptconv.verification.golden import golden
+    from ckptconv.verification.replay import replay
+    from ckptconv.verification.roundtrip import roundtrip
+    from ckptconv.verification.verify import verify
 
 __all__ = [
     "AmbiguousKindError",
@@ -67,15 +67,15 @@ _HOME = {
     "batch": ("convert_many",),
     "checkpoint": ("Checkpoint",),
     "api": ("convert", "from_state_dict", "inspect", "load", "save", "to_state_dict"),
-    "graph": ("Graph", "Layer"),
-    "inprocess": ("from_torch", "load_into"),
-    "proof.compare": ("diff",),
-    "proof.golden": ("golden",),
-    "proof.replay": ("replay",),
-    "proof.roundtrip": ("roundtrip",),
-    "proof.verify": ("verify",),
+    "graph.graph": ("Graph", "Layer"),
+    "live": ("from_torch", "load_into"),
+    "verification.diff": ("diff",),
+    "verification.golden": ("golden",),
+    "verification.replay": ("replay",),
+    "verification.roundtrip": ("roundtrip",),
+    "verification.verify": ("verify",),
     "report": ("Report",),
-    "tensor": ("Tensor",),
+    "tensors.tensor": ("Tensor",),
 }
 
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ckptconv import containers, restore
+from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.graph import Graph
+from ckptconv.graph.graph import Graph
 from ckptconv.kinds import parse_kinds
 from ckptconv.options import Options
+from ckptconv.passes import restore
 from ckptconv.report import Report
-from ckptconv.sink import Progress
 from ckptconv.stages import Path, lift, lower, with_layout, write
-from ckptconv.tensor import Array, ArrayTensor
+from ckptconv.tensors.tensor import Array, ArrayTensor
+from ckptconv.tensors.writer import Progress
 
 Renames = Iterable[tuple[str, str]]
 
@@ -30,7 +31,7 @@ def inspect(path: Path, *, select: str | None = None) -> Checkpoint:
     Raises:
         ContainerError: not a checkpoint, or damaged.
     """
-    return containers.read(path, select=select)
+    return formats.read(path, select=select)
 
 
 def load(

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckptconv import __version__, api, containers
+from ckptconv import __version__, api, formats
 from ckptconv.errors import CkptconvError
-from ckptconv.output import atomic_path
-from ckptconv.sink import open_sink
+from ckptconv.io.atomic import atomic_path
+from ckptconv.tensors.writer import open_sink
 
 SUFFIXES = (
     ".pt",
@@ -119,7 +119,7 @@ def find(
 
 def _shards(index: Path) -> set[Path]:
     try:
-        return {Path(source.path) for source in containers.read(index).sources[1:]}
+        return {Path(source.path) for source in formats.read(index).sources[1:]}
     except CkptconvError:
         return set()  # its conversion will say what is wrong
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ckptconv.source import Source
-from ckptconv.tensor import Tensor
+from ckptconv.io.reader import Source
+from ckptconv.tensors.tensor import Tensor
 
 MAX_TENSORS = 1 << 15
 """Tensors of one file; what a file of millions of them costs to open would stop a service."""

@@ -9,11 +9,11 @@ from typing import Any
 from ckptconv import api, stages
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects import detect
-from ckptconv.dialects.quantized import ALLOW
+from ckptconv.dialects.torch.quantized import ALLOW
 from ckptconv.errors import CkptconvError, SeveralError
-from ckptconv.graph import Graph, Layer
+from ckptconv.graph.graph import Graph, Layer
 from ckptconv.options import Options
-from ckptconv.tensor import Tensor, trace
+from ckptconv.tensors.tensor import Tensor, trace
 from ckptconv.ties import ties
 
 SCHEMA = "ckptconv-inspect-1"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptconv.errors import CkptconvError
-from ckptconv.graph import CELLS, RECURRENT
-from ckptconv.layers import CLASSES, KINDS, PARAMETER
+from ckptconv.graph.graph import CELLS, RECURRENT
+from ckptconv.graph.kinds import CLASSES, KINDS, PARAMETER
 
 _SPEC = re.compile(r"(\w+)(?:\((.*)\))?")
 

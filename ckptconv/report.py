@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from ckptconv.constructors import constructor, unknown
-from ckptconv.dialects.columns import Lowered
+from ckptconv.codegen.constructor import constructor, unknown
+from ckptconv.codegen.support import standing_notes
+from ckptconv.dialects.state_dict import Lowered
 from ckptconv.errors import DialectError
-from ckptconv.fates import standing_notes
-from ckptconv.graph import Graph, Layer
-from ckptconv.relayout import Cast
-from ckptconv.tensor import DType, Tensor, trace
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.tensors.ops import Cast
+from ckptconv.tensors.tensor import DType, Tensor, trace
 from ckptconv.ties import tie_notes
 
 SCHEMA = "ckptconv-report-1"
@@ -63,7 +63,7 @@ class Report:
         layers: in model order.
         omitted: source name → the rule by which it was left out.
         notes: what the user should know.
-        restore: pairs of biases that became a sum (``ckptconv.restore``).
+        restore: pairs of biases that became a sum (``ckptconv.passes.restore``).
     """
 
     source: dict[str, str]

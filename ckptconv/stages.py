@@ -13,18 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from ckptconv import containers, dialects, restore, stacking
-from ckptconv import like as like_names
+from ckptconv import dialects, formats
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.dialects.columns import Lowered
+from ckptconv.dialects.state_dict import Lowered
 from ckptconv.errors import CkptconvError, ContainerError, DialectError
-from ckptconv.graph import Graph
+from ckptconv.graph.graph import Graph
 from ckptconv.options import Options
-from ckptconv.relayout import cast
-from ckptconv.renames import rename as rename_layers
+from ckptconv.passes import match_target as like_names
+from ckptconv.passes import restore
+from ckptconv.passes import stack as stacking
+from ckptconv.passes.rename import rename as rename_layers
 from ckptconv.report import Report, account, add_cast_notes
-from ckptconv.sink import Progress
-from ckptconv.tensor import BFLOAT16, DType
+from ckptconv.tensors.ops import cast
+from ckptconv.tensors.tensor import BFLOAT16, DType
+from ckptconv.tensors.writer import Progress
 
 Path = str | os.PathLike[str]
 
@@ -104,7 +106,7 @@ def write(
         metadata={**metadata, **lowered.metadata},
     )
     if not dry_run:
-        containers.write(
+        formats.write(
             checkpoint, path, sources=graph.sources, force=force, progress=progress, check=check
         )
         report.written = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ckptconv.tensor import Tensor
+from ckptconv.tensors.tensor import Tensor
 
 SHARING = ("torch-zip",)
 """Containers in which two names can be one tensor."""

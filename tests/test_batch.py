@@ -15,7 +15,7 @@ import torch
 import ckptconv
 from ckptconv.batch import CONVERTED, FAILED, UNCHANGED, find
 from tests import networks as n
-from tests.test_cli import run
+from tests.cli.test_cli import run
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 from torch import nn
 
 import ckptconv
+from ckptconv.cli.render import print_inspection
 from ckptconv.inspection import describe
-from ckptconv.render import print_inspection
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 KEYS = [

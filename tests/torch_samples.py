@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from ckptconv.containers.torch_dtypes import DTYPES
-from ckptconv.tensor import Tensor
+from ckptconv.formats.torch.dtypes import DTYPES
+from ckptconv.tensors.tensor import Tensor
 
 PLAIN = [name for name in DTYPES if not name.startswith("q")]
 

@@ -2,7 +2,7 @@
 
 Each dialect module has ``lift(checkpoint, options) -> Graph`` and
 ``lower(graph, options) -> Lowered``. No module here opens a file.
-Adding a dialect is one module, one row of ``DIALECTS`` and one column of ``ckptconv.layers``.
+Adding a dialect is one module, one row of ``DIALECTS`` and one column of ``ckptconv.graph.kinds``.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ckptconv.dialects import mindspore
-from ckptconv.dialects.columns import Lowered
-from ckptconv.graph import Graph
-from ckptconv.layers import MINT
+from ckptconv.dialects.state_dict import Lowered
+from ckptconv.graph.graph import Graph
+from ckptconv.graph.kinds import MINT
 from ckptconv.options import Options
 
 lift = mindspore.lift

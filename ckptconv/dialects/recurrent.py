@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ckptconv.dialects.infer_kind import Evidence
 from ckptconv.errors import DialectError
-from ckptconv.gates import CANONICAL
-from ckptconv.graph import RECURRENT, Layer
-from ckptconv.recognise import Evidence
-from ckptconv.tensor import Tensor
+from ckptconv.graph.gates import CANONICAL
+from ckptconv.graph.graph import RECURRENT, Layer
+from ckptconv.tensors.tensor import Tensor
 
 _BY_GATES = {len(gates): kind for kind, gates in CANONICAL.items()}
 

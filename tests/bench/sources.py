@@ -11,8 +11,8 @@ import numpy as np
 
 import ckptconv
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.containers import write
-from ckptconv.tensor import Tensor
+from ckptconv.formats import write
+from ckptconv.tensors.tensor import Tensor
 
 SIZES = {
     # name: (recurrent modules, layers in each, hidden size)

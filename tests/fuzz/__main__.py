@@ -7,12 +7,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ckptconv import containers
+from ckptconv import formats
 from tests.fuzz import watch
 from tests.fuzz.formats import FORMATS
 
 _CHUNK, _SHOWN = 10_000, 20
-_KNOWN = {row.name for row in containers.FORMATS}
+_KNOWN = {row.name for row in formats.FORMATS}
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ class Format:
     """A row of the table.
 
     Attributes:
-        container: the name in ``ckptconv.containers.FORMATS``.
+        container: the name in ``ckptconv.formats.FORMATS``.
         seeds: patterns below ``tests``.
         mutate: changes the bytes of a seed.
         beside: the pattern of the shards that belong to a seed ``{stem}``.

@@ -10,9 +10,9 @@ from pathlib import Path
 from random import Random
 from unittest import mock
 
-from ckptconv import containers
+from ckptconv import formats
 from ckptconv.errors import CkptconvError
-from ckptconv.source import Source
+from ckptconv.io.reader import Source
 from tests.fuzz import bits, jsons, pickles
 
 _BLOCK = 512
@@ -138,7 +138,7 @@ def _read_ranges(data: bytes) -> list[tuple[int, int]]:
         path = Path(folder, "seed")
         path.write_bytes(data)
         try:
-            containers.read(path)
+            formats.read(path)
         except CkptconvError:
             found.add((0, len(data)))
     return sorted(found)

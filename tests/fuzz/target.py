@@ -10,7 +10,7 @@ from ckptconv import api, stages
 from ckptconv.errors import CkptconvError
 from ckptconv.inspection import describe
 from ckptconv.options import Options
-from ckptconv.tensor import Tensor
+from ckptconv.tensors.tensor import Tensor
 
 _TARGETS = (
     ("mindspore", ".ckpt"),

@@ -15,8 +15,8 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-import ckptconv.containers
 import ckptconv.dialects
+import ckptconv.formats
 from tests.fuzz.formats import FORMATS, Files, Format
 from tests.fuzz.guard import MEMORY, Forbidden, Guard, Hang, limit_memory, peak_memory
 from tests.fuzz.target import TARGETS, WRITTEN, exercise
@@ -67,7 +67,7 @@ class Runner:
 
 def warm_up(row: Format) -> None:
     """Run the seeds as they are, so that what the product imports on demand is there."""
-    for package in (ckptconv, ckptconv.containers, ckptconv.dialects):
+    for package in (ckptconv, ckptconv.formats, ckptconv.dialects):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             if not module.ispkg and not module.name.endswith("__main__"):
                 importlib.import_module(module.name)

@@ -1,0 +1,252 @@
+"""The command line: the only room that prints or exits.
+
+Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 the data cannot be
+read or converted, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from ckptconv.cli import options as o
+from ckptconv.cli.verify import add_to
+from ckptconv.errors import CkptconvError, printable
+
+if TYPE_CHECKING:
+    from ckptconv.report import Report
+
+app = typer.Typer(
+    name="ckptconv",
+    help="Convert LSTM, GRU and RNN checkpoints between PyTorch, Keras and MindSpore.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+_SUFFIXES = {"mindspore": ".ckpt", "mint": ".ckpt", "torch": ".pt", "keras": ".h5"}
+_DST = o.SRC._replace(
+    declaration=typer.Argument(metavar="DST", help="Its suffix chooses the format.")
+)
+_FROM = "torch, keras or mindspore; default: what SRC speaks."
+_TO = "torch, keras, mindspore or mint; default: by DST's suffix."
+
+
+def _add_direction(short_source: str, short_target: str) -> None:
+    source, target = o.FRAMEWORKS[short_source], o.FRAMEWORKS[short_target]
+    mint = {"mint": o.Row(bool, False, typer.Option("--mint", help="Names of mindspore.mint.nn."))}
+
+    @app.command(f"{short_source}2{short_target}", help=f"Convert from {source} to {target}.")
+    @o.takes(
+        src=o.SRC,
+        output=o.Row(
+            str | None,
+            None,
+            typer.Option("-o", "--output", metavar="DST", help="Default: SRC with a new suffix."),
+        ),
+        **(mint if target == "mindspore" else {}),
+        **o.NAMES,
+        **o.VALUES,
+        **o.OUTPUT,
+    )
+    def command(src: str, output: str | None, mint: bool = False, **options: Any) -> None:
+        to = "mint" if mint else target
+        _convert(src, output or _default_target(src, to), to=to, source=source, **options)
+
+
+for _source in o.FRAMEWORKS:
+    for _target in o.FRAMEWORKS:
+        if _source != _target:
+            _add_direction(_source, _target)
+
+
+@app.command(help="Convert SRC to DST, whatever their frameworks.")
+@o.takes(
+    src=o.SRC,
+    dst=_DST,
+    source=o.Row(str | None, None, typer.Option("--from", metavar="NAME", help=_FROM)),
+    to=o.Row(str | None, None, typer.Option("--to", metavar="NAME", help=_TO)),
+    **o.NAMES,
+    **o.VALUES,
+    **o.OUTPUT,
+)
+def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
+    _convert(src, dst, to=to or _framework_of(dst), **options)
+
+
+@app.command(help="Show what a checkpoint holds: container, modules, tensors.")
+@o.takes(src=o.SRC, select=o.SELECT, as_json=o.JSON)
+def inspect(src: str, select: str | None, as_json: bool) -> None:
+    from ckptconv.cli.render import print_inspection, print_json
+    from ckptconv.inspection import describe
+
+    description = describe(src, select=select)
+    if as_json:
+        print_json(description)
+    else:
+        print_inspection(description)
+
+
+@app.command()
+def formats() -> None:
+    """List the file formats that can be read and written."""
+    from ckptconv.formats import FORMATS
+
+    for row in FORMATS:
+        print(f"{row.name:16} {'read, write' if row.writes else 'read':12} {row.about}")
+
+
+@app.command(help="Convert all checkpoints below SRC_DIR; what is done already is skipped.")
+@o.takes(
+    src=o.SRC._replace(declaration=typer.Argument(metavar="SRC_DIR", help="A folder.")),
+    dst=o.SRC._replace(declaration=typer.Argument(metavar="DST_DIR", help="Made where missing.")),
+    to=o.Row(str, o.SRC.default, typer.Option("--to", metavar="NAME", help=_TO)),
+    suffix=o.Row(str | None, None, typer.Option("--suffix", help="Of the targets: .safetensors")),
+    workers=o.Row(int, 1, typer.Option("--jobs", metavar="N", help="Processes.")),
+    dtype=o.VALUES["dtype"],
+    allow=o.VALUES["allow"],
+    fold_proj=o.VALUES["fold_proj"],
+    force=o.FORCE,
+    as_json=o.JSON,
+    quiet=o.QUIET,
+)
+def batch(
+    src: str,
+    dst: str,
+    to: str,
+    suffix: str | None,
+    workers: int,
+    as_json: bool,
+    quiet: bool,
+    allow: list[str] | None,
+    **options: Any,
+) -> None:
+    from concurrent.futures import ProcessPoolExecutor
+    from contextlib import nullcontext
+
+    from ckptconv.batch import FAILED, convert_many, find
+    from ckptconv.cli.render import print_json, print_outcome, print_outcomes
+
+    to = o.FRAMEWORKS.get(to, to)
+    if to not in _SUFFIXES:
+        raise typer.BadParameter(f"--to {to}: expected {', '.join(_SUFFIXES)}")
+    if not os.path.isdir(src):
+        raise CkptconvError("not a folder", file=src)
+    pairs = find(src, dst, suffix or _SUFFIXES[to])
+    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as executor:
+        outcomes = convert_many(
+            pairs,
+            to=to,
+            executor=executor,
+            done=None if quiet or as_json else print_outcome,
+            allow=allow or (),
+            **options,
+        )
+    if as_json:
+        print_json([vars(outcome) for outcome in outcomes])
+    elif not quiet:
+        print_outcomes(outcomes)
+    if any(outcome.status == FAILED for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+add_to(app)
+
+
+def main() -> None:
+    """Run the command line; a CkptconvError becomes one line on stderr and exit code 1."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except CkptconvError as error:
+        _fail(str(error))
+    except MemoryError:
+        _fail("out of memory")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    """Leave through the exception path, so that temporary files are removed."""
+    sys.exit(128 + signum)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"ckptconv: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _convert(
+    src: str,
+    dst: str,
+    *,
+    rename: list[str] | None,
+    map_file: str | None,
+    kind: list[str] | None,
+    allow: list[str] | None,
+    fuse: list[str] | None,
+    split: list[str] | None,
+    as_json: bool,
+    report_file: str | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    from ckptconv.api import convert
+    from ckptconv.cli.render import print_json, print_report, progress_bar
+    from ckptconv.passes.rename import read_map
+
+    if report_file and os.path.lexists(report_file) and not options["force"]:
+        raise CkptconvError("exists already", file=report_file, hint="--force to replace it")
+    with progress_bar(src, enabled=not quiet) as progress:
+        report = convert(
+            src,
+            dst,
+            rename=[*o.pairs("--rename", rename), *(read_map(map_file) if map_file else ())],
+            kinds=dict(o.pairs("--kind", kind)),
+            allow=allow or (),
+            fuse=[(new, parts.split(",")) for new, parts in o.pairs("--fuse", fuse)],
+            split=split or (),
+            progress=progress,
+            **options,
+        )
+    if report_file:
+        _write_report(report, report_file)
+    if as_json:
+        print_json(report.to_dict())
+    elif not quiet:
+        print_report(report)
+
+
+def _default_target(src: str, to: str) -> str:
+    path = Path(src)
+    stem = path.name.removesuffix(".weights.h5")
+    return str(path.with_name((stem if stem != path.name else path.stem) + _SUFFIXES[to]))
+
+
+def _framework_of(dst: str) -> str:
+    name = dst.lower()
+    for framework, suffixes in (
+        ("mindspore", (".ckpt",)),
+        ("torch", (".pt", ".pth", ".bin")),
+        ("keras", (".h5", ".hdf5", ".keras")),
+    ):
+        if name.endswith(suffixes):
+            return framework
+    raise typer.BadParameter(f"--to is needed: the suffix of {printable(dst)} does not tell")
+
+
+def _write_report(report: Report, path: str) -> None:
+    from ckptconv.io.atomic import atomic_path
+    from ckptconv.tensors.writer import open_sink
+
+    with atomic_path(path, force=True) as temporary, open_sink(temporary) as sink:
+        sink.write(json.dumps(report.to_dict(), indent=1).encode())

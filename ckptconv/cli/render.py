@@ -1,0 +1,209 @@
+"""Reports as a person reads them: tables on stdout, progress on stderr.
+
+Only the command line uses this module; rich is imported when there is something to show.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ckptconv.errors import printable
+from ckptconv.graph.gates import CANONICAL
+
+if TYPE_CHECKING:
+    from ckptconv.batch import Outcome
+    from ckptconv.report import LayerEntry, Report
+    from ckptconv.tensors.writer import Progress
+
+_LONG_WORK = 64 << 20
+_WIDE = 200
+
+
+@contextmanager
+def progress_bar(src: str, *, enabled: bool) -> Iterator[Progress | None]:
+    """Yield a callback that moves a bar on stderr; None where nobody would see it or need it."""
+    size = os.path.getsize(src) if os.path.isfile(src) else 0
+    if not (enabled and sys.stderr.isatty() and size >= _LONG_WORK):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("writing", total=size)
+        yield lambda count: bar.advance(task, count)
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Print rows in columns; on a pipe nothing is cut or wrapped."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold", no_wrap=not terminal)
+    for row in rows:
+        table.add_row(*(Text("\n".join(map(printable, cell.splitlines()))) for cell in row))
+    Console(width=None if terminal else 10_000, highlight=False).print(table)
+
+
+def print_report(report: Report) -> None:
+    """Print what was done: a row a layer, then what was left out, added and remarked."""
+    source, target = report.source, report.target
+    verb = "wrote" if report.written else "would write"
+    print(printable(f"{verb} {target['path']} ({target['container']}, {target['framework']})"))
+    print(
+        printable(
+            f"from {source['path']} ({source['container']}, {source['framework']}): "
+            f"{len(report.tensors)} tensors, {sum(e.nbytes for e in report.tensors):,} bytes"
+        )
+    )
+    print_table(
+        ("layer", "kind", "sizes", "operations", "source → target"),
+        [_layer_row(layer) for layer in report.layers],
+    )
+    built = [layer for layer in report.layers if layer.constructor]
+    if built:
+        rows = [
+            (layer.path or "(root)", layer.constructor, "\n".join(layer.unknown)) for layer in built
+        ]
+        print_table(("layer", "built on the target as", "not recorded in the source"), rows)
+    print_texts(_remarks(report))
+
+
+def _layer_row(layer: LayerEntry) -> tuple[str, ...]:
+    operations = dict.fromkeys(op for entry in layer.tensors for op in entry.operations)
+    gates = ",".join(CANONICAL.get(layer.kind.removesuffix("Cell"), ""))
+    done = "; ".join(operations) or "none"
+    sizes = " ".join("×".join(map(str, entry.shape)) or "1" for entry in layer.tensors[:2])
+    return (
+        layer.path or "(root)",
+        layer.kind,
+        sizes,
+        f"{done} (gates {gates})" if gates else done,
+        "\n".join(map(printable, _arrow(layer))),
+    )
+
+
+def _arrow(layer: LayerEntry) -> list[str]:
+    """Name the tensors that change their name or have no single source; count the others."""
+    changed = [
+        f"{' + '.join(entry.sources) or 'added'} → {entry.target}"
+        for entry in layer.tensors
+        if entry.sources != [entry.target]
+    ]
+    same = len(layer.tensors) - len(changed)
+    return changed + ([f"{same} under the same name"] if same else [])
+
+
+def _remarks(report: Report) -> Iterator[str]:
+    for layer in report.layers:
+        yield f"{layer.path or '(root)'}: {layer.kind} known by: {layer.evidence}"
+        for note in layer.notes:
+            yield f"{layer.path or '(root)'}: note: {note}"
+    for name, rule in report.omitted.items():
+        yield f"left out: {name}: {rule}"
+    for note in report.notes:
+        yield f"note: {note}"
+
+
+def print_inspection(description: dict[str, Any]) -> None:
+    """Print what ``inspect`` found: totals, the modules as a tree by their paths, remarks."""
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
+    print_texts(_inspection_head(description))
+    root = (os.path.basename(description["path"]), description["classes"].get(""))
+    tree = Tree(Text(printable(": ".join(filter(None, root)))))
+    branches: dict[str, Any] = {"": tree}
+    for module in description["modules"]:
+        branch = _branch(branches, module["path"], description["classes"])
+        branch.label = Text(printable(_module_label(module)))
+        for tensor in module["tensors"]:
+            branch.add(Text(printable(_tensor_label(tensor))))
+    if description["modules"]:
+        console.print(tree)
+    print_texts(f"left out: {name}: {rule}" for name, rule in description["omitted"].items())
+    print_texts(f"note: {note}" for note in description["notes"])
+
+
+def _inspection_head(description: dict[str, Any]) -> Iterator[str]:
+    told = [f"{key} {value}" for key, value in description["metadata"].items()]
+    formats = [description["container"], description["framework"], *told]
+    yield f"{description['path']}: {', '.join(filter(None, formats)) or 'several models'}"
+    for choice in description["choices"]:
+        sizes = f"{choice.get('tensors', 0)} tensors, {choice.get('bytes', 0):,} bytes"
+        yield f"--select {choice['select']}: {choice.get('error', sizes)}"
+    if not description["choices"]:
+        yield (
+            f"{description['tensors']} tensors, {description['parameters']:,} parameters, "
+            f"{description['bytes']:,} bytes"
+        )
+
+
+def _branch(branches: dict[str, Any], path: str, classes: dict[str, str]) -> Any:
+    """Return the tree's node of a module, made with all above it where they are missing."""
+    from rich.text import Text
+
+    missing: list[str] = []
+    while path not in branches:
+        missing.append(path)
+        path = path.rpartition(".")[0]
+    for below in reversed(missing):
+        label = below.rpartition(".")[2] + (f": {classes[below]}" if below in classes else "")
+        branches[below] = branches[path].add(Text(printable(label)))
+        path = below
+    return branches[path]
+
+
+def _module_label(module: dict[str, Any]) -> str:
+    """Return name, kinds and evidence; a kind that the file does not tell stands with ``or``."""
+    name = module["path"].rpartition(".")[2] or "(root)"
+    known = module["class"] if module["class"] not in (None, *module["kinds"]) else ""
+    label = f"{name}: {' or '.join(module['kinds'])}" + (f" ({known})" if known else "")
+    given = ", ".join(f"{key}={value!r}" for key, value in module["attributes"].items())
+    given = given if len(given) <= _WIDE else f"{given[:_WIDE]}…"
+    return f"{label}  [{module['evidence']}]" + (f"  {given}" if given else "")
+
+
+def _tensor_label(tensor: dict[str, Any]) -> str:
+    shape = "×".join(map(str, tensor["shape"])) or "scalar"
+    stored = f" (stored as {tensor['stored']})" if tensor["stored"] != tensor["dtype"] else ""
+    tied = f"  tied to {', '.join(tensor['tied'])}" if tensor["tied"] else ""
+    return f"{tensor['name']}  {tensor['dtype']}{stored} {shape}{tied}"
+
+
+def print_json(document: Any) -> None:
+    print(json.dumps(document, indent=1))
+
+
+def print_texts(texts: Iterable[str]) -> None:
+    for text in texts:
+        print(printable(text))
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print one conversion of many as it ends."""
+    if outcome.error:
+        print(printable(f"failed: {outcome.source}: {outcome.error}"), file=sys.stderr)
+    else:
+        print(printable(f"{outcome.status}: {outcome.source} → {outcome.target}"))
+
+
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Print how many conversions ended how."""
+    from ckptconv.batch import CONVERTED, FAILED, UNCHANGED  # here: slow to load
+
+    counts = Counter(outcome.status for outcome in outcomes)
+    print(", ".join(f"{counts[s]} {s}" for s in (CONVERTED, UNCHANGED, FAILED)))

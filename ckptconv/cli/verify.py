@@ -1,0 +1,182 @@
+"""The commands that prove rather than convert: verify, golden, replay, diff, roundtrip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from ckptconv.cli import options as o
+
+_KINDS = {
+    "kind": o.KIND,
+    "target_kind": o.KIND._replace(
+        declaration=typer.Option("--target-kind", metavar="PATH=KIND", help="--kind for DST.")
+    ),
+}
+_DEVICE = o.Row(
+    str, "CPU", typer.Option("--device", metavar="CPU|GPU|Ascend", help="What MindSpore runs on.")
+)
+_SEED = o.Row(int, 0, typer.Option("--seed", help="Of the inputs."))
+_OUTPUT = {"as_json": o.JSON, "quiet": o.QUIET}
+
+
+def _path(metavar: str, help: str) -> o.Row:
+    return o.SRC._replace(declaration=typer.Argument(metavar=metavar, help=help))
+
+
+_DST = _path("DST", "The converted checkpoint.")
+_HTML = o.Row(
+    str | None, None, typer.Option("--html", metavar="FILE", help="Also write a page to look at.")
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command, help_, rows in (
+        (verify, "Show that two checkpoints compute the same, or where they do not.", _VERIFY),
+        (
+            golden,
+            "Write inputs and outputs of recurrent layers, to replay elsewhere.",
+            _GOLDEN,
+        ),
+        (replay, "Run a checkpoint on vectors that golden wrote, with its framework.", _REPLAY),
+        (diff, "Compare two checkpoints value by value, also across frameworks.", _DIFF),
+        (roundtrip, "Convert to another framework and back, and compare bit for bit.", _ROUNDTRIP),
+    ):
+        app.command(command.__name__, help=help_)(o.takes(**rows)(command))
+
+
+_VERIFY = {
+    "src": o.SRC,
+    "dst": _DST,
+    "run": o.Row(bool, False, typer.Option("--run", help="Also run both in their frameworks.")),
+    "tolerance": o.Row(
+        float | None, None, typer.Option("--tolerance", help="Instead of the derived ones.")
+    ),
+    "seed": _SEED,
+    "device": _DEVICE,
+    **{name: o.NAMES[name] for name in ("rename", "select")},
+    **{name: o.VALUES[name] for name in ("allow", "gates", "forget_bias", "z_convention")},
+    **_KINDS,
+    "html": _HTML,
+    "force": o.FORCE,
+    **_OUTPUT,
+}
+
+
+def verify(src: str, dst: str, html: str | None, force: bool, **options: Any) -> None:
+    from ckptconv.verification.page.page import write_page
+    from ckptconv.verification.verify import verify as prove
+
+    arguments, shown = _split(options)
+    report = prove(src, dst, **arguments)
+    if html:
+        write_page(html, report, force=force)
+    _finish(report, **shown)
+
+
+_GOLDEN = {
+    "src": o.SRC,
+    "output": o.Row(
+        str, o.SRC.default, typer.Option("-o", "--output", metavar="V.npz", help="To write.")
+    ),
+    "seed": _SEED,
+    "kind": o.KIND,
+    "force": o.FORCE,
+    **_OUTPUT,
+}
+
+
+def golden(src: str, output: str, force: bool, **options: Any) -> None:
+    from ckptconv.cli.render import print_json
+    from ckptconv.verification.golden import golden as make
+
+    arguments, shown = _split(options)
+    meta = make(src, output, force=force, **arguments)
+    if shown["as_json"]:
+        print_json(meta)
+    elif not shown["quiet"]:
+        typer.echo(f"wrote {output}: vectors of {len(meta['layers'])} recurrent layers")
+
+
+_REPLAY = {
+    "dst": _path("FILE", "The checkpoint to run."),
+    "vectors": _path("V.npz", "What golden wrote."),
+    "device": _DEVICE,
+    "reference_only": o.Row(
+        bool, False, typer.Option("--reference", help="Run in NumPy, without a framework.")
+    ),
+    "kind": o.KIND,
+    **_OUTPUT,
+}
+
+
+def replay(dst: str, vectors: str, **options: Any) -> None:
+    from ckptconv.verification.replay import replay as play
+
+    arguments, shown = _split(options)
+    _finish(play(dst, vectors, **arguments), **shown)
+
+
+_DIFF = {
+    "a": _path("A", "A checkpoint."),
+    "b": _path("B", "Another one."),
+    "atol": o.Row(float, 0.0, typer.Option("--atol", help="Still the same; 0 means every bit.")),
+    "rename": o.NAMES["rename"],
+    **_KINDS,
+    **_OUTPUT,
+}
+
+
+def diff(a: str, b: str, **options: Any) -> None:
+    from ckptconv.verification.diff import diff as compare
+
+    arguments, shown = _split(options)
+    _finish(compare(a, b, **arguments), **shown)
+
+
+_ROUNDTRIP = {
+    "src": o.SRC,
+    "via": o.Row(
+        str, o.SRC.default, typer.Option("--via", metavar="NAME", help="torch, keras, mindspore.")
+    ),
+    "report": o.OUTPUT["report_file"],
+    "kind": o.KIND,
+    "force": o.FORCE,
+    **_OUTPUT,
+}
+
+
+def roundtrip(src: str, via: str, **options: Any) -> None:
+    from ckptconv.verification.roundtrip import roundtrip as go
+
+    arguments, shown = _split(options)
+    _finish(go(src, via=o.FRAMEWORKS.get(via, via), **arguments), **shown)
+
+
+def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bool]]:
+    """Separate what the API takes from what is about printing."""
+    shown = {name: options.pop(name) for name in _OUTPUT}
+    for option, argument in (("kind", "kinds"), ("target_kind", "target_kinds")):
+        if option in options:
+            options[argument] = dict(o.pairs("--kind", options.pop(option)))
+    if "rename" in options:
+        options["rename"] = o.pairs("--rename", options["rename"])
+    if "allow" in options:
+        options["allow"] = options["allow"] or ()
+    return options, shown
+
+
+def _finish(report: Any, as_json: bool, quiet: bool) -> None:
+    """Print what was found; exit with 1 unless everything is the same."""
+    from ckptconv.cli.render import print_json, print_table, print_texts
+
+    if as_json:
+        print_json(report.to_dict())
+    elif not quiet:
+        for title, headers, rows in report.tables():
+            print_table(headers, rows, title)
+        print_texts([f"note: {note}" for note in report.notes])
+    if not report.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""HDF5 files, read natively: bytes only, nothing of Keras."""

@@ -1,0 +1,1 @@
+"""Zip archives: the directory, the members, an aligned writer."""

@@ -1,0 +1,1 @@
+"""Text for the target's framework: the constructor call of each layer."""

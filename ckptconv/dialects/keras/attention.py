@@ -1,0 +1,112 @@
+"""Keras's MultiHeadAttention, whose projections keep the heads as an axis of their own.
+
+Shapes in Keras: query, key, value (in, heads, dim) with biases (heads, dim); attention_output
+(heads, dim, out) with a bias (out).
+"""
+
+from __future__ import annotations
+
+from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.errors import DialectError, LossyError
+from ckptconv.graph.graph import Layer
+from ckptconv.tensors.ops import concat, cut, reshape, transpose
+from ckptconv.tensors.tensor import Tensor
+
+_INPUTS = ("query", "key", "value")
+_OUTPUT = "attention_output"
+_LEAVES = {"0": "kernel", "1": "bias"}
+
+
+def is_attention(group: list[Unit]) -> bool:
+    """Tell whether the units are the projections of one MultiHeadAttention."""
+    owners = {leaf.split("/")[0] for unit in group for leaf in unit.leaves if "/" in leaf}
+    return owners == {*_INPUTS, _OUTPUT}
+
+
+def lift_attention(path: str, group: list[Unit]) -> Layer:
+    """Return torch's MultiheadAttention of the four projections.
+
+    Raises:
+        LossyError: sizes that torch's layer cannot have.
+    """
+    weights: dict[str, Tensor] = {}
+    for unit in group:
+        for leaf, tensor in unit.leaves.items():
+            owner, _, name = leaf.partition("/")
+            weights[f"{owner}.{_LEAVES.get(name, name)}"] = tensor
+    kernels = {owner: weights.pop(f"{owner}.kernel", None) for owner in (*_INPUTS, _OUTPUT)}
+    biases = {owner: weights.pop(f"{owner}.bias", None) for owner in (*_INPUTS, _OUTPUT)}
+    shapes = [kernel.shape for kernel in kernels.values() if kernel is not None]
+    if weights or [len(shape) for shape in shapes] != [3, 3, 3, 3]:
+        raise DialectError("not the weights of MultiHeadAttention", tensor=path, found=shapes)
+    (size, heads, dim), (_, *key), (_, *value), (*output, out) = shapes
+    if key != [heads, dim] or value != [heads, dim] or output != [heads, dim]:
+        raise LossyError("heads of different sizes", tensor=path, found=shapes)
+    if not size == out == heads * dim:
+        raise LossyError(
+            "MultiHeadAttention whose sizes torch's layer cannot have",
+            tensor=path,
+            expected=f"input, output and heads·key_dim equal ({heads * dim})",
+            found=shapes,
+        )
+    layer = Layer(path, "MultiheadAttention", _params(kernels, biases, heads * dim))
+    layer.attributes |= {"num_heads": heads, "batch_first": True}
+    layer.evidence, layer.candidates = "names of the weights", (layer.kind,)
+    return layer
+
+
+def lower_attention(layer: Layer) -> dict[str, Tensor]:
+    """Return Keras's weights by ``query/kernel`` and so on.
+
+    Raises:
+        DialectError: the number of heads is not known.
+        LossyError: ``add_bias_kv``.
+    """
+    heads, params = layer.attributes.get("num_heads"), layer.params
+    size = params["out_proj.weight"].shape[0]
+    if not isinstance(heads, int) or heads < 1 or size % heads:
+        raise DialectError(
+            "the number of heads is not known, and Keras keeps them apart",
+            tensor=layer.path,
+            hint=f"--kind '{layer.path}=MultiheadAttention(num_heads=8)', with the right number",
+        )
+    if "bias_k" in params:
+        raise LossyError("add_bias_kv has no equal in Keras", tensor=layer.path)
+    weights: dict[str, Tensor] = {}
+    for i, owner in enumerate(_INPUTS):
+        joined = params.get("in_proj_weight")
+        matrix = cut(joined, 0, i * size, (i + 1) * size) if joined else (
+            params[f"{owner[0]}_proj_weight"])  # fmt: skip
+        shape = (matrix.shape[1], heads, size // heads)
+        weights[f"{owner}/kernel"] = reshape(transpose(matrix, (1, 0)), shape)
+        if "in_proj_bias" in params:
+            bias = cut(params["in_proj_bias"], 0, i * size, (i + 1) * size)
+            weights[f"{owner}/bias"] = reshape(bias, shape[1:])
+    output = transpose(params["out_proj.weight"], (1, 0))
+    weights[f"{_OUTPUT}/kernel"] = reshape(output, (heads, size // heads, size))
+    if "out_proj.bias" in params:
+        weights[f"{_OUTPUT}/bias"] = params["out_proj.bias"]
+    return weights
+
+
+def _params(
+    kernels: dict[str, Tensor | None], biases: dict[str, Tensor | None], size: int
+) -> dict[str, Tensor]:
+    matrices = {
+        owner: transpose(reshape(kernel, (kernel.shape[0], size)), (1, 0))
+        for owner, kernel in kernels.items()
+        if kernel is not None and owner != _OUTPUT
+    }
+    output = kernels[_OUTPUT]
+    params: dict[str, Tensor] = {}
+    if all(matrix.shape == (size, size) for matrix in matrices.values()):
+        params["in_proj_weight"] = concat(list(matrices.values()), 0)
+    else:
+        params = {f"{owner[0]}_proj_weight": matrix for owner, matrix in matrices.items()}
+    rows = [reshape(b, (size,)) for o, b in biases.items() if b is not None and o != _OUTPUT]
+    if len(rows) == len(_INPUTS):
+        params["in_proj_bias"] = concat(rows, 0)
+    if output is not None:
+        params["out_proj.weight"] = transpose(reshape(output, (size, output.shape[2])), (1, 0))
+    bias = biases[_OUTPUT]
+    return params if bias is None else {**params, "out_proj.bias": bias}

@@ -1,0 +1,126 @@
+"""The legacy layout's names: ``<layer>/<scopes>/<leaf>``, by any Keras.
+
+Scopes depend on the version (``lstm_a/lstm_cell_3/kernel:0``, ``m/lstm_a/lstm_cell/kernel``), and
+Keras 1 joins them by underscores (``lstm_a_W_i``). A nested model is one layer whose weights have
+the scopes of its own layers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.dialects.keras.grouping import ATTENTION, COUNTER, Scope, Unit, describe
+from ckptconv.dialects.keras.model_config import Entry
+from ckptconv.errors import DialectError
+from ckptconv.tensors.tensor import Tensor
+
+_KERAS_1 = re.compile(
+    r"(.+)_(?:([WUb](?:_[ifcozrh])?)|(gamma|beta|running_mean|running_std|alphas))"
+)
+_KERAS_1_LEAVES = {
+    "W": "kernel",
+    "U": "recurrent_kernel",
+    "b": "bias",
+    "running_mean": "moving_mean",
+    "running_std": "moving_variance",  # it is the variance
+    "alphas": "alpha",
+}
+_REPEATED = re.compile(r"(kernel|recurrent_kernel|bias)_(\d{1,4})")
+_CELL_SCOPE = re.compile(r"(lstm|gru|simple_rnn)_cell(_\d+)?")
+
+
+def legacy_units(checkpoint: Checkpoint, root: Entry | None) -> Iterator[Unit]:
+    """Yield the units of a file in model order.
+
+    Args:
+        root: the model's configuration.
+
+    Raises:
+        DialectError: a name that the layout does not have.
+    """
+    known = {layer.name: layer for layer in root.layers()} if root else {}
+    by_layer: dict[str, dict[str, Tensor]] = {}
+    listed = checkpoint.metadata.get("weight_names") or _guess_layers(checkpoint)
+    for layer, names in listed.items():
+        for name in names:
+            by_layer.setdefault(layer, {})[name] = checkpoint.tensors[f"{layer}/{name}"]
+    for layer, weights in by_layer.items():
+        yield from _of_layer(layer, weights, known.get(layer))
+
+
+def _guess_layers(checkpoint: Checkpoint) -> dict[str, list[str]]:
+    listed: dict[str, list[str]] = {}
+    for name in checkpoint.tensors:
+        layer, _, rest = name.partition("/")
+        if not rest:
+            raise DialectError("not a name of Keras", tensor=name, expected="<layer>/<weight>")
+        listed.setdefault(layer, []).append(rest)
+    return listed
+
+
+def _of_layer(layer: str, weights: dict[str, Tensor], known: Entry | None) -> Iterator[Unit]:
+    scopes: dict[Scope, Unit] = {}
+    for name, tensor in weights.items():
+        scope, leaf, keras1 = _split(name)
+        unit = scopes.setdefault(scope, Unit("", f"{layer}/{name}", keras1=keras1))
+        if leaf in unit.leaves:
+            raise DialectError("two weights have this name", tensor=f"{layer}/{name}")
+        unit.leaves[leaf] = tensor
+    for scope in [scope for scope in scopes if (*scope, "cell_1") in scopes]:
+        scopes = {(*s, "cell_0") if s == scope else s: unit for s, unit in scopes.items()}
+    halves = {scope: half for scope in scopes if (half := _half(scope))}
+    paired = {owner for owner, side in halves.values() if (owner, 1 - side) in halves.values()}
+    owners: dict[Scope, Scope] = {}
+    for scope, unit in scopes.items():
+        owner, side = halves.get(scope, (None, None))
+        unit.half = side if owner in paired else None
+        owners[scope] = owner if owner is not None and owner in paired else _owner(scope)
+    shared = len(_common(set(owners.values()))) if len(set(owners.values())) > 1 else None
+    for scope, unit in scopes.items():
+        inner = owners[scope][shared:] if shared is not None else ()
+        unit.path = ".".join((layer.replace("/", "."), *inner))
+        unit.in_cell = len(scope) > 1 and bool(_CELL_SCOPE.fullmatch(scope[-1]))
+        unit.word = COUNTER.sub("", (scope or (layer,))[-1])
+        if scope and scope[-1] in ATTENTION.values():
+            unit.leaves = {f"{scope[-1]}/{k}": v for k, v in unit.leaves.items()}
+        describe(unit, scope, known)
+        yield unit
+
+
+def _split(name: str) -> tuple[Scope, str, bool]:
+    """Return (scopes, leaf, whether it is a name of Keras 1)."""
+    *scope, leaf = re.sub(r":\d+$", "", name).split("/")
+    match = _KERAS_1.fullmatch(leaf) if not scope else None
+    if match:
+        leaf = match[2] or match[3]
+        return (match[1],), _KERAS_1_LEAVES.get(leaf, leaf), True
+    repeated = _REPEATED.fullmatch(leaf)
+    if repeated:  # StackedRNNCells before TensorFlow 2 numbers its cells' weights
+        return (*scope, f"cell_{repeated[2]}"), repeated[1], False
+    return tuple(scope), leaf, False
+
+
+def _owner(scope: Scope) -> Scope:
+    """Return the scopes without those below the layer: its cell, its projections."""
+    for i, part in enumerate(scope):
+        if part in ATTENTION.values() or (i and _CELL_SCOPE.fullmatch(part)):
+            return scope[:i]
+    return scope
+
+
+def _half(scope: Scope) -> tuple[Scope, int] | None:
+    """Return (the scopes above, which half) where Bidirectional's naming is met."""
+    for i, part in enumerate(scope):
+        if part.startswith(("forward_", "backward_")):
+            return scope[:i], int(part.startswith("backward_"))
+    return None
+
+
+def _common(scopes: set[Scope]) -> Scope:
+    first, last = min(scopes), max(scopes)
+    size = 0
+    while size < min(len(first), len(last)) and first[size] == last[size]:
+        size += 1
+    return first[:size]

@@ -1,0 +1,132 @@
+"""Keras's classes and settings in the canonical graph's words, and those that nothing equals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.errors import LossyError
+from ckptconv.options import Options
+
+CLASS_KINDS: Mapping[str, str] = {
+    # Keras's class → kind; names of Keras 1 too
+    "Dense": "Linear",
+    "TimeDistributedDense": "Linear",
+    "Embedding": "Embedding",
+    "LayerNormalization": "LayerNorm",
+    "GroupNormalization": "GroupNorm",
+    "RMSNormalization": "RMSNorm",
+    "BatchNormalization": "BatchNorm1d",
+    **{f"Conv{n}D": f"Conv{n}d" for n in (1, 2, 3)},
+    **{f"Convolution{n}D": f"Conv{n}d" for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": f"ConvTranspose{n}d" for n in (1, 2, 3)},
+    "Deconvolution2D": "ConvTranspose2d",
+    "PReLU": "PReLU",
+}
+
+BATCH_NORM = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+"""Keras has one class for all ranks."""
+
+_SAME = ("return_sequences", "return_state", "padding", "groups")
+_RENAMED = {
+    # kinds that begin so → Keras's setting → torch's argument
+    "Conv": {"strides": "stride", "dilation_rate": "dilation", "output_padding": "output_padding"},
+    "GroupNorm": {"groups": "num_groups"},
+}
+_REMARKS = (
+    # setting, values that need nothing, remark
+    ("go_backwards", (False,), "go_backwards: reverse the input along time, and the output again"),
+    ("return_sequences", (True,), "return_sequences=False: take the last step of the output "
+     "(of a backward direction: its first)"),
+    ("stateful", (False,), "stateful: hand the final state to the next call yourself"),
+    ("time_major", (False,), "time_major: the sequence is the first axis"),
+    ("mask_zero", (False,), "mask_zero: give the sequences' lengths to the layers after it"),
+    ("zero_output_for_mask", (False,), "zero_output_for_mask: set masked outputs to zero yourself"),
+    ("dropout", (0, 0.0), "dropout acts on this layer's input, in training only"),
+    ("recurrent_dropout", (0, 0.0), "recurrent_dropout acts in training only"),
+)  # fmt: skip
+_SIGMOIDS = ("recurrent_activation", "inner_activation")
+_RECURRENT_ONLY = "recurrent_initializer", "inner_init"
+
+
+def attributes(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a layer as torch's constructor arguments."""
+    renamed = next((names for start, names in _RENAMED.items() if kind.startswith(start)), {})
+    found = {renamed.get(k, k): v for k, v in config.items() if k in renamed or k in _SAME}
+    if isinstance(config.get("epsilon"), float):
+        found["eps"] = config["epsilon"]
+    momentum = config.get("momentum")
+    if kind.startswith("BatchNorm") and isinstance(momentum, int | float):
+        found["momentum"] = round(1 - momentum, 12)
+    return found
+
+
+def notes(config: Mapping[str, Any]) -> list[str]:
+    """Return what the user must do beside building the layer."""
+    remarks = [text for key, plain, text in _REMARKS if config.get(key, plain[0]) not in plain]
+    activation = config.get("activation", "linear")
+    if not any(key in config for key in _RECURRENT_ONLY) and activation not in ("linear", None):
+        name = activation if isinstance(activation, str) else "its own function"
+        remarks.append(f"activation: apply {name} to this layer's output")
+    return remarks
+
+
+def settings(unit: Unit) -> Mapping[str, Any]:
+    """Return the layer's settings, a cell's completed by those of the RNN around it."""
+    around = unit.wrapper.config if unit.wrapper and unit.wrapper.class_name == "RNN" else {}
+    return {**around, **(unit.entry.config if unit.entry else {})}
+
+
+def check_activations(unit: Unit, kind: str, options: Options) -> tuple[dict[str, Any], list[str]]:
+    """Return (torch's attributes, notes) of a unit's activations.
+
+    Raises:
+        LossyError: an activation that torch's and MindSpore's layer does not have.
+    """
+    config, notes, attributes = settings(unit), [], {}
+    if unit.entry is None or unit.entry.class_name.startswith("CuDNN"):
+        return {}, []
+    wanted = {"activation": ("tanh", "relu") if kind == "RNN" else ("tanh",)}
+    if kind != "RNN":
+        wanted |= dict.fromkeys(_SIGMOIDS, ("sigmoid",))
+    for key, allowed in wanted.items():
+        found = _activation(config.get(key, allowed[0]))
+        if found not in allowed:
+            if found not in options.allow:
+                raise LossyError(
+                    f"{key} {found} has no equal in torch's and MindSpore's {kind}",
+                    tensor=unit.path,
+                    expected=" or ".join(allowed),
+                    found=found,
+                    hint=f"--allow {found}, which changes the outputs",
+                )
+            notes.append(f"{key} {found} was taken for {allowed[0]}, as allowed: outputs differ")
+        elif kind == "RNN":
+            attributes["nonlinearity"] = found
+    return attributes, notes
+
+
+def hard_by_default(unit: Unit, version: object) -> bool:
+    """Tell whether a gated layer's Keras (before 2.3) had hard_sigmoid as its default."""
+    bias = unit.leaves.get("bias")
+    kernel = unit.leaves.get("kernel")
+    if bias is not None and kernel is not None and bias.shape == (2 * kernel.shape[-1],):
+        return False  # CuDNN
+    if kernel is not None and {"recurrent_kernel"} <= unit.leaves.keys():
+        recurrent = unit.leaves["recurrent_kernel"]
+        if recurrent.shape[0] == recurrent.shape[-1]:
+            return False  # SimpleRNN
+    match = re.match(r"(\d+)\.(\d+)", str(version))
+    old = match is not None and (int(match[1]), int(match[2])) < (2, 3)
+    return old or (unit.keras1 and match is None)
+
+
+def _activation(value: object) -> str:
+    """Return the name of an activation; Keras 3 may serialise functions as objects."""
+    if isinstance(value, dict):
+        inner = value.get("config")
+        name = inner if isinstance(inner, str) else value.get("class_name")
+        return str(name).lower()
+    return str(value).rpartition(">")[2]

@@ -1,0 +1,199 @@
+"""What the torch and the MindSpore dialect share: dotted names over the table of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.dialects.infer_kind import Evidence, ambiguous, recognise
+from ckptconv.dialects.recurrent import lift_recurrent
+from ckptconv.errors import DialectError
+from ckptconv.graph.graph import Layer, is_recurrent_name
+from ckptconv.graph.kinds import KINDS, PARAMETER, Param, realign
+from ckptconv.kinds import KindHint
+from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
+
+
+@dataclass
+class Lowered:
+    """Layers in a target's names.
+
+    Attributes:
+        tensors: target name → values.
+        dropped: (tensor of the graph, the rule by which the target has none).
+        layers: each layer with the target names it became.
+        notes: remarks for the report.
+        metadata: what the container needs to know beside the tensors.
+    """
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    dropped: list[tuple[Tensor, str]] = field(default_factory=list)
+    layers: list[tuple[Layer, list[str]]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, layer: Layer, other: Lowered) -> None:
+        """Take over what one layer became.
+
+        Raises:
+            DialectError: two parameters would get one name.
+        """
+        for name in other.tensors:
+            if name in self.tensors:
+                raise DialectError("two parameters would get this name", tensor=name)
+        self.tensors.update(other.tensors)
+        self.dropped += other.dropped
+        self.layers.append((layer, list(other.tensors)))
+        self.notes += other.notes
+
+
+def lift_columns(
+    checkpoint: Checkpoint, columns: Sequence[str], kinds: Mapping[str, KindHint]
+) -> list[Layer]:
+    """Group dotted names into modules and recognise each by these columns of the table.
+
+    Raises:
+        DialectError: parameters that contradict what is said of them, or a recurrent layer whose
+            shapes are not one's.
+    """
+    groups = _group(checkpoint.tensors)
+    ranks = frozenset(t.ndim for t in checkpoint.tensors.values())
+    layers: list[Layer] = []
+    unused = set(kinds)
+    for path, params in groups.items():
+        previous = layers[-1] if layers else None
+        evidence = Evidence(kinds, checkpoint.modules, ranks, previous)
+        unused.discard(path)
+        layers += _lift_group(path, params, columns, evidence, checkpoint)
+    if unused:
+        raise DialectError(
+            f"--kind names no module that holds parameters: {', '.join(sorted(unused))}",
+            file=checkpoint.path,
+            hint="'ckptconv inspect' to see the modules",
+        )
+    return layers
+
+
+def lower_layer(layer: Layer, dialect: str, mint: frozenset[str] = frozenset()) -> Lowered:
+    """Return a layer that is not recurrent in a dialect's names and axes.
+
+    Args:
+        mint: kinds that take mint's column instead.
+
+    Raises:
+        AmbiguousKindError: the candidates for its kind would become different parameters.
+    """
+    results = [
+        _lower_as(kind, layer, "mint" if kind in mint else dialect)
+        for kind in layer.candidates or (layer.kind,)
+    ]
+    if any(_signature(result) != _signature(results[0]) for result in results[1:]):
+        shapes = {name: tensor.shape for name, tensor in layer.params.items()}
+        raise ambiguous(layer.path, layer.candidates, shapes)
+    return results[0]
+
+
+def split_parameters(layer: Layer, extra: Iterable[str]) -> list[Layer]:
+    """Return parameters that belong to no known layer, each as a layer of its own."""
+    return [
+        Layer(layer.full_name(name), PARAMETER, {"": layer.params[name]}, evidence="no known layer")
+        for name in extra
+    ]
+
+
+def _group(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Group names by module; parameters of a known sub-module join its parent's group."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        path, dot, leaf = name.rpartition(".")
+        if dot and not (path and leaf):  # a dot that divides nothing belongs to the name
+            path, leaf = "", name
+        groups.setdefault(path, {})[leaf] = tensor
+    for path in list(groups):
+        parent, _, child = path.rpartition(".")
+        owner = groups.get(parent, {})
+        joins = child == "bn2d" and "moving_mean" in groups[path]
+        if joins or (child == "out_proj" and {"in_proj_weight", "q_proj_weight"} & set(owner)):
+            nested = {f"{child}.{leaf}": tensor for leaf, tensor in groups.pop(path).items()}
+            groups.setdefault(parent, {}).update(nested)
+    return groups
+
+
+def _lift_group(
+    path: str,
+    params: dict[str, Tensor],
+    columns: Sequence[str],
+    evidence: Evidence,
+    checkpoint: Checkpoint,
+) -> list[Layer]:
+    recurrent = {name: t for name, t in params.items() if is_recurrent_name(name)}
+    if any(name.startswith("weight_hh") for name in recurrent):
+        layer = lift_recurrent(path, recurrent, evidence, checkpoint.path)
+        rest = Layer(path, PARAMETER, params)
+        return [layer, *split_parameters(rest, [n for n in params if n not in recurrent])]
+    found = recognise(path, params, columns, evidence, file=checkpoint.path)
+    if found is None or found.kinds == (PARAMETER,):
+        return split_parameters(Layer(path, PARAMETER, params), params)
+    module = evidence.modules.get(path)
+    attributes = dict(module.attributes) if module else {}
+    if path in evidence.kinds:
+        attributes |= evidence.kinds[path].arguments
+    kind, column = found.kinds[0], found.columns[found.kinds[0]]
+    rows = {row.column(column)[0]: row for row in KINDS[kind]}
+    lifted = {
+        rows[name].name: realign(tensor, rows[name].column(column)[1], rows[name].axes)
+        for name, tensor in params.items()
+    }
+    return [Layer(path, kind, lifted, attributes, found.evidence, found.kinds)]
+
+
+def _lower_as(kind: str, layer: Layer, dialect: str) -> Lowered:
+    lowered = Lowered()
+    if kind == PARAMETER:
+        lowered.tensors[layer.path] = layer.params[""]
+        return lowered
+    for row in KINDS[kind]:
+        name, axes = row.column(dialect)
+        tensor = layer.params.get(row.name)
+        if tensor is None and _is_due(row, kind, layer, dialect):
+            tensor = _fill(row, layer)
+        elif tensor is not None and name == "-":
+            lowered.dropped.append((tensor, _dropped_rule(row, kind, dialect)))
+            continue
+        if tensor is not None:
+            lowered.tensors[layer.full_name(name)] = realign(tensor, row.axes, axes)
+    return lowered
+
+
+def _is_due(row: Param, kind: str, layer: Layer, dialect: str) -> bool:
+    """Tell whether the target's layer has a parameter that the source has not."""
+    always = {other.name for other in KINDS[kind] if other.always(dialect)}
+    return row.name in always and (not row.needs or row.needs in always | set(layer.params))
+
+
+def _fill(row: Param, layer: Layer) -> Tensor:
+    if not row.axes:
+        return FilledTensor((), np.dtype(np.int64), row.fill)
+    like = layer.params.get("weight", layer.params.get("running_mean"))
+    if like is None:
+        raise DialectError(f"has no parameter that tells the size of {row.name}", tensor=layer.path)
+    return FilledTensor(like.shape, like.dtype, row.fill)
+
+
+def _dropped_rule(row: Param, kind: str, dialect: str) -> str:
+    if row.name == "num_batches_tracked":
+        return "num_batches_tracked: a counter of training steps, without effect on inference"
+    return f"{dialect} has no {row.name} in {kind}"
+
+
+def _signature(lowered: Lowered) -> object:
+    signature = []
+    for name, tensor in lowered.tensors.items():
+        origins, operations = trace(tensor)
+        leaves = [leaf.value if isinstance(leaf, FilledTensor) else id(leaf) for leaf in origins]
+        signature.append((name, tensor.shape, operations, leaves))
+    return signature

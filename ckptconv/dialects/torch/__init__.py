@@ -1,0 +1,104 @@
+"""torch's names: ``state_dict`` keys, dotted by module, as the canonical graph has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.dialects.state_dict import Lowered, lift_columns, lower_layer
+from ckptconv.dialects.torch.parametrized import without_parametrizations
+from ckptconv.dialects.torch.quantized import without_quantization
+from ckptconv.errors import DialectError
+from ckptconv.graph.graph import Graph
+from ckptconv.options import Options
+from ckptconv.passes.gate_convention import reinterpret
+
+_PREFIXES = ("module.", "model.")
+"""Wrappers around a whole model: DataParallel, Lightning."""
+_COMPILED = "_orig_mod."
+"""torch.compile's wrapper, around the model or any part of it."""
+_AVERAGED = "n_averaged"
+
+
+def lift(checkpoint: Checkpoint, options: Options) -> Graph:
+    """Return the graph of a state_dict.
+
+    Raises:
+        DialectError: names and shapes that contradict each other.
+        LossyError: a parametrization that only code tells (``parametrized``), or
+            quantized weights without leave (``quantized``).
+        CkptconvError: ``--gates`` and its like fit no layer (``passes.gate_convention``).
+    """
+    plain = without_quantization(_strip(checkpoint), options)
+    plain = without_parametrizations(plain, options.kinds)
+    return Graph(
+        reinterpret(lift_columns(plain, ["torch"], options.kinds), options),
+        "torch",
+        tensors=checkpoint.tensors,
+        omitted=dict(plain.omitted),
+        notes=plain.notes,
+        modules=plain.modules,
+    )
+
+
+def lower(graph: Graph, options: Options) -> Lowered:  # noqa: ARG001
+    """Return a state_dict's tensors; what came from torch keeps all it had."""
+    lowered = Lowered()
+    for layer in graph:
+        if layer.recurrent or graph.dialect == "torch":
+            named = {layer.full_name(name): tensor for name, tensor in layer.params.items()}
+            lowered.add(layer, Lowered(named))
+        else:
+            lowered.add(layer, lower_layer(layer, "torch"))
+    return lowered
+
+
+def _strip(checkpoint: Checkpoint) -> Checkpoint:
+    """Take wrappers' prefixes off all names, and what a wrapper keeps beside its model."""
+    plain = _renamed(checkpoint, lambda name: f".{name}".replace(f".{_COMPILED}", ".")[1:])
+    if plain is not checkpoint:
+        plain.notes.append(f"'{_COMPILED}' of torch.compile was taken out of the names")
+    while prefix := next((p for p in _PREFIXES if _is_common(p, plain.tensors)), None):
+        dropped = [name for name in plain.tensors if name == _AVERAGED]
+        rule = "how many models AveragedModel has averaged"
+        plain = _renamed(
+            replace(
+                plain,
+                tensors={n: t for n, t in plain.tensors.items() if n not in dropped},
+                omitted={**plain.omitted, **dict.fromkeys(dropped, rule)},
+            ),
+            partial(_without, prefix),
+        )
+        plain.notes.append(f"the prefix '{prefix}' was taken off all names")
+    return plain
+
+
+def _without(prefix: str, name: str) -> str:
+    return name.removeprefix(prefix)
+
+
+def _is_common(prefix: str, names: Iterable[str]) -> bool:
+    rest = [name for name in names if name != _AVERAGED or prefix != _PREFIXES[0]]
+    return bool(rest) and all(name.startswith(prefix) for name in rest)
+
+
+def _renamed(checkpoint: Checkpoint, rename: Callable[[str], str]) -> Checkpoint:
+    """Rename tensors and modules; the path of a wrapper itself becomes that of its content.
+
+    Raises:
+        DialectError: two tensors would get one name.
+    """
+    names = {name: rename(name) for name in checkpoint.tensors}
+    if all(old == new for old, new in names.items()):
+        return checkpoint
+    tensors = {names[name]: tensor for name, tensor in checkpoint.tensors.items()}
+    if len(tensors) < len(names):
+        raise DialectError(
+            "stands in the file with a wrapper's prefix and without",
+            file=checkpoint.path,
+            tensor=next(new for old, new in names.items() if old != new and new in names),
+        )
+    modules = {rename(f"{path}.")[:-1]: module for path, module in checkpoint.modules.items()}
+    return replace(checkpoint, tensors=tensors, modules=modules, notes=list(checkpoint.notes))

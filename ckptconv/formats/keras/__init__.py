@@ -1,0 +1,1 @@
+"""Keras's layouts: `.h5`, `.weights.h5`, `.keras`, sharded weights."""

@@ -1,0 +1,178 @@
+"""Keras weights in HDF5: the legacy layout and ``.weights.h5``, by any Keras since 1.x.
+
+Source of the layouts: Keras's ``legacy/saving/legacy_h5_format.py`` and ``saving/saving_lib.py``.
+
+- *legacy*: ``@layer_names`` at the root or in ``/model_weights``; in each layer's group
+  ``@weight_names``, the paths of its datasets. Names here: ``<layer>/<weight name>``.
+- *weights.h5*: groups along the objects' attributes, ``layers/lstm/cell/vars/0``; that path,
+  without the ``_layer_checkpoint_dependencies`` of TensorFlow up to 2.14, is the name here.
+
+``Checkpoint.metadata``: ``layout`` (``"legacy"`` or ``"weights.h5"``); ``keras_version`` and
+``backend`` where recorded; ``layer_names``, ``weight_names`` {layer: [weight name]} (legacy);
+``names`` {group: Keras's name of the object} (weights.h5); ``model_config``, the parsed JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.codecs.hdf5.datasets import tensor
+from ckptconv.codecs.hdf5.file import H5File, Object, find_signature
+from ckptconv.codecs.hdf5.groups import is_dataset, walk
+from ckptconv.codecs.hdf5.types import texts
+from ckptconv.codecs.json import parse
+from ckptconv.errors import ContainerError
+from ckptconv.formats.keras.h5_writer import write
+from ckptconv.io.reader import Source
+
+__all__ = ["read", "sniff", "write"]
+
+TOP_LEVEL = "top_level_model_weights"
+_OLD_ROOT = "_layer_checkpoint_dependencies/"
+_LEFT_OUT = {
+    "optimizer": "optimizer state",
+    "optimizer_weights": "optimizer state",
+    "metrics": "state of a metric",
+    "seed_generator": "state of a random generator",
+}
+"""Groups that hold no weights: the first at the root, the last anywhere."""
+
+
+def sniff(source: Source) -> bool:
+    """Tell whether HDF5's signature stands at the beginning or after a user block."""
+    return find_signature(source) is not None
+
+
+def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: ARG001
+    """Read names, shapes and what the file says of its model.
+
+    Raises:
+        ContainerError: HDF5 that is not Keras's, a link to elsewhere, a weight that is named and
+            missing, values outside the file, an unknown dtype or filter, damage of any kind.
+    """
+    file = H5File(source)
+    objects = dict(walk(file))
+    attributes = {path: texts(file, m) for path, m in objects.items() if not is_dataset(m)}
+    checkpoint = Checkpoint("hdf5", {})
+    for layout in (_legacy, _weights):
+        if layout(file, objects, attributes, checkpoint):
+            return checkpoint
+    raise ContainerError(
+        "HDF5, but not weights of a Keras model",
+        file=source.path,
+        expected="@layer_names, or groups named 'vars'",
+        found=", ".join(sorted(p for p in objects if p)[:6]) or "an empty file",
+    )
+
+
+Attributes = dict[str, dict[str, list[str]]]
+
+
+def _legacy(
+    file: H5File, objects: dict[str, Object], attributes: Attributes, checkpoint: Checkpoint
+) -> bool:
+    root = next(
+        (p for p in ("", "model_weights") if _listed(attributes.get(p), "layer_names")), None
+    )
+    if root is None:
+        return False
+    prefix = f"{root}/" if root else ""
+    layers = _listed(attributes[root], "layer_names") or []
+    weights: dict[str, list[str]] = {}
+    for layer in [*layers, *([TOP_LEVEL] if prefix + TOP_LEVEL in attributes else [])]:
+        names = _listed(attributes.get(prefix + layer), "weight_names")
+        if names is None or layer in weights:
+            raise ContainerError(
+                "a layer of @layer_names",
+                file=file.path,
+                tensor=layer,
+                expected="one group with @weight_names",
+                found="none" if names is None else "a repeated name",
+            )
+        weights[layer] = names
+        for name in names:
+            _take(file, objects, prefix, f"{layer}/{name}", checkpoint)
+    _record(file, attributes, root, checkpoint)
+    checkpoint.metadata |= {"layout": "legacy", "layer_names": layers, "weight_names": weights}
+    for path in _datasets(objects):
+        if path.removeprefix(prefix) not in checkpoint.tensors:
+            rule = _LEFT_OUT.get(path.split("/", 1)[0], "not in any @weight_names")
+            checkpoint.omitted[path] = rule
+    return True
+
+
+def _weights(
+    file: H5File, objects: dict[str, Object], attributes: Attributes, checkpoint: Checkpoint
+) -> bool:
+    if not any(path.rpartition("/")[2] == "vars" for path in attributes):
+        return False
+    names = {}
+    for path, texts_ in attributes.items():
+        if path.endswith("/vars") and texts_.get("name"):
+            names[path.removesuffix("/vars").removeprefix(_OLD_ROOT)] = texts_["name"][0]
+    for path in sorted(_datasets(objects), key=natural):
+        prefix = _OLD_ROOT if path.startswith(_OLD_ROOT) else ""
+        name = path.removeprefix(prefix)
+        rule = _LEFT_OUT.get(name.split("/", 1)[0])
+        rule = _LEFT_OUT["seed_generator"] if "seed_generator" in name.split("/") else rule
+        if rule is None:
+            _take(file, objects, prefix, name, checkpoint)
+        else:
+            checkpoint.omitted[name] = rule
+    _record(file, attributes, "", checkpoint)
+    checkpoint.metadata |= {"layout": "weights.h5", "names": names}
+    return True
+
+
+def _take(
+    file: H5File, objects: dict[str, Object], prefix: str, name: str, checkpoint: Checkpoint
+) -> None:
+    messages = objects.get(prefix + name)
+    if messages is None or not is_dataset(messages) or name in checkpoint.tensors:
+        found = "a repeated name" if name in checkpoint.tensors else "none"
+        raise ContainerError(
+            "a weight that the file names",
+            file=file.path,
+            tensor=name,
+            expected="one dataset",
+            found=found,
+        )
+    checkpoint.tensors[name] = tensor(file, messages, name)
+
+
+def _record(file: H5File, attributes: Attributes, root: str, checkpoint: Checkpoint) -> None:
+    said: dict[str, Any] = {**attributes[root], **attributes[""]}
+    for key in ("keras_version", "backend"):
+        if said.get(key):
+            checkpoint.metadata[key] = said[key][0]
+    if said.get("model_config"):
+        config = parse(said["model_config"][0], file.path, "model_config")
+        checkpoint.metadata["model_config"] = config
+
+
+def _datasets(objects: dict[str, Object]) -> list[str]:
+    return [path for path, messages in objects.items() if is_dataset(messages)]
+
+
+def _listed(said: dict[str, list[str]] | None, name: str) -> list[str] | None:
+    """Return a list attribute; Keras splits those over 64512 bytes into ``name0``, ``name1``, …"""
+    if said is None:
+        return None
+    if name in said:
+        return said[name]
+    parts: list[str] = []
+    count = 0
+    while f"{name}{count}" in said:
+        parts += said[f"{name}{count}"]
+        count += 1
+    return parts if count else None
+
+
+def natural(path: str) -> list[list[tuple[int, str]]]:
+    """Return a key that sorts ``lstm_10`` after ``lstm_9``, path component by component."""
+    return [
+        [(int(s), "") if s.isdecimal() else (-1, s) for s in re.split(r"([0-9]{1,18})", part) if s]
+        for part in path.split("/")
+    ]

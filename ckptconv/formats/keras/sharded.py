@@ -1,0 +1,99 @@
+"""Keras 3's sharded weights: ``x.weights.json`` names the ``x_00000.weights.h5`` of each group.
+
+Source of the format: ``ShardedH5IOStore`` in Keras's ``saving/saving_lib.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.codecs.json import parse
+from ckptconv.errors import ContainerError
+from ckptconv.formats.keras import h5 as hdf5
+from ckptconv.io.reader import Source
+
+_MAX_INDEX = 16 << 20
+
+
+def sniff(source: Source) -> bool:
+    """Tell whether the file is JSON that maps weights to ``.weights.h5`` files."""
+    head = source.head(1 << 16)
+    return head.lstrip()[:1] == b"{" and b'"weight_map"' in head and b'.weights.h5"' in head
+
+
+def read(source: Source, *, select: str | None = None) -> Checkpoint:
+    """Read all shards.
+
+    Keras 3.10 begins a new file within a group and lists the first file only, so that a group may
+    stand in any file of the index.
+
+    Raises:
+        ContainerError: a damaged index, a shard outside the folder or missing, weights that are
+            in no shard, in two, or not in the index, or fewer than it counts.
+    """
+    index = _index(source)
+    shards = _shards(source, index.get("weight_map"))
+    indexed = {group for groups in shards.values() for group in groups}
+    merged = Checkpoint("keras-sharded", {}, metadata={"names": {}}, sources=[source])
+    folder = os.path.dirname(source.path)
+    for file in shards:
+        shard = Source(os.path.join(folder, file))
+        part = hdf5.read(shard, select=select)
+        merged.sources.append(shard)
+        if part.metadata["layout"] != "weights.h5":
+            raise _refused(source, file, "a shard in the layout weights.h5", "the legacy layout")
+        for name in [*part.tensors, *part.omitted]:
+            if name.rpartition("/")[0] not in indexed:
+                raise _refused(source, name, "each weight in the index", f"one in {file} alone")
+            if name in merged.tensors or name in merged.omitted:
+                raise _refused(source, name, "one shard with it", "two")
+        merged.tensors |= part.tensors
+        merged.omitted |= part.omitted
+        names = merged.metadata["names"]
+        merged.metadata |= {**part.metadata, "names": {**part.metadata["names"], **names}}
+    merged.tensors = dict(sorted(merged.tensors.items(), key=lambda item: hdf5.natural(item[0])))
+    present = {name.rpartition("/")[0] for name in (*merged.tensors, *merged.omitted)}
+    for group in sorted(indexed - present):
+        raise _refused(source, group, "weights in a shard", "none")
+    _check_total(source, index.get("metadata"), merged)
+    return merged
+
+
+def _index(source: Source) -> dict[str, Any]:
+    if source.size > _MAX_INDEX:
+        raise _refused(source, None, f"an index of at most {_MAX_INDEX} bytes", source.size)
+    return parse(source.read(0, source.size), source.path, "the index")
+
+
+def _check_total(source: Source, metadata: Any, merged: Checkpoint) -> None:
+    """Notice a weight in a shard that Keras 3.10 names nowhere."""
+    total = metadata.get("total_size") if isinstance(metadata, dict) else None
+    held = sum(tensor.nbytes for tensor in merged.tensors.values())
+    if isinstance(total, int | float) and total != held and not merged.omitted:
+        raise _refused(source, None, f"{total} bytes of weights, as the index says", held)
+
+
+def _shards(source: Source, weight_map: Any) -> dict[str, set[str]]:
+    """Return file name → the groups that the index says it holds."""
+    if not isinstance(weight_map, dict):
+        raise _refused(source, None, "a weight_map", type(weight_map).__name__)
+    shards: dict[str, set[str]] = {}
+    for group, files in weight_map.items():
+        for file in files if isinstance(files, list) else [files]:
+            bare = isinstance(file, str) and file == os.path.basename(file)
+            if not bare or file in ("", ".", "..") or {"\\", "\0"} & {*file}:
+                raise _refused(source, group, "the bare name of a file beside the index", file)
+            shards.setdefault(file, set()).add(group.strip("/"))
+    return shards
+
+
+def _refused(source: Source, name: str | None, expected: object, found: object) -> ContainerError:
+    return ContainerError(
+        "sharded weights cannot be read",
+        file=source.path,
+        tensor=name,
+        expected=expected,
+        found=found,
+    )

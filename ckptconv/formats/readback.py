@@ -1,0 +1,58 @@
+"""Reading a written file back, to know that it holds what was meant."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ckptconv import formats
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.errors import CkptconvError, ContainerError
+from ckptconv.tensors.ops import Cast, cast
+from ckptconv.tensors.tensor import BLOCK, Array, Tensor
+
+
+def check(meant: Checkpoint, path: str) -> None:
+    """Compare a file with what it was written from: names, shapes, dtypes and every byte.
+
+    The values are computed from the source a second time, so that a fault of memory or of the
+    disk shows as well as one of the writer.
+
+    Raises:
+        ContainerError: the file cannot be read, or anything differs.
+    """
+    try:
+        written = formats.read(path)
+    except CkptconvError as error:
+        raise ContainerError(f"what was written cannot be read back: {error.problem}") from error
+    _require(None, "format", meant.container, written.container)
+    stray = meant.tensors.keys() ^ written.tensors.keys()
+    if stray:
+        side = "missing" if min(stray) in meant.tensors else "not meant"
+        _require(min(stray), "names", f"{len(meant.tensors)} tensors", side)
+    for name, tensor in meant.tensors.items():
+        found = written.tensors[name]
+        _require(name, "shape", tensor.shape, found.shape)
+        _require(name, "dtype", tensor.dtype.name, found.dtype.name)
+        _require(name, "values", "the same bytes", _same(tensor, found) or "others")
+
+
+def _same(meant: Tensor, written: Tensor) -> str | None:
+    if isinstance(meant, Cast):  # a fresh one, since they count what they lose
+        meant = cast(meant.inputs[0], meant.dtype)
+    pairs = zip(meant.blocks(BLOCK), written.blocks(BLOCK), strict=True)
+    equal = all(np.array_equal(_bytes(a), _bytes(b)) for a, b in pairs)
+    return "the same bytes" if equal else None
+
+
+def _bytes(block: Array) -> Array:
+    return block.reshape(-1).view(np.uint8)
+
+
+def _require(name: str | None, what: str, expected: object, found: object) -> None:
+    if expected != found:
+        raise ContainerError(
+            f"what was written is not what was meant: other {what}",
+            tensor=name,
+            expected=expected,
+            found=found,
+        )

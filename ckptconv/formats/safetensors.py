@@ -1,0 +1,157 @@
+"""safetensors: a JSON header, then the tensors' bytes.
+
+Source of the format: the safetensors project's format description. 8 bytes (little-endian) give
+the length of the header; offsets in it count from its end; tensors are C-order, little-endian, and
+leave neither holes nor overlaps. The ``safetensors`` package reads and writes whole files in
+memory, so bytes are streamed here and the package is the tests' oracle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from ckptconv.checkpoint import MAX_TENSORS, Checkpoint
+from ckptconv.codecs.json import MAX_MEMORY, memory
+from ckptconv.errors import ContainerError
+from ckptconv.io.reader import Source
+from ckptconv.tensors.tensor import DType, FileTensor
+from ckptconv.tensors.writer import Progress, open_sink
+
+TYPES: dict[str, DType] = {
+    **{f"I{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
+    **{f"U{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
+    **{f"F{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
+    "C64": np.dtype("<c8"),
+    "BOOL": np.dtype(np.bool_),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+}
+_TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
+_MAX_HEADER = 32 << 20
+_ALIGNMENT = 8
+
+
+def sniff(source: Source) -> bool:
+    """Tell whether a plausible header length is followed by a JSON object."""
+    head = source.head(9)
+    return len(head) == 9 and head[8:] == b"{" and 2 <= _length(head) <= source.size - 8
+
+
+def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: ARG001
+    """Read the header.
+
+    Raises:
+        ContainerError: a header that is not JSON, repeats a name, declares an unknown dtype, or
+            whose offsets do not tile the file exactly.
+    """
+    length = _length(source.head(8))
+    if length > _MAX_HEADER or memory(text := source.read(8, length)) > MAX_MEMORY:
+        raise _damaged(source, f"a header that takes at most {_MAX_HEADER} bytes", length)
+    header = _parse(source, text)
+    if len(header) > MAX_TENSORS:
+        raise _damaged(source, f"at most {MAX_TENSORS} tensors", len(header))
+    metadata = header.pop("__metadata__", {})
+    payload = source.window(8 + length, source.size - 8 - length)
+    checkpoint = Checkpoint("safetensors", {}, metadata=_strings(source, metadata))
+    end = 0
+    for name, entry in sorted(header.items(), key=lambda item: _start(source, item)):
+        shape, dtype, (first, last) = _entry(source, name, entry)
+        if first != end or last - first != math.prod(shape) * dtype.itemsize:
+            raise _damaged(
+                source,
+                f"{math.prod(shape) * dtype.itemsize} bytes at {end}",
+                f"bytes {first} to {last}",
+                name,
+            )
+        checkpoint.tensors[name] = FileTensor(payload, first, shape, dtype)
+        end = last
+    if end != payload.size:
+        raise _damaged(source, f"{end} bytes of tensors", payload.size)
+    return checkpoint
+
+
+def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -> None:
+    """Write the tensors with the text entries of ``checkpoint.metadata``.
+
+    Tensors are laid out as the ``safetensors`` package does: by falling alignment, then by name.
+
+    Raises:
+        ContainerError: a dtype that the format does not know.
+    """
+    order = sorted(checkpoint.tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    texts = {k: v for k, v in checkpoint.metadata.items() if isinstance(v, str)}
+    header: dict[str, Any] = {"__metadata__": texts} if texts else {}
+    end = 0
+    for name, tensor in order:
+        if tensor.dtype not in _TYPE_NAMES:
+            raise ContainerError(
+                "cannot stand in a safetensors file",
+                tensor=name,
+                expected=", ".join(TYPES),
+                found=tensor.dtype.name,
+            )
+        span = [end, end + tensor.nbytes]
+        entry = {"dtype": _TYPE_NAMES[tensor.dtype], "shape": tensor.shape, "data_offsets": span}
+        header[name], end = entry, span[1]
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    with open_sink(path, progress) as sink:
+        sink.write(len(text).to_bytes(8, "little") + text)
+        for _, tensor in order:
+            sink.write_tensor(tensor)
+
+
+def _length(head: bytes) -> int:
+    return int.from_bytes(head[:8], "little")
+
+
+def _parse(source: Source, text: bytes) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = dict(pairs)
+        if len(names) != len(pairs):
+            raise _damaged(source, "each name once", "a repeated name in the header")
+        return names
+
+    try:
+        header = json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError):
+        raise _damaged(source, "a header of JSON", "something else") from None
+    if not isinstance(header, dict):
+        raise _damaged(source, "a header that is a JSON object", type(header).__name__)
+    return header
+
+
+def _start(source: Source, item: tuple[str, Any]) -> tuple[int, int]:
+    name, entry = item
+    first, last = _entry(source, name, entry)[2]
+    return first, last
+
+
+def _entry(source: Source, name: str, entry: Any) -> tuple[tuple[int, ...], DType, tuple[int, int]]:
+    try:
+        dtype, shape, (first, last) = TYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
+        if all(type(n) is int and 0 <= n < 1 << 63 for n in (*shape, first, last)):
+            return tuple(shape), dtype, (first, last)
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise _damaged(source, "dtype, shape and data_offsets", str(entry)[:200], name)
+
+
+def _strings(source: Source, metadata: Any) -> dict[str, Any]:
+    if isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values()):
+        return metadata
+    raise _damaged(source, "__metadata__ of texts", "something else")
+
+
+def _damaged(
+    source: Source, expected: object, found: object, tensor: str | None = None
+) -> ContainerError:
+    return ContainerError(
+        "truncated or damaged", file=source.path, tensor=tensor, expected=expected, found=found
+    )

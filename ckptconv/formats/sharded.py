@@ -1,0 +1,81 @@
+"""Hugging Face's sharded checkpoints: ``*.index.json`` maps each name to the file that holds it.
+
+Source of the format: ``transformers``' ``model.safetensors.index.json`` and
+``pytorch_model.bin.index.json``, objects with ``weight_map`` and ``metadata``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ckptconv import formats
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.codecs.json import parse
+from ckptconv.errors import ContainerError
+from ckptconv.io.reader import Source
+
+_MAX_INDEX, _MAX_SHARDS = 16 << 20, 4096
+_NAME = "sharded-index"
+
+
+def sniff(source: Source) -> bool:
+    """Tell whether the file is a JSON object with a ``weight_map``."""
+    head = source.head(1 << 16)
+    return head.lstrip()[:1] == b"{" and b'"weight_map"' in head
+
+
+def read(source: Source, *, select: str | None = None) -> Checkpoint:
+    """Read the index and open every shard.
+
+    Raises:
+        ContainerError: a damaged index, a shard that is missing or not beside the index, or a name
+            that its shard does not hold.
+    """
+    if source.size > _MAX_INDEX:
+        raise _error(source, "the index is too large", f"at most {_MAX_INDEX} bytes", source.size)
+    index = parse(source.read(0, source.size), source.path, "the index")
+    places = _places(source, index.get("weight_map"))
+    whole = Checkpoint(_NAME, {}, sources=[source])
+    if isinstance(index.get("metadata"), dict):
+        whole.metadata = dict(index["metadata"])
+    shards = {file: _open(source, file, select) for file in dict.fromkeys(places.values())}
+    for name, file in places.items():
+        if name not in shards[file].tensors:
+            raise _error(source, f"{name!r} is not in its shard", file, "no such name there")
+        whole.tensors[name] = shards[file].tensors[name]
+    for file, shard in shards.items():
+        whole.modules.update(shard.modules)
+        whole.sources += shard.sources
+        whole.notes += [f"{file}: {note}" for note in shard.notes]
+        whole.omitted.update(shard.omitted)
+        extra = shard.tensors.keys() - whole.tensors.keys()
+        whole.omitted.update(dict.fromkeys(sorted(extra), f"in {file}, but not in the index"))
+    return whole
+
+
+def _places(source: Source, table: Any) -> dict[str, str]:
+    """Return name → file name; a file must stand beside the index."""
+    if not isinstance(table, dict) or not table:
+        raise _error(source, "a damaged index", "a weight_map", "none")
+    for file in table.values():
+        bare = isinstance(file, str) and file not in ("", ".", "..") and "\0" not in file
+        if not bare or os.path.basename(file) != file or "\\" in file:
+            raise _error(source, "a shard outside the folder", "a bare file name", repr(file))
+    if len(set(table.values())) > _MAX_SHARDS:
+        raise _error(source, "too many shards", f"at most {_MAX_SHARDS}", len(set(table.values())))
+    return table
+
+
+def _open(source: Source, file: str, select: str | None) -> Checkpoint:
+    path = os.path.join(os.path.dirname(source.path), file)
+    if not os.path.exists(path):
+        raise _error(source, "a shard is missing", file, "no such file beside the index")
+    shard = Source(path)
+    if formats.recognise(shard).name in (_NAME, "bundle"):  # which could name this one again
+        raise _error(source, "an index or a bundle as a shard", "a checkpoint", file)
+    return formats.read(path, select=select)
+
+
+def _error(source: Source, problem: str, expected: object, found: object) -> ContainerError:
+    return ContainerError(problem, file=source.path, expected=expected, found=found)

@@ -1,0 +1,122 @@
+"""From the object in a torch file to a Checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, Module
+from ckptconv.codecs.pickle.objects import Instance, Name
+from ckptconv.errors import ContainerError
+from ckptconv.formats.torch.locate import (
+    Place,
+    count_tensors,
+    find,
+    holds_weights,
+    is_module,
+    members,
+    parts,
+)
+from ckptconv.formats.torch.modules import Tree, versions, walk
+from ckptconv.formats.torch.packed import class_of, is_packed, unpacked
+from ckptconv.formats.torch.tensors import as_tensor, is_tensor
+from ckptconv.io.reader import Source
+
+_SHORT = 40
+
+
+def build(root: object, source: Source, container: str, select: str | None) -> Checkpoint:
+    """Return the Checkpoint of what ``torch.save`` was given.
+
+    A list of tensors yields the names ``0``, ``1``, …, and a bare tensor the name ``0``.
+
+    Args:
+        root: the pickled object, with tensors as ``torch_objects`` has them.
+        select: see ``torch_tree.find``.
+
+    Raises:
+        ContainerError: no weights, or tensors that cannot be read.
+    """
+    place = find(root, select, source.path)
+    checkpoint = Checkpoint(container, {})
+    fill(checkpoint, _contents(place, source.path), source.path)
+    _account(checkpoint, root, place)
+    return checkpoint
+
+
+def fill(checkpoint: Checkpoint, tree: Tree, path: str) -> None:
+    """Make lazy tensors of what a walk found.
+
+    Raises:
+        ContainerError: no tensors, too many, or one that cannot be read.
+    """
+    if len(tree.values) > MAX_TENSORS:
+        found = len(tree.values)
+        raise ContainerError("too many entries", file=path, expected=MAX_TENSORS, found=found)
+    checkpoint.modules, checkpoint.omitted = tree.modules, tree.omitted
+    for name, value in tree.values.items():
+        inside = unpacked(name, value) if is_packed(value) else {}
+        if not is_tensor(value) and not inside:
+            checkpoint.omitted[name] = f"not a tensor: {_kind(value, tree.seen)}"
+        if inside and (cls := class_of(value)):
+            checkpoint.modules[name] = Module(cls)
+        for place, tensor in (inside or {name: value}).items():
+            if is_tensor(tensor):
+                checkpoint.tensors[place] = as_tensor(tensor, place, path)
+    if not checkpoint.tensors:
+        raise ContainerError("a state_dict with no tensors in it", file=path)
+
+
+def _contents(place: Place, path: str) -> Tree:
+    """Return name → pickled value, and what the file says of its modules."""
+    value = place.value
+    if is_module(value):
+        return walk(value, path)
+    if is_tensor(value):
+        return Tree({"0": value})
+    if isinstance(value, (list, tuple)):
+        return Tree({str(i): item for i, item in enumerate(value)})
+    tree = Tree(modules=versions(value))
+    for key, item in (members(value) or {}).items():
+        tree.put(str(key), item)
+    return tree
+
+
+def _account(checkpoint: Checkpoint, root: object, place: Place) -> None:
+    """Say what stands beside the weights, on each level of the path to them."""
+    if not place.path:
+        return
+    checkpoint.metadata["selected"] = place.name
+    checkpoint.notes.append(f"the weights stand under {place.name!r} in the file")
+    value: Any = root
+    seen: set[int] = set()
+    for depth, step in enumerate(place.path):
+        own = parts(value)
+        for key, item in own.items():
+            if str(key) != step:
+                name = ".".join((*place.path[:depth], str(key)))
+                taken = name in checkpoint.tensors or name in checkpoint.omitted
+                if holds_weights(key, item):
+                    checkpoint.notes.append(
+                        f"{name!r} holds weights too, which are left out: convert them with "
+                        f"--select {name}"
+                    )
+                checkpoint.omitted[f"/{name}" if taken else name] = _beside(item, seen)
+        value = next((item for key, item in own.items() if str(key) == step), None)
+
+
+def _beside(value: object, seen: set[int]) -> str:
+    count = count_tensors(value, seen)
+    what = f"{count} tensor{'s' * (count != 1)}" if count else _kind(value, seen)
+    return f"beside the selected weights: {what}"
+
+
+def _kind(value: object, seen: set[int]) -> str:
+    count = count_tensors(value, seen)
+    if count and not is_tensor(value):
+        return f"{type(value).__name__} with {count} tensor{'s' * (count != 1)}"
+    if isinstance(value, (Instance, Name)):
+        return value.class_name if isinstance(value, Instance) else value.full
+    plain = isinstance(value, (bool, int, float)) or (
+        isinstance(value, str) and len(value) < _SHORT
+    )
+    return repr(value) if plain else type(value).__name__

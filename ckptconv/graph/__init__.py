@@ -1,0 +1,1 @@
+"""The canonical graph: layers, gates, the table of kinds."""

@@ -1,0 +1,147 @@
+"""The canonical graph: layers whose parameters follow one convention, whatever the source.
+
+Parameters carry torch's names, shapes and axes; stacked gates are in the order of
+``ckptconv.graph.gates.CANONICAL``. The graph knows no file and no framework's names but these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from ckptconv.io.reader import Source
+from ckptconv.tensors.tensor import Tensor
+
+RECURRENT = ("LSTM", "GRU", "RNN")
+CELLS = ("LSTMCell", "GRUCell", "RNNCell")
+_NAME = re.compile(r"(weight|bias)_(ih|hh|hr)(?:_l(\d{1,4})(_reverse)?)?")
+
+
+class Cell(NamedTuple):
+    """The parameters of one layer and direction, gates stacked along axis 0.
+
+    Shapes: w_ih (G·H, in), w_hh (G·H, H or P), b_ih and b_hh (G·H) or None, w_hr (P, H) or None.
+    """
+
+    w_ih: Tensor
+    w_hh: Tensor
+    b_ih: Tensor | None = None
+    b_hh: Tensor | None = None
+    w_hr: Tensor | None = None
+
+
+CELL_PARAMS = dict(
+    zip(Cell._fields, ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"), strict=True)
+)
+
+
+@dataclass
+class Layer:
+    """A module that holds parameters.
+
+    Attributes:
+        path: dotted, as the source names the module; ``""`` for the root.
+        kind: a row of ``graph.kinds.KINDS``, or ``Parameter`` for what no row explains (then
+            ``path`` is the parameter's own name and ``params`` has the one key ``""``).
+        params: canonical name → values.
+        attributes: hyper-parameters under torch's constructor names, where the source knows them.
+        evidence: what decided the kind.
+        candidates: every kind that what is known allows, ``kind`` first.
+        notes: remarks for the report.
+    """
+
+    path: str
+    kind: str
+    params: dict[str, Tensor]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    evidence: str = ""
+    candidates: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def recurrent(self) -> str | None:
+        """The kind without ``Cell`` for recurrent layers and cells, else None."""
+        base = self.kind.removesuffix("Cell")
+        return base if base in RECURRENT else None
+
+    @property
+    def num_layers(self) -> int:
+        return 1 + max(parsed[0][0] for name in self.params if (parsed := _parse(name)))
+
+    @property
+    def num_directions(self) -> int:
+        return 1 + max(parsed[0][1] for name in self.params if (parsed := _parse(name)))
+
+    def cells(self) -> dict[tuple[int, int], Cell]:
+        """Return the recurrent parameters by (layer, direction), in the order they are stored."""
+        found: dict[tuple[int, int], dict[str, Tensor]] = {}
+        for name, tensor in self.params.items():
+            if parsed := _parse(name):
+                found.setdefault(parsed[0], {})[parsed[1]] = tensor
+        return {place: Cell(**params) for place, params in found.items()}
+
+    def full_name(self, param: str) -> str:
+        return ".".join(part for part in (self.path, param) if part)
+
+
+def cell_params(cell: Cell, layer: int | None = None, direction: int = 0) -> dict[str, Tensor]:
+    """Return a cell's parameters under their canonical names (``weight_ih_l0_reverse``).
+
+    ``layer=None`` gives the names of an LSTMCell, GRUCell or RNNCell.
+    """
+    suffix = "" if layer is None else f"_l{layer}" + ("_reverse" if direction else "")
+    return {
+        CELL_PARAMS[name] + suffix: tensor
+        for name, tensor in cell._asdict().items()
+        if tensor is not None
+    }
+
+
+def is_recurrent_name(name: str) -> bool:
+    """Tell whether a parameter name is one of a recurrent layer's or cell's."""
+    return _parse(name) is not None
+
+
+@lru_cache(maxsize=1024)  # the same few names stand in every layer
+def _parse(name: str) -> tuple[tuple[int, int], str] | None:
+    """Return ((layer, direction), field of Cell) of a recurrent parameter's name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    return (int(match[3] or 0), int(bool(match[4]))), f"{match[1][0]}_{match[2]}"
+
+
+@dataclass
+class Graph:
+    """Layers in model order, and what is needed to account for every source tensor.
+
+    Attributes:
+        layers: in the order of the source.
+        dialect: where the names come from: ``torch``, ``keras`` or ``mindspore``.
+        tensors: source name → the leaf that was read, for the report.
+        omitted: source name → the rule by which it was left out.
+        modules: what the file said of its modules, for targets that keep it.
+    """
+
+    layers: list[Layer]
+    dialect: str
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    omitted: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    modules: Mapping[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    sources: list[Source] = field(default_factory=list)
+    path: str = ""
+    container: str = ""
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __getitem__(self, path: str) -> Layer:
+        for layer in self.layers:
+            if layer.path == path:
+                return layer
+        raise KeyError(path)

@@ -1,0 +1,1 @@
+"""Graph to graph: what a user or a target asks of the layers between reading and writing."""

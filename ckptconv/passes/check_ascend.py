@@ -1,0 +1,59 @@
+"""What Ascend hardware does to LSTM and GRU: they are computed in float16.
+
+Source: ``mindspore/nn/layer/rnns.py``, whose Ascend branch casts weights, biases and states, and
+the operator DynamicGRUV2, which takes hidden sizes in steps of 16.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ckptconv.errors import LossyError
+from ckptconv.graph.graph import Layer
+from ckptconv.tensors.ops import Cast
+
+DEVICE = "ascend"
+_FLOAT16 = ("LSTM", "GRU")
+_STEP = 16
+
+
+def ascend_notes(layer: Layer, device: str | None) -> list[str]:
+    """Return what a user of MindSpore should know of a layer before it runs on Ascend.
+
+    Args:
+        device: ``ascend`` reads all recurrent values; else only shapes are looked at.
+
+    Raises:
+        LossyError: ``device`` is ``ascend`` and it cannot run the layer.
+    """
+    if layer.kind not in _FLOAT16:
+        return []
+    notes = []
+    hidden = layer.cells()[0, 0].w_hh.shape[1]
+    if layer.kind == "GRU" and hidden % _STEP:
+        if device == DEVICE:
+            raise LossyError(
+                "Ascend cannot run this GRU",
+                tensor=layer.path,
+                expected=f"a hidden_size that is a multiple of {_STEP}",
+                found=hidden,
+                hint="another device, or a GRUCell stepped over the sequence",
+            )
+        notes.append(f"Ascend refuses GRU with hidden_size {hidden}, no multiple of {_STEP}")
+    return notes + (_losses(layer) if device == DEVICE else [])
+
+
+def _losses(layer: Layer) -> list[str]:
+    """Name the tensors whose values float16 cannot hold."""
+    notes = []
+    for name, tensor in layer.params.items():
+        cast = Cast(tensor, np.dtype(np.float16))
+        for _ in cast.blocks():
+            pass
+        for count, fate in ((cast.overflowed, "overflow"), (cast.vanished, "vanish")):
+            if count:
+                notes.append(
+                    f"{layer.full_name(name)}: {count} values {fate} in float16, in which Ascend "
+                    f"computes {layer.kind}"
+                )
+    return notes

@@ -1,0 +1,204 @@
+"""Giving back what a sum took: the two biases of an LSTM or RNN that a target holds as one.
+
+Keras's LSTM and SimpleRNN have one bias, so b_ih + b_hh is written there and the split is lost.
+The report of that conversion keeps both, and the way back can take them from it, bit for bit, as
+long as the sum is still the one that was written.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from ckptconv.dialects.state_dict import Lowered
+from ckptconv.errors import CkptconvError
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.io.reader import Source
+from ckptconv.tensors.tensor import Array, DType, FilledTensor, Region, Tensor, trace
+
+_MAX_REPORT = 1 << 30
+_DTYPES: Mapping[str, DType] = {
+    **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two biases and the tensor that holds their sum.
+
+    Attributes:
+        target: the name of the sum in the file that was written.
+        sha256: of the sum's bytes there, in hexadecimal.
+        dtype: of all three.
+        b_ih, b_hh: the values in canonical order, as base64 of their bytes.
+    """
+
+    target: str
+    sha256: str
+    dtype: str
+    b_ih: str
+    b_hh: str
+
+
+def record(graph: Graph, lowered: Lowered) -> list[Split]:
+    """Return what the report must keep: every pair of biases that became one tensor's sum."""
+    leaves = _leaves(graph)
+    sums = {
+        frozenset(id(t) for t in trace(tensor, leaves).origins): (name, tensor)
+        for name, tensor in lowered.tensors.items()
+        if tensor.inputs and tensor.ndim == 1 and tensor.dtype.name in _DTYPES
+    }
+    found: list[Split] = []
+    if not sums:
+        return found
+    for layer in graph:
+        for cell in layer.cells().values() if layer.recurrent else ():
+            if cell.b_ih is None or cell.b_hh is None:
+                continue
+            origins = [*trace(cell.b_ih, leaves).origins, *trace(cell.b_hh, leaves).origins]
+            name, total = sums.get(frozenset(map(id, origins)), ("", cell.b_ih))
+            same = total.dtype == cell.b_ih.dtype == cell.b_hh.dtype
+            if name and len(origins) > 1 and same and total.size == cell.b_ih.size:
+                found.append(_split(name, total, cell.b_ih, cell.b_hh))
+    return found
+
+
+def apply(graph: Graph, splits: Iterable[Split], *, report: str = "") -> None:
+    """Put the biases back into a graph that was read from a file with their sums.
+
+    A sum is known by its bytes, so that layers may have been renamed since; one that no split fits
+    was trained since, and stays as it is: the graph's notes say so.
+
+    Args:
+        report: the file that the splits come from, for the error.
+
+    Raises:
+        CkptconvError: none of the splits belongs to this file.
+    """
+    names = {id(tensor): name for name, tensor in graph.tensors.items()}
+    known: dict[str, list[Split]] = {}
+    for split in splits:
+        known.setdefault(split.sha256, []).append(split)
+    found = restored = 0
+    for layer in graph:
+        for suffix in _summed(layer):
+            found += 1
+            written = trace(layer.params[f"bias_ih{suffix}"], names).origins[0]
+            name = names.get(id(written), layer.full_name(f"bias_ih{suffix}"))
+            fitting = known.get(_digest(written), [])
+            if fitting:
+                # Equal sums (all zeros, say) may have been split differently: the name decides.
+                fitting.sort(key=lambda split: split.target != name)
+                _restore(layer, suffix, fitting[0] if len(fitting) == 1 else fitting.pop(0))
+                restored += 1
+            else:
+                graph.notes.append(f"{name}: not a sum that the report tells of; left as it is")
+    if known and not restored:
+        raise CkptconvError(
+            "the report is of another conversion",
+            file=report or graph.path,
+            expected="the sums of biases in " + graph.path,
+            found=f"{found} biases, none of them a sum that the report tells of",
+        )
+
+
+def is_report(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is the report of a conversion."""
+    return str(_document(path).get("schema", "")).startswith("ckptconv-report-")
+
+
+def read(path: str | os.PathLike[str]) -> list[Split]:
+    """Return the splits that a report file keeps.
+
+    Raises:
+        CkptconvError: not a report of a conversion.
+    """
+    try:
+        return [_parsed(entry) for entry in _document(path)["restore"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CkptconvError(
+            "not a report of a conversion",
+            file=path,
+            expected="the JSON that --report wrote",
+            found=f"{type(error).__name__}: {error}"[:100],
+        ) from None
+
+
+def _document(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a JSON object, or an empty one for anything else."""
+    source = Source(path)
+    if source.size > _MAX_REPORT or not source.head(64).lstrip().startswith(b"{"):
+        return {}
+    try:
+        document = json.loads(source.read(0, source.size))
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+class _Restored(Tensor):
+    """Values from a report, in the place of the sum ``bias``."""
+
+    def __init__(self, bias: Tensor, array: Array) -> None:
+        self.inputs, self.shape, self.dtype = (bias,), array.shape, array.dtype
+        self.label, self._array = "bias split restored from the report", array
+
+    def read(self, region: Region) -> Array:
+        return self._array[tuple(slice(a, b) for a, b in region)]
+
+
+def _leaves(graph: Graph) -> set[int]:
+    return {id(tensor) for tensor in graph.tensors.values()}
+
+
+def _summed(layer: Layer) -> list[str]:
+    """Return the suffixes of a recurrent layer's cells that hold one bias."""
+    return [
+        name.removeprefix("bias_hh")
+        for name, tensor in layer.params.items()
+        if layer.recurrent and name.startswith("bias_hh") and isinstance(tensor, FilledTensor)
+    ]
+
+
+def _restore(layer: Layer, suffix: str, split: Split) -> None:
+    bias = layer.params[f"bias_ih{suffix}"]
+    for name, text in (("bias_ih", split.b_ih), ("bias_hh", split.b_hh)):
+        array = np.frombuffer(base64.b64decode(text), _DTYPES[split.dtype])
+        if array.shape != bias.shape:
+            raise CkptconvError(
+                "the report does not fit",
+                tensor=split.target,
+                expected=f"biases of shape {bias.shape}",
+                found=array.shape,
+            )
+        layer.params[name + suffix] = _Restored(bias, array)
+
+
+def _split(name: str, total: Tensor, b_ih: Tensor, b_hh: Tensor) -> Split:
+    values = (base64.b64encode(b.numpy().tobytes()).decode("ascii") for b in (b_ih, b_hh))
+    return Split(name, _digest(total), total.dtype.name, *values)
+
+
+def _digest(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+
+
+def _parsed(entry: Any) -> Split:
+    split = Split(**entry)
+    if not all(isinstance(value, str) for value in vars(split).values()):
+        raise TypeError("a split is five strings")
+    width = _DTYPES[split.dtype].itemsize
+    for text in (split.b_ih, split.b_hh):
+        # binascii.Error is a ValueError
+        if len(base64.b64decode(text, validate=True)) % width:
+            raise ValueError("a bias is cut off")
+    return split

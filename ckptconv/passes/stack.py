@@ -1,0 +1,111 @@
+"""``--fuse`` and ``--split``: n recurrent layers as one of n layers, and back.
+
+Frameworks differ in how they stack: Keras has one layer each, torch and MindSpore take
+``num_layers``. The numbers are the same either way; only the target network's names decide.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ckptconv.errors import DialectError
+from ckptconv.graph.graph import Graph, Layer, cell_params
+from ckptconv.tensors.tensor import Tensor
+
+
+def fuse(graph: Graph, path: str, parts: Sequence[str]) -> None:
+    """Make one layer called ``path`` of the consecutive recurrent layers ``parts``.
+
+    Raises:
+        DialectError: they are not recurrent layers of one kind, size and number of directions,
+            each fed by the one before.
+    """
+    layers = [_find(graph, part) for part in parts]
+    start = graph.layers.index(layers[0])
+    if graph.layers[start : start + len(layers)] != layers:
+        raise DialectError(
+            "--fuse: the layers do not follow one another",
+            tensor=", ".join(parts),
+            found=", ".join(layer.path for layer in graph.layers),
+        )
+    for before, after in itertools.pairwise(layers):
+        _check_chain(before, after)
+    params: dict[str, Tensor] = {}
+    offset = 0
+    for layer in layers:
+        for (k, d), cell in layer.cells().items():
+            params |= cell_params(cell, offset + k, d)
+        offset += layer.num_layers
+    fused = replace(
+        layers[0],
+        path=path,
+        params=params,
+        evidence=f"--fuse of {', '.join(parts)}",
+        attributes={**layers[0].attributes, "num_layers": offset},
+        notes=[note for layer in layers for note in layer.notes],
+    )
+    graph.layers[start : start + len(layers)] = [fused]
+
+
+def split(graph: Graph, path: str) -> None:
+    """Make of the layer ``path`` one layer each, called ``path_0``, ``path_1`` …
+
+    Raises:
+        DialectError: no recurrent layer of that path.
+    """
+    layer = _find(graph, path)
+    single = {**layer.attributes, "num_layers": 1}
+    single.pop("input_size", None)
+    at = graph.layers.index(layer)
+    graph.layers[at : at + 1] = [
+        replace(
+            layer,
+            path=f"{path}_{k}",
+            params={
+                name: tensor
+                for (place, d), cell in layer.cells().items()
+                if place == k
+                for name, tensor in cell_params(cell, 0, d).items()
+            },
+            evidence=f"--split of {path}",
+            attributes=single,
+            notes=list(layer.notes),
+        )
+        for k in range(layer.num_layers)
+    ]
+
+
+def _find(graph: Graph, path: str) -> Layer:
+    found = [layer for layer in graph if layer.path == path and layer.recurrent]
+    if len(found) == 1 and not found[0].kind.endswith("Cell"):
+        return found[0]
+    known = [layer.path for layer in graph if layer.recurrent and not layer.kind.endswith("Cell")]
+    raise DialectError(
+        "no recurrent layer of this path", tensor=path, expected=" or ".join(known) or "none here"
+    )
+
+
+def _check_chain(before: Layer, after: Layer) -> None:
+    first, second = before.cells()[0, 0], after.cells()[0, 0]
+    facts = {
+        "kind": (before.kind, after.kind),
+        "hidden size": (first.w_hh.shape[1], second.w_hh.shape[1]),
+        "directions": (before.num_directions, after.num_directions),
+        "bias": (first.b_ih is not None, second.b_ih is not None),
+        "dtype": (first.w_hh.dtype.name, second.w_hh.dtype.name),
+        "input size": (before.num_directions * first.w_hh.shape[1], second.w_ih.shape[1]),
+    }
+    for fact, (expected, found) in facts.items():
+        if expected != found:
+            raise DialectError(
+                f"--fuse: the {fact} of {after.path} does not fit {before.path}",
+                expected=expected,
+                found=found,
+            )
+    if before.attributes.get("return_sequences") is False:
+        raise DialectError(
+            "--fuse: gives only its last step, so the next layer is not fed by its sequence",
+            tensor=before.path,
+        )

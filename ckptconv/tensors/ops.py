@@ -1,0 +1,256 @@
+"""Lazy relayouts: each function returns a Tensor and reads nothing.
+
+The identity costs nothing: a transpose by the identity, a slice of everything or the rejoined
+slices of one tensor *is* that tensor, so that what a conversion leaves as it is stays a byte range
+of the source file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ckptconv.io.reader import Span
+from ckptconv.tensors.tensor import BLOCK, Array, DType, FilledTensor, Region, Tensor, extent, whole
+
+_MAX_EXTENTS = 4096
+
+
+def transpose(tensor: Tensor, axes: Sequence[int]) -> Tensor:
+    """Return ``tensor`` with axis ``axes[i]`` as axis i, as ``numpy.transpose``."""
+    if isinstance(tensor, _Transposed):
+        axes, tensor = [tensor.axes[a] for a in axes], tensor.inputs[0]
+    return tensor if list(axes) == list(range(tensor.ndim)) else _Transposed(tensor, axes)
+
+
+def reshape(tensor: Tensor, shape: tuple[int, ...], label: str = "reshape") -> Tensor:
+    """Return the same elements in C order under another shape of equal size."""
+    if math.prod(shape) != tensor.size:
+        raise ValueError(f"cannot reshape {tensor.shape} to {shape}")
+    if isinstance(tensor, _Reshaped):
+        tensor = tensor.inputs[0]
+    return tensor if shape == tensor.shape else _Reshaped(tensor, shape, label)
+
+
+def cut(tensor: Tensor, axis: int, start: int, stop: int, label: str = "") -> Tensor:
+    """Return ``tensor[start:stop]`` along ``axis``."""
+    if isinstance(tensor, _Cut) and tensor.axis == axis:
+        start, stop, tensor = start + tensor.start, stop + tensor.start, tensor.inputs[0]
+    whole_axis = (start, stop) == (0, tensor.shape[axis])
+    return tensor if whole_axis else _Cut(tensor, axis, start, stop, label)
+
+
+def divide(tensor: Tensor, axis: int, parts: int, label: str = "") -> list[Tensor]:
+    """Return ``parts`` equal cuts along ``axis``."""
+    step = tensor.shape[axis] // parts
+    return [cut(tensor, axis, i * step, (i + 1) * step, label) for i in range(parts)]
+
+
+def concat(tensors: Sequence[Tensor], axis: int, label: str = "join") -> Tensor:
+    """Join along ``axis``; neighbouring cuts of one tensor become one cut again."""
+    parts: list[Tensor] = []
+    for tensor in tensors:
+        last = parts[-1] if parts else None
+        if (
+            isinstance(last, _Cut)
+            and isinstance(tensor, _Cut)
+            and last.inputs == tensor.inputs
+            and last.axis == tensor.axis == axis
+            and last.stop == tensor.start
+        ):
+            parts[-1] = cut(last.inputs[0], axis, last.start, tensor.stop, last.label)
+        else:
+            parts.append(tensor)
+    return parts[0] if len(parts) == 1 else _Joined(parts, axis, label)
+
+
+def cast(tensor: Tensor, dtype: DType) -> Tensor:
+    """Convert values to ``dtype``, rounding to nearest as numpy does."""
+    return tensor if dtype == tensor.dtype else Cast(tensor, dtype)
+
+
+def add(first: Tensor, second: Tensor, label: str = "sum") -> Tensor:
+    """Return the sum; adding zeros leaves the other operand as it is, bit for bit."""
+    for one, other in ((first, second), (second, first)):
+        if isinstance(other, FilledTensor) and other.value == 0:
+            return one
+    return Elementwise(_exact_sum, (first, second), first.dtype, label)
+
+
+class Elementwise(Tensor):
+    """A function of equally shaped tensors, element by element.
+
+    Args:
+        function: takes one array per input and returns one of their shape.
+        rows: the function needs whole rows (all axes but the first taken whole).
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Array],
+        inputs: tuple[Tensor, ...],
+        dtype: DType,
+        label: str,
+        *,
+        rows: bool = False,
+    ) -> None:
+        self.inputs, self.dtype, self.label = inputs, dtype, label
+        self.shape, self._function, self._rows = inputs[0].shape, function, rows
+
+    def read(self, region: Region) -> Array:
+        taken = (region[:1] + whole(self.shape[1:])) if self._rows else region
+        values = self._function(*(t.read(_clip(taken, t.shape)) for t in self.inputs))
+        if taken != region:
+            values = values[(slice(None), *(slice(a, b) for a, b in region[1:]))]
+        return values.astype(self.dtype, copy=False)
+
+
+class Cast(Tensor):
+    """Values rounded to another dtype; counts what it loses as the values are read.
+
+    Attributes:
+        overflowed: finite values that became infinite.
+        vanished: non-zero values that became zero.
+    """
+
+    def __init__(self, tensor: Tensor, dtype: DType) -> None:
+        self.inputs, self.shape, self.dtype = (tensor,), tensor.shape, dtype
+        self.label = f"cast {tensor.dtype.name} → {dtype.name}"
+        self.overflowed = self.vanished = 0
+
+    def read(self, region: Region) -> Array:
+        values = self.inputs[0].read(region)
+        with np.errstate(over="ignore", invalid="ignore"):
+            out = values.astype(self.dtype)
+        self.overflowed += int(np.count_nonzero(np.isfinite(values) & ~np.isfinite(out)))
+        self.vanished += int(np.count_nonzero((values != 0) & (out == 0)))
+        return out
+
+
+class Product(Tensor):
+    """The matrix product of two 2-D tensors, in float64, rounded once to ``dtype``."""
+
+    def __init__(self, left: Tensor, right: Tensor, dtype: DType, label: str) -> None:
+        self.inputs, self.dtype, self.label = (left, right), dtype, label
+        self.shape = (left.shape[0], right.shape[1])
+
+    def read(self, region: Region) -> Array:
+        left, right = self.inputs
+        rows = left.read((region[0], (0, left.shape[1]))).astype(np.float64)
+        columns = right.read(((0, right.shape[0]), region[1])).astype(np.float64)
+        return (rows @ columns).astype(self.dtype)
+
+
+class _Transposed(Tensor):
+    def __init__(self, tensor: Tensor, axes: Sequence[int]) -> None:
+        self.inputs, self.axes, self.dtype = (tensor,), tuple(axes), tensor.dtype
+        self.shape = tuple(tensor.shape[a] for a in axes)
+        self.label = "transpose" if len(axes) == 2 else f"transpose {self.axes}"
+
+    @property
+    def block(self) -> int:
+        # The larger the block, the longer the runs that are read from each row of the source.
+        return max(3 * BLOCK, self.inputs[0].block)
+
+    def read(self, region: Region) -> Array:
+        inner = [(0, 0)] * len(region)
+        for pair, axis in zip(region, self.axes, strict=True):
+            inner[axis] = pair
+        return self.inputs[0].read(tuple(inner)).transpose(self.axes)
+
+
+class _Reshaped(Tensor):
+    def __init__(self, tensor: Tensor, shape: tuple[int, ...], label: str) -> None:
+        self.inputs, self.shape, self.dtype, self.label = (tensor,), shape, tensor.dtype, label
+
+    def extents(self) -> list[Span] | None:
+        return self.inputs[0].extents()
+
+    def read(self, region: Region) -> Array:
+        """Read the rows that hold the region's flat range, then cut it out of them."""
+        source = self.inputs[0]
+        if not self.shape:
+            return source.numpy().reshape(())
+        row, (start, stop) = math.prod(self.shape[1:]), region[0]
+        first, last = start * row, stop * row
+        if not source.shape:
+            flat = source.read(()).reshape(-1)[first:last]
+        else:
+            width = max(1, math.prod(source.shape[1:]))
+            top, bottom = first // width, -(-last // width)
+            rows = source.read(((top, bottom), *whole(source.shape[1:])))
+            flat = rows.reshape(-1)[first - top * width : last - top * width]
+        inside = tuple(slice(a, b) for a, b in region[1:])
+        return flat.reshape(stop - start, *self.shape[1:])[(slice(None), *inside)]
+
+
+class _Cut(Tensor):
+    def __init__(self, tensor: Tensor, axis: int, start: int, stop: int, label: str) -> None:
+        self.inputs, self.dtype, self.label = (tensor,), tensor.dtype, label
+        self.axis, self.start, self.stop = axis, start, stop
+        self.shape = (*tensor.shape[:axis], stop - start, *tensor.shape[axis + 1 :])
+
+    def extents(self) -> list[Span] | None:
+        spans = self.inputs[0].extents()
+        if spans is None or math.prod(self.inputs[0].shape[: self.axis]) != 1:
+            return None
+        width = math.prod(self.shape[self.axis + 1 :]) * self.dtype.itemsize
+        return _subrange(spans, self.start * width, self.stop * width)
+
+    def read(self, region: Region) -> Array:
+        start, stop = region[self.axis]
+        moved = (start + self.start, stop + self.start)
+        return self.inputs[0].read((*region[: self.axis], moved, *region[self.axis + 1 :]))
+
+
+class _Joined(Tensor):
+    def __init__(self, parts: Sequence[Tensor], axis: int, label: str) -> None:
+        self.inputs, self.axis, self.label = tuple(parts), axis, label
+        self.dtype, shape = parts[0].dtype, parts[0].shape
+        total = sum(part.shape[axis] for part in parts)
+        self.shape = (*shape[:axis], total, *shape[axis + 1 :])
+
+    def extents(self) -> list[Span] | None:
+        if math.prod(self.shape[: self.axis]) != 1:
+            return None
+        spans: list[Span] = []
+        for part in self.inputs:
+            inner = part.extents()
+            if inner is None or len(spans) + len(inner) > _MAX_EXTENTS:
+                return None
+            spans += inner
+        return spans
+
+    def read(self, region: Region) -> Array:
+        start, stop = region[self.axis]
+        pieces, base = [], 0
+        for part in self.inputs:
+            size = part.shape[self.axis]
+            a, b = max(start - base, 0), min(stop - base, size)
+            if a < b:
+                pieces.append(part.read((*region[: self.axis], (a, b), *region[self.axis + 1 :])))
+            base += size
+        empty = np.empty(extent(region), self.dtype)
+        return np.concatenate(pieces, axis=self.axis) if pieces else empty
+
+
+def _subrange(spans: list[Span], start: int, stop: int) -> list[Span]:
+    cuts, base = [], 0
+    for span in spans:
+        a, b = max(start - base, 0), min(stop - base, span.length)
+        if a < b:
+            cuts.append(Span(span.file, span.offset + a, b - a))
+        base += span.length
+    return cuts
+
+
+def _clip(region: Region, shape: tuple[int, ...]) -> Region:
+    """Fit a region to an input that broadcasts: axes of length 1 are taken whole."""
+    return tuple((0, 1) if n == 1 else pair for pair, n in zip(region, shape, strict=True))
+
+
+def _exact_sum(first: Array, second: Array) -> Array:
+    with np.errstate(all="ignore"):  # infinities are the file's business
+        return np.where(second == 0, first, np.where(first == 0, second, first + second))

@@ -1,0 +1,271 @@
+"""Lazy tensors: a shape and a dtype without I/O, values in bounded pieces.
+
+A tensor is read by *region*, one ``(start, stop)`` pair per axis, so that every relayout
+(``ckptconv.tensors.ops``) is a rewriting of regions and a 10 GiB file needs no 10 GiB of memory.
+A tensor whose bytes already stand in a file in the right order also has *extents*, and a writer
+copies those without looking at them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Container, Iterator
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from ckptconv.errors import ContainerError
+from ckptconv.io.reader import Source, Span
+
+Array = npt.NDArray[Any]
+DType = np.dtype[Any]
+Region = tuple[tuple[int, int], ...]
+
+BFLOAT16: DType = np.dtype(ml_dtypes.bfloat16)
+BLOCK = 8 << 20
+"""Bytes of one piece; what a conversion holds in memory is a small multiple of it."""
+_READ_COST = 8 << 10
+"""Bytes that are copied in the time that one more read takes."""
+_SLAB = 1 << 20
+_TILE = 128
+_CACHE_LINE = 64
+
+
+class Tensor(ABC):
+    """A lazy array of little-endian values in C order.
+
+    Attributes:
+        shape: dimensions; ``()`` is a scalar.
+        dtype: a little-endian numpy dtype (bfloat16 and float8 come from ``ml_dtypes``).
+        inputs: the tensors this one is computed from; ``()`` for a leaf.
+        label: the operation as the report prints it; ``""`` for what is not worth telling.
+    """
+
+    shape: tuple[int, ...]
+    dtype: DType
+    inputs: tuple[Tensor, ...] = ()
+    label: str = ""
+
+    @abstractmethod
+    def read(self, region: Region) -> Array:
+        """Return the values of ``region`` as an array of its shape, of ``self.dtype``."""
+
+    def extents(self) -> list[Span] | None:
+        """Return the byte ranges that are this tensor's C-order bytes, or None."""
+        return None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def numpy(self) -> Array:
+        """Return all values. Holds the whole tensor in memory."""
+        return contiguous(self.read(whole(self.shape))).reshape(self.shape)
+
+    @property
+    def block(self) -> int:
+        """Bytes that are best read at once."""
+        return max((tensor.block for tensor in self.inputs), default=BLOCK)
+
+    def pieces(self, limit: int | None = None) -> Iterator[Array]:
+        """Yield the values in C order as arrays of about ``limit`` bytes, in any memory layout."""
+        for region in split(whole(self.shape), (limit or self.block) // self.dtype.itemsize):
+            yield self.read(region)
+
+    def blocks(self, limit: int | None = None) -> Iterator[Array]:
+        """Yield the values as C-contiguous pieces of about ``limit`` bytes, in C order."""
+        for piece in self.pieces(limit):
+            yield contiguous(piece)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dtype.name}, {self.shape})"
+
+
+class FileTensor(Tensor):
+    """Values that stand in a file in C order.
+
+    Args:
+        source: the file or archive member.
+        offset: of the first byte, within ``source``.
+        shape, dtype: as stored; ``dtype`` may be big-endian and is then swapped on reading.
+
+    Raises:
+        ContainerError: the range is not inside the file, or no array can have the shape.
+    """
+
+    def __init__(self, source: Source, offset: int, shape: tuple[int, ...], dtype: DType) -> None:
+        if not is_possible(shape, dtype):
+            raise ContainerError("no array can have this shape", file=source.path, found=shape)
+        self.shape, self._stored = shape, dtype
+        self.dtype = dtype.newbyteorder("<")
+        self._source, self._offset = source, offset
+        self._span = source.span(offset, self.nbytes)
+
+    def extents(self) -> list[Span] | None:
+        return [self._span] if self._stored == self.dtype else None
+
+    def read(self, region: Region) -> Array:
+        out = np.empty(extent(region), self._stored)
+        self._fill(out, region)
+        return out if self._stored == self.dtype else out.astype(self.dtype)
+
+    def _fill(self, out: Array, region: Region) -> None:
+        """Read ``region`` into ``out`` in runs of whole trailing axes."""
+        axis = max(0, self.ndim - 1)  # the last axis that is not taken whole
+        while axis > 0 and region[axis] == (0, self.shape[axis]):
+            axis -= 1
+        skipped = math.prod(self.shape[axis:]) - math.prod(extent(region[axis:]))
+        if axis > 0 and skipped * self.dtype.itemsize < _READ_COST:
+            self._fill_widened(out, region, axis)
+            return
+        strides = [math.prod(self.shape[i + 1 :]) for i in range(self.ndim)]
+        item = self.dtype.itemsize
+        inner = sum(r[0] * s for r, s in zip(region[axis:], strides[axis:], strict=True))
+        if axis == 0:
+            self._source.read_into(out.reshape(-1).view(np.uint8), self._offset + inner * item)
+            return
+        firsts = np.full((), inner, np.int64)
+        for (start, stop), stride in zip(region[:axis], strides, strict=False):
+            firsts = firsts[..., None] + np.arange(start, stop, dtype=np.int64) * stride
+        offsets = (self._offset + firsts * item).reshape(-1)
+        self._source.read_runs(out.reshape(len(offsets), -1).view(np.uint8), offsets.tolist())
+
+    def _fill_widened(self, out: Array, region: Region, axis: int) -> None:
+        """Read whole rows and keep a part of each: many small reads cost more than the rest."""
+        start, stop = region[axis]
+        wide = (*region[:axis], (0, self.shape[axis]), *region[axis + 1 :])
+        for piece in split(wide, _SLAB // self.dtype.itemsize, keep=axis):
+            rows = np.empty(extent(piece), self._stored)
+            self._fill(rows, piece)
+            inside = [slice(a - r[0], b - r[0]) for (a, b), r in zip(piece, region, strict=True)]
+            inside[axis] = slice(None)
+            out[tuple(inside)] = rows[(*[slice(None)] * axis, slice(start, stop))]
+
+
+class ArrayTensor(Tensor):
+    """Values that are in memory already."""
+
+    def __init__(self, array: Array) -> None:
+        self._array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        self.shape, self.dtype = self._array.shape, self._array.dtype
+
+    def read(self, region: Region) -> Array:
+        return self._array[tuple(slice(a, b) for a, b in region)]
+
+
+class FilledTensor(Tensor):
+    """One value everywhere: what the target must hold and no source records."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DType, value: float = 0.0) -> None:
+        self.shape, self.dtype, self.value = shape, dtype, value
+        self.label = {0.0: "zeros", 1.0: "ones"}.get(value, f"filled with {value:g}")
+
+    def read(self, region: Region) -> Array:
+        return np.full(extent(region), self.value, self.dtype)
+
+
+class Trace(NamedTuple):
+    """Where a tensor comes from.
+
+    Attributes:
+        origins: the tensors at which the walk stopped, in order, repeats left out.
+        operations: the labels of what was done to them, in order, each once.
+    """
+
+    origins: list[Tensor]
+    operations: list[str]
+
+
+def trace(tensor: Tensor, known: Container[int] = ()) -> Trace:
+    """Walk from a tensor to its origins: those whose ``id`` is ``known``, and leaves."""
+    if id(tensor) in known or not tensor.inputs:
+        made = id(tensor) not in known and tensor.label
+        return Trace([tensor], [tensor.label] if made else [])
+    origins: dict[int, Tensor] = {}
+    operations: dict[str, None] = {}
+    for part in tensor.inputs:
+        inner = trace(part, known)
+        origins.update((id(origin), origin) for origin in inner.origins)
+        operations.update(dict.fromkeys(inner.operations))
+    operations.update({tensor.label: None} if tensor.label else {})
+    return Trace(list(origins.values()), list(operations))
+
+
+def is_possible(shape: tuple[int, ...], dtype: DType) -> bool:
+    """Tell whether numpy can make an array of this shape, which need not hold an element.
+
+    numpy before 2 knows 32 axes; where one of them is empty, the others must fit all the same.
+    """
+    return len(shape) <= 32 and math.prod(n for n in shape if n) * dtype.itemsize < 1 << 63
+
+
+def whole(shape: tuple[int, ...]) -> Region:
+    """Return the region that is all of ``shape``."""
+    return tuple((0, n) for n in shape)
+
+
+def extent(region: Region) -> tuple[int, ...]:
+    """Return the shape of a region."""
+    return tuple(b - a for a, b in region)
+
+
+def contiguous(array: Array) -> Array:
+    """Return ``array`` in C order."""
+    if array.flags.c_contiguous:
+        return array
+    out = np.empty(array.shape, array.dtype)
+    copy(array, out)
+    return out
+
+
+def copy(array: Array, out: Array) -> None:
+    """Copy ``array`` into ``out``, which is C-contiguous and of the same shape.
+
+    A transposed matrix goes tile by tile through a little array whose rows do not lie a power of
+    two apart: those of a matrix often do, and then all fall into the same few lines of the cache.
+    """
+    if array.ndim != 2 or not 0 < array.strides[0] < array.strides[1]:
+        out[...] = array
+        return
+    height = max(1, min(len(array), _TILE))
+    width = _TILE * _TILE // height
+    between = np.empty((width, height + _CACHE_LINE // array.itemsize), array.dtype)
+    for top in range(0, array.shape[0], height):
+        for left in range(0, array.shape[1], width):
+            here = slice(top, top + height), slice(left, left + width)
+            rows, columns = array[here].shape
+            tile = between[:columns, :rows].T
+            tile[...] = array[here]
+            out[here] = tile
+
+
+def split(region: Region, limit: int, *, keep: int | None = None) -> Iterator[Region]:
+    """Cut a region into pieces of at most about ``limit`` elements, in C order.
+
+    Axes from ``keep`` on are never cut.
+    """
+    shape = extent(region)
+    for axis in range(len(shape) if keep is None else keep):
+        rest = math.prod(shape[axis + 1 :])
+        if math.prod(shape[axis:]) <= limit:
+            break
+        if shape[axis] > 1:
+            start, stop = region[axis]
+            count = -(-shape[axis] // max(1, limit // max(rest, 1)))
+            step = -(-shape[axis] // count)  # evenly: a small last piece would cost as many reads
+            for a in range(start, stop, step):
+                piece = (*region[:axis], (a, min(a + step, stop)), *region[axis + 1 :])
+                yield from split(piece, limit, keep=keep)
+            return
+    yield region

@@ -1,0 +1,226 @@
+"""Streaming bytes into a file about as fast as the disk takes them.
+
+A plain copy fills the page cache first and waits for the disk afterwards, in ``fsync``. Here a
+thread writes what another has read and summed, and tells the kernel every few megabytes to bring
+it to the disk and to give up what is there already (``posix_fadvise``): the disk works all the
+time, and a few pages are used over and over. Pieces are small enough to stay in the processor's
+cache; a copy inside the kernel (``copy_file_range``, which moves 64 KiB at a time) was measured to
+be slower.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import numpy.typing as npt
+from isal.isal_zlib import crc32
+
+from ckptconv.io.reader import PIECE, Span
+from ckptconv.tensors.tensor import Array, Tensor, contiguous, copy
+
+Progress = Callable[[int], None]
+"""Called with the number of bytes just written."""
+
+_SIZE = 2 << 20
+"""Bytes that are gathered before they are handed over."""
+_WAITING = 3
+"""Buffers that may wait to be written."""
+_WRITE = 512 << 10
+"""Bytes of one write; longer ones were measured to be slower, by up to a half."""
+_STEP = 8 << 20
+"""Bytes after which the disk is set to work."""
+_WINDOW = 128 << 20
+"""Bytes of the page cache that are in use at a time."""
+
+Bytes = npt.NDArray[np.uint8]
+
+
+class Sink:
+    """A file that is filled from front to back, with seeks forward.
+
+    Attributes:
+        position: the offset that the next byte goes to.
+    """
+
+    def __init__(self, path: str, progress: Progress | None = None) -> None:
+        self._writer, self._progress = _Writer(path), progress
+        self._buffer = np.empty(_SIZE, np.uint8)
+        self._base = self._fill = 0
+        self._patches: list[tuple[int, bytes]] = []
+
+    @property
+    def position(self) -> int:
+        return self._base + self._fill
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write bytes."""
+        left = np.frombuffer(data, np.uint8)
+        for room in self._rooms(left.size):
+            room[:] = left[: room.size]
+            left = left[room.size :]
+
+    def write_tensor(self, tensor: Tensor, *, crc: int | None = None) -> int:
+        """Write a tensor's bytes; with ``crc`` given, return it continued over them."""
+        spans = tensor.extents()
+        for piece in self._compute(tensor) if spans is None else self._copy(spans):
+            if crc is not None:
+                crc = crc32(piece, crc)
+        return crc or 0
+
+    def seek(self, offset: int) -> None:
+        """Go on writing at ``offset``; what stands between is left as it is."""
+        self._flush()
+        self._base = offset
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes written earlier, in the end: a field that is known only now."""
+        self._patches.append((offset, data))
+
+    def finish(self) -> None:
+        """Write what is left.
+
+        Raises:
+            OSError: the file could not be written.
+        """
+        self._flush()
+        self._writer.finish(self._patches)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _copy(self, spans: list[Span]) -> Iterator[Bytes]:
+        """Copy bytes of files, and hold them against the checksums the files have of them."""
+        for source, offset, length in spans:
+            with source.passing(offset, length) as check:
+                for room in self._rooms(length):
+                    source.read_into(room, offset)
+                    if check is not None:
+                        check(room.data)
+                    yield room
+                    offset += room.size
+
+    def _compute(self, tensor: Tensor) -> Iterator[Bytes]:
+        """Write values in groups of rows, brought into order in the buffer itself."""
+        for part in _parts(tensor):
+            if PIECE <= part.nbytes <= _SIZE:
+                self._flush()
+                data, self._fill = self._buffer[: part.nbytes], part.nbytes
+                copy(part, data.view(part.dtype).reshape(part.shape))
+            else:
+                data = contiguous(part).reshape(-1).view(np.uint8)
+                self.write(data.data)
+            yield data
+            del part  # it keeps the whole piece, and the next one is as large
+
+    def _rooms(self, wanted: int) -> Iterator[Bytes]:
+        """Yield pieces of the buffers to fill, ``wanted`` bytes in all, which count as written."""
+        while wanted:
+            if self._fill == _SIZE:
+                self._flush()
+            size = min(wanted, PIECE - self._fill % PIECE)
+            room = self._buffer[self._fill : self._fill + size]
+            self._fill += size
+            wanted -= size
+            yield room
+
+    def _flush(self) -> None:
+        if self._fill:
+            position = self.position
+            self._buffer = self._writer.write(self._buffer, self._fill, self._base)
+            if self._progress is not None:
+                self._progress(self._fill)
+            self._base, self._fill = position, 0
+
+
+class _Writer:
+    """Writes buffers in a thread of its own; its first error is raised where it is noticed."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        self._full: queue.SimpleQueue[tuple[Bytes, int, int] | None] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[Bytes] = queue.SimpleQueue()
+        for _ in range(_WAITING):
+            self._free.put(np.empty(_SIZE, np.uint8))
+        self._error: BaseException | None = None
+        self._begun = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def write(self, buffer: Bytes, count: int, offset: int) -> Bytes:
+        """Have the first ``count`` bytes written at ``offset``; return a buffer to fill next.
+
+        Raises:
+            OSError: what kept these or earlier ones from being written.
+        """
+        if count < PIECE:  # sooner done than handed over
+            _write_all(self._file, buffer[:count].data, offset)
+            return buffer
+        self._full.put((buffer, count, offset))
+        written = self._free.get()
+        if self._error is not None:
+            raise self._error
+        return written
+
+    def finish(self, patches: list[tuple[int, bytes]]) -> None:
+        self._join()
+        if self._error is not None:
+            raise self._error
+        for offset, data in patches:
+            _write_all(self._file, memoryview(data), offset)
+
+    def close(self) -> None:
+        self._join()
+        os.close(self._file)
+
+    def _join(self) -> None:
+        self._full.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (item := self._full.get()) is not None:
+            buffer, count, offset = item
+            try:
+                if self._error is None:
+                    _write_all(self._file, buffer[:count].data, offset)
+                    self._begin_writing(offset + count)
+            except BaseException as error:
+                self._error = error
+            self._free.put(buffer)
+
+    def _begin_writing(self, stop: int) -> None:
+        """Set the disk to work on what was written, and free the pages that it is done with."""
+        if stop - self._begun >= _STEP:
+            self._begun, first = stop, max(0, stop - _WINDOW)
+            with suppress(OSError, AttributeError):  # advice; the final fsync is what counts
+                os.posix_fadvise(self._file, first, stop - first, os.POSIX_FADV_DONTNEED)
+
+
+def _write_all(file: int, view: memoryview, offset: int) -> None:
+    while len(view):
+        count = os.pwrite(file, view[:_WRITE], offset)
+        view, offset = view[count:], offset + count
+
+
+def _parts(tensor: Tensor) -> Iterator[Array]:
+    """Yield a tensor's values as groups of rows that fit a buffer, in any memory layout."""
+    for piece in tensor.pieces():
+        rows = max(1, len(piece) * _SIZE // max(piece.nbytes, 1)) if piece.ndim else 1
+        for start in range(0, len(piece) if piece.ndim else 1, rows):
+            yield piece[start : start + rows] if piece.ndim else piece
+        del piece
+
+
+@contextmanager
+def open_sink(path: str, progress: Progress | None = None) -> Iterator[Sink]:
+    """Open an existing file for streaming; an error in the body leaves it half written."""
+    sink = Sink(path, progress)
+    try:
+        yield sink
+        sink.finish()
+    finally:
+        sink.close()

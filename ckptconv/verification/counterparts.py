@@ -1,0 +1,119 @@
+"""What must be equal of two counterparts, parameter by parameter, or sum of biases by sum."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ckptconv.graph.graph import Graph
+from ckptconv.graph.kinds import KINDS
+from ckptconv.tensors.ops import add
+from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
+from ckptconv.verification.pairing import Part
+from ckptconv.verification.reference.forward import GATES
+
+
+class Item(NamedTuple):
+    """Two tensors that must be equal.
+
+    Attributes:
+        name_a, name_b: as each file calls them; ``""`` where it has none.
+        gates: the letters of the gates stacked along ``axis``, in order, if any.
+        how: what is compared, where that is not the tensors as they are.
+    """
+
+    name_a: str
+    name_b: str
+    a: Tensor
+    b: Tensor
+    gates: str = ""
+    axis: int = 0
+    how: str = ""
+
+    def turned(self) -> Item:
+        """Return the same with the sides exchanged."""
+        return self._replace(name_a=self.name_b, name_b=self.name_a, a=self.b, b=self.a)
+
+
+class Met(NamedTuple):
+    """What two parts have to do with each other.
+
+    Attributes:
+        equal: what must be equal; of a parameter that one side lacks, what its absence means.
+        left_out: parameters that the other side's framework does not have, by the table.
+    """
+
+    equal: list[Item]
+    left_out: list[str]
+
+
+def items(a: Part, b: Part, names: Names, frameworks: tuple[str, str]) -> Met:
+    """Return what must be equal of two counterparts."""
+    left, right = dict(a.params), dict(b.params)
+    met = Met([], [])
+    kind = a.layer.recurrent or ""
+    for suffix in ("", "_reverse") if kind in ("LSTM", "RNN") else ():
+        met.equal.extend(_summed(a, left, right, f"_l0{suffix}", names))
+    for name in [name for name in left if name in right]:
+        one, other = left.pop(name), right.pop(name)
+        gates = GATES[kind] if kind and "hr" not in name else ""
+        met.equal.append(Item(names.of(a, name, one), names.of(b, name, other), one, other, gates))
+    for name, tensor in left.items():
+        if _absent(a, name, frameworks[1]):
+            met.left_out.append(names.of(a, name, tensor))
+        else:
+            met.equal.append(_against_fill(names.of(a, name, tensor), tensor, a, name))
+    for name, tensor in right.items():
+        if _absent(b, name, frameworks[0]):
+            met.left_out.append(names.of(b, name, tensor))
+        else:
+            met.equal.append(_against_fill(names.of(b, name, tensor), tensor, b, name).turned())
+    return met
+
+
+def _absent(part: Part, name: str, framework: str) -> bool:
+    """Tell whether a framework has no such parameter in this kind of layer."""
+    rows = {row.name: row for row in KINDS.get(part.layer.kind, ())}
+    return name in rows and rows[name].column(framework)[0] == "-"
+
+
+def _summed(
+    part: Part, left: dict[str, Tensor], right: dict[str, Tensor], suffix: str, names: Names
+) -> list[Item]:
+    """Take the biases out that one side holds as a sum: there is no other way to compare them."""
+    one, other = ([s.pop(f"bias_{n}{suffix}", None) for n in ("ih", "hh")] for s in (left, right))
+    if single(one[1]) == single(other[1]) or one[0] is None or other[0] is None:
+        for side, biases in ((left, one), (right, other)):
+            named = zip(("ih", "hh"), biases, strict=True)
+            side |= {f"bias_{n}{suffix}": b for n, b in named if b is not None}
+        return []
+    a, b = (x[0] if x[1] is None else add(x[0], x[1]) for x in (one, other) if x[0] is not None)
+    gates = GATES[part.layer.recurrent or ""]
+    name = [" + ".join(dict.fromkeys(names.leaves(t))) for t in (a, b)]
+    return [Item(name[0], name[1], a, b, gates, how="sum of the biases")]
+
+
+def single(recurrent_bias: Tensor | None) -> bool:
+    """Tell whether a file holds no recurrent bias of its own beside the other one."""
+    return recurrent_bias is None or isinstance(recurrent_bias, FilledTensor)
+
+
+def _against_fill(full_name: str, tensor: Tensor, part: Part, name: str) -> Item:
+    """Hold a parameter that the other side lacks against what is computed without it."""
+    rows = {row.name: row for row in KINDS.get(part.layer.kind, ())}
+    fill = FilledTensor(tensor.shape, tensor.dtype, rows[name].fill if name in rows else 0.0)
+    return Item(full_name, "(none)", tensor, fill, how="against what its absence means")
+
+
+class Names:
+    """What the tensors of a graph are called in its file."""
+
+    def __init__(self, *graphs: Graph) -> None:
+        self._names = {id(t): name for graph in graphs for name, t in graph.tensors.items()}
+
+    def leaves(self, tensor: Tensor) -> list[str]:
+        origins = trace(tensor, self._names).origins
+        return [self._names[id(origin)] for origin in origins if id(origin) in self._names]
+
+    def of(self, part: Part, param: str, tensor: Tensor) -> str:
+        """Return a parameter's name in its file, or its canonical one if it was made up."""
+        return " + ".join(self.leaves(tensor)) or part.layer.full_name(param)

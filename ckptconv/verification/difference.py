@@ -1,0 +1,143 @@
+"""How far two arrays are apart: bits, values, ULPs; in blocks, so that size does not matter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from ckptconv.tensors.tensor import Array, DType, Tensor, split, whole
+
+_BLOCK = 2 << 20
+_DECADES = range(-12, 1)
+
+
+@dataclass
+class Difference:
+    """The differences between two equally shaped sets of values.
+
+    Attributes:
+        elements: how many values were compared.
+        differing: values whose bits differ; of two dtypes, after the wider is rounded to the other.
+        unequal: those of them that are not the same number either (-0.0 is 0.0, NaN is NaN).
+        max_abs, max_rel: the largest difference, and relative to the larger magnitude; infinite
+            where a number faces a NaN or an infinity.
+        max_ulp: in units of the last place of the narrower dtype; None where that means nothing.
+        histogram: decade of the absolute difference (-12: below 1e-11, 0: 0.1 and more) → count.
+    """
+
+    elements: int = 0
+    differing: int = 0
+    unequal: int = 0
+    max_abs: float = 0.0
+    max_rel: float = 0.0
+    max_ulp: int | None = 0
+    histogram: dict[int, int] = field(default_factory=dict)
+
+    def __add__(self, other: Difference) -> Difference:
+        ulps = (self.max_ulp, other.max_ulp)
+        histogram = dict(self.histogram)
+        for decade, count in other.histogram.items():
+            histogram[decade] = histogram.get(decade, 0) + count
+        return Difference(
+            self.elements + other.elements,
+            self.differing + other.differing,
+            self.unequal + other.unequal,
+            max(self.max_abs, other.max_abs),
+            max(self.max_rel, other.max_rel),
+            None if None in ulps else max(u for u in ulps if u is not None),
+            histogram,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-like values; an infinite difference is null."""
+        numbers = {
+            k: v if math.isfinite(v or 0) else None
+            for k, v in vars(self).items()
+            if k != "histogram"
+        }
+        return numbers | {"histogram": {f"1e{k}": v for k, v in sorted(self.histogram.items())}}
+
+
+def total(differences: Iterable[Difference]) -> Difference:
+    """Return all of them taken together."""
+    return sum(differences, start=Difference())
+
+
+def compare_tensors(a: Tensor, b: Tensor) -> Difference:
+    """Compare two lazy tensors of one shape, reading both in blocks."""
+    return total(compare_arrays(one, other) for one, other in _blocks(a, b))
+
+
+def compare_arrays(a: Array, b: Array) -> Difference:
+    """Compare two arrays of one shape; dtypes may differ."""
+    narrow = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
+    with np.errstate(over="ignore", invalid="ignore"):
+        one, other = (x.astype(narrow, copy=False).reshape(-1) for x in (a, b))
+    differ = np.flatnonzero(_bits(one) != _bits(other))
+    found = Difference(elements=a.size, differing=len(differ))
+    if a.dtype == b.dtype and not len(differ):
+        return found
+    if a.dtype == b.dtype:
+        a, b, one, other = (x.reshape(-1)[differ] for x in (a, b, one, other))
+    found.unequal = int(np.count_nonzero(_unequal(one, other)))
+    if len(one):
+        _measure(found, a.reshape(-1), b.reshape(-1))
+        found.max_ulp = _ulps(one, other)
+    return found
+
+
+def _blocks(a: Tensor, b: Tensor) -> Iterator[tuple[Array, Array]]:
+    for region in split(whole(a.shape), _BLOCK // max(a.dtype.itemsize, b.dtype.itemsize)):
+        yield np.ascontiguousarray(a.read(region)), np.ascontiguousarray(b.read(region))
+
+
+def _unequal(a: Array, b: Array) -> Array:
+    unequal: Array = (a != b) & ~((a != a) & (b != b))
+    return unequal
+
+
+def _measure(found: Difference, a: Array, b: Array) -> None:
+    wide = np.complex128 if "c" in (a.dtype.kind, b.dtype.kind) else np.float64
+    a, b = a.astype(wide), b.astype(wide)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        gap = np.where(_unequal(a, b), np.abs(a - b), 0)
+        gap = np.where(np.isnan(gap), np.inf, gap)
+        scale = np.maximum(np.abs(a), np.abs(b))
+        relative = np.where(gap > 0, gap / scale, 0)
+        decades = np.floor(np.log10(gap[gap > 0]))
+    found.max_abs = float(gap.max())
+    found.max_rel = float(np.where(np.isnan(relative), np.inf, relative).max())
+    decades = np.clip(decades, _DECADES[0], _DECADES[-1]).astype(int)
+    found.histogram = {d: int(np.count_nonzero(decades == d)) for d in set(decades.tolist())}
+
+
+def _bits(array: Array) -> Array:
+    size = array.dtype.itemsize
+    return np.ascontiguousarray(array).view(np.dtype(f"u{size}") if size <= 8 else "V16")
+
+
+def is_float(dtype: DType) -> bool:
+    """Tell whether a dtype holds real floating-point numbers, ml_dtypes' own included."""
+    try:
+        ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError):
+        return False
+    return dtype.kind != "c"
+
+
+def _ulps(a: Array, b: Array) -> int | None:
+    """Return the largest distance along the line of representable numbers."""
+    if not is_float(a.dtype) or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return None
+    sign = 1 << (8 * a.dtype.itemsize - 1)
+    (a_side, a_size), (b_side, b_size) = (
+        (bits >= sign, (bits & (sign - 1)).astype(np.uint64))
+        for bits in (_bits(a).astype(np.uint64), _bits(b).astype(np.uint64))
+    )
+    same = np.maximum(a_size, b_size) - np.minimum(a_size, b_size)
+    return int(np.where(a_side == b_side, same, a_size + b_size).max())

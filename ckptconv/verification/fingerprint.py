@@ -1,0 +1,75 @@
+"""Recognising a model whose weights may stand elsewhere, in another order or precision.
+
+A digest would do to tell two files apart, but a wrongly converted model must be recognised as the
+one it was made from, so that its numbers are shown to be wrong. The fingerprint therefore does not
+depend on where a weight stands: it is the sample of the weights' bit patterns whose hash is
+smallest ("bottom-k", Broder 1997). Two trainings of one architecture have next to none in common;
+gates exchanged, layers exchanged or a matrix transposed change nothing, one bad weight hardly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import ml_dtypes
+import numpy as np
+
+from ckptconv.graph.graph import Layer
+from ckptconv.tensors.tensor import Array, DType, Tensor
+
+_SAMPLE = 128
+_ENOUGH = 0.5
+_MIX = np.uint32(0x9E3779B1)
+_PIECE = 2 << 20
+PRECISIONS: Mapping[str, DType] = {
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+Fingerprint = dict[str, list[int]]
+"""Precision → the sample of the weights as rounded to it."""
+
+
+def fingerprint(layers: Iterable[Layer]) -> Fingerprint:
+    """Return the fingerprint of the matrices of recurrent layers; biases may be summed."""
+    samples = {name: np.zeros(0, np.uint32) for name in PRECISIONS}
+    for layer in layers:
+        for cell in layer.cells().values():
+            for weight in (cell.w_ih, cell.w_hh):
+                _add(samples, weight)
+    return {name: sample.tolist() for name, sample in samples.items()}
+
+
+def similar(expected: Fingerprint, found: Fingerprint, dtype: DType) -> bool:
+    """Tell whether two fingerprints are one model's.
+
+    Args:
+        dtype: of the second one's weights; the first's were rounded to it.
+    """
+    name = dtype.name if dtype.name in PRECISIONS else "float32"
+    one, other = set(expected[name]), set(found[name])
+    size = min(_SAMPLE, len(one | other))
+    smallest = sorted(one | other)[:size]
+    shared = sum(value in one and value in other for value in smallest)
+    return shared >= _ENOUGH * size
+
+
+def _add(samples: dict[str, Array], weight: Tensor) -> None:
+    for block in weight.blocks(_PIECE):
+        single = block.astype(np.float32, copy=False)
+        for name, dtype in PRECISIONS.items():
+            with np.errstate(over="ignore"):
+                hashes = _hashes(single.astype(dtype, copy=False))
+            if len(samples[name]) == _SAMPLE:
+                hashes = hashes[hashes < samples[name][-1]]
+            if len(hashes):
+                samples[name] = np.unique(np.concatenate([samples[name], hashes]))[:_SAMPLE]
+
+
+def _hashes(values: Array) -> Array:
+    """Mix the bits of each value; a bijection, so that equal hashes are equal values."""
+    bits = values.reshape(-1).view(f"u{values.dtype.itemsize}").astype(np.uint32)
+    bits *= _MIX
+    bits ^= bits >> np.uint32(15)
+    bits *= _MIX
+    return bits

@@ -1,0 +1,180 @@
+"""Keras as a runner: a model built to fit a file, filled by ``load_weights``."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ckptconv.errors import CkptconvError
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.tensors.tensor import Array
+from ckptconv.verification.frameworks.runner import Arrays, Runner
+from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, Weights, weights_of
+from ckptconv.verification.stored_weights import KERAS_GATES
+
+_CLASSES = {"LSTM": "LSTM", "GRU": "GRU", "RNN": "SimpleRNN"}
+_BACKENDS = ("torch", "tensorflow", "jax")
+
+
+class Keras(Runner):
+    module = "keras"
+
+    def _import(self) -> Any:
+        found = [name for name in _BACKENDS if importlib.util.find_spec(name) is not None]
+        os.environ.setdefault("KERAS_BACKEND", (found or ["torch"])[0])
+        return super()._import()
+
+    def _open(self, graph: Graph) -> Callable[[Layer], Arrays]:
+        """Build every layer of the file side by side, and let Keras load the file into them."""
+        branches, inputs, outputs = {}, [], []
+        for layer in graph:
+            branches[layer.path], given, made = self._branch(layer)
+            inputs += given
+            outputs.append(made)
+        model = self._framework.Model(inputs, outputs)
+        name = graph.path.lower()
+        legacy = name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5")
+        model.load_weights(graph.path, **({"by_name": True} if legacy else {}))
+        return lambda layer: _canonical(weights_of(layer), branches[layer.path].get_weights())
+
+    def _branch(self, layer: Layer) -> tuple[Any, list[Any], Any]:
+        """Return a layer, symbolic inputs, and what it makes of them."""
+        layers, shapes = self._framework.layers, _inputs(layer)
+        given = [self._framework.Input(shape, dtype=dtype) for shape, dtype in shapes]
+        if layer.kind.endswith("Cell"):
+            sizes = weights_of(layer)
+            cell = getattr(layers, _CLASSES[sizes.kind] + "Cell")(
+                sizes.shape[2], use_bias=sizes.cells[0, 0].b_ih is not None, name=_name(layer.path)
+            )
+            return cell, given, cell(given[0], given[1:])[0]
+        made = self._recurrent(layer) if layer.recurrent else _plain(layers, layer)
+        return made, given, made(given[0])
+
+    def run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
+        sizes = weights_of(layer)
+        directions = sizes.shape[1]
+        made = self._recurrent(layer, return_state=True)
+        made.build(given.x.shape)
+        made.set_weights(_keras(sizes, arrays))
+        per = [[s[d] for s in (given.h, given.c) if s.size] for d in range(directions)]
+        mask = np.arange(given.x.shape[1]) < given.lengths[:, None]
+        y, *states = made(
+            np.asarray(given.x, np.float32),
+            initial_state=[np.asarray(s, np.float32) for side in per for s in side],
+            mask=mask,
+        )
+        to_numpy = self._framework.ops.convert_to_numpy
+        found = [np.asarray(to_numpy(state)) for state in states]
+        count = len(found) // directions
+        h = np.stack(found[::count])
+        c = np.stack(found[1::count]) if count == 2 else np.zeros(0)
+        return Outputs(np.asarray(to_numpy(y)) * mask[:, :, None], h, c)
+
+    def _recurrent(self, layer: Layer, **options: Any) -> Any:
+        sizes = weights_of(layer)
+        levels, directions, hidden, _ = sizes.shape
+        if levels != 1:
+            raise CkptconvError("Keras has no layer of several levels", tensor=layer.path)
+        options |= {"activation": "relu"} if sizes.style.activation == "relu" else {}
+        bias = next(iter(sizes.cells.values())).b_ih is not None
+        made = getattr(self._framework.layers, _CLASSES[sizes.kind])(
+            hidden, use_bias=bias, return_sequences=True, name=_name(layer.path), **options
+        )
+        if directions == 1:
+            return made
+        return self._framework.layers.Bidirectional(made, name=_name(layer.path))
+
+
+def _canonical(sizes: Weights, held: list[Array]) -> dict[str, Array]:
+    """Return Keras's weights under canonical names."""
+    arrays: dict[str, Array] = {}
+    to = _order(KERAS_GATES[sizes.kind], GATES[sizes.kind])
+    count = len(held) // sizes.shape[1]
+    for d, suffix in list(enumerate(("_l0", "_l0_reverse")))[: sizes.shape[1]]:
+        kernel, recurrent, *bias = (to(w) for w in held[d * count : (d + 1) * count])
+        arrays |= {f"weight_ih{suffix}": kernel.T, f"weight_hh{suffix}": recurrent.T}
+        if bias:
+            rows = bias[0] if bias[0].ndim == 2 else np.stack([bias[0], np.zeros_like(bias[0])])
+            arrays |= {f"bias_ih{suffix}": rows[0], f"bias_hh{suffix}": rows[1]}
+    return arrays
+
+
+def _keras(sizes: Weights, arrays: Mapping[str, Array]) -> list[Array]:
+    """Return canonical arrays as Keras holds them."""
+    held = []
+    to = _order(GATES[sizes.kind], KERAS_GATES[sizes.kind])
+    for suffix in ("_l0", "_l0_reverse")[: sizes.shape[1]]:
+        held += [to(arrays[f"weight_{name}{suffix}"].T) for name in ("ih", "hh")]
+        if f"bias_ih{suffix}" in arrays:
+            rows = np.stack([arrays[f"bias_{name}{suffix}"] for name in ("ih", "hh")])
+            held.append(to(rows if sizes.kind == "GRU" else rows.sum(axis=0)))
+    return held
+
+
+def _order(src: str, dst: str) -> Callable[[Array], Array]:
+    """Return a function that reorders gates stacked along the last axis."""
+
+    def reorder(array: Array) -> Array:
+        blocks = np.split(array, len(src), axis=-1)
+        return np.concatenate([blocks[src.index(letter)] for letter in dst], axis=-1)
+
+    return reorder
+
+
+_PLAIN: Mapping[str, Callable[[Any, Layer], Any]] = {
+    "Linear": lambda k, a: k.Dense(a.params["weight"].shape[0], use_bias="bias" in a.params),
+    "Embedding": lambda k, a: k.Embedding(*a.params["weight"].shape),
+    "LayerNorm": lambda k, a: k.LayerNormalization(center="bias" in a.params),
+    "GroupNorm": lambda k, _: k.GroupNormalization(groups=1),
+    "BatchNorm": lambda k, a: k.BatchNormalization(
+        scale="weight" in a.params, center="bias" in a.params
+    ),
+    "PReLU": lambda k, _: k.PReLU(),
+    "Conv": lambda k, a: getattr(k, f"Conv{a.kind[-2]}D")(
+        a.params["weight"].shape[0], a.params["weight"].shape[2:], use_bias="bias" in a.params
+    ),
+    "ConvTranspose": lambda k, a: getattr(k, f"Conv{a.kind[-2]}DTranspose")(
+        a.params["weight"].shape[1], a.params["weight"].shape[2:], use_bias="bias" in a.params
+    ),
+}
+"""Kind without its rank → the Keras layer of the same weights; what else it does is no matter."""
+
+
+def _plain(layers: Any, layer: Layer) -> Any:
+    base = layer.kind[:-2] if layer.kind[-1] == "d" and layer.kind[-2:-1].isdigit() else layer.kind
+    if base not in _PLAIN:
+        raise CkptconvError(
+            f"a {layer.kind} cannot be rebuilt to load this file",
+            tensor=layer.path,
+            hint="the proof without --run, which needs no framework",
+        )
+    made = _PLAIN[base](layers, layer)
+    made.name = _name(layer.path)
+    return made
+
+
+def _inputs(layer: Layer) -> list[tuple[tuple[int | None, ...], str]]:
+    """Return the shapes and dtypes of inputs that a layer takes."""
+    if layer.recurrent:
+        sizes = weights_of(layer)
+        if layer.kind.endswith("Cell"):
+            states = 2 if sizes.kind == "LSTM" else 1
+            return [
+                ((width,), "float32") for width in (sizes.input_size, *[sizes.shape[2]] * states)
+            ]
+        return [((None, sizes.input_size), "float32")]
+    weight = next(iter(layer.params.values())).shape
+    if layer.kind.startswith("Embedding"):
+        return [((None,), "int32")]
+    if layer.kind.startswith("Conv"):
+        channels = weight[0] if "Transpose" in layer.kind else weight[1]
+        return [((*weight[2:], channels), "float32")]
+    return [(weight[-1:], "float32")]
+
+
+def _name(path: str) -> str:
+    return path.replace("/", "_") or "layer"

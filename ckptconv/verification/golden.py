@@ -1,0 +1,109 @@
+"""``golden``: a model's outputs, made where it was trained, to be checked where it runs.
+
+A vectors file is a plain ``.npz`` (arrays only, no pickle): ``meta`` is UTF-8 JSON, and for layer
+i there are ``i.x i.lengths i.h i.c`` (inputs) and ``i.y i.last_h i.last_c`` (float64 outputs).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from ckptconv import api
+from ckptconv.errors import CkptconvError
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.io.atomic import atomic_path, check_target
+from ckptconv.tensors.tensor import Array
+from ckptconv.verification import npz
+from ckptconv.verification.fingerprint import PRECISIONS, fingerprint
+from ckptconv.verification.pairing import sublayer
+from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
+from ckptconv.verification.reference.inputs import (
+    DEVICES,
+    known_error,
+    probe,
+    reference,
+    rounding_error,
+)
+from ckptconv.verification.results.tensors import describe
+from ckptconv.verification.stored_weights import own_weights
+
+SCHEMA = "ckptconv-golden-1"
+FIELDS = ("x", "lengths", "h", "c", "y", "last_h", "last_c")
+TARGETS = (*(("mindspore", device) for device in DEVICES), ("torch", "CPU"), ("keras", "CPU"))
+Path = str | os.PathLike[str]
+
+
+def golden(
+    src: Path,
+    out: Path,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    rename: Iterable[tuple[str, str]] = (),
+    seed: int = 0,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Write inputs, states, lengths, outputs and tolerances for every recurrent layer of a file.
+
+    Outputs are the float64 reference's. Tolerances are by framework and device: that for Ascend is
+    four times what an emulation of its float16 path is off by on these very inputs, and so on.
+
+    Args:
+        out: a new ``.npz`` file; written whole or not at all.
+        kinds, rename: see ``load``.
+
+    Returns:
+        The ``meta`` document that stands in the file.
+
+    Raises:
+        CkptconvError: the source cannot be read or has no recurrent layer, or ``out`` exists.
+    """
+    graph = api.load(src, kinds=kinds, rename=rename)
+    check_target(out, graph.sources, force=force)
+    layers = [sublayer(layer, 0, layer.num_layers) for layer in graph if layer.recurrent]
+    if not layers:
+        raise CkptconvError("has no recurrent layer to make vectors of", file=graph.path)
+    arrays: dict[str, Array] = {}
+    described = []
+    for index, layer in enumerate(layers):
+        given = probe(own_weights(graph, layer), seed)
+        exact = reference(graph, [layer], given)
+        values = zip(FIELDS, (*given, *exact), strict=True)
+        arrays |= {f"{index}.{name}": array for name, array in values}
+        described.append(_describe(graph, layer, given, exact))
+    meta = {
+        "schema": SCHEMA,
+        "source": describe(graph),
+        "seed": seed,
+        "layers": described,
+        "fingerprint": fingerprint(layers),
+    }
+    with atomic_path(out, force=force) as temporary:
+        npz.write(temporary, {"meta": npz.encode(meta), **arrays})
+    return meta
+
+
+def _describe(graph: Graph, layer: Layer, given: Inputs, exact: Outputs) -> dict[str, Any]:
+    emulate = partial(reference, graph, [layer], given)
+    weights = weights_of(layer)
+    layers, directions, hidden, out = weights.shape
+    return {
+        "path": layer.path,
+        "kind": weights.kind,
+        "layers": layers,
+        "directions": directions,
+        "hidden_size": hidden,
+        "output_size": out,
+        "input_size": weights.input_size,
+        "nonlinearity": weights.style.activation,
+        "dtype": weights.cells[0, 0].w_hh.dtype.name,
+        "tolerances": {
+            f"{framework} {device}": known_error(exact, framework, device, emulate)
+            for framework, device in TARGETS
+        },
+        "rounding": {
+            name: rounding_error(layer, dtype, given, exact) for name, dtype in PRECISIONS.items()
+        },
+    }

@@ -1,0 +1,160 @@
+"""Finding each layer's counterpart in another checkpoint, whatever it is called there.
+
+Both sides are taken apart into *parts*: a layer, or one level of a stacked recurrent layer, so
+that n Keras layers meet one torch layer of n levels. Parts are paired by path; where paths differ,
+by kind and shapes in model order; never by their values, which are what is to be proven.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ckptconv.graph.graph import Graph, Layer, cell_params
+from ckptconv.tensors.tensor import Tensor
+from ckptconv.verification.reference.forward import weights_of
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer, or level ``index`` of a recurrent layer, with its directions."""
+
+    layer: Layer
+    index: int = 0
+
+    @property
+    def name(self) -> str:
+        level = f" (level {self.index})" if self.stacked else ""
+        return f"{self.layer.path or '(root)'}{level}"
+
+    @property
+    def stacked(self) -> bool:
+        return self.layer.recurrent is not None and self.layer.num_layers > 1
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """The part's parameters; those of a recurrent one as of a layer of one level."""
+        return (
+            sublayer(self.layer, self.index, 1).params
+            if self.layer.recurrent
+            else self.layer.params
+        )
+
+    @property
+    def signature(self) -> Hashable:
+        """Equal for parts that could be each other's counterpart."""
+        if self.layer.recurrent:
+            weights = weights_of(sublayer(self.layer, self.index, 1))
+            return (weights.kind, *weights.shape, weights.input_size)
+        main = self.params.get("weight", next(iter(self.params.values())))
+        return main.shape
+
+    @property
+    def key(self) -> str:
+        """The path as any framework can spell it."""
+        spelt = re.sub(r"[^a-z0-9]+", "_", self.layer.path.lower())
+        return spelt + (f"_l{self.index}" if self.stacked else "")
+
+
+class Paired(NamedTuple):
+    """Parts and their counterparts, in the first side's order, and those that have none."""
+
+    both: list[tuple[Part, Part]]
+    only_a: list[Part]
+    only_b: list[Part]
+
+
+def sublayer(layer: Layer, first: int, count: int) -> Layer:
+    """Return ``count`` levels of a recurrent layer from ``first`` on as a layer of its own."""
+    params: dict[str, Tensor] = {}
+    for (k, d), cell in layer.cells().items():
+        if first <= k < first + count:
+            params |= cell_params(cell, k - first, d)
+    return Layer(layer.path, layer.recurrent or layer.kind, params, layer.attributes)
+
+
+def parts(graph: Graph) -> list[Part]:
+    """Take a graph apart."""
+    return [
+        Part(layer, index)
+        for layer in graph
+        for index in range(layer.num_layers if layer.recurrent else 1)
+    ]
+
+
+_KEYS: tuple[Callable[[Part], Hashable], ...] = (
+    lambda part: (part.layer.path, part.index, part.signature),
+    lambda part: (part.key, part.signature),
+    lambda part: part.signature,
+    lambda part: (part.layer.path, part.index),
+)
+"""What counterparts have in common, the surest first; the last pairs what then differs."""
+
+
+def pair(a: Graph, b: Graph) -> Paired:
+    """Pair the parts of two graphs."""
+    left, right = parts(a), parts(b)
+    order = {id(part): i for i, part in enumerate(left)}
+    both: list[tuple[Part, Part]] = []
+    for key in _KEYS:
+        waiting: dict[Hashable, list[Part]] = {}
+        for part in right:
+            waiting.setdefault(key(part), []).append(part)
+        rest = []
+        for part in left:
+            others = waiting.get(key(part), [])
+            if others:
+                both.append((part, others.pop(0)))
+            else:
+                rest.append(part)
+        taken = {id(other) for _, other in both}
+        left, right = rest, [part for part in right if id(part) not in taken]
+    both.sort(key=lambda found: order[id(found[0])])
+    return Paired(both, left, right)
+
+
+class Block(NamedTuple):
+    """A layer of the first side and what computes the same on the second, one after the other.
+
+    Attributes:
+        layer: as the first side has it.
+        parts: the counterparts, level by level.
+        source: a recurrent ``layer`` under the names of a stacked one; None for others.
+        chain: the second side's layers, each with the levels that count; empty if not recurrent.
+    """
+
+    layer: Layer
+    parts: list[tuple[Part, Part]]
+    source: Layer | None = None
+    chain: tuple[Layer, ...] = ()
+
+
+def blocks(paired: Paired) -> list[Block]:
+    """Gather counterparts by the first side's layers; runs of levels of one layer stay together."""
+    gathered: dict[int, list[tuple[Part, Part]]] = {}
+    for one, other in paired.both:
+        gathered.setdefault(id(one.layer), []).append((one, other))
+    return [_block(met) for met in gathered.values()]
+
+
+def _block(met: list[tuple[Part, Part]]) -> Block:
+    layer = met[0][0].layer
+    whole = layer.recurrent and len(met) == layer.num_layers
+    if not whole or any(other.layer.recurrent != layer.recurrent for _, other in met):
+        return Block(layer, met)
+    runs: list[list[Part]] = []
+    for _, other in met:
+        last = runs[-1][-1] if runs else None
+        if last is not None and last.layer is other.layer and last.index + 1 == other.index:
+            runs[-1].append(other)
+        else:
+            runs.append([other])
+    chain = [sublayer(run[0].layer, run[0].index, len(run)) for run in runs]
+    source = sublayer(layer, 0, layer.num_layers)
+    # What only one file records of a layer holds for its counterpart: nonlinearity.
+    source.attributes = {**chain[0].attributes, **source.attributes}
+    for found in chain:
+        found.attributes = {**source.attributes, **found.attributes}
+    return Block(layer, met, source, tuple(chain))

@@ -1,0 +1,1 @@
+"""The equations in NumPy, independent of the tables that conversion uses."""

@@ -1,0 +1,136 @@
+"""What layers are run on: seeded, ragged, with states that are not zero, and never saturating."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.tensors.ops import cast
+from ckptconv.tensors.tensor import DType, Tensor
+from ckptconv.verification.reference.arithmetic import (
+    ASCEND,
+    EXACT,
+    FLOAT32,
+    MINDSPORE_CPU,
+    Arithmetic,
+)
+from ckptconv.verification.reference.forward import (
+    HELD,
+    Inputs,
+    Outputs,
+    Weights,
+    forward,
+    weights_of,
+)
+from ckptconv.verification.stored_weights import own_weights
+
+BATCH, STEPS = 4, 6
+FLOOR = 2e-6
+"""What float32 may lose in any framework, per unit of the largest output."""
+_SAMPLE = 64
+_MARGIN = 4
+
+DEVICES = ("CPU", "GPU", "Ascend")
+_EMULATIONS: dict[tuple[str, str], tuple[Arithmetic, ...]] = {
+    ("mindspore", "CPU"): (MINDSPORE_CPU,),
+    ("mindspore", "Ascend"): (ASCEND,),
+}
+"""(framework, device) → what its arithmetic is known to do beside float32's rounding."""
+
+
+def probe(weights: Weights, seed: int = 0) -> Inputs:
+    """Return float32 inputs for a layer, with ragged lengths and states that are not zero.
+
+    They are scaled so that the weights' sums stay near one: a saturated gate hides differences,
+    and frameworks approximate badly there. A layer too large to hold gets two short sequences.
+    """
+    layers, directions, hidden, out = weights.shape
+    first = weights.cells[0, 0]
+    batch, steps = (2, 2) if first.w_hh.nbytes > HELD else (BATCH, STEPS)
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (batch, steps, weights.input_size)) * _scale(first.w_ih, first.columns)
+    states = (layers * directions, batch)
+    h = rng.uniform(-1, 1, (*states, out)) * _scale(first.w_hh, first.columns)
+    c = rng.uniform(-1, 1, (*states, hidden) if weights.kind == "LSTM" else 0)
+    lengths = np.linspace(steps, 1, batch).round().astype(np.int64)
+    return Inputs(x.astype(np.float32), lengths, h.astype(np.float32), c.astype(np.float32))
+
+
+def run_chain(
+    chain: Sequence[Layer], given: Inputs, run: Callable[[Layer, Inputs], Outputs]
+) -> Outputs:
+    """Run layers one after the other, each with its share of the states."""
+    y, at = given.x, 0
+    h, c = [], []
+    for layer in chain:
+        count = layer.num_layers * layer.num_directions
+        part = Inputs(y, given.lengths, given.h[at : at + count], given.c[at : at + count])
+        found = run(layer, part)
+        y, at = found.y, at + count
+        h.append(found.h)
+        c.append(found.c)
+    return Outputs(y, np.concatenate(h), np.concatenate(c))
+
+
+def reference(
+    graph: Graph, chain: Sequence[Layer], given: Inputs, arithmetic: Arithmetic = EXACT
+) -> Outputs:
+    """Run layers of a file in NumPy, on the file's own tensors."""
+    return run_chain(
+        chain, given, lambda layer, part: forward(own_weights(graph, layer), part, arithmetic)
+    )
+
+
+def floor(exact: Outputs) -> float:
+    """Return what float32 may lose at most, for outputs of this size."""
+    return FLOOR * max(1.0, largest(exact))
+
+
+def known_error(
+    exact: Outputs, framework: str, device: str, run: Callable[[Arithmetic], Outputs]
+) -> float:
+    """Return how far a framework's arithmetic on a device may be from the exact outputs.
+
+    Args:
+        run: computes the same layer in an emulation of that arithmetic.
+    """
+    family = "mindspore" if framework == "mint" else framework
+    emulations = (FLOAT32, *_EMULATIONS.get((family, device), ()))
+    found = max(distance(run(arithmetic), exact) for arithmetic in emulations)
+    return floor(exact) + _MARGIN * found
+
+
+def rounding_error(layer: Layer, dtype: DType, given: Inputs, exact: Outputs) -> float:
+    """Return what rounding a layer's weights to ``dtype`` may move its outputs by."""
+    params = {name: cast(tensor, dtype) for name, tensor in layer.params.items()}
+    rounded = forward(weights_of(replace(layer, params=params)), given)
+    return _MARGIN * distance(rounded, exact)
+
+
+def distance(a: Outputs, b: Outputs) -> float:
+    """Return the largest difference of outputs and states; infinite where only one is NaN."""
+    worst = 0.0
+    for x, y in zip(a, b, strict=True):
+        with np.errstate(invalid="ignore"):
+            gap = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0, np.abs(x - y))
+        worst = max(worst, float(np.where(np.isnan(gap), np.inf, gap).max(initial=0)))
+    return worst
+
+
+def largest(outputs: Outputs) -> float:
+    """Return the largest finite magnitude of outputs and states."""
+    return max(float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in outputs)
+
+
+def _scale(weight: Tensor, columns: bool) -> float:
+    """Return a factor of at most one that keeps products of the first rows near one."""
+    rows = weight.read(((0, min(_SAMPLE, weight.shape[0])), (0, weight.shape[1])))
+    width = weight.shape[0 if columns else 1]
+    if not rows.size:
+        return 1.0
+    with np.errstate(over="ignore"):
+        spread = float(np.sqrt(np.mean(np.square(rows.astype(np.float64))) * width))
+    return min(1.0, 1 / spread) if 0 < spread < np.inf else 1.0

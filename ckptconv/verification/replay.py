@@ -1,0 +1,201 @@
+"""``replay``: a model in its own framework, on vectors that were made elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ckptconv import api
+from ckptconv.errors import CkptconvError, VerificationError
+from ckptconv.graph.graph import CELL_PARAMS, Graph, Layer
+from ckptconv.tensors.tensor import Array, FilledTensor, Tensor
+from ckptconv.verification import npz
+from ckptconv.verification.fingerprint import PRECISIONS, fingerprint, similar
+from ckptconv.verification.frameworks.judge import Side
+from ckptconv.verification.golden import FIELDS, SCHEMA, Path
+from ckptconv.verification.pairing import Block, blocks, pair
+from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, weights_of
+from ckptconv.verification.reference.inputs import DEVICES, floor, reference
+from ckptconv.verification.results.layers import LayerResult, Run, VerifyReport, outputs_differ
+from ckptconv.verification.results.tensors import describe
+
+_MAX_LEVELS = 1000
+_MAX_SIZE = 1 << 24
+
+
+def replay(
+    dst: Path,
+    vectors: Path,
+    *,
+    device: str = "CPU",
+    reference_only: bool = False,
+    kinds: Mapping[str, str] | None = None,
+) -> VerifyReport:
+    """Run a model in its own framework on a vectors file and compare what comes out.
+
+    Only the framework of ``dst`` is needed, on the machine where it will run.
+
+    Args:
+        device: ``CPU``, ``GPU`` or ``Ascend``.
+        reference_only: run the NumPy reference instead, which needs no framework.
+        kinds: see ``load``.
+
+    Raises:
+        VerificationError: the vectors were made for another model.
+        CkptconvError: a file that cannot be read, or a framework that is not installed.
+    """
+    if device not in DEVICES:
+        raise CkptconvError(f"unknown device {device!r}", expected=" or ".join(DEVICES))
+    meta, arrays = _read(vectors)
+    graph = api.load(dst, kinds=kinds)
+    made_for = Graph([_layer(entry, vectors) for entry in meta["layers"]], "torch")
+    found = _counterparts(made_for, graph, meta, vectors)
+    side = None if reference_only else Side(graph, device)
+    report = VerifyReport(meta["source"], describe(graph), meta["seed"])
+    report.frameworks = [side.by] if side else []
+    for index, (entry, block) in enumerate(zip(meta["layers"], found, strict=True)):
+        given, exact = _vectors(arrays, index, block.layer, vectors)
+        report.layers.append(_play(entry, block, graph, side, given, exact))
+    return report
+
+
+def _play(
+    entry: Mapping[str, Any],
+    block: Block,
+    graph: Graph,
+    side: Side | None,
+    given: Inputs,
+    exact: Outputs,
+) -> LayerResult:
+    if side is None:
+        outputs, by, tolerance = reference(graph, block.chain, given), "reference", floor(exact)
+    else:
+        outputs, by = side.run(block.chain, given), f"{side.by} on {side.device}"
+        family = "mindspore" if side.framework == "mint" else side.framework
+        tolerance = entry["tolerances"][f"{family} {side.device}"]
+    dtype = block.chain[0].cells()[0, 0].w_hh.dtype.name
+    if dtype != entry["dtype"]:
+        tolerance += entry["rounding"].get(dtype, 0.0)
+    target = ", ".join(dict.fromkeys(layer.path for layer in block.chain))
+    run = Run(by, "target", "vectors", outputs_differ(outputs, exact), tolerance)
+    cause = f"off by {run.difference.max_abs:.2g}, allowed {tolerance:.2g}"
+    return LayerResult(
+        entry["path"], target, entry["kind"], "not compared", [], [run], run.ok, cause
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    arrays = npz.read(path)
+    meta = npz.decode(arrays.pop("meta", np.zeros(0)))
+    if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
+        raise _malformed(
+            path, "meta", SCHEMA, meta.get("schema") if isinstance(meta, dict) else None
+        )
+    shape = {"seed": int, "source": dict, "layers": list, "fingerprint": dict}
+    for key, kind in shape.items():
+        if not isinstance(meta.get(key), kind):
+            raise _malformed(path, f"meta: {key}", kind.__name__, type(meta.get(key)).__name__)
+    for name in PRECISIONS:
+        sample = meta["fingerprint"].get(name)
+        if not isinstance(sample, list) or not all(isinstance(value, int) for value in sample):
+            raise _malformed(path, f"meta: fingerprint: {name}", "a list of integers", sample)
+    return meta, arrays
+
+
+_ENTRY: Mapping[str, type] = {
+    **dict.fromkeys(("path", "kind", "nonlinearity", "dtype"), str),
+    **dict.fromkeys(("layers", "directions", "hidden_size", "output_size", "input_size"), int),
+    **dict.fromkeys(("tolerances", "rounding"), dict),
+}
+
+
+def _layer(entry: Any, path: Path) -> Layer:
+    """Return a layer of the shapes that an entry of ``meta`` tells, without values."""
+    for key, kind in _ENTRY.items():
+        value = entry.get(key) if isinstance(entry, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise _malformed(path, f"meta: layers: {key}", kind.__name__, value)
+        if isinstance(value, int) and not 0 < value <= _MAX_SIZE:
+            raise _malformed(path, f"meta: layers: {key}", f"1 to {_MAX_SIZE}", value)
+    for name, value in {**entry["tolerances"], **entry["rounding"]}.items():
+        if not isinstance(value, float) or not 0 <= value < np.inf:
+            raise _malformed(path, f"meta: layers: {name}", "a number", value)
+    if entry["kind"] not in GATES or entry["directions"] > 2 or entry["layers"] > _MAX_LEVELS:
+        raise _malformed(path, "meta: layers", "LSTM, GRU or RNN", entry["kind"])
+    params: dict[str, Tensor] = {}
+    out, rows = entry["output_size"], len(GATES[entry["kind"]]) * entry["hidden_size"]
+    for k in range(entry["layers"]):
+        width = entry["input_size"] if k == 0 else entry["directions"] * out
+        for suffix in ("", "_reverse")[: entry["directions"]]:
+            for name, shape in (("w_ih", (rows, width)), ("w_hh", (rows, out))):
+                tensor = FilledTensor(shape, np.dtype(np.float32))
+                params[f"{CELL_PARAMS[name]}_l{k}{suffix}"] = tensor
+    return Layer(entry["path"], entry["kind"], params, {"nonlinearity": entry["nonlinearity"]})
+
+
+def _counterparts(
+    made_for: Graph, graph: Graph, meta: Mapping[str, Any], path: Path
+) -> Sequence[Block]:
+    """Pair the layers of the vectors with the model's.
+
+    Raises:
+        VerificationError: other layers, or other weights.
+    """
+    recurrent = Graph([layer for layer in graph if layer.recurrent], graph.dialect)
+    paired = pair(made_for, recurrent)
+    found = blocks(paired)
+    if paired.only_a or paired.only_b or not all(block.chain for block in found):
+        raise VerificationError(
+            "made for another model",
+            file=path,
+            expected=_shapes(recurrent),
+            found=_shapes(made_for),
+        )
+    dtype = recurrent.layers[0].cells()[0, 0].w_hh.dtype if recurrent.layers else np.dtype("f4")
+    if not similar(meta["fingerprint"], fingerprint(recurrent), dtype):
+        raise VerificationError(
+            "made for another model",
+            file=path,
+            expected=f"vectors made from the weights of {graph.path}",
+            found=f"layers of the same shapes, but other weights ({meta['source'].get('path')})",
+        )
+    return found
+
+
+def _vectors(
+    arrays: Mapping[str, Array], index: int, layer: Layer, path: Path
+) -> tuple[Inputs, Outputs]:
+    """Return the arrays of one layer, their shapes checked."""
+    layers, directions, hidden, out = weights_of(layer).shape
+    x = arrays.get(f"{index}.x", np.zeros(0))
+    batch, steps = x.shape[:2] if x.ndim == 3 else (0, 0)
+    lstm = layer.kind == "LSTM"
+    h, c = (layers * directions, batch, out), (layers * directions, batch, hidden) if lstm else (0,)
+    width = weights_of(layer).input_size
+    y = (batch, steps, directions * out)
+    shapes = dict(zip(FIELDS, ((batch, steps, width), (batch,), h, c, y, h, c), strict=True))
+    for name, shape in shapes.items():
+        found = arrays.get(f"{index}.{name}")
+        if found is None or found.shape != shape or not batch * steps:
+            raise _malformed(path, f"{index}.{name}", shape, None if found is None else found.shape)
+    x, lengths, *rest = (arrays[f"{index}.{name}"] for name in FIELDS)
+    if lengths.dtype.kind not in "iu" or not ((lengths >= 1) & (lengths <= steps)).all():
+        raise _malformed(path, f"{index}.lengths", f"1 to {steps}", lengths[:4].tolist())
+    return Inputs(x, lengths.astype(np.int64), *rest[:2]), Outputs(*rest[2:])
+
+
+def _shapes(graph: Graph) -> str:
+    found = []
+    for layer in graph:
+        weights = weights_of(layer)
+        found.append(f"{layer.path}: {weights.kind}{(weights.input_size, *weights.shape[2::-1])}")
+    return ", ".join(found[:5]) or "no recurrent layer"
+
+
+def _malformed(path: Path, where: str, expected: object, found: object) -> CkptconvError:
+    return CkptconvError(
+        "not a vectors file", file=os.fspath(path), tensor=where, expected=expected, found=found
+    )

@@ -1,0 +1,93 @@
+"""``roundtrip``: out to another framework and back, and what is left of every bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+
+from ckptconv import api, dialects
+from ckptconv.errors import ContainerError
+from ckptconv.graph.graph import Graph
+from ckptconv.io.atomic import atomic_path, check_target
+from ckptconv.passes import restore
+from ckptconv.verification.diff import Path, diff_graphs
+from ckptconv.verification.results.tensors import DiffReport
+
+
+def roundtrip(
+    src: Path,
+    *,
+    via: str,
+    report: Path | None = None,
+    kinds: Mapping[str, str] | None = None,
+    force: bool = False,
+) -> DiffReport:
+    """Convert a checkpoint to another framework and back, and compare bit for bit.
+
+    Both files are written in a temporary folder beside ``src`` and removed. Biases that the other
+    framework holds as a sum come back as that sum and zeros, which is a difference, unless the
+    report of the way out gives them back.
+
+    Args:
+        via: ``torch``, ``keras``, ``mindspore`` or ``mint``.
+        report: a new file for the report of the way out; the way back restores biases from it.
+        kinds: see ``load``.
+        force: replace an existing report file.
+
+    Raises:
+        CkptconvError: one of the conversions is refused.
+    """
+    source = api.load(src, kinds=kinds)
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=".ckptconv-", dir=os.path.dirname(src) or ".")
+    except OSError as error:
+        raise ContainerError(f"no room for a round trip: {error.strerror}", file=src) from None
+    with folder as room:
+        out = str(FilePath(room, "out" + _suffix(via)))
+        back = str(FilePath(room, "back" + _suffix(source.dialect, src)))
+        written = api.save(source, out, to=via).to_dict()
+        returning = api.load(out, kinds=_known(source) if via == "keras" else None)
+        if report is not None:
+            _write(report, written, force=force)
+            restore.apply(returning, restore.read(report), report=os.fspath(report))
+        api.save(returning, back, to=source.dialect)
+        again = api.load(back, kinds=kinds if source.dialect == "keras" else None)
+        found = diff_graphs(source, _as_source(again, source))
+    found.b["path"] = f"{found.a['path']} by way of {via}"
+    found.notes = [f"left out on the way out: {n}: {r}" for n, r in written["omitted"].items()]
+    found.notes += written["notes"]
+    return found
+
+
+def _known(source: Graph) -> dict[str, str]:
+    """Return what a Keras file does not tell of a GRU without biases, and the source does."""
+    return {
+        layer.path + (f"_l{k}" if layer.num_layers > 1 else ""): "GRU(reset_after=True)"
+        for layer in source
+        if layer.kind == "GRU" and layer.cells()[0, 0].b_ih is None
+        for k in range(layer.num_layers)
+    }
+
+
+def _as_source(back: Graph, source: Graph) -> Graph:
+    """Give layers the order of the source's, which some containers do not keep."""
+    order = {layer.path: i for i, layer in enumerate(source)}
+    back.layers.sort(key=lambda layer: order.get(layer.path, len(order)))
+    return back
+
+
+def _suffix(framework: str, path: Path = "") -> str:
+    """Return the suffix of a path if the framework's files may have it, else its default."""
+    known = dialects.dialect(framework).containers
+    name = os.path.basename(os.fspath(path)).lower()
+    fitting = [suffix for suffix in known if name.endswith(suffix)]
+    return max(fitting, key=len, default=next(iter(known)))
+
+
+def _write(path: Path, document: object, *, force: bool) -> None:
+    check_target(path, [], force=force)
+    with atomic_path(path, force=force) as temporary:
+        FilePath(temporary).write_text(json.dumps(document, ensure_ascii=False, indent=1), "utf-8")

@@ -1,0 +1,135 @@
+"""``verify``: two checkpoints are the same model, shown with means that did not convert them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ckptconv import api
+from ckptconv.graph.graph import Graph
+from ckptconv.tensors.tensor import DType
+from ckptconv.verification.counterparts import Names, items
+from ckptconv.verification.diff import compare_item, load_target
+from ckptconv.verification.pairing import Block, blocks, pair
+from ckptconv.verification.reference.inputs import floor, probe, reference, rounding_error
+from ckptconv.verification.results.layers import LayerResult, Run, VerifyReport, outputs_differ
+from ckptconv.verification.results.tensors import TensorDiff, describe
+from ckptconv.verification.stored_weights import own_weights
+
+Path = str | os.PathLike[str]
+
+
+def verify(
+    src: Path,
+    dst: Path,
+    *,
+    run: bool = False,
+    kinds: Mapping[str, str] | None = None,
+    target_kinds: Mapping[str, str] | None = None,
+    tolerance: float | None = None,
+    seed: int = 0,
+    device: str = "CPU",
+    **source: Any,
+) -> VerifyReport:
+    """Show that two checkpoints compute the same, or where they do not.
+
+    (a) Every tensor of either file has its counterpart of equal value; a lower precision must be
+    the exact rounding, and a sum of biases the exact sum. (b) Every recurrent layer is run in the
+    NumPy reference (``reference/forward.py``) on seeded inputs, from each file's own tensors.
+    (c) With ``run``, also in each file's framework, loaded by the framework's own loader, and each
+    result is held against the float64 reference: an error passes only where the weights are equal
+    and the framework's arithmetic is known to make it.
+
+    Args:
+        run: needs the frameworks of both files installed.
+        kinds, target_kinds: see ``load``; what the user knows of ``src`` and of ``dst``.
+        tolerance: allow this absolute difference of outputs instead of what is derived.
+        device: what MindSpore runs on (``CPU``, ``GPU``, ``Ascend``).
+        source: more arguments of ``load`` for ``src`` (``rename``, ``select``).
+
+    Raises:
+        ContainerError: a file that cannot be read.
+        DialectError: names that the framework's conventions do not explain.
+        CkptconvError: ``run`` and a framework is not installed, or refuses its file.
+    """
+    a = api.load(src, kinds=kinds, **source)
+    b = load_target(dst, a, target_kinds)
+    paired, names = pair(a, b), Names(a, b)
+    report = VerifyReport(describe(a), describe(b), seed)
+    for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):
+        missing += [names.of(part, n, t) for part in parts for n, t in part.params.items()]
+    report.notes += [f"{layer.path}: {note}" for g in (a, b) for layer in g for note in layer.notes]
+    report.left_out = [f"{g.path}: {n}: {rule}" for g in (a, b) for n, rule in g.omitted.items()]
+    for block in blocks(paired):
+        report.layers.append(_layer(block, a, b, names, report, tolerance))
+    if run:
+        from ckptconv.verification.frameworks.judge import run_frameworks
+
+        run_frameworks(report, a, b, blocks(paired), device=device, tolerance=tolerance)
+    return report
+
+
+def _layer(
+    block: Block,
+    a: Graph,
+    b: Graph,
+    names: Names,
+    report: VerifyReport,
+    tolerance: float | None,
+) -> LayerResult:
+    tensors: list[TensorDiff] = []
+    for one, other in block.parts:
+        met = items(one, other, names, (a.dialect, b.dialect))
+        tensors += [compare_item(item) for item in met.equal]
+        report.left_out += [f"{name}: the other framework has none" for name in met.left_out]
+    state = _weights(tensors)
+    targets = dict.fromkeys(other.layer.path for _, other in block.parts)
+    result = LayerResult(block.layer.path, ", ".join(targets), block.layer.kind, state, tensors)
+    result.ok = state != "differ"
+    result.cause = _CAUSES[state] if result.ok else _which(tensors)
+    if block.source and all(tensor.difference for tensor in tensors):
+        _numbers(result, block, a, b, report.seed, tolerance)
+    return result
+
+
+_CAUSES = {
+    "equal": "every weight has the same value",
+    "rounded": "every weight is the source's, rounded exactly",
+}
+
+
+def _weights(tensors: list[TensorDiff]) -> str:
+    if not all(tensor.same_values for tensor in tensors):
+        return "differ"
+    rounded = any(tensor.dtypes[0] != tensor.dtypes[1] for tensor in tensors)
+    return "rounded" if rounded else "equal"
+
+
+def _which(tensors: list[TensorDiff]) -> str:
+    wrong = [f"{t.b or t.a} ({t.verdict})" for t in tensors if not t.same_values]
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return "weights differ: " + ", ".join(wrong[:3]) + more
+
+
+def _numbers(
+    result: LayerResult, block: Block, a: Graph, b: Graph, seed: int, tolerance: float | None
+) -> None:
+    """Run both sides in float64, each from its own file's tensors."""
+    source = block.source or block.layer
+    given = probe(own_weights(a, source), seed)
+    exact = reference(a, [source], given)
+    found = outputs_differ(reference(b, block.chain, given), exact)
+    if tolerance is None:
+        tolerance = floor(exact)
+        if result.weights == "rounded":
+            dtypes = [layer.cells()[0, 0].w_ih.dtype for layer in (source, block.chain[0])]
+            tolerance += rounding_error(source, min(dtypes, key=_width), given, exact)
+    result.runs.append(Run("reference", "target", "reference of source", found, tolerance))
+    if result.ok and not result.runs[-1].ok:
+        result.ok = False
+        result.cause = "the weights seem equal, but the files' own tensors do not compute the same"
+
+
+def _width(dtype: DType) -> int:
+    return dtype.itemsize

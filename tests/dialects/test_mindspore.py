@@ -1,0 +1,175 @@
+"""MindSpore's names read back: nn, mint, training checkpoints, the layouts of before 1.6."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import ckptconv
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.formats import write
+from ckptconv.tensors.tensor import ArrayTensor
+from tests import networks as n
+from tests import test_torch2ms as models
+
+ms = pytest.importorskip("mindspore")
+from mindspore import nn as msnn  # noqa: E402
+
+# nn stores Conv1d as Conv2d stores a kernel of (1, K): only the user can tell.
+CONVOLUTIONS = {"conv1": "Conv1d", "deconv1": "ConvTranspose1d"}
+
+
+@pytest.mark.parametrize("use_mint", [False, True])
+def test_a_whole_model_comes_back_to_torch(tmp_path, use_mint):
+    source = n.fill(models.TorchModel(), seed=4)
+    torch.save(source.state_dict(), tmp_path / "m.pt")
+    to = "mint" if use_mint else "mindspore"
+    ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to=to)
+    target = models.MindSporeModel(use_mint)
+    n.load_strictly(target, tmp_path / "m.ckpt")
+    ms.save_checkpoint(target, str(tmp_path / "theirs.ckpt"))
+    back = tmp_path / "back.pt"
+    report = ckptconv.convert(tmp_path / "theirs.ckpt", back, to="torch", kinds=CONVOLUTIONS)
+    fresh = models.TorchModel()
+    fresh.load_state_dict(torch.load(back, weights_only=True), strict=True)
+    for name, value in source.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(fresh.state_dict()[name], value), name
+    assert set(report.omitted) <= {"inst_norm.moving_mean", "inst_norm.moving_variance"}
+
+
+def test_a_training_checkpoint_leaves_the_optimizer_out(tmp_path):
+    net = msnn.SequentialCell(msnn.Dense(3, 4), msnn.LayerNorm((4,)))
+    optimizer = msnn.Adam(net.trainable_params(), learning_rate=0.01)
+    train = msnn.TrainOneStepCell(msnn.WithLossCell(net, msnn.MSELoss()), optimizer).set_train()
+    train(ms.Tensor(np.ones((2, 3), "f4")), ms.Tensor(np.zeros((2, 4), "f4")))
+    ms.save_checkpoint(train, str(tmp_path / "t.ckpt"), append_dict={"epoch_num": 4})
+    report = ckptconv.convert(tmp_path / "t.ckpt", tmp_path / "t.pt", to="torch")
+    state = torch.load(tmp_path / "t.pt", weights_only=True)
+    assert sorted(state) == ["0.bias", "0.weight", "1.bias", "1.weight"]
+    assert set(ms.load_checkpoint(str(tmp_path / "t.ckpt"))) == set(report.omitted) | {
+        "0.bias",
+        "0.weight",
+        "1.beta",
+        "1.gamma",
+    }
+    assert report.omitted["moment1.0.weight"] == "training state: moment1 of the optimizer"
+
+
+def test_a_module_called_like_optimizer_state_is_kept():
+    state = {"moments.weight": np.ones((2, 3), "f4"), "moments.bias": np.ones(2, "f4")}
+    graph = ckptconv.from_state_dict(state, "mindspore")
+    assert [layer.path for layer in graph] == ["moments"]
+
+
+def flat_cpu(module, kinds=("weight_ih", "weight_hh"), bias=True):
+    """Lay out an LSTM as MindSpore 1.0 did on CPU, checked there against its outputs."""
+    state, places = module.state_dict(), _places(module)
+    parts = [state[kind + place] for kind in kinds for place in places]
+    parts += [state["bias_ih" + p] + state["bias_hh" + p] for p in places] if bias else []
+    return np.concatenate([part.numpy().reshape(-1) for part in parts]).reshape(-1, 1, 1)
+
+
+def flat_gpu(module):
+    """Lay out an LSTM as cuDNN does."""
+    state, places = module.state_dict(), _places(module)
+    parts = [state[kind + p] for p in places for kind in ("weight_ih", "weight_hh")]
+    parts += [state[kind + p] for p in places for kind in ("bias_ih", "bias_hh")]
+    return np.concatenate([part.numpy().reshape(-1) for part in parts]).reshape(-1, 1, 1)
+
+
+def _places(module):
+    sides = ["", "_reverse"] if module.bidirectional else [""]
+    return [f"_l{k}{side}" for k in range(module.num_layers) for side in sides]
+
+
+def write_ckpt(path, arrays):
+    tensors = {name: ArrayTensor(array) for name, array in arrays.items()}
+    write(Checkpoint("mindspore-ckpt", tensors), path, sources=[])
+    return path
+
+
+@pytest.mark.parametrize(("layers", "directions"), [(1, 1), (2, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize("layout", ["cpu", "gpu"])
+def test_flat_weights_of_before_1_6(tmp_path, layers, directions, layout):
+    source = n.torch_recurrent("LSTM", layers, directions)
+    flat = flat_cpu(source) if layout == "cpu" else flat_gpu(source)
+    path = write_ckpt(tmp_path / "old.ckpt", {"lstm.weight": flat})
+    with pytest.raises(ckptconv.DialectError, match="--layout cpu or --layout gpu"):
+        ckptconv.load(path)
+    kind = f"LSTM(hidden_size=4, num_layers={layers}, bidirectional={directions == 2}, bias=True)"
+    ckptconv.convert(
+        path, tmp_path / "new.ckpt", to="mindspore", kinds={"lstm": kind}, device_layout=layout
+    )
+    cell = n.mindspore_recurrent("LSTM", layers, directions)
+    n.load_strictly(msnn.CellDict({"lstm": cell}), tmp_path / "new.ckpt")
+    x, states = n.inputs("LSTM", layers, directions)
+    found, expected = n.run_mindspore(cell, x, states), n.run_torch(source, x, states)
+    for one, other in zip(found, expected, strict=True):
+        n.close(one, other)
+
+
+def test_flat_sizes_must_be_the_only_ones(tmp_path):
+    flat = flat_cpu(n.torch_recurrent("LSTM"))
+    path = write_ckpt(tmp_path / "old.ckpt", {"lstm.weight": flat})
+    with pytest.raises(ckptconv.DialectError, match="does not tell the sizes: expected one"):
+        ckptconv.convert(path, tmp_path / "x.pt", to="torch", device_layout="cpu")
+    kinds = {"lstm": "LSTM(hidden_size=3, input_size=3)"}
+    with pytest.raises(ckptconv.DialectError, match="no sizes give this length"):
+        ckptconv.convert(path, tmp_path / "x.pt", to="torch", device_layout="cpu", kinds=kinds)
+
+
+def test_ascend_names_of_before_1_6(tmp_path):
+    source, arrays = n.torch_recurrent("LSTM", 2, 2), {}
+    for place in _places(source):
+        part = {
+            k: source.state_dict()[k + place].numpy()
+            for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        }
+        order = np.r_[0:4, 8:12, 4:8, 12:16]  # i,f,g,o → i,g,f,o
+        name = ("bw" if "reverse" in place else "fw") + place[2]
+        joined = np.concatenate([part["weight_ih"], part["weight_hh"]], 1)[order].T
+        arrays[f"lstm.weight_{name}"] = joined.astype("f2")
+        arrays[f"lstm.bias_{name}"] = (part["bias_ih"] + part["bias_hh"])[order].astype("f2")
+    path = write_ckpt(tmp_path / "ascend.ckpt", arrays)
+    ckptconv.convert(path, tmp_path / "new.pt", to="torch", dtype="float32")
+    target = n.torch_recurrent("LSTM", 2, 2, seed=9)
+    state = torch.load(tmp_path / "new.pt", weights_only=True)
+    torch.nn.ModuleDict({"lstm": target}).load_state_dict(state, strict=True)
+    x, states = n.inputs("LSTM", 2, 2)
+    results = zip(n.run_torch(target, x, states), n.run_torch(source, x, states), strict=True)
+    for found, expected in results:
+        n.close(found, expected, limit=2e-3)  # the file holds float16
+
+
+def test_a_convolution_along_one_axis_is_not_guessed(tmp_path):
+    arrays = {"thing.weight": np.ones((4, 3, 1, 5), "f4"), "norm.gamma": np.ones(2, "f4")}
+    arrays["norm.beta"] = arrays["norm.gamma"]
+    path = write_ckpt(tmp_path / "c.ckpt", arrays)
+    with pytest.raises(ckptconv.AmbiguousKindError, match="--kind thing=Conv1d"):
+        ckptconv.load(path)
+    ckptconv.convert(path, tmp_path / "c.pt", to="torch", kinds={"thing": "Conv1d"})
+    assert torch.load(tmp_path / "c.pt", weights_only=True)["thing.weight"].shape == (4, 3, 5)
+
+
+def test_mindspores_safetensors(tmp_path):
+    cell = n.mindspore_recurrent("GRU", 2, 2)
+    ms.save_checkpoint(cell, str(tmp_path / "m.safetensors"), format="safetensors")
+    ckptconv.convert(tmp_path / "m.safetensors", tmp_path / "m.pt", to="torch")
+    target = n.torch_recurrent("GRU", 2, 2)
+    target.load_state_dict(torch.load(tmp_path / "m.pt", weights_only=True), strict=True)
+    x, states = n.inputs("GRU", 2, 2)
+    found, expected = n.run_torch(target, x, states), n.run_mindspore(cell, x, states)
+    for one, other in zip(found, expected, strict=True):
+        n.close(one, other)
+
+
+def test_the_real_checkpoint(real, tmp_path):
+    path = real / "mindspore" / "mindscience__deep_lstm_MRF-DBF.ckpt"
+    report = ckptconv.convert(path, tmp_path / "r.pt", to="torch")
+    loaded, state = ms.load_checkpoint(str(path)), torch.load(tmp_path / "r.pt", weights_only=True)
+    assert sum(layer.kind == "LSTM" for layer in report.layers) == 2
+    for entry in report.tensors:
+        expected = np.squeeze(loaded[entry.sources[0]].asnumpy())
+        np.testing.assert_array_equal(state[entry.target].numpy().squeeze(), expected)

@@ -1,0 +1,140 @@
+"""The report page in a real browser: complete, quiet, small, and safe against names in files."""
+
+import re
+import shutil
+import struct
+import subprocess
+import zlib
+
+import numpy as np
+import pytest
+
+import ckptconv
+from ckptconv.errors import CkptconvError
+from ckptconv.verification.page.page import page, write_page
+from ckptconv.verification.verify import verify
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--hide-scrollbars", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--enable-logging=stderr"),
+]
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium or google-chrome is installed"
+)
+
+
+def browse(path, tmp_path, *flags):
+    """Open a page; return what it prints and what its console says."""
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    command = [BROWSER, *FLAGS, profile, *flags, path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, re.findall(r".*CONSOLE.*", done.stderr)
+
+
+def proof(tmp_path, names=("lstm", "gru")):
+    rng = np.random.default_rng(3)
+    arrays = {}
+    for name, gates in zip(names, (4, 3), strict=True):
+        shapes = {"weight_ih_l0": (gates * 5, 3), "weight_hh_l0": (gates * 5, 5)}
+        shapes |= {f"bias_{part}_l0": (gates * 5,) for part in ("ih", "hh")}
+        for param, shape in shapes.items():
+            arrays[f"{name}.{param}"] = rng.uniform(-1, 1, shape).astype(np.float32)
+    source, target = tmp_path / "m.safetensors", tmp_path / "m.h5"
+    ckptconv.save(ckptconv.from_state_dict(arrays, "torch"), source, to="torch")
+    return ckptconv.convert(source, target, to="keras"), verify(source, target)
+
+
+@needs_browser
+def test_page_in_a_browser(tmp_path):
+    conversion, found = proof(tmp_path)
+    path = tmp_path / "report.html"
+    write_page(path, found, conversion=conversion)
+    assert path.stat().st_size < 1 << 20
+    dom, console = browse(path, tmp_path, "--dump-dom")
+    assert console == []
+    assert "Yes: every layer computes the same." in dom
+    for text in ("gates r,z,n → z,r,n; transpose", "sum of the two biases", "identical"):
+        assert text in dom
+    # Four gates and three, weights of inputs and of states, before and after.
+    assert dom.count("<image ") == 2 * 2 * (4 + 3)
+    assert dom.count('class="path"') == 2 * (4 + 3)
+    assert not re.search(r"(?:href|src)=\"(?!data:)", dom)
+
+
+@needs_browser
+def test_the_console_is_heard(tmp_path):
+    path = tmp_path / "broken.html"
+    path.write_text("<!doctype html><script>missing()</script>")
+    assert browse(path, tmp_path, "--dump-dom")[1]
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [390, 1100])
+def test_fits_the_screen(tmp_path, width):
+    """The page is as wide as its window, on a phone too."""
+    path = tmp_path / "report.html"
+    write_page(path, proof(tmp_path)[1])
+    frame = tmp_path / "frame.html"
+    # A window has a least width; a frame in it has none.
+    frame.write_text(
+        f'<!doctype html><iframe src="report.html" style="width:{width}px" onload="document.title ='
+        ' this.contentDocument.documentElement.scrollWidth"></iframe>'
+    )
+    dom, console = browse(frame, tmp_path, "--dump-dom", "--allow-file-access-from-files")
+    assert console == []
+    assert int(re.search(r"<title>(\d+)", dom)[1]) <= width
+
+
+@needs_browser
+@pytest.mark.parametrize("dark", [True, False])
+def test_screenshot_has_the_colours_asked_for(tmp_path, dark):
+    write_page(tmp_path / "report.html", proof(tmp_path)[1])
+    shot = tmp_path / "shot.png"
+    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+    browse(
+        tmp_path / "report.html", tmp_path, scheme, "--window-size=600,600", f"--screenshot={shot}"
+    )
+    data = shot.read_bytes()
+    assert struct.unpack(">II", data[16:24]) == (600, 600)
+    assert (corner(data) < 60) == dark
+
+
+def corner(png):
+    """Return the brightness of the first pixel of an 8-bit PNG."""
+    body, at = b"", 8
+    while at < len(png):
+        length, name = struct.unpack(">I4s", png[at : at + 8])
+        body += png[at + 8 : at + 8 + length] if name == b"IDAT" else b""
+        at += length + 12
+    return zlib.decompress(body)[1]
+
+
+def test_failure_is_shown(tmp_path):
+    _, found = proof(tmp_path)
+    graph = ckptconv.load(tmp_path / "m.safetensors")
+    arrays = ckptconv.to_state_dict(graph, "torch")
+    arrays["gru.weight_hh_l0"] = arrays["gru.weight_hh_l0"] + np.float32(0.01)
+    ckptconv.save(ckptconv.from_state_dict(arrays, "torch"), tmp_path / "bad.pt", to="torch")
+    text = page(verify(tmp_path / "bad.pt", tmp_path / "m.h5"))
+    assert "No: see below." in text
+    assert '<span class="bad">FAILED</span>' in text
+    assert "weights that differ" in text
+    assert found.ok
+
+
+def test_names_from_files_are_text(tmp_path):
+    _, found = proof(tmp_path, ("<script>alert(1)</script>", "$title"))
+    text = page(found)
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "$title.weight_ih_l0" in text
+
+
+def test_never_overwrites(tmp_path):
+    _, found = proof(tmp_path)
+    (tmp_path / "r.html").write_text("mine")
+    with pytest.raises(CkptconvError, match="exists already"):
+        write_page(tmp_path / "r.html", found)
+    assert (tmp_path / "r.html").read_text() == "mine"

@@ -1,0 +1,221 @@
+"""verify, golden and replay against the real frameworks, and what they must not let pass."""
+
+import json
+
+import numpy as np
+import pytest
+
+import ckptconv
+from ckptconv.errors import CkptconvError, VerificationError
+from ckptconv.verification import npz
+from ckptconv.verification.frameworks import runner as runners
+from ckptconv.verification.golden import golden
+from ckptconv.verification.replay import replay
+from ckptconv.verification.verify import verify
+from tests.verification.test_diff import SCHEMA, valid
+
+torch = pytest.importorskip("torch")
+TARGETS = {
+    "mindspore": "m.ckpt",
+    "keras": "m.h5",
+    "keras-weights": "m.weights.h5",
+    "torch": "n.safetensors",
+}
+
+
+class Net(torch.nn.Module):
+    def __init__(self, seed=1, strength=1.0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.embed = torch.nn.Embedding(11, 4)
+        self.lstm = torch.nn.LSTM(4, 5, 2, bidirectional=True)
+        self.gru = torch.nn.GRU(10, 6)
+        self.cell = torch.nn.GRUCell(6, 3)
+        self.rnn = torch.nn.RNN(6, 6, bias=False)
+        self.bn = torch.nn.BatchNorm1d(6)
+        self.fc = torch.nn.Linear(6, 3)
+        with torch.no_grad():
+            for part in (self.lstm, self.gru, self.cell, self.rnn):
+                for parameter in part.parameters():
+                    parameter.mul_(strength)
+
+
+def converted(tmp_path, to, name="m.pt", **options):
+    source, target = tmp_path / name, tmp_path / TARGETS[to]
+    torch.save(Net(**options).state_dict(), source)
+    ckptconv.convert(source, target, to=to.partition("-")[0])
+    return source, target
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_same_model(tmp_path, to):
+    if to != "torch":
+        pytest.importorskip(to.partition("-")[0])
+    source, target = converted(tmp_path, to)
+    report = verify(source, target, run=True)
+    assert report.ok, [layer.cause for layer in report.layers]
+    document = valid(report)
+    runs = [run for layer in report.layers for run in layer.runs]
+    assert {run.side for run in runs} == {"source", "target"}
+    assert len(runs) == 3 * 4
+    assert all(0 <= run.difference.max_abs < 3e-6 for run in runs)
+    assert len(document["frameworks"]) == (1 if to == "torch" else 2)
+    assert all(len(row) == len(headers) for _, headers, rows in report.tables() for row in rows)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_rounded_exactly(tmp_path, dtype):
+    source, _ = converted(tmp_path, "torch")
+    target = tmp_path / "r.ckpt"
+    ckptconv.convert(source, target, to="mindspore", dtype=dtype)
+    report = verify(source, target)
+    assert report.ok, [layer.cause for layer in report.layers]
+    assert {layer.weights for layer in report.layers} == {"rounded"}
+    arrays = {k: v.numpy().copy() for k, v in Net().state_dict().items()}
+    arrays["gru.weight_hh_l0"][4, 1] *= 1.5
+    ckptconv.save(
+        ckptconv.from_state_dict(arrays, "torch"), target, to="mindspore", dtype=dtype, force=True
+    )
+    report = verify(source, target)
+    assert [layer.source for layer in report.layers if not layer.ok] == ["gru"]
+
+
+def test_known_arithmetic_passes_and_is_named(tmp_path):
+    """Weights of ten times the usual size: MindSpore's own tanh shows."""
+    pytest.importorskip("mindspore")
+    report = verify(*converted(tmp_path, "mindspore", strength=12.0), run=True)
+    assert report.ok
+    named = [layer.source for layer in report.layers if "own arithmetic is off" in layer.cause]
+    assert "gru" in named
+
+
+def test_unknown_arithmetic_fails(tmp_path, monkeypatch):
+    """A framework that computes something else on equal weights does not pass."""
+    run = runners.Torch.run
+
+    def wrong(self, layer, arrays, given):
+        found = run(self, layer, arrays, given)
+        return found._replace(y=found.y + 1e-3)
+
+    monkeypatch.setattr(runners.Torch, "run", wrong)
+    report = verify(*converted(tmp_path, "torch"), run=True)
+    failed = [layer for layer in report.layers if not layer.ok]
+    assert len(failed) == 4
+    assert all("more than its arithmetic is known to be" in layer.cause for layer in failed)
+
+
+def test_error_that_only_loading_explains_fails(tmp_path, monkeypatch):
+    """Within MindSpore's known error, but not what the same weights give when put in directly."""
+    pytest.importorskip("mindspore")
+    opened = runners.MindSpore._load
+
+    def slightly_wrong(self, path):
+        return {name: array * np.float32(1 + 3e-5) for name, array in opened(self, path).items()}
+
+    monkeypatch.setattr(runners.MindSpore, "_load", slightly_wrong)
+    report = verify(*converted(tmp_path, "mindspore", strength=4.0), run=True)
+    assert not report.ok
+    assert any("not by its arithmetic" in layer.cause for layer in report.layers)
+
+
+def test_missing_and_added(tmp_path):
+    source, _ = converted(tmp_path, "torch")
+    state = Net().state_dict()
+    state["extra.weight"] = state.pop("fc.weight")[:2]
+    del state["fc.bias"]
+    torch.save(state, tmp_path / "other.pt")
+    report = verify(source, tmp_path / "other.pt")
+    assert report.missing == ["fc.weight", "fc.bias"]
+    assert report.added == ["extra.weight"]
+    assert not valid(report)["ok"]
+
+
+def test_renamed(tmp_path):
+    source, _ = converted(tmp_path, "torch")
+    target = tmp_path / "renamed.ckpt"
+    ckptconv.convert(
+        source, target, to="mindspore", rename=[("^lstm", "encoder.rnn"), ("^fc", "head")]
+    )
+    report = verify(source, target)
+    assert report.ok
+    assert {layer.source: layer.target for layer in report.layers}["lstm"] == "encoder.rnn"
+
+
+def test_framework_not_installed(tmp_path, monkeypatch):
+    source, target = converted(tmp_path, "torch")
+    monkeypatch.setattr(runners.Torch, "module", "torch_that_is_absent")
+    with pytest.raises(CkptconvError, match=r"cannot be imported.*try pip install"):
+        verify(source, target, run=True)
+    assert verify(source, target).ok
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_golden_and_replay(tmp_path, to):
+    if to != "torch":
+        pytest.importorskip(to.partition("-")[0])
+    source, target = converted(tmp_path, to)
+    meta = golden(source, tmp_path / "v.npz")
+    pytest.importorskip("jsonschema").Draft202012Validator(SCHEMA).validate(meta)
+    report = replay(target, tmp_path / "v.npz")
+    assert report.ok, [layer.cause for layer in report.layers]
+    assert all(run.tolerance < 2e-5 for layer in report.layers for run in layer.runs)
+    assert valid(report)["layers"][0]["weights"] == "not compared"
+    assert replay(target, tmp_path / "v.npz", reference_only=True).ok
+
+
+def test_golden_is_reproducible_and_plain(tmp_path):
+    source, _ = converted(tmp_path, "torch")
+    golden(source, tmp_path / "a.npz")
+    golden(source, tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+        meta = json.loads(arrays["meta"].tobytes())
+        assert arrays["0.y"].shape == (4, 6, 10)
+        assert arrays["0.y"].dtype == np.float64
+    with pytest.raises(CkptconvError, match="exists already"):
+        golden(source, tmp_path / "a.npz")
+    ascend = meta["layers"][0]["tolerances"]["mindspore Ascend"]
+    assert 1e-4 < ascend < 1e-2
+
+
+def test_vectors_of_another_model(tmp_path):
+    source, _ = converted(tmp_path, "torch")
+    golden(source, tmp_path / "v.npz")
+    torch.save(Net(seed=2).state_dict(), tmp_path / "other.pt")
+    with pytest.raises(VerificationError, match=r"another model.*other weights"):
+        replay(tmp_path / "other.pt", tmp_path / "v.npz")
+    state = {k: v for k, v in Net().state_dict().items() if not k.startswith("gru")}
+    torch.save(state, tmp_path / "less.pt")
+    with pytest.raises(VerificationError, match="another model"):
+        replay(tmp_path / "less.pt", tmp_path / "v.npz")
+
+
+def test_damaged_vectors(tmp_path):
+    source, _ = converted(tmp_path, "torch")
+    path = tmp_path / "v.npz"
+    golden(source, path)
+    good = path.read_bytes()
+    arrays = npz.read(path)
+    for cut in (0, 3, 100, len(good) // 2, len(good) - 1):
+        path.write_bytes(good[:cut])
+        with pytest.raises(CkptconvError, match="not a vectors file"):
+            replay(source, path)
+    meta = npz.decode(arrays["meta"])
+    wrong = [
+        {**meta, "schema": "other"},
+        {**meta, "layers": [{}]},
+        {**meta, "layers": [{**meta["layers"][0], "hidden_size": 1 << 60}]},
+        {**meta, "fingerprint": {"float32": "x"}},
+        [],
+    ]
+    for document in wrong:
+        npz.write(path, {**arrays, "meta": npz.encode(document)})
+        with pytest.raises(CkptconvError, match="not a vectors file"):
+            replay(source, path)
+    for name in ("0.x", "0.lengths", "1.last_h"):
+        npz.write(path, {**arrays, name: arrays[name][1:]})
+        with pytest.raises(CkptconvError, match="not a vectors file"):
+            replay(source, path)
+    np.savez(path, **{**arrays, "0.x": np.array([object()])})
+    with pytest.raises(CkptconvError, match="not a vectors file"):
+        replay(source, path)
