@@ -8,7 +8,8 @@ import pytest
 import ckptconv
 from ckptconv.errors import CkptconvError, VerificationError
 from ckptconv.verification import npz
-from ckptconv.verification.frameworks import runner as runners
+from ckptconv.verification.frameworks.mindspore import MindSpore
+from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.golden import golden
 from ckptconv.verification.replay import replay
 from ckptconv.verification.verify import verify
@@ -91,13 +92,13 @@ def test_known_arithmetic_passes_and_is_named(tmp_path):
 
 def test_unknown_arithmetic_fails(tmp_path, monkeypatch):
     """A framework that computes something else on equal weights does not pass."""
-    run = runners.Torch.run
+    run = Torch.run
 
     def wrong(self, layer, arrays, given):
         found = run(self, layer, arrays, given)
         return found._replace(y=found.y + 1e-3)
 
-    monkeypatch.setattr(runners.Torch, "run", wrong)
+    monkeypatch.setattr(Torch, "run", wrong)
     report = verify(*converted(tmp_path, "torch"), run=True)
     failed = [layer for layer in report.layers if not layer.ok]
     assert len(failed) == 4
@@ -107,12 +108,12 @@ def test_unknown_arithmetic_fails(tmp_path, monkeypatch):
 def test_error_that_only_loading_explains_fails(tmp_path, monkeypatch):
     """Within MindSpore's known error, but not what the same weights give when put in directly."""
     pytest.importorskip("mindspore")
-    opened = runners.MindSpore._load
+    opened = MindSpore._load
 
     def slightly_wrong(self, path):
         return {name: array * np.float32(1 + 3e-5) for name, array in opened(self, path).items()}
 
-    monkeypatch.setattr(runners.MindSpore, "_load", slightly_wrong)
+    monkeypatch.setattr(MindSpore, "_load", slightly_wrong)
     report = verify(*converted(tmp_path, "mindspore", strength=4.0), run=True)
     assert not report.ok
     assert any("not by its arithmetic" in layer.cause for layer in report.layers)
@@ -143,7 +144,7 @@ def test_renamed(tmp_path):
 
 def test_framework_not_installed(tmp_path, monkeypatch):
     source, target = converted(tmp_path, "torch")
-    monkeypatch.setattr(runners.Torch, "module", "torch_that_is_absent")
+    monkeypatch.setattr(Torch, "module", "torch_that_is_absent")
     with pytest.raises(CkptconvError, match=r"cannot be imported.*try pip install"):
         verify(source, target, run=True)
     assert verify(source, target).ok

@@ -15,7 +15,9 @@ import numpy as np
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.tensors.tensor import Array
 from ckptconv.verification.frameworks.keras import Keras
-from ckptconv.verification.frameworks.runner import MindSpore, Runner, Torch
+from ckptconv.verification.frameworks.mindspore import MindSpore
+from ckptconv.verification.frameworks.runner import Runner
+from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.pairing import Block
 from ckptconv.verification.reference.forward import Inputs, Outputs
 from ckptconv.verification.reference.inputs import floor, known_error, probe, reference, run_chain
