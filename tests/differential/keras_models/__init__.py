@@ -1,0 +1,110 @@
+"""Keras as a source: random models, saved in every way, converted to torch and MindSpore."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+import ckptconv
+from ckptconv import CkptconvError
+from tests.differential.keras_models import build, save
+from tests.differential.keras_models.compare import Source, compare
+from tests.differential.keras_models.draw import plan
+from tests.differential.keras_models.spec import Plan
+from tests.differential.outcome import Case, Outcome, Result, Void
+from tests.differential.targets import SUFFIX
+
+
+class KerasModels:
+    """Random Keras models, each saved one way and converted to one target."""
+
+    name = "keras"
+
+    def cases(self, seed: int) -> Iterator[Case]:
+        for index in itertools.count():
+            drawn = plan(f"{seed}:{index}")
+            yield Case(index, str(drawn), drawn)
+
+    def run(self, case: Case, tmp: Path) -> Outcome:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _run(case.data, zlib.crc32(case.text.encode()), tmp)
+
+
+def _run(drawn: Plan, seed: int, tmp: Path) -> Outcome:
+    import keras
+
+    keras.backend.clear_session()
+    model = build.build(drawn)
+    build.fill(model, seed)
+    _alter(model, drawn)
+    with build.recording() as calls:
+        try:
+            model(build.example(drawn, seed), training=False)
+        except Exception as error:
+            raise Void(f"not run: {type(error).__name__}") from error
+    path = save.save(model, drawn.saving, tmp)
+    target = tmp / f"out{SUFFIX[drawn.target]}"
+    try:
+        report = ckptconv.convert(path, target, to=drawn.target)
+        if drawn.fuse:
+            report = _fused(path, target, drawn.target, report)
+    except CkptconvError as error:
+        if error.problem == "holds no parameters":
+            raise Void("holds no parameters") from error
+        if not _named(error, model):
+            return Outcome(Result.SILENT, f"refused without a layer: {error.problem}", str(error))
+        return Outcome(Result.REFUSED, _reason(error), str(error))
+    configured = drawn.saving in save.CONFIGURED
+    return compare(Source(model, calls, path, configured), report, target, drawn.target)
+
+
+def _alter(model: Any, drawn: Plan) -> None:
+    import keras
+
+    dense = [x for x in model._flatten_layers() if type(x) is keras.layers.Dense]
+    try:
+        if drawn.lora:
+            for layer in dense:
+                layer.enable_lora(1)
+                layer.lora_kernel_a.assign(layer.lora_kernel_a + 0.3)
+                layer.lora_kernel_b.assign(layer.lora_kernel_b + 0.2)
+        for layer in dense if drawn.quantize else []:
+            layer.quantize(drawn.quantize)
+    except Exception as error:
+        raise Void(f"not altered: {type(error).__name__}") from error
+
+
+def _fused(path: Path, target: Path, to: str, report: Any) -> Any:
+    """Convert again with two recurrent layers made one, where two follow one another."""
+    kinds = ("LSTM", "GRU", "RNN")
+    pairs = [
+        (a.path, b.path)
+        for a, b in itertools.pairwise(report.layers)
+        if a.kind == b.kind and a.kind in kinds
+    ]
+    if not pairs:
+        return report
+    return ckptconv.convert(path, target, to=to, fuse=[("fused", pairs[0])], force=True)
+
+
+def _named(error: CkptconvError, model: Any) -> bool:
+    """Tell whether an error says which layer it is about."""
+    names = (layer.name for layer in model._flatten_layers(include_self=False))
+    return bool(error.tensor) or any(name in str(error) for name in names)
+
+
+def _reason(error: CkptconvError) -> str:
+    """Return the problem without what is this case's own."""
+    return re.sub(r"[\w.]*_\d+\b|\w+\.[\w.]+", "…", error.problem)[:70]
+
+
+GENERATOR = KerasModels()
