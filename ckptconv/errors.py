@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
-_MAX_PART = 1000
+_MAX_PART, _SHOWN = 1000, 10
 
 
 def printable(text: object) -> str:
@@ -67,7 +68,49 @@ class DialectError(CkptconvError):
 
 
 class AmbiguousKindError(DialectError):
-    """Several layer kinds fit the same parameters and nothing decides between them."""
+    """Several layer kinds fit the same parameters and nothing decides between them.
+
+    ``paths`` are all modules of the file of which this is true; the message explains the first.
+    """
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.tensor or "", *self._more)
+
+    _more: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, errors: Sequence[AmbiguousKindError]) -> AmbiguousKindError:
+        """Return one error about all modules."""
+        first, more = errors[0], tuple(path for error in errors[1:] for path in error.paths)
+        first._more = more
+        if more:
+            first.problem += f" (nor which {', '.join(more[:_SHOWN])} are"
+            first.problem += f", and {len(more) - _SHOWN} more)" if len(more) > _SHOWN else ")"
+        return first
+
+
+@contextmanager
+def gathering() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Let a loop go on past modules whose kind is ambiguous; raise one error of all at its end.
+
+    >>> with gathering() as each:
+    ...     for path in paths:
+    ...         with each():
+    ...             lift(path)
+    """
+    errors: list[AmbiguousKindError] = []
+
+    @contextmanager
+    def each() -> Iterator[None]:
+        try:
+            yield
+        except AmbiguousKindError as error:
+            errors.append(error)
+
+    yield each
+    if errors:
+        raise AmbiguousKindError.of(errors)
 
 
 class LossyError(CkptconvError):

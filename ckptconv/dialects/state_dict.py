@@ -11,7 +11,7 @@ import numpy as np
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.infer_kind import Evidence, ambiguous, recognise
 from ckptconv.dialects.recurrent import lift_recurrent
-from ckptconv.errors import DialectError
+from ckptconv.errors import DialectError, gathering
 from ckptconv.graph.graph import Layer, is_recurrent_name
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param, realign
 from ckptconv.kinds import KindHint
@@ -59,16 +59,19 @@ def lift_columns(
     Raises:
         DialectError: parameters that contradict what is said of them, or a recurrent layer whose
             shapes are not one's.
+        AmbiguousKindError: names all modules whose candidates would be read differently.
     """
     groups = _group(checkpoint.tensors)
     ranks = frozenset(t.ndim for t in checkpoint.tensors.values())
     layers: list[Layer] = []
     unused = set(kinds)
-    for path, params in groups.items():
-        previous = layers[-1] if layers else None
-        evidence = Evidence(kinds, checkpoint.modules, ranks, previous)
-        unused.discard(path)
-        layers += _lift_group(path, params, columns, evidence, checkpoint)
+    with gathering() as each:
+        for path, params in groups.items():
+            previous = layers[-1] if layers else None
+            evidence = Evidence(kinds, checkpoint.modules, ranks, previous)
+            unused.discard(path)
+            with each():
+                layers += _lift_group(path, params, columns, evidence, checkpoint)
     if unused:
         raise DialectError(
             f"--kind names no module that holds parameters: {', '.join(sorted(unused))}",

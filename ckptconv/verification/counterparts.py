@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.kinds import KINDS
-from ckptconv.tensors.ops import add
+from ckptconv.tensors.ops import Product, add
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
 from ckptconv.verification.pairing import Part
 from ckptconv.verification.reference.forward import GATES
@@ -19,6 +19,7 @@ class Item(NamedTuple):
         name_a, name_b: as each file calls them; ``""`` where it has none.
         gates: the letters of the gates stacked along ``axis``, in order, if any.
         how: what is compared, where that is not the tensors as they are.
+        ulps: units in the last place that are no difference; see ``TensorDiff``.
     """
 
     name_a: str
@@ -28,6 +29,7 @@ class Item(NamedTuple):
     gates: str = ""
     axis: int = 0
     how: str = ""
+    ulps: int = 0
 
     def turned(self) -> Item:
         """Return the same with the sides exchanged."""
@@ -56,7 +58,9 @@ def items(a: Part, b: Part, names: Names, frameworks: tuple[str, str]) -> Met:
     for name in [name for name in left if name in right]:
         one, other = left.pop(name), right.pop(name)
         gates = GATES[kind] if kind and "hr" not in name else ""
-        met.equal.append(Item(names.of(a, name, one), names.of(b, name, other), one, other, gates))
+        item = Item(names.of(a, name, one), names.of(b, name, other), one, other, gates)
+        product = any(_is_product(tensor) for tensor in (one, other))
+        met.equal.append(item._replace(how="the exact product", ulps=1) if product else item)
     for name, tensor in left.items():
         if _absent(a, name, frameworks[1]):
             met.left_out.append(names.of(a, name, tensor))
@@ -68,6 +72,10 @@ def items(a: Part, b: Part, names: Names, frameworks: tuple[str, str]) -> Met:
         else:
             met.equal.append(_against_fill(names.of(b, name, tensor), tensor, b, name).turned())
     return met
+
+
+def _is_product(tensor: Tensor) -> bool:
+    return isinstance(tensor, Product) or any(map(_is_product, tensor.inputs))
 
 
 def _absent(part: Part, name: str, framework: str) -> bool:

@@ -8,21 +8,30 @@ by kind and shapes in model order; never by their values, which are what is to b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from ckptconv.graph.graph import Graph, Layer, cell_params
+from ckptconv.passes.fold_projection import fold_projection
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.reference.forward import weights_of
 
 
 @dataclass(frozen=True)
 class Part:
-    """A layer, or level ``index`` of a recurrent layer, with its directions."""
+    """A layer, or level ``index`` of a recurrent layer, with its directions.
+
+    Attributes:
+        level: the part as a layer of its own; ``layer`` itself where that is not recurrent.
+        of: how many levels the layer has.
+    """
 
     layer: Layer
+    level: Layer
     index: int = 0
+    of: int = 1
 
     @property
     def name(self) -> str:
@@ -31,22 +40,18 @@ class Part:
 
     @property
     def stacked(self) -> bool:
-        return self.layer.recurrent is not None and self.layer.num_layers > 1
+        return self.of > 1
 
     @property
     def params(self) -> dict[str, Tensor]:
         """The part's parameters; those of a recurrent one as of a layer of one level."""
-        return (
-            sublayer(self.layer, self.index, 1).params
-            if self.layer.recurrent
-            else self.layer.params
-        )
+        return self.level.params
 
-    @property
+    @cached_property
     def signature(self) -> Hashable:
         """Equal for parts that could be each other's counterpart."""
         if self.layer.recurrent:
-            weights = weights_of(sublayer(self.layer, self.index, 1))
+            weights = weights_of(self.level)
             return (weights.kind, *weights.shape, weights.input_size)
         main = self.params.get("weight", next(iter(self.params.values())))
         return main.shape
@@ -56,6 +61,29 @@ class Part:
         """The path as any framework can spell it."""
         spelt = re.sub(r"[^a-z0-9]+", "_", self.layer.path.lower())
         return spelt + (f"_l{self.index}" if self.stacked else "")
+
+
+class Fold(NamedTuple):
+    """A projected layer, and the layers that compute the same without a projection."""
+
+    original: Layer
+    lstm: Layer
+    dense: Layer
+
+
+def fold_like(graph: Graph, other: Graph) -> tuple[Graph, list[Fold]]:
+    """Fold the projected layers of a graph that the other has in no projected form."""
+    known = {part.signature for part in parts(other)}
+    folds: list[Fold] = []
+    layers: list[Layer] = []
+    for layer in graph:
+        projected = layer.kind == "LSTM" and layer.cells()[0, 0].w_hr is not None
+        if projected and Part(layer, levels(layer)[0]).signature not in known:
+            folds.append(Fold(layer, *fold_projection(layer)))
+            layers += folds[-1][1:]
+        else:
+            layers.append(layer)
+    return (replace(graph, layers=layers) if folds else graph), folds
 
 
 class Paired(NamedTuple):
@@ -72,16 +100,29 @@ def sublayer(layer: Layer, first: int, count: int) -> Layer:
     for (k, d), cell in layer.cells().items():
         if first <= k < first + count:
             params |= cell_params(cell, k - first, d)
-    return Layer(layer.path, layer.recurrent or layer.kind, params, layer.attributes)
+    return _recurrent(layer, params)
+
+
+def levels(layer: Layer) -> list[Layer]:
+    """Return every level of a recurrent layer as a layer of its own."""
+    found: list[dict[str, Tensor]] = []
+    for (k, d), cell in sorted(layer.cells().items()):
+        found += [{}] * (k == len(found))
+        found[k] = found[k] | cell_params(cell, 0, d)
+    return [_recurrent(layer, params) for params in found]
 
 
 def parts(graph: Graph) -> list[Part]:
     """Take a graph apart."""
-    return [
-        Part(layer, index)
-        for layer in graph
-        for index in range(layer.num_layers if layer.recurrent else 1)
-    ]
+    found = []
+    for layer in graph:
+        own = levels(layer) if layer.recurrent else [layer]
+        found += [Part(layer, level, index, len(own)) for index, level in enumerate(own)]
+    return found
+
+
+def _recurrent(layer: Layer, params: dict[str, Tensor]) -> Layer:
+    return Layer(layer.path, layer.recurrent or layer.kind, params, layer.attributes)
 
 
 _KEYS: tuple[Callable[[Part], Hashable], ...] = (
@@ -121,27 +162,38 @@ class Block(NamedTuple):
     Attributes:
         layer: as the first side has it.
         parts: the counterparts, level by level.
-        source: a recurrent ``layer`` under the names of a stacked one; None for others.
+        source: a recurrent ``layer`` under the names of a stacked one, as the first file has it;
+            None for others.
         chain: the second side's layers, each with the levels that count; empty if not recurrent.
+        dense: where ``source`` is projected and ``chain`` is not, what follows ``chain``: the
+            weight of the Dense, (D·P, D·H).
     """
 
     layer: Layer
     parts: list[tuple[Part, Part]]
     source: Layer | None = None
     chain: tuple[Layer, ...] = ()
+    dense: Tensor | None = None
 
 
-def blocks(paired: Paired) -> list[Block]:
+def blocks(paired: Paired, folds: Sequence[Fold] = ()) -> list[Block]:
     """Gather counterparts by the first side's layers; runs of levels of one layer stay together."""
     gathered: dict[int, list[tuple[Part, Part]]] = {}
     for one, other in paired.both:
         gathered.setdefault(id(one.layer), []).append((one, other))
-    return [_block(met) for met in gathered.values()]
+    found = {key: _block(met) for key, met in gathered.items()}
+    for fold in folds:
+        lstm, dense = found.get(id(fold.lstm)), found.get(id(fold.dense))
+        if lstm and lstm.source and dense:
+            source = sublayer(fold.original, 0, fold.original.num_layers)
+            weight = dense.parts[0][1].params["weight"]
+            found[id(fold.lstm)] = lstm._replace(source=source, dense=weight)
+    return list(found.values())
 
 
 def _block(met: list[tuple[Part, Part]]) -> Block:
     layer = met[0][0].layer
-    whole = layer.recurrent and len(met) == layer.num_layers
+    whole = layer.recurrent and len(met) == met[0][0].of
     if not whole or any(other.layer.recurrent != layer.recurrent for _, other in met):
         return Block(layer, met)
     runs: list[list[Part]] = []
@@ -152,9 +204,8 @@ def _block(met: list[tuple[Part, Part]]) -> Block:
         else:
             runs.append([other])
     chain = [sublayer(run[0].layer, run[0].index, len(run)) for run in runs]
-    source = sublayer(layer, 0, layer.num_layers)
     # What only one file records of a layer holds for its counterpart: nonlinearity.
-    source.attributes = {**chain[0].attributes, **source.attributes}
-    for found in chain:
-        found.attributes = {**source.attributes, **found.attributes}
-    return Block(layer, met, source, tuple(chain))
+    said = {**chain[0].attributes, **layer.attributes}
+    source = replace(sublayer(layer, 0, len(met)), attributes=said)
+    targets = (replace(found, attributes={**said, **found.attributes}) for found in chain)
+    return Block(layer, met, source, tuple(targets))

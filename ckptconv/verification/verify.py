@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from ckptconv import api
 from ckptconv.graph.graph import Graph
-from ckptconv.tensors.tensor import DType
+from ckptconv.verification.compare import compare_items, in_threads
 from ckptconv.verification.counterparts import Names, items
-from ckptconv.verification.diff import compare_item, load_target
-from ckptconv.verification.pairing import Block, blocks, pair
-from ckptconv.verification.reference.inputs import floor, probe, reference, rounding_error
+from ckptconv.verification.pairing import Block, blocks, fold_like, pair
+from ckptconv.verification.probes import probes, projected
+from ckptconv.verification.reference.inputs import floor, reference, rounding_error
 from ckptconv.verification.results.layers import LayerResult, Run, VerifyReport, outputs_differ
 from ckptconv.verification.results.tensors import TensorDiff, describe
-from ckptconv.verification.stored_weights import own_weights
+from ckptconv.verification.sides import lift_target
 
 Path = str | os.PathLike[str]
 
@@ -30,6 +31,7 @@ def verify(
     tolerance: float | None = None,
     seed: int = 0,
     device: str = "CPU",
+    select: str | None = None,
     **source: Any,
 ) -> VerifyReport:
     """Show that two checkpoints compute the same, or where they do not.
@@ -53,43 +55,48 @@ def verify(
         DialectError: names that the framework's conventions do not explain.
         CkptconvError: ``run`` and a framework is not installed, or refuses its file.
     """
-    a = api.load(src, kinds=kinds, **source)
-    b = load_target(dst, a, target_kinds)
-    paired, names = pair(a, b), Names(a, b)
-    report = VerifyReport(describe(a), describe(b), seed)
-    for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):
-        missing += [names.of(part, n, t) for part in parts for n, t in part.params.items()]
+    a = api.load(src, kinds=kinds, select=select, **source)
+    b = lift_target(api.inspect(dst), a, target_kinds)
+    report = VerifyReport(describe(a), describe(b), seed, graphs=(a, b))
     report.notes += [f"{layer.path}: {note}" for g in (a, b) for layer in g for note in layer.notes]
     report.left_out = [f"{g.path}: {n}: {rule}" for g in (a, b) for n, rule in g.omitted.items()]
-    for block in blocks(paired):
-        report.layers.append(_layer(block, a, b, names, report, tolerance))
+    folded, folds = fold_like(a, b)
+    paired, names = pair(folded, b), Names(a, b)
+    for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):
+        missing += [names.of(part, n, t) for part in parts for n, t in part.params.items()]
+    found = blocks(paired, folds)
+    _compare(report, found, names)
+    for block, result in zip(found, report.layers, strict=True):
+        if block.source and all(tensor.difference for tensor in result.tensors):
+            _compute(result, block, a, b, seed, tolerance)
     if run:
         from ckptconv.verification.frameworks.judge import run_frameworks
 
-        run_frameworks(report, a, b, blocks(paired), device=device, tolerance=tolerance)
+        run_frameworks(report, a, b, found, device=device, tolerance=tolerance, select=select)
     return report
 
 
-def _layer(
-    block: Block,
-    a: Graph,
-    b: Graph,
-    names: Names,
-    report: VerifyReport,
-    tolerance: float | None,
-) -> LayerResult:
-    tensors: list[TensorDiff] = []
-    for one, other in block.parts:
-        met = items(one, other, names, (a.dialect, b.dialect))
-        tensors += [compare_item(item) for item in met.equal]
-        report.left_out += [f"{name}: the other framework has none" for name in met.left_out]
+def _compare(report: VerifyReport, found: Sequence[Block], names: Names) -> None:
+    """Add a result for each layer: whether its weights are equal."""
+    met = [
+        items(one, other, names, (report.source["framework"], report.target["framework"]))
+        for block in found
+        for one, other in block.parts
+    ]
+    report.left_out += [f"{n}: the other framework has none" for m in met for n in m.left_out]
+    compared = iter(compare_items([item for m in met for item in m.equal]))
+    parts = iter(met)
+    for block in found:
+        tensors = [t for _ in block.parts for t in islice(compared, len(next(parts).equal))]
+        report.layers.append(_result(block, tensors))
+
+
+def _result(block: Block, tensors: list[TensorDiff]) -> LayerResult:
     state = _weights(tensors)
     targets = dict.fromkeys(other.layer.path for _, other in block.parts)
     result = LayerResult(block.layer.path, ", ".join(targets), block.layer.kind, state, tensors)
     result.ok = state != "differ"
     result.cause = _CAUSES[state] if result.ok else _which(tensors)
-    if block.source and all(tensor.difference for tensor in tensors):
-        _numbers(result, block, a, b, report.seed, tolerance)
     return result
 
 
@@ -112,24 +119,23 @@ def _which(tensors: list[TensorDiff]) -> str:
     return "weights differ: " + ", ".join(wrong[:3]) + more
 
 
-def _numbers(
+def _compute(
     result: LayerResult, block: Block, a: Graph, b: Graph, seed: int, tolerance: float | None
 ) -> None:
     """Run both sides in float64, each from its own file's tensors."""
-    source = block.source or block.layer
-    given = probe(own_weights(a, source), seed)
-    exact = reference(a, [source], given)
-    found = outputs_differ(reference(b, block.chain, given), exact)
+    if block.source is None:
+        return
+    given = probes(a, block, seed)
+    jobs = [(a, [block.source], given.source), (b, block.chain, given.target)]
+    exact, target = in_threads(lambda job: reference(*job), jobs)
+    found = outputs_differ(projected(block, target), exact)
     if tolerance is None:
         tolerance = floor(exact)
         if result.weights == "rounded":
-            dtypes = [layer.cells()[0, 0].w_ih.dtype for layer in (source, block.chain[0])]
-            tolerance += rounding_error(source, min(dtypes, key=_width), given, exact)
+            dtypes = [layer.cells()[0, 0].w_ih.dtype for layer in (block.source, block.chain[0])]
+            narrow = min(dtypes, key=lambda dtype: dtype.itemsize)
+            tolerance += rounding_error(block.source, narrow, given.source, exact)
     result.runs.append(Run("reference", "target", "reference of source", found, tolerance))
     if result.ok and not result.runs[-1].ok:
         result.ok = False
         result.cause = "the weights seem equal, but the files' own tensors do not compute the same"
-
-
-def _width(dtype: DType) -> int:
-    return dtype.itemsize

@@ -138,3 +138,13 @@ def test_never_overwrites(tmp_path):
     with pytest.raises(CkptconvError, match="exists already"):
         write_page(tmp_path / "r.html", found)
     assert (tmp_path / "r.html").read_text() == "mine"
+
+
+def test_drawn_from_what_was_loaded(tmp_path):
+    """Two models in one file: the page needs no option to find the one that was compared."""
+    torch = pytest.importorskip("torch")
+    parts = {n: torch.nn.ModuleDict({"rnn": torch.nn.LSTM(3, 4)}).state_dict() for n in "ab"}
+    torch.save(parts, tmp_path / "m.pt")
+    ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore", select="b")
+    text = page(verify(tmp_path / "m.pt", tmp_path / "m.ckpt", select="b"))
+    assert text.count("<image") == 2 * 2 * 4

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import ckptconv
-from ckptconv.errors import CkptconvError, VerificationError
+from ckptconv import formats
+from ckptconv.errors import AmbiguousKindError, CkptconvError, VerificationError
 from ckptconv.verification import npz
+from ckptconv.verification.diff import diff
 from ckptconv.verification.frameworks.mindspore import MindSpore
 from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.golden import golden
@@ -92,13 +94,13 @@ def test_known_arithmetic_passes_and_is_named(tmp_path):
 
 def test_unknown_arithmetic_fails(tmp_path, monkeypatch):
     """A framework that computes something else on equal weights does not pass."""
-    run = Torch.run
+    run = Torch._run
 
     def wrong(self, layer, arrays, given):
         found = run(self, layer, arrays, given)
         return found._replace(y=found.y + 1e-3)
 
-    monkeypatch.setattr(Torch, "run", wrong)
+    monkeypatch.setattr(Torch, "_run", wrong)
     report = verify(*converted(tmp_path, "torch"), run=True)
     failed = [layer for layer in report.layers if not layer.ok]
     assert len(failed) == 4
@@ -220,3 +222,71 @@ def test_damaged_vectors(tmp_path):
     np.savez(path, **{**arrays, "0.x": np.array([object()])})
     with pytest.raises(CkptconvError, match="not a vectors file"):
         replay(source, path)
+
+
+def test_each_file_is_opened_once_whatever_is_ambiguous(tmp_path, monkeypatch):
+    """A .ckpt does not tell a Conv1d from a Conv2d of height 1; the other file does."""
+    layers = torch.nn.ModuleDict({f"thing{i}x": torch.nn.Conv1d(2, 3, 5) for i in range(40)})
+    source, target = tmp_path / "m.pt", tmp_path / "m.ckpt"
+    torch.save(layers.state_dict(), source)
+    kinds = dict.fromkeys(layers, "Conv1d")
+    ckptconv.convert(source, target, to="mindspore", kinds=kinds)
+    with pytest.raises(AmbiguousKindError, match=r"nor which .* and 29 more") as refused:
+        ckptconv.load(target)
+    assert set(refused.value.paths) == set(layers)
+    opened = []
+    read = formats.read
+    monkeypatch.setattr(formats, "read", lambda *a, **k: opened.append(a) or read(*a, **k))
+    assert verify(source, target, kinds=kinds).ok
+    assert diff(source, target, kinds=kinds).ok
+    assert len(opened) == 4
+
+
+def test_selected_part_is_run(tmp_path):
+    """Two models in one file, with the same names: the framework's names are searched in one."""
+    pytest.importorskip("mindspore")
+    one, two = Net(seed=1).state_dict(), Net(seed=2).state_dict()
+    torch.save({"one": one, "two": two}, tmp_path / "m.pt")
+    for part in ("one", "two"):
+        target = tmp_path / f"{part}.ckpt"
+        ckptconv.convert(tmp_path / "m.pt", target, to="mindspore", select=part)
+        report = verify(tmp_path / "m.pt", target, select=part, run=True)
+        assert report.ok, [layer.cause for layer in report.layers]
+    assert not verify(tmp_path / "m.pt", tmp_path / "one.ckpt", select="two").ok
+
+
+@pytest.mark.parametrize(("levels", "directions"), [(1, 1), (2, 2)])
+@pytest.mark.parametrize("to", ["mindspore", "keras"])
+def test_folded_projection(tmp_path, to, levels, directions):
+    """W_hh·W_hr and what follows compute what the projected layer does, from any state it has."""
+    pytest.importorskip(to)
+    torch.manual_seed(3)
+    lstm = torch.nn.LSTM(4, 9, levels, bidirectional=directions == 2, proj_size=3)
+    torch.save(torch.nn.ModuleDict({"lstm": lstm}).state_dict(), tmp_path / "m.pt")
+    target = tmp_path / TARGETS[to]
+    ckptconv.convert(tmp_path / "m.pt", target, to=to, fold_proj=True)
+    report = verify(tmp_path / "m.pt", target, run=True)
+    assert report.ok, [layer.cause for layer in report.layers]
+    assert [layer.target.split(", ")[-1] for layer in report.layers][1] == "lstm_proj"
+    assert {run.side for run in report.layers[0].runs} == {"source", "target"}
+    assert diff(tmp_path / "m.pt", target).ok or to == "keras"
+    with torch.no_grad():
+        lstm.weight_hr_l0[1, 2] += 1e-3
+    torch.save(torch.nn.ModuleDict({"lstm": lstm}).state_dict(), tmp_path / "other.pt")
+    wrong = verify(tmp_path / "other.pt", target)
+    assert not wrong.ok
+    assert wrong.layers[0].runs[0].difference.max_abs > 1e-5
+
+
+def test_device_that_is_not_there(tmp_path):
+    pytest.importorskip("mindspore")
+    source, target = converted(tmp_path, "mindspore")
+    golden(source, tmp_path / "v.npz")
+    for device in ("GPU", "Ascend"):
+        with pytest.raises(CkptconvError, match=f"cannot run.* on {device}"):
+            verify(source, target, run=True, device=device)
+        with pytest.raises(CkptconvError, match=f"cannot run.* on {device}"):
+            replay(target, tmp_path / "v.npz", device=device)
+    with pytest.raises(CkptconvError, match="unknown device 'TPU'"):
+        verify(source, target, run=True, device="TPU")
+    assert verify(source, target, run=True).ok

@@ -28,7 +28,7 @@ from ckptconv.dialects.keras.settings import (
 )
 from ckptconv.dialects.keras.weights_h5_names import group_units
 from ckptconv.dialects.recurrent import lift_recurrent
-from ckptconv.errors import CkptconvError, DialectError, LossyError
+from ckptconv.errors import CkptconvError, DialectError, LossyError, gathering
 from ckptconv.graph.graph import Graph, Layer, cell_params
 from ckptconv.options import Options
 from ckptconv.passes.gate_convention import refuse_for
@@ -49,11 +49,11 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
         groups: dict[str, list[Unit]] = {}
         for unit in _units(checkpoint):
             groups.setdefault(unit.path, []).append(unit)
-        layers = [
-            layer
-            for path, group in groups.items()
-            for layer in _lift_group(path, group, checkpoint, options)
-        ]
+        layers: list[Layer] = []
+        with gathering() as each:
+            for path, group in groups.items():
+                with each():
+                    layers += _lift_group(path, group, checkpoint, options)
         _check_kinds(options, groups)
     except CkptconvError as error:
         error.file = error.file or checkpoint.path

@@ -30,8 +30,12 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
         DialectError: names and shapes that contradict each other.
         CkptconvError: ``--gates`` and its like fit no layer (``ckptconv.passes.gate_convention``).
     """
-    omitted = training_state(checkpoint.tensors)
-    kept = {name: t for name, t in checkpoint.tensors.items() if name not in omitted}
+    state = training_state(checkpoint.tensors)
+    kept = {
+        state.renamed.get(name, name): tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name not in state.omitted
+    }
     flat, taken = lift_flat(kept, options.kinds, options.device_layout, checkpoint.path)
     rest = replace(checkpoint, tensors={n: t for n, t in kept.items() if n not in taken})
     kinds = {path: hint for path, hint in options.kinds.items() if path not in _paths(flat)}
@@ -39,8 +43,8 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
         flat + reinterpret(lift_columns(rest, _columns(rest.tensors), kinds), options),
         "mindspore",
         tensors=checkpoint.tensors,
-        omitted={**checkpoint.omitted, **omitted},
-        notes=list(checkpoint.notes),
+        omitted={**checkpoint.omitted, **state.omitted},
+        notes=[*checkpoint.notes, *state.notes],
     )
 
 

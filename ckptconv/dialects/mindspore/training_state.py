@@ -1,59 +1,274 @@
 """What a MindSpore training checkpoint holds beside the network's parameters.
 
-Names as MindSpore's optimizers and callbacks give them.
+Nothing is taken for training state by its name alone. An optimizer is proven by two things at one
+place in the file: its step counter, and parameters that mirror the network's, name for name and
+shape for shape, under every prefix that this optimizer has (``mindspore.nn``, ``mint.optim`` and
+``experimental.optim`` of MindSpore 2.10: ``moment1.fc.weight`` and ``moment2.fc.weight`` beside
+``fc.weight``). An optimizer that this table does not know must have the step counter and the
+learning rate of the base class, and mirror all of the network.
+
+The mirrors tell one thing more: what the network itself calls its parameters. An optimizer inside
+a Cell takes the parameters that it trains under its own name (``optimizer.fc.weight``), and a
+training Cell puts its attribute before all names (``net.fc.weight``), while the state keeps the
+name that the optimizer was given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-_SCALARS = frozenset(
-    [
-        "global_step",
-        "learning_rate",
-        "beta1_power",
-        "beta2_power",
-        "momentum",
-        "state_step",
-        "epoch_num",
-        "step_num",
-        "weight_decay",
-        "scale_sense",
-        "current_iterator_step",
-        "last_overflow_iterator_step",
-    ]
-)
-_PREFIXES = (
-    "moment1",
-    "moment2",
-    "adam_m",
-    "adam_v",
-    "moments",
-    "moment",
-    "accum",
-    "stat",
-    "mean_square",
-    "exp_avg",
-    "exp_avg_sq",
-    "max_exp_avg_sq",
-    "state_step",
-    "linear",
-    "vhat",
-)
+from ckptconv.errors import DialectError
+from ckptconv.tensors.tensor import Tensor
+
+Shape = tuple[int, ...]
 
 
-def training_state(names: Iterable[str]) -> dict[str, str]:
-    """Return name → rule for what training needs and inference does not.
+@dataclass(frozen=True)
+class Optimizer:
+    """The parameters that an optimizer adds: ``slots`` are prefixes of the trained one's name.
 
-    A prefixed name (``moment1.lstm.weight_ih_l0``) counts only where the parameter it belongs to
-    stands in the file too, so that a module called ``stat`` is not lost.
+    Attributes:
+        slots: each mirrors every parameter that is trained; those in ``optional`` may be missing.
+        scalars: of the optimizer as a whole, beside those of its base class.
     """
-    known = set(names)
-    rules: dict[str, str] = {}
-    for name in known:
-        prefix, _, parameter = name.partition(".")
-        if name in _SCALARS:
-            rules[name] = f"training state: {name}"
-        elif prefix in _PREFIXES and parameter in known:
-            rules[name] = f"training state: {prefix} of the optimizer"
-    return rules
+
+    about: str
+    slots: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What was recognised: name → rule; name → the network's own name for it; remarks."""
+
+    omitted: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An optimizer in a file: what stands before its own parameters, and before the network's."""
+
+    optimizer: Optimizer
+    scope: str
+    wrapper: str
+    trained: frozenset[str]  # as the optimizer calls them
+
+    @property
+    def mirrors(self) -> list[str]:
+        slots = (*self.optimizer.slots, *self.optimizer.optional)
+        return [self.scope + slot for slot in slots]
+
+
+_POWERS = ("beta1_power", "beta2_power")
+OPTIMIZERS = (
+    Optimizer("Adam", ("moment1.", "moment2."), ("vhat.",), _POWERS),
+    Optimizer("AdamWeightDecay", ("adam_m.", "adam_v.")),
+    Optimizer("Lamb", ("lamb_m.", "lamb_v.")),
+    Optimizer("AdamW", ("exp_avg.", "exp_avg_sq."), ("max_exp_avg_sq.",)),
+    Optimizer("Adamax", ("exp_avg.", "exp_inf.")),
+    Optimizer(
+        "AdaFactor",
+        ("exp_avg_sq_row_", "exp_avg_sq_col_", "exp_avg_sq_"),
+        ("exp_avg.",),
+        ("afactor_step", "step"),
+    ),
+    Optimizer("SGD", ("accum.", "stat."), (), ("momentum",)),
+    Optimizer("Adadelta", ("accum.", "accum_update.")),
+    Optimizer("RMSProp", ("mean_square.", "moment."), ("mean_grad.",)),
+    Optimizer("Rprop", ("prev.", "step_size.")),
+    Optimizer("FTRL", ("moments.", "linear.")),
+    Optimizer("ASGD", ("ax_.", "mu_", "eta_")),
+    Optimizer("Momentum", ("moments.",), (), ("momentum",)),
+    Optimizer("Adagrad", ("accum.",)),
+    Optimizer("SGD of mint", ("momentum_buf.",)),
+    Optimizer("ASGD of experimental", ("ax.",)),
+)
+"""Tried in this order where several fit equally well."""
+
+_ONE: tuple[Shape, ...] = ((), (1,))
+_COUNTERS: Mapping[str, list[tuple[Shape, str]]] = {
+    # the step counter of nn, mint.optim and experimental.optim → its shape and dtype
+    "global_step": [((1,), "int32")],
+    "state_step": [((1,), "float32"), ((), "int32")],
+    "step_t": [((), "int32")],
+}
+_RATE = re.compile(r"learning_rate(_group_\d+)?")
+_BASE = re.compile(r"global_step|state_step|step_t|fake_lr|fake_param|Parameter\$\d+")
+_CALLBACKS = (
+    "epoch_num",
+    "step_num",
+    "scale_sense",
+    "current_iterator_step",
+    "last_overflow_iterator_step",
+)
+"""What loss scaling and ModelCheckpoint add."""
+_SHAPES: Mapping[str, Callable[[Shape], tuple[Shape, ...]]] = {
+    # slot → the shapes that it may have for a parameter of this shape; the same where not said
+    "mu_": lambda _: ((),),
+    "eta_": lambda _: ((),),
+    "exp_avg_sq_row_": lambda shape: (shape[:-1], (1,)),
+    "exp_avg_sq_col_": lambda shape: (shape[:-2] + shape[-1:], (1,)),
+    "exp_avg_sq_": lambda shape: (shape, (1,)),
+}
+_TRIED = 16
+
+
+def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
+    """Tell what training needs and inference does not, and the network's own names.
+
+    Raises:
+        DialectError: two parameters of the network would get one name.
+    """
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    found = [f for scope in _scopes(tensors) if (f := _optimizer(scope, shapes)) is not None]
+    omitted: dict[str, str] = {}
+    for optimizer in found:
+        omitted |= _state(optimizer, shapes)
+    if found:
+        rule = "training state: of the training loop"
+        scopes = {"", *(f.scope for f in found)}
+        omitted |= {s + n: rule for s in scopes for n in _CALLBACKS if shapes.get(s + n) in _ONE}
+    kept = [name for name in shapes if name not in omitted]
+    renamed = _own_names(kept, found)
+    notes = [_rename_note(f) for f in found if any(f.wrapper + t in renamed for t in f.trained)]
+    return TrainingState(omitted, renamed, (*notes, *_unproven(kept, shapes)))
+
+
+def _scopes(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return what stands before each step counter: the places where an optimizer may be."""
+    scopes = []
+    for name, tensor in tensors.items():
+        leaf = name.rpartition(".")[2]
+        if leaf in _COUNTERS and (tensor.shape, tensor.dtype.name) in _COUNTERS[leaf]:
+            scopes.append(name[: -len(leaf)])
+    return list(dict.fromkeys(scopes))
+
+
+def _optimizer(scope: str, shapes: Mapping[str, Shape]) -> _Found | None:
+    """Return the optimizer whose mirrors explain most of the parameters at this place."""
+    fitting = [f for row in OPTIMIZERS if (f := _fit(row, scope, shapes)) is not None]
+    if fitting:
+        return max(fitting, key=lambda f: len(f.trained) * len(f.optimizer.slots))
+    rate = any(name.startswith(scope) and _RATE.fullmatch(name[len(scope) :]) for name in shapes)
+    unknown = {n[len(scope) :].partition(".")[0] for n in shapes if n.startswith(scope)}
+    rows = [Optimizer("an unknown optimizer", (f"{slot}.",)) for slot in sorted(unknown) if rate]
+    whole = [f for row in rows if (f := _fit(row, scope, shapes)) and _is_whole(f, shapes)]
+    slots = tuple(slot for f in whole for slot in f.optimizer.slots)
+    return _fit(Optimizer("an unknown optimizer", slots), scope, shapes) if slots else None
+
+
+def _fit(row: Optimizer, scope: str, shapes: Mapping[str, Shape]) -> _Found | None:
+    """Find what stands before the network's own names so that most of them are mirrored."""
+    first = scope + row.slots[0]
+    mirrored = [name[len(first) :] for name in shapes if name.startswith(first)]
+    common = Counter(_wrappers(mirrored[:_TRIED], shapes, first)).most_common(_TRIED)
+    wrappers = dict.fromkeys(["", scope, *(wrapper for wrapper, _ in common)])
+    best = _Found(row, scope, "", frozenset())
+    for wrapper in wrappers if mirrored else ():
+        trained = frozenset(
+            own for own in mirrored if _is_mirrored(wrapper + own, own, row, scope, shapes)
+        )
+        if len(trained) > len(best.trained):
+            best = _Found(row, scope, wrapper, trained)
+    return best if best.trained else None
+
+
+def _wrappers(owns: Iterable[str], shapes: Mapping[str, Shape], mirror: str) -> Iterator[str]:
+    for own in owns:
+        for name in shapes:
+            if name.endswith(f".{own}") and not name.startswith(mirror):
+                yield name[: -len(own)]
+
+
+def _is_mirrored(
+    name: str, own: str, row: Optimizer, scope: str, shapes: Mapping[str, Shape]
+) -> bool:
+    shape = shapes.get(name)
+    if shape is None:
+        return False
+    allowed = {slot: _SHAPES[slot](shape) if slot in _SHAPES else (shape,) for slot in row.slots}
+    return all(shapes.get(scope + slot + own) in fitting for slot, fitting in allowed.items())
+
+
+def _is_whole(found: _Found, shapes: Mapping[str, Shape]) -> bool:
+    """Tell whether all parameters but single numbers are mirrored or mirrors."""
+    names = {found.wrapper + own for own in found.trained}
+    mirrors = {mirror + own for mirror in found.mirrors for own in found.trained}
+    return all(n in names or n in mirrors or shape in _ONE for n, shape in shapes.items())
+
+
+def _state(found: _Found, shapes: Mapping[str, Shape]) -> dict[str, str]:
+    trained = {found.wrapper + own for own in found.trained}
+    rule = f"training state: {found.optimizer.about} mirrors"
+    state = {
+        mirror + own: f"{rule} {found.wrapper + own}"
+        for mirror in found.mirrors
+        for own in found.trained
+        if mirror + own in shapes and mirror + own not in trained
+    }
+    for name, shape in shapes.items():
+        own = name[len(found.scope) :]
+        if not name.startswith(found.scope) or name in trained:
+            continue
+        known = own in found.optimizer.scalars or _BASE.fullmatch(own)
+        rates = _RATE.fullmatch(own) and len(shape) <= 1
+        if rates or (known and shape in _ONE):
+            state[name] = f"training state: a number of {found.optimizer.about}"
+    return state
+
+
+def _own_names(kept: list[str], found: list[_Found]) -> dict[str, str]:
+    """Return the names that the optimizers' state gives to the parameters of the network."""
+    renamed: dict[str, str] = {}
+    for optimizer in found:
+        prefix = optimizer.wrapper
+        if prefix and prefix == optimizer.scope:
+            renamed |= {prefix + own: own for own in optimizer.trained}
+        elif prefix and all(name.startswith(prefix) for name in kept):
+            renamed |= {name: name[len(prefix) :] for name in kept}
+    rest = [name for name in kept if name not in renamed]
+    prefix = _torn(rest, set(renamed.values()))
+    renamed |= {name: name[len(prefix) :] for name in rest if prefix}
+    name, count = next(iter(Counter(renamed.get(n, n) for n in kept).most_common(1)), ("", 0))
+    if count > 1:
+        raise DialectError("stands in the file with a wrapper's prefix and without", tensor=name)
+    return renamed
+
+
+def _torn(rest: list[str], own: set[str]) -> str:
+    """Return the prefix of parameters that were not trained, whose modules' others were."""
+    homes = {name.rpartition(".")[0] for name in own} - {""}
+    for name in rest:
+        path = name.rpartition(".")[0]
+        for at in (at + 1 for at, letter in enumerate(path) if letter == "."):
+            if path[at:] in homes and all(other.startswith(path[:at]) for other in rest):
+                return path[:at]
+    return ""
+
+
+def _rename_note(found: _Found) -> str:
+    return (
+        f"'{found.wrapper}' was taken off names: the state of {found.optimizer.about} calls these "
+        "parameters without it"
+    )
+
+
+def _unproven(kept: list[str], shapes: Mapping[str, Shape]) -> list[str]:
+    """Say what looks like training state and stays, since nothing proves that it is."""
+    names = {name: shapes[name] for name in kept}
+    notes = [
+        f"{' and '.join(row.slots)} mirror other parameters as {row.about} does, but there is no "
+        "step counter: kept"
+        for row in OPTIMIZERS
+        if len(row.slots) > 1 and (found := _fit(row, "", names)) and not found.wrapper
+    ]
+    lonely = [n for n in names if n in _CALLBACKS or _BASE.fullmatch(n) or _RATE.fullmatch(n)]
+    if lonely:
+        notes.append(f"{', '.join(lonely)}: kept, since no optimizer's state is in the file")
+    return notes

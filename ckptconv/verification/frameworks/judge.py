@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.tensors.tensor import Array
 from ckptconv.verification.frameworks.keras import Keras
@@ -19,10 +20,10 @@ from ckptconv.verification.frameworks.mindspore import MindSpore
 from ckptconv.verification.frameworks.runner import Runner
 from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.pairing import Block
+from ckptconv.verification.probes import probes
 from ckptconv.verification.reference.forward import Inputs, Outputs
-from ckptconv.verification.reference.inputs import floor, known_error, probe, reference, run_chain
+from ckptconv.verification.reference.inputs import DEVICES, floor, known_error, reference, run_chain
 from ckptconv.verification.results.layers import LayerResult, Run, VerifyReport, outputs_differ
-from ckptconv.verification.stored_weights import own_weights
 
 _RUNNERS: Mapping[str, type[Runner]] = {
     "torch": Torch,
@@ -39,12 +40,14 @@ class Side:
         CkptconvError: the framework is not installed, or refuses the file.
     """
 
-    def __init__(self, graph: Graph, device: str) -> None:
+    def __init__(self, graph: Graph, device: str, select: str | None = None) -> None:
+        if device not in DEVICES:
+            raise CkptconvError(f"unknown device {device!r}", expected=" or ".join(DEVICES))
         self.graph, self.framework = graph, graph.dialect
         self.device = device if self.framework in ("mindspore", "mint") else "CPU"
         self._runner = _RUNNERS[graph.dialect](self.device)
         self.by = self._runner.by
-        self._own = self._runner.open(graph)
+        self._own = self._runner.open(graph, select)
 
     def run(self, chain: Sequence[Layer], given: Inputs) -> Outputs:
         """Run layers of this file on what the framework loaded."""
@@ -71,19 +74,20 @@ def run_frameworks(
     *,
     device: str,
     tolerance: float | None,
+    select: str | None = None,
 ) -> None:
     """Add each framework's outputs to the report's layers, and whose errors they are."""
-    source, target = Side(a, device), Side(b, device)
+    source, target = Side(a, device, select), Side(b, device)
     report.frameworks = list(dict.fromkeys((source.by, target.by)))
     for block, result in zip(blocks, report.layers, strict=True):
         if block.source is None or not result.runs:
             continue
-        given = probe(own_weights(a, block.source), report.seed)
-        for side, chain, whose in (
-            (source, [block.source], "source"),
-            (target, block.chain, "target"),
+        given = probes(a, block, report.seed)
+        for side, chain, whose, inputs in (
+            (source, [block.source], "source", given.source),
+            (target, block.chain, "target", given.target),
         ):
-            _judge(result, side, chain, whose, given, tolerance)
+            _judge(result, side, chain, whose, inputs, tolerance)
 
 
 def _judge(

@@ -28,7 +28,7 @@ class Keras(Runner):
         os.environ.setdefault("KERAS_BACKEND", (found or ["torch"])[0])
         return super()._import()
 
-    def _open(self, graph: Graph) -> Callable[[Layer], Arrays]:
+    def _open(self, graph: Graph, select: str | None) -> Callable[[Layer], Arrays]:  # noqa: ARG002
         """Build every layer of the file side by side, and let Keras load the file into them."""
         branches, inputs, outputs = {}, [], []
         for layer in graph:
@@ -54,7 +54,7 @@ class Keras(Runner):
         made = self._recurrent(layer) if layer.recurrent else _plain(layers, layer)
         return made, given, made(given[0])
 
-    def run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
+    def _run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
         sizes = weights_of(layer)
         directions = sizes.shape[1]
         made = self._recurrent(layer, return_state=True)

@@ -20,14 +20,15 @@ class MindSpore(Runner):
     def __init__(self, device: str = "CPU") -> None:
         os.environ.setdefault("GLOG_v", "3")
         super().__init__(device)
-        self._framework.set_context(device_target=device)
+        with self.explained(f"cannot run on {device} here", hint="--device CPU"):
+            self._framework.set_context(device_target=device)
 
     def _load(self, path: str) -> Arrays:
         kind = "safetensors" if path.endswith(".safetensors") else "ckpt"
         found = self._framework.load_checkpoint(path, format=kind)
         return {name: _array(parameter) for name, parameter in found.items()}
 
-    def run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
+    def _run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
         ms = self._framework
         sizes = weights_of(layer)
         layers, directions, hidden, _ = sizes.shape

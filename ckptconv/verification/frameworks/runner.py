@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ckptconv.verification.counterparts import Names
 from ckptconv.verification.reference.forward import Inputs, Outputs
 
 Arrays = Mapping[str, Array]
+_WITHOUT = "the proof without --run, which needs no framework"
 
 
 class Runner(ABC):
@@ -36,7 +38,7 @@ class Runner(ABC):
         """Import the framework.
 
         Raises:
-            CkptconvError: it is not installed, or cannot be imported.
+            CkptconvError: it is not installed, cannot be imported, or has no such device here.
         """
         try:
             self._framework = self._import()
@@ -48,29 +50,40 @@ class Runner(ABC):
         self.device = device
         self.by = f"{self.module} {self._framework.__version__}"
 
+    @contextmanager
+    def explained(
+        self, what: str, file: str | None = None, hint: str | None = None
+    ) -> Iterator[None]:
+        """Turn whatever the framework raises into one line."""
+        try:
+            yield
+        except CkptconvError:
+            raise
+        except Exception as error:
+            reason = next(filter(None, map(str.strip, str(error).splitlines())), "")
+            problem = f"{self.by} {what}: {type(error).__name__}: {reason}"
+            raise CkptconvError(problem, file=file, hint=hint) from None
+
     def _import(self) -> Any:
         return importlib.import_module(self.module)
 
-    def open(self, graph: Graph) -> Callable[[Layer], Arrays]:
+    def open(self, graph: Graph, select: str | None = None) -> Callable[[Layer], Arrays]:
         """Let the framework load a graph's file; return what finds a layer's parameters in it.
+
+        Args:
+            select: the part of the file that the graph was read from.
 
         Raises:
             CkptconvError: the framework refuses the file.
         """
-        try:
-            return self._open(graph)
-        except CkptconvError:
-            raise
-        except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise CkptconvError(
-                f"{self.by} cannot load it: {type(error).__name__}: {reason}",
-                file=graph.path,
-                hint="the proof without --run, which needs no framework",
-            ) from None
+        with self.explained("cannot load it", graph.path, _WITHOUT):
+            return self._open(graph, select)
 
-    def _open(self, graph: Graph) -> Callable[[Layer], Arrays]:
+    def _open(self, graph: Graph, select: str | None) -> Callable[[Layer], Arrays]:
         loaded, names = self._load(graph.path), Names(graph)
+        if select is not None:
+            inside = f"{select}."
+            loaded = {n[len(inside) :]: a for n, a in loaded.items() if n.startswith(inside)}
         return lambda layer: {
             param: _named(loaded, names.leaves(tensor)[0], graph.path)
             for param, tensor in layer.params.items()
@@ -80,14 +93,22 @@ class Runner(ABC):
         """Return every array of a file by the name that the framework gives it."""
         raise NotImplementedError
 
-    @abstractmethod
     def run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
         """Run a layer in float32.
 
         Args:
             layer: its kind, sizes and attributes; its values are not used.
             arrays: canonical parameter name → values.
+
+        Raises:
+            CkptconvError: the framework cannot, on this device.
         """
+        with self.explained(f"cannot run {layer.path or layer.kind} on {self.device}"):
+            return self._run(layer, arrays, given)
+
+    @abstractmethod
+    def _run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
+        """Run a layer, or raise any exception."""
 
 
 def single(array: Array) -> Array:

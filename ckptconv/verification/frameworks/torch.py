@@ -24,7 +24,7 @@ class Torch(Runner):
             state = self._framework.load(path, map_location="cpu", weights_only=True)
         return {name: _array(value) for name, value in _flat(state, self._framework.is_tensor)}
 
-    def run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
+    def _run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
         torch = self._framework
         sizes = weights_of(layer)
         layers, directions, hidden, out = sizes.shape

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path as FilePath
 from string import Template
 
-from ckptconv import __version__, api
+from ckptconv import __version__
 from ckptconv.errors import printable
 from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import atomic_path, check_target
@@ -36,7 +36,7 @@ def write_page(
         force: replace an existing file.
 
     Raises:
-        CkptconvError: the files cannot be read again, or ``path`` cannot be written.
+        CkptconvError: ``path`` cannot be written.
     """
     text = page(proof, conversion=conversion)
     check_target(path, [], force=force)
@@ -116,16 +116,16 @@ def _figures(title: str, figures: Iterator[str]) -> str:
 def _gates(proof: VerifyReport) -> Iterator[str]:
     """Yield a drawing for each pair of tensors that hold stacked gates in both files."""
     tensors = [t for layer in proof.layers for t in layer.tensors if t.a and t.b]
-    if not tensors:
+    if not tensors or proof.graphs is None:
         return
-    graphs = [api.load(side["path"]) for side in _sides(proof)]
+    graphs = proof.graphs
     stacked = [stacking(graph) for graph in graphs]
     for found in tensors:
         if found.a in stacked[0] and found.b in stacked[1] and len(found.shapes[0] or ()) == 2:
             yield _pair(found, graphs, stacked)
 
 
-def _pair(found: TensorDiff, graphs: list[Graph], stacked: Sequence[pictures.Stackings]) -> str:
+def _pair(found: TensorDiff, graphs: Sequence[Graph], stacked: Sequence[pictures.Stackings]) -> str:
     sides = [
         pictures.Side(graph.tensors[name], stacking[name])
         for graph, name, stacking in zip(graphs, (found.a, found.b), stacked, strict=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ckptconv.graph.graph import Graph
 from ckptconv.verification.difference import Difference, compare_arrays, total
 from ckptconv.verification.reference.forward import Outputs
 from ckptconv.verification.reference.inputs import distance
@@ -108,6 +109,7 @@ class VerifyReport:
         left_out: what was left out by rule.
         frameworks: who ran the layers beside the reference, with versions.
         notes: what the user should know.
+        graphs: both sides as they were loaded, for pictures; not part of the document.
     """
 
     source: dict[str, str]
@@ -120,6 +122,7 @@ class VerifyReport:
     frameworks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     schema: str = SCHEMA
+    graphs: tuple[Graph, Graph] | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -129,7 +132,8 @@ class VerifyReport:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-like values; ``report.schema.json`` describes them."""
         layers = [layer.to_dict() for layer in self.layers]
-        return {**vars(self), "ok": self.ok, "layers": layers}
+        document = {name: value for name, value in vars(self).items() if name != "graphs"}
+        return {**document, "ok": self.ok, "layers": layers}
 
     def tables(self) -> Iterator[Table]:
         """Yield what was found as plain text."""

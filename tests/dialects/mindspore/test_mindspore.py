@@ -54,7 +54,7 @@ def test_a_training_checkpoint_leaves_the_optimizer_out(tmp_path):
         "1.beta",
         "1.gamma",
     }
-    assert report.omitted["moment1.0.weight"] == "training state: moment1 of the optimizer"
+    assert report.omitted["moment1.0.weight"] == "training state: Adam mirrors 0.weight"
 
 
 def test_a_module_called_like_optimizer_state_is_kept():

@@ -1,0 +1,197 @@
+"""Training checkpoints of every optimizer that runs on CPU; names alone never drop a weight."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ckptconv
+
+ms = pytest.importorskip("mindspore")
+from mindspore import mint, nn  # noqa: E402
+from mindspore.experimental import optim as experimental  # noqa: E402
+
+
+class Net(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Dense(3, 4)
+        self.bn = nn.BatchNorm1d(4)
+
+    def construct(self, x):
+        return self.bn(self.fc(x))
+
+
+NAMES = {"fc.weight", "fc.bias"} | {
+    f"bn.{leaf}" for leaf in ("gamma", "beta", "moving_mean", "moving_variance")
+}
+MOMENTUM = {"learning_rate": 0.1, "momentum": 0.9}
+OPTIMIZERS = [
+    (nn.Momentum, MOMENTUM),
+    (nn.Adam, {}),
+    (nn.Adam, {"use_amsgrad": True}),
+    (nn.AdamWeightDecay, {}),
+    (nn.LazyAdam, {}),
+    (nn.AdamOffload, {}),
+    (nn.Lamb, {"learning_rate": 0.1}),
+    (nn.SGD, {"momentum": 0.9}),
+    (nn.ASGD, {}),
+    (nn.Rprop, {}),
+    (nn.FTRL, {}),
+    (nn.RMSProp, {}),
+    (nn.RMSProp, {"centered": True}),
+    (nn.ProximalAdagrad, {}),
+    (nn.Adagrad, {}),
+    (nn.AdaFactor, {}),
+    (nn.AdaFactor, {"beta1": 0.0}),
+    (nn.AdaMax, {}),
+    (nn.Adadelta, {}),
+    (mint.optim.Adam, {}),
+    (mint.optim.AdamW, {"amsgrad": True}),
+    (mint.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    (experimental.NAdam, {}),
+    (experimental.Rprop, {}),
+]
+CASES = pytest.mark.parametrize(
+    ("make", "options"), OPTIMIZERS, ids=[f"{m.__name__}-{m.__module__}-{o}" for m, o in OPTIMIZERS]
+)
+
+
+class Trainer(nn.Cell):
+    """What a user's own training Cell looks like: the optimizer is one of its Cells."""
+
+    def __init__(self, network, optimizer):
+        super().__init__()
+        self.network = network
+        self.optimizer = optimizer
+
+
+class Reversed(nn.Cell):
+    def __init__(self, network, optimizer):
+        super().__init__()
+        self.opt = optimizer
+        self.net = network
+
+
+class Inside(nn.Cell):
+    """A network that holds another as ``net``, trained by an optimizer beside it."""
+
+    def __init__(self, make, options):
+        super().__init__()
+        self.net = Net()
+        self.opt = make(self.net.trainable_params(), **options)
+
+
+def kept(cell, path, **more):
+    """Save a Cell; return the names that conversion keeps, and the report."""
+    ms.save_checkpoint(cell, str(path / "t.ckpt"), **more)
+    report = ckptconv.convert(path / "t.ckpt", path / "n.ckpt", to="mindspore", force=True)
+    loaded = ms.load_checkpoint(str(path / "n.ckpt"))
+    for entry in report.tensors:
+        source = ms.load_checkpoint(str(path / "t.ckpt"))[entry.sources[0]]
+        np.testing.assert_array_equal(loaded[entry.target].asnumpy(), source.asnumpy())
+    return set(loaded), report
+
+
+@CASES
+def test_every_way_of_wrapping(tmp_path, make, options):
+    network = Net()
+    cell = nn.CellList([make(network.trainable_params(), **options)], auto_prefix=False)
+    cell.append(network)
+    names, report = kept(cell, tmp_path, append_dict={"epoch_num": 4})
+    assert names == NAMES
+    assert all(rule.startswith("training state: ") for rule in report.omitted.values())
+    for wrapper in (Trainer, Reversed):
+        network = Net()
+        names, report = kept(
+            wrapper(network, make(network.trainable_params(), **options)), tmp_path
+        )
+        assert names == NAMES
+        assert any("was taken off names" in note for note in report.notes)
+    assert kept(Inside(make, options), tmp_path)[0] == {f"net.{name}" for name in NAMES}
+
+
+def test_parameter_groups_and_loss_scaling(tmp_path):
+    network = Net()
+    first, *rest = network.trainable_params()
+    groups = [
+        {"params": [first], "lr": [0.1, 0.2], "weight_decay": 0.1},
+        {"params": rest, "lr": 0.3},
+    ]
+    optimizer = nn.LARS(nn.Momentum(groups, 0.1, 0.9))
+    scale = nn.DynamicLossScaleUpdateCell(2**12, 2, 1000)
+    loss = nn.WithLossCell(network, nn.MSELoss())
+    step = nn.TrainOneStepWithLossScaleCell(loss, optimizer, scale_sense=scale)
+    assert kept(step, tmp_path)[0] == NAMES
+
+
+def test_two_optimizers(tmp_path):
+    class Gan(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.g, self.d = Net(), Net()
+            self.og = nn.Adam(self.g.trainable_params())
+            self.od = nn.Momentum(self.d.trainable_params(), 0.1, 0.9)
+
+    assert kept(Gan(), tmp_path)[0] == {f"{part}.{name}" for part in "gd" for name in NAMES}
+
+
+class Misleading(nn.Cell):
+    """Real parameters that are called as optimizers call theirs."""
+
+    def __init__(self):
+        super().__init__()
+        for name in ("weight", "momentum", "weight_decay", "global_step"):
+            shape = (4, 3) if name == "weight" else ()
+            setattr(self, name, ms.Parameter(ms.Tensor(np.ones(shape, "f4")), name=name))
+        self.linear = nn.Dense(3, 4)
+        self.moments = nn.Dense(3, 4)
+
+
+MISLEADING = {"weight", "momentum", "weight_decay", "global_step"} | {
+    f"{path}.{leaf}" for path in ("linear", "moments") for leaf in ("weight", "bias")
+}
+
+
+def test_names_alone_drop_nothing(tmp_path):
+    names, report = kept(Misleading(), tmp_path)
+    assert names == MISLEADING
+    assert not report.omitted
+
+
+@pytest.mark.parametrize("make", [nn.Adam, nn.Adagrad, nn.Lamb])
+def test_trained_parameters_of_misleading_names(tmp_path, make):
+    network = Misleading()
+    network.global_step.name = "steps"
+    optimizer = make(network.trainable_params(), learning_rate=0.1)
+    cell = nn.CellList([optimizer], auto_prefix=False)
+    assert kept(cell, tmp_path)[0] == MISLEADING - {"global_step"} | {"steps"}
+
+
+def test_an_optimizer_that_nobody_knows(tmp_path):
+    class Own(nn.Optimizer):
+        def __init__(self, parameters):
+            super().__init__(0.1, parameters)
+            self.memory = self._parameters.clone(prefix="my_memory", init="zeros")
+
+    class Plain(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.gru = nn.Dense(3, 4), nn.GRU(4, 5)
+
+    network = Plain()
+    names, report = kept(Own(network.trainable_params()), tmp_path)
+    assert names == {parameter.name for parameter in network.get_parameters()}
+    assert report.omitted["my_memory.fc.bias"] == (
+        "training state: an unknown optimizer mirrors fc.bias"
+    )
+
+
+def test_what_is_not_proven_stays_and_is_told(tmp_path):
+    names, report = kept(Net(), tmp_path, append_dict={"epoch_num": 4})
+    assert names == NAMES | {"epoch_num"}
+    assert any(note.startswith("epoch_num: kept") for note in report.notes)
+    network = Net()
+    names, report = kept(experimental.Adadelta(network.trainable_params()), tmp_path)
+    assert {"accum.fc.weight", "accum_update.fc.weight"} < names
+    assert any("there is no step counter: kept" in note for note in report.notes)
