@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import ckptconv
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, ContainerError
+from ckptconv.io.reader import Source
 from ckptconv.passes import restore
 from ckptconv.tensors.tensor import ArrayTensor
 from ckptconv.verification.diff import diff
@@ -206,3 +207,37 @@ def test_conversion_report_fits_the_schema(tmp_path):
     source = saved(tmp_path / "a.pt", values())
     for to, name in (("mindspore", "a.ckpt"), ("keras", "a.h5"), ("torch", "b.pt")):
         assert valid(ckptconv.convert(source, tmp_path / name, to=to))["written"] is True
+
+
+def large(tmp_path):
+    """Return two files of 20 MiB, enough for threads, and the name of one of their tensors."""
+    rng = np.random.default_rng(2)
+    arrays = {f"fc{i}.weight": rng.standard_normal((512, 1280), np.float32) for i in range(8)}
+    return [saved(tmp_path / name, arrays) for name in ("a.pt", "b.pt")]
+
+
+def test_each_file_is_read_once(tmp_path, monkeypatch):
+    """Also where the archive keeps checksums, which are held against the same reading."""
+    one, other = large(tmp_path)
+    ckptconv.convert(one, tmp_path / "a.ckpt", to="mindspore")
+    total = []
+    read = Source.read_into
+
+    def counting(self, buffer, offset):
+        total.append(buffer.size)
+        read(self, buffer, offset)
+
+    monkeypatch.setattr(Source, "read_into", counting)
+    for pair in ((one, other), (one, tmp_path / "a.ckpt")):
+        total.clear()
+        assert diff(*pair).ok
+        assert sum(total) < 1.05 * sum(path.stat().st_size for path in pair)
+
+
+def test_damage_is_seen_on_the_way(tmp_path):
+    one, other = large(tmp_path)
+    data = bytearray(other.read_bytes())
+    data[len(data) // 2] ^= 1
+    other.write_bytes(data)
+    with pytest.raises(ContainerError, match=r"damaged.*CRC-32"):
+        diff(one, other)

@@ -24,7 +24,8 @@ GATES = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}
 
 HELD = 8 << 20
 """Bytes of a matrix up to which it is held in memory between time steps."""
-_BLOCK = 2 << 20
+_BLOCK = 256 << 10
+"""Bytes of a larger one that are read at a time: as float64 they still fit the cache."""
 
 
 class CellWeights(NamedTuple):
@@ -231,15 +232,19 @@ class _Matrix:
             return x @ (self._held if self._columns else self._held.T)
         out = np.zeros((len(x), width if self._columns else rows), x.dtype)
         step = max(1, _BLOCK // max(1, width * self._tensor.dtype.itemsize))
+        room = np.empty((step, width), self._arithmetic.dtype)
         for start in range(0, rows, step):
             stop = min(start + step, rows)
-            block = self._read(start, stop)
+            block = self._read(start, stop, room[: stop - start])
             if self._columns:
                 out += x[:, start:stop] @ block
             else:
                 out[:, start:stop] = x @ block.T
         return out
 
-    def _read(self, start: int, stop: int) -> Array:
+    def _read(self, start: int, stop: int, room: Array | None = None) -> Array:
         values = self._tensor.read(((start, stop), (0, self._tensor.shape[1])))
-        return self._arithmetic.rounding(values.astype(self._arithmetic.dtype, copy=False))
+        if room is None:
+            return self._arithmetic.rounding(values.astype(self._arithmetic.dtype, copy=False))
+        room[...] = values
+        return self._arithmetic.rounding(room)
