@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, Module
 from ckptconv.codecs.pickle.objects import Instance, Name
 from ckptconv.errors import ContainerError
@@ -16,7 +14,7 @@ from ckptconv.formats.torch.locate import (
     members,
     parts,
 )
-from ckptconv.formats.torch.modules import Tree, versions, walk
+from ckptconv.formats.torch.modules import Tree, join, versions, walk
 from ckptconv.formats.torch.packed import class_of, is_packed, unpacked
 from ckptconv.formats.torch.tensors import as_tensor, is_tensor
 from ckptconv.io.reader import Source
@@ -36,10 +34,15 @@ def build(root: object, source: Source, container: str, select: str | None) -> C
     Raises:
         ContainerError: no weights, or tensors that cannot be read.
     """
-    place = find(root, select, source.path)
+    places = find(root, select, source.path)
     checkpoint = Checkpoint(container, {})
-    fill(checkpoint, _contents(place, source.path), source.path)
-    _account(checkpoint, root, place)
+    fill(checkpoint, _all_contents(places, source.path), source.path)
+    if len(places) > 1 or places[0].path:
+        checkpoint.metadata["selected"] = select or places[0].name
+        checkpoint.notes += [
+            f"the weights stand under {place.name!r} in the file" for place in places if place.path
+        ]
+        _account(checkpoint, root, (), {place.path for place in places}, set())
     return checkpoint
 
 
@@ -81,27 +84,45 @@ def _contents(place: Place, path: str) -> Tree:
     return tree
 
 
-def _account(checkpoint: Checkpoint, root: object, place: Place) -> None:
-    """Say what stands beside the weights, on each level of the path to them."""
-    if not place.path:
-        return
-    checkpoint.metadata["selected"] = place.name
-    checkpoint.notes.append(f"the weights stand under {place.name!r} in the file")
-    value: Any = root
-    seen: set[int] = set()
-    for depth, step in enumerate(place.path):
-        own = parts(value)
-        for key, item in own.items():
-            if str(key) != step:
-                name = ".".join((*place.path[:depth], str(key)))
-                taken = name in checkpoint.tensors or name in checkpoint.omitted
-                if holds_weights(key, item):
-                    checkpoint.notes.append(
-                        f"{name!r} holds weights too, which are left out: convert them with "
-                        f"--select {name}"
-                    )
-                checkpoint.omitted[f"/{name}" if taken else name] = _beside(item, seen)
-        value = next((item for key, item in own.items() if str(key) == step), None)
+def _all_contents(places: list[Place], path: str) -> Tree:
+    """Return what stands in these places: of several, under the keys that lead to each."""
+    if len(places) == 1:
+        return _contents(places[0], path)
+    whole, ways = Tree(), {place.path[: n + 1] for place in places for n in range(len(place.path))}
+    for place in places:
+        tree = _contents(place, path)
+        for name, value in tree.values.items():
+            if (*place.path, name) not in ways:
+                whole.put(join(place.name, name), value)
+        under = {name: join(place.name, name) for name in tree.omitted.keys() | tree.modules.keys()}
+        under[""] = place.name
+        whole.modules |= {under[name]: module for name, module in tree.modules.items()}
+        whole.omitted |= {under[name]: rule for name, rule in tree.omitted.items()}
+    return whole
+
+
+def _account(
+    checkpoint: Checkpoint,
+    value: object,
+    at: tuple[str, ...],
+    taken: set[tuple[str, ...]],
+    seen: set[int],
+) -> None:
+    """Say what stands beside the weights, on each level of the paths to them."""
+    for key, item in parts(value).items():
+        here = (*at, str(key))
+        if any(path[: len(here)] == here for path in taken):
+            if here not in taken:
+                _account(checkpoint, item, here, taken, seen)
+        elif at not in taken:
+            name = ".".join(here)
+            if holds_weights(item):
+                checkpoint.notes.append(
+                    f"{name!r} holds weights too, which are left out: convert them with "
+                    f"--select {name}"
+                )
+            used = name in checkpoint.tensors or name in checkpoint.omitted
+            checkpoint.omitted[f"/{name}" if used else name] = _beside(item, seen)
 
 
 def _beside(value: object, seen: set[int]) -> str:

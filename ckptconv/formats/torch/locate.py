@@ -1,19 +1,25 @@
 """Where the weights are in what ``torch.save`` was given.
 
 A pickle holds a state_dict, a whole module, or a training checkpoint with either of them somewhere
-in it. Nothing but the usual names of those places is known here.
+in it. What holds weights is told by structure: a module, or a dict with floating-point tensors that
+are more than single numbers, and no optimizer's. Where there are several, the user says which: the
+usual names only order the choices.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from ckptconv.codecs.pickle.numpy_arrays import as_array, is_array
 from ckptconv.codecs.pickle.objects import Instance
 from ckptconv.errors import ContainerError, SeveralError
 from ckptconv.formats.torch.packed import class_of
-from ckptconv.formats.torch.tensors import is_tensor
+from ckptconv.formats.torch.tensors import Stored, is_tensor
+
+ALL = "*"
+"""What selects every part that holds weights, each under the keys that lead to it."""
 
 _DEPTH = 3
 _MAX_LISTED, _MAX_ITEMS = 12, 1024
@@ -21,7 +27,8 @@ _USUAL = re.compile(
     r"(model_|ema_|net_|network_)?state_dict(_ema)?|model(_state|_dict|_weights|_ema)?|net(_state)?"
     r"|network|module|params|weights|ema(_state|_model)?"
 )
-_TRAINING = re.compile(r"optim|sched|scaler|callback|loops|rng|^opt$|^amp$|^args?$|vocab|hyper")
+_EXTRA = "_extra_state"  # what a module adds to its state_dict, whatever it is
+_WEIGHTS = ("float", "bfloat", "q")
 
 
 class Place(NamedTuple):
@@ -67,11 +74,12 @@ def is_module(value: object) -> bool:
     return isinstance(own.get("_parameters"), dict) and isinstance(own.get("_modules"), dict)
 
 
-def holds_weights(key: object, value: object) -> bool:
-    """Tell whether an entry is a module or a dict of tensors that training alone does not need."""
+def holds_weights(value: object) -> bool:
+    """Tell whether a value is a module, or a dict that holds weights and is no optimizer's."""
+    if is_module(value):
+        return count_tensors(value) > 0
     own = members(value) or {}
-    found = is_module(value) or any(map(_is_weight, own.values()))
-    return found and not _TRAINING.search(str(key).lower())
+    return not _is_optimizer(own) and any(map(_is_weight, own.values()))
 
 
 def count_tensors(value: object, seen: set[int] | None = None) -> int:
@@ -93,8 +101,8 @@ def count_tensors(value: object, seen: set[int] | None = None) -> int:
     return count
 
 
-def find(root: object, select: str | None, path: str) -> Place:
-    """Return the part of ``root`` that holds the weights.
+def find(root: object, select: str | None, path: str) -> list[Place]:
+    """Return the part of ``root`` that holds the weights; all of them where ``select`` is ``*``.
 
     Args:
         select: the dotted path of the part that is wanted, or None to look for it.
@@ -102,67 +110,67 @@ def find(root: object, select: str | None, path: str) -> Place:
     Raises:
         ContainerError: nothing there, no tensors, or several places and no ``select``.
     """
-    start = Place((), root) if select is None else _follow(root, select, path)
+    start = Place((), root) if select in (None, ALL) else _follow(root, str(select), path)
     if is_module(start.value) or is_tensor(start.value):
-        return start
+        return [start]
     if isinstance(start.value, (list, tuple)) and any(map(is_tensor, start.value)):
-        return start
-    places = list(_places(start))
-    usual = [place for place in places if any(map(_USUAL.fullmatch, place.path[len(start.path) :]))]
-    chosen = usual or _without_strays(start, places)
-    if len(chosen) == 1:
-        return chosen[0]
-    if not chosen:
+        return [start]
+    places = list(_places(start, holds_weights)) or list(_places(start, _holds_tensors))
+    if not places:
         raise _nothing(start.value, path)
-    names = [place.name for place in chosen]
+    if len(places) == 1 or select == ALL:
+        return places
+    places.sort(key=lambda place: not any(map(_USUAL.fullmatch, place.path)))
+    names = [place.name for place in places if place.path != start.path]
     listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
+    beside = " and beside them" if len(names) < len(places) else ""
     error = SeveralError(
-        f"weights in {len(names)} places",
+        f"weights in {len(places)} places",
         file=path,
         expected="one state_dict or module",
-        found=listed,
-        hint=f"--select {names[0]}",
+        found=listed + beside,
+        hint=f"--select {names[0]}, or --select '{ALL}' for all of them under their keys",
     )
-    error.choices = names
+    error.choices = [*names, ALL]
     raise error
 
 
-def _places(start: Place) -> Iterator[Place]:
-    """Yield the dicts and modules with tensors, outermost first, each object once."""
+def _places(start: Place, holds: Callable[[object], bool]) -> Iterator[Place]:
+    """Yield the dicts and modules with weights, outermost first, each object once."""
     level, seen = [start], {id(start.value)}
     for _ in range(_DEPTH + 1):
         below: list[Place] = []
         for place in level:
-            own = parts(place.value)
-            if is_module(place.value):
-                if count_tensors(place.value):
-                    yield place
-                continue
-            if any(map(_is_weight, own.values())):
+            if not isinstance(place.value, (list, tuple)) and holds(place.value):
                 yield place
-            if {"state", "param_groups"} <= own.keys():
+            own = parts(place.value)
+            if is_module(place.value) or _is_optimizer(own):
                 continue
             for key, value in own.items():
-                if id(value) in seen or not isinstance(value, (dict, Instance)):
-                    continue
-                seen.add(id(value))
-                if not _TRAINING.search(str(key).lower()):
+                inside = isinstance(value, (dict, list, tuple, Instance))
+                if inside and id(value) not in seen and not str(key).endswith(_EXTRA):
+                    seen.add(id(value))
                     below.append(Place((*place.path, str(key)), value))
         level = below
 
 
+def _is_optimizer(own: dict[Any, Any]) -> bool:
+    return {"state", "param_groups"} <= own.keys()
+
+
+def _holds_tensors(value: object) -> bool:
+    own = members(value) or {}
+    return not _is_optimizer(own) and any(map(is_tensor, own.values()))
+
+
 def _is_weight(value: object) -> bool:
+    """Single numbers and whole ones are counters, losses, states of random generators."""
+    if isinstance(value, Stored):
+        return bool(value.shape) and value.dtype.startswith(_WEIGHTS)
+    if is_array(value):
+        array = as_array(value)
+        return array.ndim > 0 and array.dtype.kind == "f"
     return is_tensor(value) or class_of(value) is not None
-
-
-def _without_strays(start: Place, places: list[Place]) -> list[Place]:
-    """Return the outermost dict alone, or, where one below it holds more tensors, those below."""
-    below = [place for place in places if place.path != start.path]
-    own = [place for place in places if place.path == start.path]
-    if not own or any(is_module(place.value) for place in below):
-        return below
-    sizes = [sum(map(_is_weight, (members(place.value) or {}).values())) for place in own + below]
-    return own if sizes[0] == max(sizes) else below
 
 
 def _follow(root: object, select: str, path: str) -> Place:

@@ -21,9 +21,8 @@ import pytest
 import torch
 from torch import nn
 
-import ckptconv
 from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.errors import ContainerError
+from ckptconv.errors import ContainerError, SeveralError
 from ckptconv.formats import read
 from tests.torch_samples import assert_same
 
@@ -90,7 +89,7 @@ def test_nested_places_and_selection(tmp_path: Path) -> None:
         saved(tmp_path / "x.pt", value)
     assert str(caught.value).endswith(
         "x.pt: weights in 2 places: expected one state_dict or module, "
-        "found model, ema; try --select model"
+        "found model, ema; try --select model, or --select '*' for all of them under their keys"
     )
     checkpoint = saved(tmp_path / "x.pt", value, select="ema")
     assert_same(checkpoint.tensors, two)
@@ -176,7 +175,7 @@ def test_bare_tensors_and_lists(tmp_path: Path) -> None:
         ({"epoch": 1, "lr": 2.0}, "found epoch, lr"),
         (3, "found a int"),
         ([], "found a list"),
-        ({"optimizer": {"w": torch.ones(2)}}, "found optimizer"),
+        ({"optimizer": {"state": {0: {"w": torch.ones(2)}}, "param_groups": []}}, "found optim"),
         (nn.ReLU(), "no tensors"),
     ],
 )
@@ -329,12 +328,44 @@ def test_nothing_of_a_file_runs(
     assert not mark.exists()
 
 
-def test_weights_beside_the_selected_ones_are_named(tmp_path):
-    """OpenNMT keeps its output layer beside the model: leaving it out must be seen."""
-    path = tmp_path / "parts.pt"
-    parts = {"model": {"a.weight": torch.ones(2)}, "generator": {"0.weight": torch.ones(3)}}
-    torch.save({**parts, "optimizer": {"state": {0: torch.ones(1)}}}, path)
-    notes = ckptconv.inspect(path).notes
-    assert [note for note in notes if "holds weights too" in note] == [
-        "'generator' holds weights too, which are left out: convert them with --select generator"
-    ]
+def test_several_parts_are_asked_about_and_can_all_be_taken(tmp_path: Path) -> None:
+    """A key says nothing: OpenNMT keeps its output layer beside the model, a hypernet has a name
+    that begins as hyper-parameters do."""
+    one, two = nn.Linear(2, 3).state_dict(), nn.GRU(3, 4).state_dict()
+    optimizer = torch.optim.Adam(model().parameters()).state_dict()
+    for first, second in (("hypernet", "decoder"), ("generator", "model"), ("vocab", "sched")):
+        value = {"epoch": 1, first: one, second: two, "loss": torch.ones(()), "o": optimizer}
+        with pytest.raises(SeveralError) as caught:
+            saved(tmp_path / "x.pt", value)
+        assert sorted(caught.value.choices) == sorted([first, second, "*"])
+        checkpoint = saved(tmp_path / "x.pt", value, select="*")
+        assert_same(
+            checkpoint.tensors,
+            {f"{first}.{n}": t for n, t in one.items()}
+            | {f"{second}.{n}": t for n, t in two.items()},
+        )
+        assert checkpoint.modules[f"{first}"] == Module(version=1)
+        assert set(checkpoint.omitted) == {"epoch", "loss", "o"}
+        notes = saved(tmp_path / "x.pt", value, select=second).notes
+        assert f"'{first}' holds weights too" in notes[1]
+
+
+def test_weights_on_several_levels(tmp_path: Path) -> None:
+    rnn = nn.GRU(3, 4).state_dict()
+    value = {"fc.weight": torch.ones(2, 4), "encoder": dict(rnn), "step": 3}
+    with pytest.raises(SeveralError, match="found encoder and beside them; try --select encoder"):
+        saved(tmp_path / "x.pt", value)
+    checkpoint = saved(tmp_path / "x.pt", value, select="*")
+    expected = {"fc.weight": value["fc.weight"]} | {f"encoder.{n}": t for n, t in rnn.items()}
+    assert_same(checkpoint.tensors, expected)
+    assert set(checkpoint.omitted) == {"step"}
+
+
+def test_state_dicts_in_a_list_and_a_great_vocabulary(tmp_path: Path) -> None:
+    rnn = nn.GRU(3, 4).state_dict()
+    words = {f"wörd{i}": i for i in range(120_000)}
+    checkpoint = saved(tmp_path / "x.pt", {"models": [rnn], "vocab": words, "itos": list(words)})
+    assert_same(checkpoint.tensors, rnn)
+    assert checkpoint.metadata["selected"] == "models.0"
+    with pytest.raises(SeveralError, match=r"found models\.0, models\.1"):
+        saved(tmp_path / "x.pt", {"models": [rnn, nn.GRU(3, 4).state_dict()]})

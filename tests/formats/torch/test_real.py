@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from ckptconv.errors import SeveralError
 from ckptconv.formats import read
 from tests.torch_samples import assert_same
 
@@ -57,10 +58,12 @@ FILES = [
 
 @pytest.mark.parametrize("name", FILES)
 def test_tensors_are_what_torch_loads(real: Path, name: str) -> None:
-    checkpoint = read(real / "torch" / name)
+    several = "OpenNMT" in name
+    checkpoint = read(real / "torch" / name, select="model" if several else None)
     expected = loaded(real / "torch" / name)
-    if "OpenNMT" in name:
-        assert checkpoint.metadata["selected"] == "model"
+    if several:
+        with pytest.raises(SeveralError, match="found model, generator"):
+            read(real / "torch" / name)
         assert checkpoint.omitted == {
             "generator": "beside the selected weights: 2 tensors",
             "vocab": "beside the selected weights: list",
