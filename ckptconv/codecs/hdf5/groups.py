@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from ckptconv.codecs.hdf5.dense import objects
 from ckptconv.codecs.hdf5.file import (
     GROUP_INFO,
     LAYOUT,
@@ -58,13 +59,10 @@ def _entries(file: H5File, messages: Object, path: str) -> Iterator[tuple[str, i
         elif message.kind == LINK_INFO:
             flags = (cursor.uint(1), cursor.uint(1))[1]
             cursor.take(8 if flags & 1 else 0)
-            if cursor.uint(8) != UNDEFINED:
-                raise ContainerError(
-                    "the members of a group stand in a fractal heap, which is not read",
-                    file=file.path,
-                    tensor=path,
-                    hint="h5py's default format: rewrite it without libver",
-                )
+            heap, tree = cursor.uint(8), cursor.uint(8)
+            if heap != UNDEFINED:
+                for body in objects(file, heap, tree):
+                    yield _link(file, Cursor(body, file.path), path)
 
 
 def _link(file: H5File, cursor: Cursor, path: str) -> tuple[str, int]:

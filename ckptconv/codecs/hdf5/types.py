@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ckptconv.codecs.hdf5.dense import objects
 from ckptconv.codecs.hdf5.file import ATTRIBUTE, ATTRIBUTE_INFO, UNDEFINED, Cursor, H5File, Object
-from ckptconv.errors import ContainerError
 from ckptconv.tensors.tensor import BFLOAT16, DType
 
 _INTEGER, _FLOAT, _STRING, _OPAQUE, _VARIABLE = 0, 1, 3, 5, 9
@@ -97,12 +97,9 @@ def texts(file: H5File, messages: Object) -> dict[str, list[str]]:
             cursor = Cursor(message.body, file.path)
             flags = (cursor.uint(1), cursor.uint(1))[1]
             cursor.take(2 if flags & 1 else 0)
-            if cursor.uint(8) != UNDEFINED:
-                raise ContainerError(
-                    "attributes stand in a fractal heap, which is not read",
-                    file=file.path,
-                    hint="h5py's default format: rewrite it without libver",
-                )
+            heap, tree = cursor.uint(8), cursor.uint(8)
+            stored = objects(file, heap, tree) if heap != UNDEFINED else ()
+            found |= {n: v for n, v in (_attribute(file, body) for body in stored) if v is not None}
     return found
 
 
