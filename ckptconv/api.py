@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ckptconv import formats
+from ckptconv import dialects, formats
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.graph.graph import Graph
 from ckptconv.kinds import parse_kinds
@@ -172,7 +172,7 @@ def _options(
     **more: Any,
 ) -> Options:
     return Options(
-        kinds=parse_kinds(kinds),
+        kinds=parse_kinds(kinds, dialects.kind_of),
         rename=tuple(rename),
         allow=frozenset(allow),
         fuse=tuple((path, tuple(parts)) for path, parts in fuse),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import CELLS, RECURRENT
-from ckptconv.graph.kinds import CLASSES, KINDS, PARAMETER
+from ckptconv.graph.kinds import KINDS, PARAMETER
 
 _SPEC = re.compile(r"(\w+)(?:\((.*)\))?")
 
@@ -23,19 +22,25 @@ class KindHint:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse_kinds(kinds: Mapping[str, str] | None) -> dict[str, KindHint]:
+def parse_kinds(
+    kinds: Mapping[str, str] | None, kind_of: Callable[[str], str | None] = lambda name: name
+) -> dict[str, KindHint]:
     """Read ``{"path": "LSTM(hidden_size=128, bias=True)"}``.
+
+    Args:
+        kind_of: what finds the kind that a framework's class is.
 
     Raises:
         CkptconvError: an unknown kind, or arguments that are not ``name=literal``.
     """
-    return {path: _parse(path, text) for path, text in (kinds or {}).items()}
+    return {path: _parse(path, text, kind_of) for path, text in (kinds or {}).items()}
 
 
-def _parse(path: str, text: str) -> KindHint:
+def _parse(path: str, text: str, kind_of: Callable[[str], str | None]) -> KindHint:
     match = _SPEC.fullmatch(text.strip())
-    known = (*KINDS, *RECURRENT, *CELLS, PARAMETER)
-    kind = CLASSES.get(match[1], match[1]) if match else text
+    known = (*KINDS, PARAMETER)
+    name = match[1] if match else text
+    kind = name if name in known else kind_of(name)
     if match is None or kind not in known:
         raise CkptconvError(
             f"--kind {path}: unknown kind", expected=", ".join(known), found=repr(text)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from ckptconv import dialects
 from ckptconv.codegen.constructor import constructor, unknown
 from ckptconv.codegen.support import standing_notes
 from ckptconv.dialects.state_dict import Lowered
@@ -133,7 +134,7 @@ def _layer_entry(
     names: dict[int, list[str]],
     frameworks: tuple[str, str],
 ) -> LayerEntry:
-    source, target = frameworks
+    source, target = (dialects.dialect(name).forms for name in frameworks)
     entries = [_tensor_entry(name, lowered.tensors[name], names) for name in targets]
     return LayerEntry(
         layer.path,

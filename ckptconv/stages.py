@@ -69,7 +69,7 @@ def lower(
     target = like_names.read_target(like) if isinstance(like, (str, os.PathLike)) else like
     with _located(graph.path):
         if target is not None:
-            like_names.settle_kinds(graph, target, to)
+            like_names.settle_kinds(graph, target, dialects.dialect(to).forms)
         lowered: Lowered = dialects.dialect(to).load().lower(graph, options)
         if target is not None:
             lowered = like_names.match(lowered, target)

@@ -5,30 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ckptconv.codegen.constructor_table import IMPLIED, OTHERWISE, UNKNOWN, UNRECORDED, base_kind
+from ckptconv.graph.axes import sizes_of
+from ckptconv.graph.forms import Facts, Forms
 from ckptconv.graph.gates import CANONICAL
 from ckptconv.graph.graph import Layer
-from ckptconv.graph.kinds import KINDS
+from ckptconv.graph.kinds import KINDS, UNKNOWN, Family
 
 _LONGEST = 20
 _LIMIT = 1e9
 _ABSENT = object()
 _PER_AXIS = ("stride", "padding", "dilation", "output_padding")
-Facts = dict[str, Any]
-"""Arguments by torch's names, sizes by the axis letters of the table of layers."""
 
 
-def hyper_parameters(layer: Layer, source: str) -> tuple[Facts, Facts]:
+def hyper_parameters(layer: Layer, source: Forms) -> tuple[Facts, Facts]:
     """Return the hyper-parameters that no shape tells: (all of them, those only assumed)."""
-    kind, _ = base_kind(layer.kind)
+    kind, form = KINDS.get(layer.kind), source.get(layer.kind)
     facts: Facts = {}
     assumed: Facts = {}
-    for name, default in UNRECORDED.get(kind, {}).items():
-        value = layer.attributes.get(name, IMPLIED.get(source, {}).get(name, _ABSENT))
+    for name, default in kind.hyper.items() if kind else ():
+        value = layer.attributes.get(name, form.fixed.get(name, _ABSENT) if form else _ABSENT)
         if _possible(value, default):
             facts[name] = value
             continue
-        usual = OTHERWISE.get(source, {}).get((kind, name), default)
+        usual = form.defaults.get(name, default) if form else default
         nameless = value is not _ABSENT and not isinstance(default, float)
         facts[name] = assumed[name] = UNKNOWN if nameless else usual
     return facts, assumed
@@ -37,32 +36,29 @@ def hyper_parameters(layer: Layer, source: str) -> tuple[Facts, Facts]:
 def _possible(value: Any, default: object) -> bool:
     """Tell whether a value from a file can be this hyper-parameter."""
     number = isinstance(value, int | float) and -_LIMIT < value < _LIMIT
-    if isinstance(default, bool) or (isinstance(default, str) and default != UNKNOWN):
+    if isinstance(default, bool | str):
         return type(value) is type(default) and len(repr(value)) <= _LONGEST
     if isinstance(default, int):
         row = isinstance(value, list | tuple) and 0 < len(value) <= 3
         whole = row and all(isinstance(n, int) and abs(n) < _LIMIT for n in value)
         return whole or (isinstance(value, int) and number) or value in ("same", "valid")
-    return number or (value is None and default != UNKNOWN)
+    return number or (value is None and default is not UNKNOWN)
 
 
-def facts_of(layer: Layer, source: str) -> Facts:
+def facts_of(layer: Layer, source: Forms) -> Facts:
     """Return every fact that a call on some target may need; an unknown one is ``UNKNOWN``."""
-    kind, _ = base_kind(layer.kind)
+    kind = KINDS[layer.kind]
     facts = {**_sizes(layer), **hyper_parameters(layer, source)[0]}
-    derive = _DERIVED.get(kind)
+    derive = _DERIVED.get(kind.family)
     return facts | derive(layer, facts) if derive else facts
 
 
 def _sizes(layer: Layer) -> Facts:
     """Return sizes by the axis letters of the table of layers, and which parameters there are."""
-    sizes: Facts = {"bias": False, "weight": False}
-    for row in KINDS.get(layer.kind, ()):
-        tensor = layer.params.get(row.name)
-        if tensor is not None:
-            sizes.update(zip(row.axes, tensor.shape, strict=False))
-            sizes[row.name] = True
-    return sizes
+    kind = KINDS[layer.kind]
+    shapes = {name: tensor.shape for name, tensor in layer.params.items()}
+    present = {param.name: param.name in shapes for param in kind.params}
+    return {**sizes_of(kind, shapes, layer.attributes), **present}
 
 
 def _recurrent(layer: Layer, facts: Facts) -> Facts:
@@ -73,7 +69,7 @@ def _recurrent(layer: Layer, facts: Facts) -> Facts:
         "hidden_size": cell.w_hh.shape[0] // gates,
         "num_layers": layer.num_layers,
         "bidirectional": layer.num_directions == 2,
-        "bias": cell.b_ih is not None,
+        "bias_ih": cell.b_ih is not None,
         "proj_size": cell.w_hr.shape[0] if cell.w_hr is not None else 0,
         "dropout": float(facts.get("dropout") or 0),
         "return_sequences": layer.attributes.get("return_sequences") is not False,
@@ -91,25 +87,28 @@ def _normalised(layer: Layer, _: Facts) -> Facts:
 def _batch_norm(layer: Layer, facts: Facts) -> Facts:
     tracked, momentum = "running_mean" in layer.params, facts["momentum"]
     return {
-        "affine": facts["weight"],
-        "track_running_stats": tracked,
         "use_batch_statistics": None if tracked else True,
         "kept": 0.9 if momentum is None else round(1 - momentum, 12),
     }
 
 
-def _convolution(layer: Layer, facts: Facts) -> Facts:
+def _convolution(layer: Layer, facts: Facts, grouped: str = "i") -> Facts:
     shape, padding = layer.params["weight"].shape, facts["padding"]
-    grouped = "o" if "Transpose" in layer.kind else "i"
-    word = padding if isinstance(padding, str) else None
+    groups = facts["groups"] if isinstance(facts["groups"], int) else 1
+    word = padding if isinstance(padding, str) or padding is UNKNOWN else None
     return {
         **{name: _short(value) for name, value in facts.items() if name in _PER_AXIS},
-        grouped: facts[grouped] * (facts["groups"] if isinstance(facts["groups"], int) else 1),
+        grouped: facts.get(grouped, 1) * groups,
         "kernel": _short(shape[2:]),
         "pad_mode": word or "pad",
         "pads": 0 if word else _mindspore_pads(facts, len(shape) - 2),
         "pad_word": word or "valid",
+        "margin": None if word or _short(padding) == 0 else _short(padding),
     }
+
+
+def _transposed(layer: Layer, facts: Facts) -> Facts:
+    return _convolution(layer, facts, "o")
 
 
 def _mindspore_pads(facts: Facts, rank: int) -> Any:
@@ -131,8 +130,6 @@ def _per_axis(value: Any, rank: int) -> list[int]:
 def _attention(layer: Layer, facts: Facts) -> Facts:
     apart = "k_proj_weight" in layer.params
     return {
-        "bias": "in_proj_bias" in layer.params,
-        "add_bias_kv": "bias_k" in layer.params,
         "key_dim": _heads(facts["e"], facts["num_heads"]),
         "kdim": facts["j"] if apart else None,
         "vdim": facts["k"] if apart else None,
@@ -143,13 +140,13 @@ def _heads(size: int, heads: object) -> Any:
     return size // heads if isinstance(heads, int) and heads > 0 else UNKNOWN
 
 
-_DERIVED: Mapping[str, Callable[[Layer, Facts], Facts]] = {
-    **dict.fromkeys((*CANONICAL, *(f"{kind}Cell" for kind in CANONICAL)), _recurrent),
-    **dict.fromkeys(("LayerNorm", "RMSNorm"), _normalised),
-    **dict.fromkeys(("BatchNorm", "InstanceNorm"), _batch_norm),
-    **dict.fromkeys(("Conv", "ConvTranspose"), _convolution),
-    "MultiheadAttention": _attention,
-    "PReLU": lambda *_: {"shared_axes": UNKNOWN},
+_DERIVED: Mapping[Family, Callable[[Layer, Facts], Facts]] = {
+    Family.RECURRENT: _recurrent,
+    Family.NORM: _normalised,
+    Family.BATCH_NORM: _batch_norm,
+    Family.CONVOLUTION: _convolution,
+    Family.TRANSPOSED: _transposed,
+    Family.ATTENTION: _attention,
 }
 
 

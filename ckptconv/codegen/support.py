@@ -1,6 +1,6 @@
-"""What becomes of each option of the mapped layers: THE table, and the notes that follow from it.
+"""What becomes of each option of the mapped layers, and what a user of a target must know.
 
-The table in the README is rendered from here, and a test shows each row on the real frameworks.
+The table is documentation: the README renders it, and a test shows each row on the real frameworks.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from ckptconv.codegen.constructor_table import base_kind
+from ckptconv.graph.forms import Forms, Note
 from ckptconv.graph.graph import Layer
 
 
@@ -83,48 +83,16 @@ TABLE: Sequence[Row] = (
 )  # fmt: skip
 
 
-class Note(NamedTuple):
-    """What a user of a target must know of every layer of some kinds.
-
-    With ``attribute``, only of those for which the source records one of ``values``.
-    """
-
-    kinds: tuple[str, ...]
-    targets: tuple[str, ...]
-    text: str
-    attribute: str = ""
-    values: tuple[object, ...] = ()
-
-
 _ABSENT = object()
-_MINDSPORE = ("mindspore", "mint")
-_SEQUENCES = ("LSTM", "GRU", "RNN")
-_CHANNELS = ("Conv", "ConvTranspose", "BatchNorm", "GroupNorm", "InstanceNorm")
-NOTES: Sequence[Note] = (
-    Note(_SEQUENCES, _MINDSPORE, "takes 3-D input alone; sequences of different lengths (packed or "
-         "masked in the source) need seq_length, and outputs beyond it are zero"),
-    Note(("LSTM",), _MINDSPORE, "hx is the tuple (h_0, c_0)"),
-    Note(("LSTMCell",), _MINDSPORE, "hx, the tuple (h, c), must be given; returns such a tuple"),
-    Note(("GRUCell", "RNNCell"), _MINDSPORE, "hx must be given; takes 2-D input alone"),
-    Note(_SEQUENCES, ("keras",), "takes (batch, time, features); sequences of different lengths "
-         "(packed in the source) need a mask; return_state=True gives the last states"),
-    Note(("EmbeddingBag",), (*_MINDSPORE, "keras"), "only looks up: reduce the bag yourself"),
-    Note(_CHANNELS, ("keras",), "channels are the last axis"),
-    Note(_CHANNELS, (*_MINDSPORE, "keras"), "padding_mode is not zeros: pad the input yourself",
-         "padding_mode", ("reflect", "replicate", "circular")),
-    Note(("BatchNorm",), (*_MINDSPORE, "keras"), "momentum=None, a cumulative average in training, "
-         "has no equal", "momentum", (None,)),
-)  # fmt: skip
 
 
-def standing_notes(layer: Layer, target: str) -> list[str]:
+def standing_notes(layer: Layer, target: Forms) -> list[str]:
     """Return what a user of ``target`` must know of this layer, beside how it is built."""
-    return [note.text for note in NOTES if _applies(note, layer, target)]
+    form = target.get(layer.kind)
+    return [note.text for note in form.notes if _applies(note, layer)] if form else []
 
 
-def _applies(note: Note, layer: Layer, target: str) -> bool:
-    if target not in note.targets or base_kind(layer.kind)[0] not in note.kinds:
-        return False
+def _applies(note: Note, layer: Layer) -> bool:
     recorded = layer.attributes.get(note.attribute, _ABSENT)
     return not note.attribute or any(recorded == value for value in note.values)
 

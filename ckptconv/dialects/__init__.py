@@ -2,7 +2,8 @@
 
 Each dialect module has ``lift(checkpoint, options) -> Graph`` and
 ``lower(graph, options) -> Lowered``. No module here opens a file.
-Adding a dialect is one module, one row of ``DIALECTS`` and one column of ``ckptconv.graph.kinds``.
+Adding a dialect is one module, one row of ``DIALECTS`` and one column, ``FORMS``, of the table of
+layers (``ckptconv.graph.kinds``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError
+from ckptconv.graph.forms import Forms, classes
+from ckptconv.graph.kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class Dialect:
 
     def load(self) -> Any:
         return importlib.import_module(f"{__name__}.{self.module}")
+
+    @property
+    def forms(self) -> Forms:
+        """The dialect's column of the table of layers."""
+        forms: Forms = self.load().FORMS
+        return forms
 
 
 _SAFETENSORS = {
@@ -84,6 +93,14 @@ def dialect(name: str) -> Dialect:
         return DIALECTS[name]
     except KeyError:
         raise CkptconvError(f"unknown framework {name!r}", expected=" or ".join(DIALECTS)) from None
+
+
+def kind_of(name: str) -> str | None:
+    """Return the kind that some framework calls so, in the canonical graph's words or its own."""
+    if name in KINDS:
+        return name
+    called = (classes(row.forms).get(name) for row in DIALECTS.values())
+    return next((kinds[0] for kinds in called if kinds), None)
 
 
 def detect(checkpoint: Checkpoint) -> str:

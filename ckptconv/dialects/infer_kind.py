@@ -16,35 +16,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ckptconv.checkpoint import Module
 from ckptconv.errors import AmbiguousKindError, DialectError
+from ckptconv.graph.axes import fits, sizes_said
+from ckptconv.graph.forms import Forms, classes, slots
 from ckptconv.graph.graph import Layer
-from ckptconv.graph.kinds import CLASSES, KINDS, MINT, PARAMETER, fits
+from ckptconv.graph.kinds import KINDS, PARAMETER, Family
 from ckptconv.kinds import KindHint
 from ckptconv.tensors.tensor import Tensor
 
-_NAMES = (
-    # words in a module's name → kinds they speak for
-    (r"embed\w*|embs?|wte|wpe|lookup|vocab\w*", ("Embedding", "EmbeddingBag")),
-    (
-        r"fc|linear\w*|lin|dense|proj\w*|heads?|out|outputs?|decoder|classifier|logits?|affine"
-        r"|query|key|value|[qkvo]|mlp|ffn|predictor",
-        ("Linear",),
-    ),
-    (r"ln|lnorm|layer_?norm\w*", ("LayerNorm",)),
-    (r"rms|rms_?norm\w*", ("RMSNorm",)),
-    (r"gn|group_?norm\w*", ("GroupNorm",)),
-    (r"bn|batch_?norm\w*", ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")),
-    (r"inst(ance)?_?norm\w*|inorm", ("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d")),
-    (r"p_?relu|act|activation", ("PReLU",)),
-    (r"bilinear|bi_?dense", ("Bilinear",)),
-    (
-        r"deconv\w*|up_?conv|up|transpose\w*|conv_?transpose\w*|conv_?t",
-        ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
-    ),
-    (r"conv", ("Conv1d", "Conv2d", "Conv3d")),
-)
+_WORDS: dict[str, tuple[str, ...]] = {}
+"""Words in a module's name → the kinds that they speak for."""
+for _kind in KINDS.values():
+    if _kind.words:
+        _WORDS[_kind.words] = (*_WORDS.get(_kind.words, ()), _kind.name)
 
 
 @dataclass
@@ -56,12 +43,20 @@ class Evidence:
         modules: path → what the file says.
         kernel_ranks: the ranks of all weights in the file.
         previous: the layer before this one in the file.
+        columns: those of the table of layers to look in; the first that fits counts.
     """
 
     kinds: Mapping[str, KindHint] = field(default_factory=dict)
     modules: Mapping[str, Module] = field(default_factory=dict)
     kernel_ranks: frozenset[int] = frozenset()
     previous: Layer | None = None
+    columns: Sequence[Forms] = ()
+
+    def said(self, path: str) -> dict[str, Any]:
+        """Return the hyper-parameters that the file records of a module, or the user says."""
+        module, hint = self.modules.get(path), self.kinds.get(path)
+        recorded = dict(module.attributes) if module else {}
+        return {**recorded, **(hint.arguments if hint else {})}
 
 
 @dataclass(frozen=True)
@@ -75,14 +70,13 @@ class Recognised:
     """
 
     kinds: tuple[str, ...]
-    columns: Mapping[str, str]
+    columns: Mapping[str, Forms]
     evidence: str
 
 
 def recognise(
     path: str,
     params: Mapping[str, Tensor],
-    columns: Sequence[str],
     evidence: Evidence,
     *,
     file: str = "",
@@ -91,19 +85,16 @@ def recognise(
 
     Args:
         params: own name → values.
-        columns: the columns of the table to look in; the first that fits counts.
 
     Raises:
         DialectError: what the user says contradicts the parameters.
         AmbiguousKindError: the candidates would read the axes differently.
     """
     shapes = {name: tensor.shape for name, tensor in params.items()}
-    fitting = {
-        c: [kind for kind in (MINT if c == "mint" else KINDS) if fits(kind, shapes, c)]
-        for c in columns
-    }
-    found = {kind: c for c in reversed(columns) for kind in fitting[c]}
-    candidates = tuple(dict.fromkeys(kind for c in columns for kind in fitting[c]))
+    said = evidence.said(path)
+    fitting = [(kind, c) for c in evidence.columns for kind in c if fits(kind, shapes, c, said)]
+    found = dict(reversed(fitting))
+    candidates = tuple(dict.fromkeys(kind for kind, _ in fitting))
     hint = evidence.kinds.get(path)
     if hint is not None:
         if hint.kind != PARAMETER and hint.kind not in found:
@@ -126,9 +117,9 @@ def recognise(
     return Recognised(candidates, found, reason) if candidates else None
 
 
-def _relaid(kind: str, column: str) -> list[str]:
+def _relaid(kind: str, column: Forms) -> list[str]:
     """Return the parameters that this column stores in other axes than the canonical graph."""
-    return [row.name for row in KINDS[kind] if row.column(column)[1] != row.axes]
+    return [param.name for param, slot in slots(kind, column) if slot and slot.axes != param.axes]
 
 
 def ambiguous(
@@ -154,8 +145,18 @@ def _by_class(
 ) -> tuple[str, ...] | None:
     module = evidence.modules.get(path)
     name = module.class_name if module else None
-    kind = CLASSES.get(name or "", name)
-    return (kind,) if kind in candidates else None
+    called = {name} | {kind for c in evidence.columns for kind in classes(c).get(name or "", ())}
+    return tuple(kind for kind in candidates if kind in called) or None
+
+
+def _by_sizes(
+    path: str, candidates: tuple[str, ...], evidence: Evidence, _: Mapping[str, tuple[int, ...]]
+) -> tuple[str, ...] | None:
+    """Prefer a kind that only a recorded hyper-parameter tells, such as a depthwise kernel."""
+    hidden = [kind for kind in candidates if KINDS[kind].sizes]
+    said = evidence.said(path)
+    told = [kind for kind in hidden if max(sizes_said(KINDS[kind], said).values(), default=1) > 1]
+    return tuple(told or (kind for kind in candidates if kind not in hidden))
 
 
 def _by_version(
@@ -166,7 +167,7 @@ def _by_version(
     if module is None or module.version is None:
         return None
     batch = module.version >= 2
-    return tuple(k for k in candidates if k.startswith(("BatchNorm", "InstanceNorm")) == batch)
+    return tuple(k for k in candidates if (KINDS[k].family is Family.BATCH_NORM) == batch)
 
 
 def _by_neighbours(
@@ -176,20 +177,25 @@ def _by_neighbours(
     shapes: Mapping[str, tuple[int, ...]],
 ) -> tuple[str, ...] | None:
     """Tell 3-D normalisation from the others by the convolutions of the file."""
-    deep = [kind for kind in candidates if kind in ("BatchNorm3d", "InstanceNorm3d")]
+    normalising = [kind for kind in candidates if KINDS[kind].family is Family.BATCH_NORM]
+    deep = [kind for kind in normalising if KINDS[kind].rank == 3]
     if not deep:
         return None
     shallow = tuple(kind for kind in candidates if kind not in deep)
     if 5 not in evidence.kernel_ranks:
         return shallow
     before = evidence.previous
-    if before is None or not before.kind.startswith(("Conv", "Linear")):
+    if before is None or "o" not in (axes := _weight_axes(before)):
         return None
-    kernel = before.params["weight"].shape
-    channels = kernel[1 if "Transpose" in before.kind else 0]
+    channels = before.params["weight"].shape[axes.index("o")]
     if (channels,) not in shapes.values():
         return None
-    return tuple(deep) if before.kind.endswith("3d") else shallow
+    return tuple(deep) if KINDS[before.kind].rank == 3 else shallow
+
+
+def _weight_axes(layer: Layer) -> str:
+    kind = KINDS.get(layer.kind)
+    return next((param.axes for param in kind.params if param.name == "weight"), "") if kind else ""
 
 
 def by_name(
@@ -198,13 +204,13 @@ def by_name(
     """Let the words of the last component that is not a number speak, if they agree."""
     parts = [part for part in path.split(".") if not part.isdigit()]
     word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", parts[-1] if parts else "").lower()
-    rank = re.search(r"[123]d", word)
+    rank = re.search(r"([123])d", word)
     if rank:
-        candidates = tuple(k for k in candidates if k.endswith(rank[0])) or candidates
+        candidates = tuple(k for k in candidates if KINDS[k].rank == int(rank[1])) or candidates
     word = re.sub(r"\d+[a-z]?(?=_|$)", "", word)
     meant = [
         kinds
-        for pattern, kinds in _NAMES
+        for pattern, kinds in _WORDS.items()
         if re.search(rf"(?:^|_)(?:{pattern})(?:_|$)", word) and set(kinds) & set(candidates)
     ]
     return tuple(k for k in candidates if k in meant[0]) if len(meant) == 1 else None
@@ -212,6 +218,7 @@ def by_name(
 
 _SOURCES: tuple[tuple[str, Narrow], ...] = (
     ("class in the file", _by_class),
+    ("hyper-parameters in the file", _by_sizes),
     ("_metadata version", _by_version),
     ("other layers of the file", _by_neighbours),
     ("name of the module", by_name),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ckptconv.dialects import mindspore
-from ckptconv.dialects.state_dict import Lowered
-from ckptconv.graph.graph import Graph
-from ckptconv.graph.kinds import MINT
-from ckptconv.options import Options
+from ckptconv.dialects.mindspore.layers import FORMS as NN
+from ckptconv.dialects.mindspore.layers import MINT
+from ckptconv.graph.forms import Forms
 
+FORMS: Forms = {**NN, **MINT}
 lift = mindspore.lift
-
-
-def lower(graph: Graph, options: Options) -> Lowered:
-    """Return parameters under mint's names; raises as ``mindspore.lower`` does."""
-    return mindspore.lower(graph, options, mint=MINT)
+lower = partial(mindspore.lower, forms=FORMS)

@@ -12,8 +12,10 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.infer_kind import Evidence, ambiguous, recognise
 from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import DialectError, gathering
+from ckptconv.graph.axes import realign, sizes_said
+from ckptconv.graph.forms import Forms, slots
 from ckptconv.graph.graph import Layer, is_recurrent_name
-from ckptconv.graph.kinds import KINDS, PARAMETER, Param, realign
+from ckptconv.graph.kinds import KINDS, PARAMETER, Param
 from ckptconv.kinds import KindHint
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
 
@@ -52,7 +54,7 @@ class Lowered:
 
 
 def lift_columns(
-    checkpoint: Checkpoint, columns: Sequence[str], kinds: Mapping[str, KindHint]
+    checkpoint: Checkpoint, columns: Sequence[Forms], kinds: Mapping[str, KindHint]
 ) -> list[Layer]:
     """Group dotted names into modules and recognise each by these columns of the table.
 
@@ -68,10 +70,10 @@ def lift_columns(
     with gathering() as each:
         for path, params in groups.items():
             previous = layers[-1] if layers else None
-            evidence = Evidence(kinds, checkpoint.modules, ranks, previous)
+            evidence = Evidence(kinds, checkpoint.modules, ranks, previous, columns)
             unused.discard(path)
             with each():
-                layers += _lift_group(path, params, columns, evidence, checkpoint)
+                layers += _lift_group(path, params, evidence, checkpoint)
     if unused:
         raise DialectError(
             f"--kind names no module that holds parameters: {', '.join(sorted(unused))}",
@@ -81,19 +83,17 @@ def lift_columns(
     return layers
 
 
-def lower_layer(layer: Layer, dialect: str, mint: frozenset[str] = frozenset()) -> Lowered:
+def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Lowered:
     """Return a layer that is not recurrent in a dialect's names and axes.
 
     Args:
-        mint: kinds that take mint's column instead.
+        forms: the dialect's column of the table of layers.
+        owner: the dialect's name, for what it has no place for.
 
     Raises:
         AmbiguousKindError: the candidates for its kind would become different parameters.
     """
-    results = [
-        _lower_as(kind, layer, "mint" if kind in mint else dialect)
-        for kind in layer.candidates or (layer.kind,)
-    ]
+    results = [_lower_as(kind, layer, forms, owner) for kind in layer.candidates or (layer.kind,)]
     if any(_signature(result) != _signature(results[0]) for result in results[1:]):
         shapes = {name: tensor.shape for name, tensor in layer.params.items()}
         raise ambiguous(layer.path, layer.candidates, shapes)
@@ -129,7 +129,6 @@ def _group(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 def _lift_group(
     path: str,
     params: dict[str, Tensor],
-    columns: Sequence[str],
     evidence: Evidence,
     checkpoint: Checkpoint,
 ) -> list[Layer]:
@@ -138,43 +137,40 @@ def _lift_group(
         layer = lift_recurrent(path, recurrent, evidence, checkpoint.path)
         rest = Layer(path, PARAMETER, params)
         return [layer, *split_parameters(rest, [n for n in params if n not in recurrent])]
-    found = recognise(path, params, columns, evidence, file=checkpoint.path)
+    found = recognise(path, params, evidence, file=checkpoint.path)
     if found is None or found.kinds == (PARAMETER,):
         return split_parameters(Layer(path, PARAMETER, params), params)
-    module = evidence.modules.get(path)
-    attributes = dict(module.attributes) if module else {}
-    if path in evidence.kinds:
-        attributes |= evidence.kinds[path].arguments
-    kind, column = found.kinds[0], found.columns[found.kinds[0]]
-    rows = {row.column(column)[0]: row for row in KINDS[kind]}
+    kind = found.kinds[0]
+    rows = {slot.name: (slot, param) for param, slot in slots(kind, found.columns[kind]) if slot}
     lifted = {
-        rows[name].name: realign(tensor, rows[name].column(column)[1], rows[name].axes)
+        rows[name][1].name: realign(tensor, rows[name][0].axes, rows[name][1].axes)
         for name, tensor in params.items()
     }
-    return [Layer(path, kind, lifted, attributes, found.evidence, found.kinds)]
+    return [Layer(path, kind, lifted, evidence.said(path), found.evidence, found.kinds)]
 
 
-def _lower_as(kind: str, layer: Layer, dialect: str) -> Lowered:
+def _lower_as(kind: str, layer: Layer, forms: Forms, owner: str) -> Lowered:
     lowered = Lowered()
     if kind == PARAMETER:
         lowered.tensors[layer.path] = layer.params[""]
         return lowered
-    for row in KINDS[kind]:
-        name, axes = row.column(dialect)
-        tensor = layer.params.get(row.name)
-        if tensor is None and _is_due(row, kind, layer, dialect):
-            tensor = _fill(row, layer)
-        elif tensor is not None and name == "-":
-            lowered.dropped.append((tensor, _dropped_rule(row, kind, dialect)))
+    products, sizes = KINDS[kind].products, sizes_said(KINDS[kind], layer.attributes)
+    always = {param.name for param, slot in slots(kind, forms) if slot and slot.always}
+    for param, slot in slots(kind, forms):
+        tensor = layer.params.get(param.name)
+        if slot is None:
+            lowered.dropped += [(tensor, _dropped_rule(param, kind, owner))] if tensor else []
             continue
+        if tensor is None and _is_due(param, always, layer):
+            tensor = _fill(param, layer)
         if tensor is not None:
-            lowered.tensors[layer.full_name(name)] = realign(tensor, row.axes, axes)
+            aligned = realign(tensor, param.axes, slot.axes, products, sizes)
+            lowered.tensors[layer.full_name(slot.name)] = aligned
     return lowered
 
 
-def _is_due(row: Param, kind: str, layer: Layer, dialect: str) -> bool:
+def _is_due(row: Param, always: set[str], layer: Layer) -> bool:
     """Tell whether the target's layer has a parameter that the source has not."""
-    always = {other.name for other in KINDS[kind] if other.always(dialect)}
     return row.name in always and (not row.needs or row.needs in always | set(layer.params))
 
 
@@ -187,10 +183,10 @@ def _fill(row: Param, layer: Layer) -> Tensor:
     return FilledTensor(like.shape, like.dtype, row.fill)
 
 
-def _dropped_rule(row: Param, kind: str, dialect: str) -> str:
+def _dropped_rule(row: Param, kind: str, owner: str) -> str:
     if row.name == "num_batches_tracked":
         return "num_batches_tracked: a counter of training steps, without effect on inference"
-    return f"{dialect} has no {row.name} in {kind}"
+    return f"{owner} has no {row.name} in {kind}"
 
 
 def _signature(lowered: Lowered) -> object:

@@ -1,132 +1,157 @@
-"""The table of layers: kind → parameter → canonical axes | MindSpore | Keras.
+"""THE table of layers: every kind with its canonical parameters, hyper-parameters and words.
 
-Canonical names, axes and shapes are torch's; ``mindspore.mint`` uses the same. A column says how
-the parameter is called there and, after a space, in which axes it is stored; an empty column means
-as in the canonical graph.
+Canonical names, axes and shapes are torch's. What a framework calls a kind, and how it stores it,
+stands in that framework's column (``ckptconv.graph.forms``, ``ckptconv.dialects.*.layers``).
 
-Axis letters: o, i output and input channels (or features); d, h, w or k the kernel's depth, height,
-width or length; v the vocabulary; n the normalised features; g stacked gates; u hidden units;
-1 an axis of length one; ``*`` any axes. Letters that recur within a kind must agree in size.
-
-``-`` the target has no such parameter: left out by rule. ``!`` the target always has it: where the
-source has none, the fill value is written, which is what the layer computes without it.
+Axis letters are in ``AXES``. Letters that recur within a kind must agree in size. Parameters of a
+recurrent kind carry a suffix for each layer and direction (``weight_ih_l0_reverse``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum, auto
 
-from ckptconv.graph.gates import permutation
-from ckptconv.tensors.ops import reshape, transpose
-from ckptconv.tensors.tensor import Tensor
+AXES: Mapping[str, str] = {
+    **{"o": "output channels or features", "i": "input channels or features"},
+    **{"d": "depth of a kernel", "h": "height of a kernel", "w": "width of a kernel"},
+    **{"k": "length of a kernel, or features of an attention's value"},
+    **{"v": "vocabulary", "n": "features that are looked up or normalised, or channels"},
+    **{"j": "features of a second input, or of an attention's key", "e": "features of attention"},
+    **{"g": "stacked gates, or stacked projections", "u": "hidden units"},
+    **{"r": "what recurs: hidden units, or their projection", "b": "the two biases of a gate"},
+    **{"c": "channels of a depthwise kernel", "m": "outputs for each of these channels"},
+    **{"1": "an axis of length one", "*": "any axes"},
+}
+
+
+class Family(Enum):
+    """What the arguments of a kind's constructors follow from."""
+
+    PLAIN = auto()
+    NORM = auto()
+    BATCH_NORM = auto()
+    CONVOLUTION = auto()
+    TRANSPOSED = auto()
+    ATTENTION = auto()
+    RECURRENT = auto()
+
+
+class Unknown(Enum):
+    """Stands in a call for an argument that nothing tells and that has no default."""
+
+    UNKNOWN = "?"
+
+    def __repr__(self) -> str:
+        return "?"
+
+
+UNKNOWN = Unknown.UNKNOWN
 
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter of a kind: a row of the table."""
+    """One parameter of a kind.
+
+    Attributes:
+        fill: what the layer computes with where it has no such parameter.
+        needs: a parameter without which this one does not occur.
+    """
 
     name: str
     axes: str
-    mindspore: str = ""
-    keras: str = ""
-    required: bool = True
+    optional: bool = False
     fill: float = 0.0
     needs: str = ""
-    mint: str = ""
-    torch: str = ""
-
-    def column(self, dialect: str) -> tuple[str, str]:
-        """Return (name, axes) of this parameter in a dialect; the name is ``-`` for none."""
-        text = getattr(self, dialect, "") or self.name
-        name, _, axes = text.removesuffix("!").partition(" ")
-        return name, axes or self.axes
-
-    def always(self, dialect: str) -> bool:
-        """Tell whether the dialect's layer has this parameter whatever its options."""
-        return str(getattr(self, dialect, "")).endswith("!")
 
 
-def _optional(
-    name: str, axes: str, mindspore: str = "", keras: str = "", fill: float = 0, needs: str = ""
-) -> Param:
-    return Param(name, axes, mindspore, keras, required=False, fill=fill, needs=needs)
+@dataclass(frozen=True)
+class Kind:
+    """A row of the table.
+
+    Attributes:
+        words: a pattern for the words of a module's name that speak for this kind.
+        hyper: what no shape tells, by torch's names, with torch's defaults.
+        rank: of the space that it works in, for kinds that exist for several.
+        products: letter of an axis → the letters of the axes that it is the product of.
+        sizes: hyper-parameter → the letter whose size it is, where ``products`` hide that.
+    """
+
+    name: str
+    params: tuple[Param, ...]
+    words: str = ""
+    family: Family = Family.PLAIN
+    hyper: Mapping[str, object] = field(default_factory=dict)
+    rank: int = 0
+    products: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, str] = field(default_factory=dict)
 
 
-def _conv(axes: str, mindspore: str, keras: str) -> tuple[Param, ...]:
-    return Param("weight", axes, f"weight {mindspore}", f"kernel {keras}"), _optional("bias", "o")
+def _optional(name: str, axes: str, fill: float = 0, needs: str = "") -> Param:
+    return Param(name, axes, optional=True, fill=fill, needs=needs)
 
 
-def _affine(prefix: str = "") -> tuple[Param, ...]:
-    return (
-        _optional("weight", "n", f"{prefix}gamma!", "gamma", 1, "bias"),
-        _optional("bias", "n", f"{prefix}beta!", "beta", 0, "weight"),
-    )
-
-
-def _batch_norm(prefix: str = "") -> tuple[Param, ...]:
-    return (
-        *_affine(prefix),
-        _optional("running_mean", "n", f"{prefix}moving_mean!", "moving_mean!", 0, "running_var"),
-        _optional("running_var", "n", f"{prefix}moving_variance!", "moving_variance!", 1),
-        Param(
-            "num_batches_tracked",
-            "",
-            "-",
-            "-",
-            required=False,
-            needs="running_var",
-            mint="num_batches_tracked!",
-            torch="num_batches_tracked!",
-        ),
-    )
-
-
+_AFFINE = (_optional("weight", "n", 1, "bias"), _optional("bias", "n", 0, "weight"))
+_STATISTICS = (
+    _optional("running_mean", "n", 0, "running_var"),
+    _optional("running_var", "n", 1),
+    _optional("num_batches_tracked", "", 0, "running_var"),
+)
 # MindSpore's InstanceNorm carries statistics that it never uses. torch's with
 # track_running_stats computes what BatchNorm does, and is read as that.
-_INSTANCE_NORM = (
-    *_affine(),
-    Param("running_mean", "n", "moving_mean!", "-", required=False, torch="-"),
-    Param("running_var", "n", "moving_variance!", "-", required=False, fill=1, torch="-"),
+_UNUSED = (_optional("running_mean", "n"), _optional("running_var", "n", 1))
+_BIAS = _optional("bias", "o")
+_TABLE = (Param("weight", "vn"),)
+_EMBED = r"embed\w*|embs?|wte|wpe|lookup|vocab\w*"
+_LINEAR = (
+    r"fc|linear\w*|lin|dense|proj\w*|heads?|out|outputs?|decoder|classifier|logits?|affine"
+    r"|query|key|value|[qkvo]|mlp|ffn|predictor"
+)
+_TRANSPOSED = r"deconv\w*|up_?conv|up|transpose\w*|conv_?transpose\w*|conv_?t"
+_SPACE = {1: "k", 2: "hw", 3: "dhw"}
+_MOMENTUM = {"eps": 1e-5, "momentum": 0.1}
+_KERNEL = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros"}
+_SEQUENCE = {"batch_first": False, "dropout": 0.0}
+_NONLINEARITY = {"nonlinearity": "tanh"}
+_CELL = (
+    Param("weight_ih", "gi"),
+    Param("weight_hh", "gr"),
+    _optional("bias_ih", "g", needs="bias_hh"),
+    _optional("bias_hh", "g", needs="bias_ih"),
 )
 
-_EMBEDDING = (Param("weight", "vn", "embedding_table", "embeddings"),)
 
-KINDS: Mapping[str, tuple[Param, ...]] = {
-    # kind                canonical               MindSpore nn          Keras
-    "Linear": (
-        Param("weight", "oi", "", "kernel io"),
-        _optional("bias", "o"),
-    ),
-    "Bilinear": (
-        Param("weight", "oij", "", "-"),
-        _optional("bias", "o"),
-    ),
-    "Embedding": _EMBEDDING,
-    "EmbeddingBag": _EMBEDDING,
-    "LayerNorm": (
-        Param("weight", "*", "gamma", "gamma"),
-        _optional("bias", "*", "beta!", "beta"),
-    ),
-    "GroupNorm": (
-        Param("weight", "n", "gamma", "gamma"),
-        Param("bias", "n", "beta", "beta"),
-    ),
-    "RMSNorm": (Param("weight", "*", "", "scale"),),
-    "BatchNorm1d": _batch_norm(),
-    "BatchNorm2d": _batch_norm(),
-    "BatchNorm3d": _batch_norm("bn2d."),
-    "InstanceNorm1d": _INSTANCE_NORM,
-    "InstanceNorm2d": _INSTANCE_NORM,
-    "InstanceNorm3d": _INSTANCE_NORM,
-    "Conv1d": _conv("oik", "oi1k", "kio"),
-    "Conv2d": _conv("oihw", "oihw", "hwio"),
-    "Conv3d": _conv("oidhw", "oidhw", "dhwio"),
-    "ConvTranspose1d": _conv("iok", "io1k", "koi"),
-    "ConvTranspose2d": _conv("iohw", "iohw", "hwoi"),
-    "ConvTranspose3d": _conv("iodhw", "iodhw", "dhwoi"),
-    "PReLU": (Param("weight", "n", "w", "alpha"),),
-    "MultiheadAttention": (
+def _batch_norm(rank: int) -> Kind:
+    words = r"bn|batch_?norm\w*"
+    params = (*_AFFINE, *_STATISTICS)
+    return Kind(f"BatchNorm{rank}d", params, words, Family.BATCH_NORM, _MOMENTUM, rank)
+
+
+def _instance_norm(rank: int) -> Kind:
+    words = r"inst(ance)?_?norm\w*|inorm"
+    params = (*_AFFINE, *_UNUSED)
+    return Kind(f"InstanceNorm{rank}d", params, words, Family.BATCH_NORM, _MOMENTUM, rank)
+
+
+def _conv(rank: int) -> Kind:
+    params = (Param("weight", f"oi{_SPACE[rank]}"), _BIAS)
+    return Kind(f"Conv{rank}d", params, "conv", Family.CONVOLUTION, _KERNEL, rank)
+
+
+def _conv_transpose(rank: int) -> Kind:
+    params = (Param("weight", f"io{_SPACE[rank]}"), _BIAS)
+    hyper = {**_KERNEL, "output_padding": 0}
+    return Kind(f"ConvTranspose{rank}d", params, _TRANSPOSED, Family.TRANSPOSED, hyper, rank)
+
+
+def _recurrent(name: str, hyper: Mapping[str, object], *more: Param) -> Kind:
+    return Kind(name, (*_CELL, *more), family=Family.RECURRENT, hyper=hyper)
+
+
+_ATTENTION = Kind(
+    "MultiheadAttention",
+    (
         _optional("in_proj_weight", "gi"),
         _optional("q_proj_weight", "oi", needs="k_proj_weight"),
         _optional("k_proj_weight", "oj", needs="v_proj_weight"),
@@ -137,73 +162,48 @@ KINDS: Mapping[str, tuple[Param, ...]] = {
         Param("out_proj.weight", "oe"),
         _optional("out_proj.bias", "o"),
     ),
-}
-
-CLASSES = {
-    # other class names → kind
-    "Dense": "Linear",
-    "LazyLinear": "Linear",
-    "NonDynamicallyQuantizableLinear": "Linear",
-    "SyncBatchNorm": "BatchNorm2d",
-    **{f"LazyBatchNorm{n}d": f"BatchNorm{n}d" for n in (1, 2, 3)},
-    **{f"LazyConv{n}d": f"Conv{n}d" for n in (1, 2, 3)},
-    **{f"Conv{n}dTranspose": f"ConvTranspose{n}d" for n in (1, 2, 3)},
-    "BiDense": "Bilinear",
-}
-
-_RANKED = [f"{kind}{n}d" for kind in ("Conv", "BatchNorm") for n in (1, 2, 3)]
-MINT: frozenset[str] = frozenset(
-    [
-        "Linear",
-        "Embedding",
-        "EmbeddingBag",
-        "LayerNorm",
-        "GroupNorm",
-        "PReLU",
-        "ConvTranspose2d",
-        *_RANKED,
-    ]
+    family=Family.ATTENTION,
+    hyper={"num_heads": UNKNOWN, "add_zero_attn": False, **_SEQUENCE},
 )
-"""Kinds that ``mindspore.mint.nn`` has; the others come from ``mindspore.nn`` there too."""
+_NORMS = (
+    Kind(
+        "LayerNorm",
+        (Param("weight", "*", fill=1), _optional("bias", "*")),
+        r"ln|lnorm|layer_?norm\w*",
+        Family.NORM,
+        {"eps": 1e-5},
+    ),
+    Kind(
+        "GroupNorm",
+        (Param("weight", "n", fill=1), Param("bias", "n")),
+        r"gn|group_?norm\w*",
+        hyper={"num_groups": UNKNOWN, "eps": 1e-5},
+    ),
+    Kind("RMSNorm", (Param("weight", "*"),), r"rms|rms_?norm\w*", Family.NORM, {"eps": None}),
+)
+_RANKS = (1, 2, 3)
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("Linear", (Param("weight", "oi"), _BIAS), _LINEAR),
+        Kind("Bilinear", (Param("weight", "oij"), _BIAS), r"bilinear|bi_?dense"),
+        Kind("Embedding", _TABLE, _EMBED, hyper={"padding_idx": None}),
+        Kind("EmbeddingBag", _TABLE, _EMBED, hyper={"mode": "mean", "padding_idx": None}),
+        *_NORMS,
+        *map(_batch_norm, _RANKS),
+        *map(_instance_norm, _RANKS),
+        *map(_conv, _RANKS),
+        *map(_conv_transpose, _RANKS),
+        Kind("PReLU", (Param("weight", "n"),), r"p_?relu|act|activation"),
+        _ATTENTION,
+        _recurrent("LSTM", _SEQUENCE, _optional("weight_hr", "ru")),
+        _recurrent("GRU", _SEQUENCE),
+        _recurrent("RNN", {**_NONLINEARITY, **_SEQUENCE}),
+        _recurrent("LSTMCell", {}),
+        _recurrent("GRUCell", {}),
+        _recurrent("RNNCell", _NONLINEARITY),
+    )
+}
 
 PARAMETER = "Parameter"
 """The kind of what no row explains: kept under its name, and said so."""
-
-
-def realign(tensor: Tensor, src: str, dst: str) -> Tensor:
-    """Bring a tensor from axes ``src`` to axes ``dst``; ``1`` axes are dropped and inserted."""
-    if src == dst or "*" in src:
-        return tensor
-    bare_src, bare_dst = src.replace("1", ""), dst.replace("1", "")
-    sizes = [n for n, axis in zip(tensor.shape, src, strict=True) if axis != "1"]
-    bare = transpose(reshape(tensor, tuple(sizes)), permutation(bare_src, bare_dst))
-    rest = iter(bare.shape)
-    return reshape(bare, tuple(1 if axis == "1" else next(rest) for axis in dst))
-
-
-def fits(kind: str, shapes: Mapping[str, tuple[int, ...]], dialect: str) -> bool:
-    """Tell whether parameters of these names and shapes can be a layer of this kind.
-
-    Args:
-        shapes: name in ``dialect`` → shape.
-    """
-    rows = {param.column(dialect)[0]: param for param in KINDS[kind]}
-    if not shapes or not set(shapes) <= set(rows) - {"-"}:
-        return False
-    present = {rows[name].name for name in shapes}
-    sizes: dict[str, object] = {"1": 1}
-    for name, param in rows.items():
-        if name not in shapes:
-            # Counters (no axes) are younger than the layers: old files have none.
-            if param.required or (param.axes and param.always(dialect)):
-                return False
-            continue
-        if param.needs and param.needs not in present:
-            return False
-        axes, shape = param.column(dialect)[1], shapes[name]
-        found = {"*": shape} if axes == "*" else dict(zip(axes, shape, strict=False))
-        if axes != "*" and len(axes) != len(shape):
-            return False
-        if any(sizes.setdefault(axis, n) != n for axis, n in found.items()):
-            return False
-    return True

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from ckptconv import formats
 from ckptconv.dialects.state_dict import Lowered, lower_layer
 from ckptconv.errors import ContainerError, DialectError
+from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.io.reader import Source
 
@@ -46,14 +47,14 @@ def read_target(path: str | os.PathLike[str]) -> Shapes:
     return {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
 
 
-def settle_kinds(graph: Graph, target: Shapes, dialect: str) -> None:
+def settle_kinds(graph: Graph, target: Shapes, forms: Forms) -> None:
     """Let the target's parameters decide which kind an ambiguous layer is."""
     modules = _modules(target)
     structures = set(modules.values())
     for layer in graph:
         if len(layer.candidates) < 2:
             continue
-        lowered = {kind: _as(kind, layer, dialect) for kind in layer.candidates}
+        lowered = {kind: _as(kind, layer, forms) for kind in layer.candidates}
         by_path = [k for k, s in lowered.items() if modules.get(layer.path) == s]
         fitting = by_path or [k for k, s in lowered.items() if s in structures]
         if fitting and len({lowered[kind] for kind in fitting}) == 1:
@@ -174,9 +175,9 @@ def _unique(modules: Mapping[str, _Structure]) -> dict[_Structure, str]:
     return {structure: found[0] for structure, found in paths.items() if len(found) == 1}
 
 
-def _as(kind: str, layer: Layer, dialect: str) -> _Structure:
+def _as(kind: str, layer: Layer, forms: Forms) -> _Structure:
     plain = Layer(layer.path, kind, layer.params, candidates=(kind,))
-    shapes = {n: t.shape for n, t in lower_layer(plain, dialect).tensors.items()}
+    shapes = {n: t.shape for n, t in lower_layer(plain, forms).tensors.items()}
     prefix = f"{layer.path}." if layer.path else ""
     return _Structure(frozenset((n.removeprefix(prefix), shape) for n, shape in shapes.items()))
 

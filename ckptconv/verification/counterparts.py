@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ckptconv import dialects
+from ckptconv.graph.forms import Slot
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.kinds import KINDS
 from ckptconv.tensors.ops import Product, add
@@ -80,8 +82,8 @@ def _is_product(tensor: Tensor) -> bool:
 
 def _absent(part: Part, name: str, framework: str) -> bool:
     """Tell whether a framework has no such parameter in this kind of layer."""
-    rows = {row.name: row for row in KINDS.get(part.layer.kind, ())}
-    return name in rows and rows[name].column(framework)[0] == "-"
+    form = dialects.dialect(framework).forms.get(part.layer.kind)
+    return form is not None and form.slots.get(name, Slot()) is None
 
 
 def _summed(
@@ -107,8 +109,9 @@ def single(recurrent_bias: Tensor | None) -> bool:
 
 def _against_fill(full_name: str, tensor: Tensor, part: Part, name: str) -> Item:
     """Hold a parameter that the other side lacks against what is computed without it."""
-    rows = {row.name: row for row in KINDS.get(part.layer.kind, ())}
-    fill = FilledTensor(tensor.shape, tensor.dtype, rows[name].fill if name in rows else 0.0)
+    kind = KINDS.get(part.layer.kind)
+    fills = {param.name: param.fill for param in kind.params} if kind else {}
+    fill = FilledTensor(tensor.shape, tensor.dtype, fills.get(name, 0.0))
     return Item(full_name, "(none)", tensor, fill, how="against what its absence means")
 
 

@@ -52,7 +52,9 @@ def diff(
     rename = tuple(rename)
     if spoken[0] == spoken[1] and not rename:
         return _raw(one, other, spoken[0], atol, kinds)
-    left = stages.lift(one, None, Options(kinds=parse_kinds(kinds), rename=rename))
+    left = stages.lift(
+        one, None, Options(kinds=parse_kinds(kinds, dialects.kind_of), rename=rename)
+    )
     return diff_graphs(left, lift_target(other, left, target_kinds), atol=atol)
 
 
@@ -93,7 +95,11 @@ def _by_gate(
 ) -> dict[str, TensorDiff]:
     """Compare tensors again by gates, where the file can be understood well enough."""
     try:
-        gates = stacking(stages.lift(a, None, Options(kinds=parse_kinds(kinds)))) if names else {}
+        gates = (
+            stacking(stages.lift(a, None, Options(kinds=parse_kinds(kinds, dialects.kind_of))))
+            if names
+            else {}
+        )
     except CkptconvError:
         return {}
     stacked = [name for name in names if name in gates]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ckptconv import stages
+from ckptconv import dialects, stages
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import AmbiguousKindError
 from ckptconv.graph.graph import Graph
@@ -24,7 +24,7 @@ def lift_target(target: Checkpoint, source: Graph, kinds: Mapping[str, str] | No
     known = dict(kinds or {})
     while True:
         try:
-            return stages.lift(target, None, Options(kinds=parse_kinds(known)))
+            return stages.lift(target, None, Options(kinds=parse_kinds(known, dialects.kind_of)))
         except AmbiguousKindError as error:  # noqa: PERF203
             new = {p: said[p] for p in error.paths if p in said and p not in known}
             if not new:

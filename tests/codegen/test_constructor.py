@@ -9,9 +9,9 @@ from torch import nn
 
 import ckptconv
 from ckptconv.codegen.constructor import constructor, unknown
-from ckptconv.codegen.constructor_table import CALLS, base_kind
+from ckptconv.dialects import dialect
+from ckptconv.dialects.mindspore.layers import MINT
 from ckptconv.graph.graph import Layer
-from ckptconv.graph.kinds import KINDS
 from ckptconv.tensors.tensor import ArrayTensor
 
 mindspore = pytest.importorskip("mindspore")
@@ -89,6 +89,10 @@ def layer_of(module, attributes):
     return graph
 
 
+def call_of(layer, target, source="torch"):
+    return constructor(layer, dialect(target).forms, dialect(source).forms)
+
+
 def evaluate(text, **names):
     return eval(text, {"__builtins__": {}}, names)
 
@@ -133,7 +137,7 @@ def load_mindspore(cell, graph, dialect):
 def test_torch(module, attributes, shape):
     module = seeded(module)
     graph = layer_of(module, attributes)
-    built = evaluate(constructor(graph.layers[0], "torch"), nn=nn)
+    built = evaluate(call_of(graph.layers[0], "torch"), nn=nn)
     built.load_state_dict(module.state_dict(), strict=True)
     assert str(built) == str(module)
     if shape is not None:
@@ -145,7 +149,7 @@ def test_torch(module, attributes, shape):
 def test_mindspore(module, attributes, shape):
     module = seeded(module)
     graph = layer_of(module, attributes)
-    text = constructor(graph.layers[0], "mindspore")
+    text = call_of(graph.layers[0], "mindspore")
     cell = load_mindspore(evaluate(text, nn=mindspore.nn), graph, "mindspore")
     if shape is None:
         return
@@ -162,13 +166,13 @@ def test_mindspore(module, attributes, shape):
 
 @pytest.mark.parametrize(
     ("module", "attributes"),
-    [(m, a) for m, a, _ in LAYERS if type(m).__name__ in ckptconv.graph.kinds.MINT],
+    [(m, a) for m, a, _ in LAYERS if type(m).__name__ in MINT],
     ids=str,
 )
 def test_mint(module, attributes):
     module = seeded(module)
     graph = layer_of(module, attributes)
-    text = constructor(graph.layers[0], "mint")
+    text = call_of(graph.layers[0], "mint")
     assert text.startswith("mint.nn.")
     load_mindspore(evaluate(text, mint=mindspore.mint), graph, "mint")
 
@@ -204,7 +208,7 @@ KERAS = [
 def test_keras(module, attributes, shape, tmp_path):
     module = seeded(module)
     graph = layer_of(module, attributes)
-    built = evaluate(constructor(graph.layers[0], "keras"), layers=keras.layers)
+    built = evaluate(call_of(graph.layers[0], "keras"), layers=keras.layers)
     path = tmp_path / "m.weights.h5"
     ckptconv.save(graph, path, to="keras")
     (array,) = inputs_for(shape, module)
@@ -223,16 +227,9 @@ def test_keras(module, attributes, shape, tmp_path):
 
 def test_keras_attention():
     layer = layer_of(nn.MultiheadAttention(8, 2), {"num_heads": 2}).layers[0]
-    built = evaluate(constructor(layer, "keras"), layers=keras.layers)
+    built = evaluate(call_of(layer, "keras"), layers=keras.layers)
     built.build((1, 3, 8), (1, 3, 8))
     assert [tuple(w.shape) for w in built.weights[:2]] == [(8, 2, 4), (2, 4)]
-
-
-@pytest.mark.parametrize("kind", CALLS)
-def test_every_call_is_a_template(kind):
-    for text in filter(None, CALLS[kind]):
-        assert text.startswith(("nn.", "layers."))
-        assert text.count("(") == text.count(")") == 1
 
 
 UNKNOWN = [
@@ -251,23 +248,23 @@ UNKNOWN = [
 
 @pytest.mark.parametrize(("module", "source", "expected"), UNKNOWN)
 def test_unknown(module, source, expected):
-    assert unknown(layer_of(module, {}).layers[0], source) == expected
+    assert unknown(layer_of(module, {}).layers[0], dialect(source).forms) == expected
 
 
 def test_an_assumption_stands_in_the_call():
     layer = layer_of(nn.LayerNorm(4), {}).layers[0]
-    calls = [constructor(layer, "torch", source) for source in ("torch", "mindspore", "keras")]
+    calls = [call_of(layer, "torch", source) for source in ("torch", "mindspore", "keras")]
     assert calls == [f"nn.LayerNorm((4,), eps={eps})" for eps in ("1e-05", "1e-07", "0.001")]
 
 
 def test_what_must_be_given_stands_as_a_question():
     layer = layer_of(nn.GroupNorm(2, 4), {}).layers[0]
-    assert constructor(layer, "mindspore") == "nn.GroupNorm(?, 4, eps=1e-05)"
+    assert call_of(layer, "mindspore") == "nn.GroupNorm(?, 4, eps=1e-05)"
 
 
 def test_an_ambiguous_kind_is_said():
     graph = ckptconv.from_state_dict({"m.weight": np.ones((3, 4), np.float32)}, "torch")
-    assert unknown(graph.layers[0])[0].startswith("which of ")
+    assert unknown(graph.layers[0], dialect("torch").forms)[0].startswith("which of ")
 
 
 @pytest.mark.parametrize(
@@ -283,18 +280,18 @@ def test_attributes_of_a_hostile_file(name, value):
     ):
         layer = layer_of(module, {name: value}).layers[0]
         for target in ("torch", "mindspore", "keras"):
-            assert len(constructor(layer, target)) < 400
-        assert all(len(text) < 100 for text in unknown(layer))
+            assert len(call_of(layer, target)) < 400
+        assert all(len(text) < 100 for text in unknown(layer, dialect("torch").forms))
 
 
 def test_parameters_have_no_constructor():
     shapes = {"": ArrayTensor(np.ones(3, np.float32))}
-    assert constructor(Layer("scale", "Parameter", shapes), "mindspore") == ""
+    assert call_of(Layer("scale", "Parameter", shapes), "mindspore") == ""
 
 
 def test_mindspore_has_no_output_padding_in_one_dimension():
     layer = layer_of(nn.ConvTranspose1d(4, 6, 3, 2), {"stride": 2, "output_padding": 1}).layers[0]
-    assert "padding=?" in constructor(layer, "mindspore")
+    assert "padding=?" in call_of(layer, "mindspore")
 
 
 def test_the_report_has_the_calls(tmp_path):
@@ -302,19 +299,3 @@ def test_the_report_has_the_calls(tmp_path):
     report = ckptconv.save(graph, tmp_path / "m.ckpt", to="mindspore")
     assert report.layers[0].constructor == "nn.LSTM(4, 5, has_bias=True, batch_first=False)"
     assert report.layers[0].unknown == ["batch_first (False is assumed)"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_has_a_call_or_none_whatever_parameters_it_has(kind):
-    rows = KINDS[kind]
-    needed = [row for row in rows if row.required]
-    for chosen in (rows, needed, *([row] for row in rows if row.name == "running_mean")):
-        arrays = {row.name: np.ones([4 if a != "1" else 1 for a in row.axes]) for row in chosen}
-        if not arrays or (kind == "MultiheadAttention" and chosen is rows):
-            continue
-        layer = Layer("m", kind, {name: ArrayTensor(array) for name, array in arrays.items()})
-        for target in ("torch", "mindspore", "mint", "keras"):
-            text = constructor(layer, target)
-            column = {"torch": 0, "keras": 2}.get(target, 1)
-            assert bool(text) is bool(CALLS[base_kind(kind)[0]][column])
-        assert all(isinstance(text, str) for text in unknown(layer))

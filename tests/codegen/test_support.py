@@ -10,7 +10,7 @@ from torch import nn
 import ckptconv
 from ckptconv import stages
 from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.codegen.support import NOTES, TABLE, Fate, markdown
+from ckptconv.codegen.support import TABLE, Fate, markdown
 from ckptconv.dialects.keras.settings import notes as keras_notes
 from ckptconv.options import Options
 from ckptconv.report import account
@@ -56,7 +56,6 @@ def test_every_row_says_what_to_do_or_needs_nothing():
     for entry in TABLE:
         assert entry.action or entry.fate in (Fate.NOTHING, Fate.EXACT)
         assert "|" not in entry.option + entry.action
-    assert all(note.targets and note.kinds for note in NOTES)
 
 
 # -- torch → MindSpore --------------------------------------------------------------------------

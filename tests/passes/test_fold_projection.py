@@ -9,10 +9,15 @@ import torch
 import ckptconv
 from ckptconv import stages
 from ckptconv.codegen.constructor import constructor
+from ckptconv.dialects import dialect
 from ckptconv.options import Options
 from ckptconv.report import account
 
 HIDDEN, PROJECTED, STEPS, BATCH = 12, 5, 7, 3
+
+
+def call_of(layer, target):
+    return constructor(layer, dialect(target).forms, dialect("torch").forms)
 
 
 def seeded_lstm(layers=1, bidirectional=False, bias=True, dtype=torch.float32):
@@ -47,7 +52,11 @@ def test_mindspore_computes_the_same(layers, bidirectional, bias):
     (layer, targets), (dense, (name,)) = lowered.layers
     cells = []
     for part, own in ((layer, targets), (dense, [name])):
-        cell = eval(constructor(part, "mindspore"), {"__builtins__": {}}, names)
+        cell = eval(
+            call_of(part, "mindspore"),
+            {"__builtins__": {}},
+            names,
+        )
         values = {
             n.rpartition(".")[2]: mindspore.Parameter(mindspore.Tensor(lowered.tensors[n].numpy()))
             for n in own
@@ -155,7 +164,11 @@ def test_keras_computes_the_same(bidirectional):
     tensors = {name: tensor.numpy() for name, tensor in lowered.tensors.items()}
     layers = []
     for part, _ in lowered.layers:
-        built = eval(constructor(part, "keras"), {"__builtins__": {}}, {"layers": keras.layers})
+        built = eval(
+            call_of(part, "keras"),
+            {"__builtins__": {}},
+            {"layers": keras.layers},
+        )
         layers += built if isinstance(built, list) else [built]
     model = keras.Sequential(layers)
     x = np.random.default_rng(11).standard_normal((BATCH, STEPS, 4), np.float32)

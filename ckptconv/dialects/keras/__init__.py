@@ -14,6 +14,7 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.infer_kind import Evidence
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
 from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.legacy_names import legacy_units
 from ckptconv.dialects.keras.lower import lower
 from ckptconv.dialects.keras.model_config import entry
@@ -34,7 +35,7 @@ from ckptconv.options import Options
 from ckptconv.passes.gate_convention import refuse_for
 from ckptconv.tensors.tensor import Tensor
 
-__all__ = ["lift", "lower"]
+__all__ = ["FORMS", "lift", "lower"]
 
 
 def lift(checkpoint: Checkpoint, options: Options) -> Graph:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.dialects.keras.attention import lower_attention
+from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.model_config import snake_case
 from ckptconv.dialects.keras.recurrent import lower_cell
 from ckptconv.dialects.state_dict import Lowered, lower_layer
@@ -23,22 +24,6 @@ from ckptconv.options import Options
 from ckptconv.passes.fold_projection import without_projections
 from ckptconv.tensors.tensor import Tensor
 
-_CELLS = {"LSTM": "LSTMCell", "GRU": "GRUCell", "RNN": "SimpleRNNCell"}
-_CLASSES = {
-    # kind → Keras's class; "" is a layer of the user's own
-    "Linear": "Dense",
-    "Embedding": "Embedding",
-    "EmbeddingBag": "Embedding",
-    "LayerNorm": "LayerNormalization",
-    "GroupNorm": "GroupNormalization",
-    "RMSNorm": "RMSNormalization",
-    **{f"BatchNorm{n}d": "BatchNormalization" for n in (1, 2, 3)},
-    **{f"Conv{n}d": f"Conv{n}D" for n in (1, 2, 3)},
-    **{f"ConvTranspose{n}d": f"Conv{n}DTranspose" for n in (1, 2, 3)},
-    "PReLU": "PReLU",
-    "MultiheadAttention": "MultiHeadAttention",
-    PARAMETER: "",
-}
 _ATTENTION_GROUPS = {"attention_output": "output_dense"}
 
 
@@ -127,7 +112,7 @@ def _keras_layers(layer: Layer, part: Lowered, *, named: bool) -> Iterator[_Kera
         ]
         yield _KerasLayer(name, class_name, weights)
         return
-    result = lower_layer(layer, "keras")
+    result = lower_layer(layer, FORMS, "keras")
     part.dropped += result.dropped
     if layer.kind == PARAMETER:
         name, _, leaf = layer.path.rpartition(".")
@@ -148,7 +133,7 @@ def _recurrent(layer: Layer) -> Iterator[_KerasLayer]:
     kind, cells = layer.recurrent or "RNN", layer.cells()
     depth, sides = layer.num_layers, layer.num_directions
     alone = layer.kind.endswith("Cell")
-    single = _CELLS[kind] if alone else _CELLS[kind].removesuffix("Cell")
+    single, cell = _class_name(layer.kind) or "", _class_name(f"{kind}Cell") or ""
     base = layer.path or snake_case(single)
     for k in range(depth):
         name = base if depth == 1 else f"{base}_l{k}"
@@ -156,14 +141,25 @@ def _recurrent(layer: Layer) -> Iterator[_KerasLayer]:
         for d in range(sides):
             half = ("forward", "backward")[d] if sides == 2 else ""
             scope = [f"{half}_{name}"] if half else []
-            scope += [] if alone else [snake_case(_CELLS[kind])]
+            scope += [] if alone else [snake_case(cell)]
             group = [f"{half}_layer"] if half else []
             group += [] if alone else ["cell"]
             weights += [
                 _Weight("/".join(scope), leaf, "/".join(group), i, tensor)
                 for i, (leaf, tensor) in enumerate(lower_cell(cells[k, d], kind).items())
             ]
-        yield _KerasLayer(name, "Bidirectional" if sides == 2 else single, weights)
+        yield _KerasLayer(name, _pair(layer.kind) if sides == 2 else single, weights)
+
+
+def _class_name(kind: str) -> str | None:
+    """Return Keras's class; ``""`` for a layer of the user's own, None where Keras has none."""
+    form = FORMS.get(kind)
+    return form.call.name if form else "" if kind == PARAMETER else None
+
+
+def _pair(kind: str) -> str:
+    form = FORMS[kind]
+    return form.pair if form else ""
 
 
 def _class(layer: Layer, part: Lowered, *, named: bool) -> str:
@@ -178,10 +174,10 @@ def _class(layer: Layer, part: Lowered, *, named: bool) -> str:
         AmbiguousKindError: the target needs a class that nothing tells.
     """
     kinds = layer.candidates or (layer.kind,)
-    classes = list(dict.fromkeys(_CLASSES[kind] for kind in kinds if kind in _CLASSES))
+    classes = list(dict.fromkeys(n for kind in kinds if (n := _class_name(kind)) is not None))
     if not classes:
         raise LossyError(f"{layer.kind} has no equal in Keras", tensor=layer.path)
-    if named and len({_CLASSES.get(kind) for kind in kinds}) > 1:
+    if named and len({_class_name(kind) for kind in kinds}) > 1:
         shapes = {name: tensor.shape for name, tensor in layer.params.items()}
         raise ambiguous(layer.path, kinds, shapes)
     if len(classes) > 1:

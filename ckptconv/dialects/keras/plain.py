@@ -7,16 +7,20 @@ from collections.abc import Iterable, Mapping
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.infer_kind import Evidence, by_name
 from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.model_config import snake_case
-from ckptconv.dialects.keras.settings import BATCH_NORM, CLASS_KINDS, attributes, notes, settings
+from ckptconv.dialects.keras.settings import attributes, notes, settings
 from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
+from ckptconv.graph.axes import fits, realign
+from ckptconv.graph.forms import Slot, classes, slots, stored_by_row
 from ckptconv.graph.graph import Layer
-from ckptconv.graph.kinds import KINDS, PARAMETER, Param, fits, realign
+from ckptconv.graph.kinds import KINDS, PARAMETER, Param
 from ckptconv.options import Options
 from ckptconv.tensors.ops import concat, divide
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
-_SNAKE_KINDS = {snake_case(name): kind for name, kind in CLASS_KINDS.items()}
+_CLASSES = {name: kinds for name, kinds in classes(FORMS).items() if stored_by_row(kinds[0])}
+_SNAKE_KINDS = {snake_case(name): kinds[0] for name, kinds in _CLASSES.items()}
 
 
 def lift_plain(unit: Unit, options: Options, checkpoint: Checkpoint) -> list[Layer]:
@@ -54,9 +58,11 @@ def lift_plain(unit: Unit, options: Options, checkpoint: Checkpoint) -> list[Lay
 
 def _settle(layer: Layer, checkpoint: Checkpoint) -> None:
     """Finish what the rest of the file decides: the rank of a BatchNorm, Theano's kernels."""
-    if layer.kind in BATCH_NORM:
+    form = FORMS.get(layer.kind)
+    ranks = _CLASSES[form.call.name] if form else ()
+    if len(ranks) > 1 and layer.kind in ranks:
         deep = any(tensor.ndim == 5 for tensor in checkpoint.tensors.values())
-        layer.candidates = BATCH_NORM if deep else BATCH_NORM[:2]
+        layer.candidates = tuple(kind for kind in ranks if deep or KINDS[kind].rank < 3)
     kernel = layer.params.get("weight")
     if (
         kernel is not None
@@ -73,8 +79,8 @@ def _said_kind(unit: Unit, hint: str | None) -> tuple[str | None, str]:
     """Return (kind, evidence) by the user, the configuration or the name of the group."""
     if hint is not None:
         return hint, "--kind"
-    if unit.entry is not None and unit.entry.class_name in CLASS_KINDS:
-        return CLASS_KINDS[unit.entry.class_name], "model_config"
+    if unit.entry is not None and unit.entry.class_name in _CLASSES:
+        return _CLASSES[unit.entry.class_name][0], "model_config"
     if unit.entry is None and unit.word in _SNAKE_KINDS:
         return _SNAKE_KINDS[unit.word], "name of the group"
     return None, "names and shapes of the weights, or the name of the layer"
@@ -85,7 +91,7 @@ def _fitting(unit: Unit) -> tuple[str, ...]:
     if unit.entry is not None:  # a class that is not converted
         return ()
     found = []
-    for kind in dict.fromkeys(CLASS_KINDS.values()):
+    for kind in dict.fromkeys(_SNAKE_KINDS.values()):
         try:
             _canonical(unit, kind)
         except DialectError:
@@ -106,7 +112,7 @@ def _parameters(unit: Unit, evidence: str) -> list[Layer]:
         raise DialectError(
             "nothing tells which layer these weights belong to",
             tensor=unit.path,
-            expected="a layer of " + ", ".join(sorted(CLASS_KINDS)),
+            expected="a layer of " + ", ".join(sorted(_CLASSES)),
             found=", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items()),
             hint=f"--kind {unit.path}=KIND, or {unit.path}=Parameter to keep them as they are",
         )
@@ -122,19 +128,16 @@ def _canonical(unit: Unit, kind: str) -> dict[str, Tensor]:
     Raises:
         DialectError: they are not that layer's.
     """
-    rows = {
-        row.column("keras")[0]: row for row in KINDS.get(kind, ()) if row.column("keras")[0] != "-"
-    }
-    named = _named(unit, kind, rows)
+    rows = {slot.name: (param, slot) for param, slot in _slots(kind) if slot}
+    named = _named(unit, kind, list(rows))
     params: dict[str, Tensor] = {}
     for leaf, tensor in named.items():
-        row = rows.get(leaf)
-        axes = row.column("keras")[1] if row else ""
-        if row is None or (axes != "*" and len(axes) != tensor.ndim):
+        param, slot = rows.get(leaf, (None, None))
+        if param is None or slot is None or (len(slot.axes) != tensor.ndim and slot.axes != "*"):
             raise _misfit(unit, kind)
-        params[row.name] = realign(tensor, axes, row.axes)
+        params[param.name] = realign(tensor, slot.axes, param.axes, KINDS[kind].products)
     params |= _neutral(kind, params)
-    if not fits(kind, {name: tensor.shape for name, tensor in params.items()}, "torch"):
+    if not fits(kind, {name: tensor.shape for name, tensor in params.items()}, {}):
         raise _misfit(unit, kind)
     if unit.keras1 and "weight" in params and params["weight"].ndim > 2:
         raise LossyError(
@@ -145,7 +148,7 @@ def _canonical(unit: Unit, kind: str) -> dict[str, Tensor]:
     return params
 
 
-def _named(unit: Unit, kind: str, rows: Mapping[str, Param]) -> dict[str, Tensor]:
+def _named(unit: Unit, kind: str, rows: Iterable[str]) -> dict[str, Tensor]:
     """Return weights by Keras's names; in ``.weights.h5`` they are numbered in that order."""
     leaves = unit.leaves
     if kind == "Embedding" and unit.keras1 and set(leaves) == {"kernel"}:
@@ -188,7 +191,7 @@ def _channels(unit: Unit, alpha: Tensor) -> Tensor:
 def _neutral(kind: str, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return ones and zeros for ``scale=False`` and ``center=False``, where torch has both."""
     like = next(iter(params.values()), None)
-    needs = {row.name: row for row in KINDS[kind] if row.column("keras")[0] in ("gamma", "beta")}
+    needs = {p.name: p for p, slot in _slots(kind) if slot and slot.name in ("gamma", "beta")}
     present = needs.keys() & params.keys()
     if like is None or not present or (kind == "LayerNorm" and "weight" in present):
         return {}
@@ -199,15 +202,18 @@ def _neutral(kind: str, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def _slots(kind: str) -> list[tuple[Param, Slot | None]]:
+    return list(slots(kind, FORMS)) if kind in KINDS else []
+
+
 def _ops(params: Mapping[str, Tensor]) -> Iterable[object]:
     return [(name, tensor.shape, tensor.label) for name, tensor in params.items()]
 
 
 def _misfit(unit: Unit, kind: str) -> DialectError:
-    rows = [row.column("keras") for row in KINDS.get(kind, ())]
     return DialectError(
         f"not the weights of a {kind}",
         tensor=unit.path,
-        expected=", ".join(f"{name} ({axes})" for name, axes in rows if name != "-"),
+        expected=", ".join(f"{slot.name} ({slot.axes})" for _, slot in _slots(kind) if slot),
         found=", ".join(f"{leaf} {tensor.shape}" for leaf, tensor in unit.leaves.items()),
     )

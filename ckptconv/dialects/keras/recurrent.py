@@ -12,19 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.settings import settings
 from ckptconv.errors import DialectError, LossyError
+from ckptconv.graph.forms import classes, gate_order
 from ckptconv.graph.gates import CANONICAL, order, permutation, permute
 from ckptconv.graph.graph import Cell
 from ckptconv.options import Options
 from ckptconv.tensors.ops import add, concat, cut, divide, reshape, transpose
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
-ORDER = {kind: order(kind, "keras") for kind in ("LSTM", "GRU")} | {"RNN": "h"}
+ORDER = {kind: gate_order(FORMS, kind) for kind in CANONICAL}
 _APART = {"LSTM": "icfo", "GRU": "zrh"}
 """Keras 1's gates, each in arrays of its own, in the letters of their names."""
-_CLASSES = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM",
-            "CuDNNGRU": "GRU"}  # fmt: skip
+_CLASSES = {name: kinds[0] for name, kinds in classes(FORMS).items() if kinds[0] in CANONICAL}
 
 
 def is_recurrent(unit: Unit) -> bool:

@@ -7,34 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.errors import LossyError
 from ckptconv.options import Options
 
-CLASS_KINDS: Mapping[str, str] = {
-    # Keras's class → kind; names of Keras 1 too
-    "Dense": "Linear",
-    "TimeDistributedDense": "Linear",
-    "Embedding": "Embedding",
-    "LayerNormalization": "LayerNorm",
-    "GroupNormalization": "GroupNorm",
-    "RMSNormalization": "RMSNorm",
-    "BatchNormalization": "BatchNorm1d",
-    **{f"Conv{n}D": f"Conv{n}d" for n in (1, 2, 3)},
-    **{f"Convolution{n}D": f"Conv{n}d" for n in (1, 2, 3)},
-    **{f"Conv{n}DTranspose": f"ConvTranspose{n}d" for n in (1, 2, 3)},
-    "Deconvolution2D": "ConvTranspose2d",
-    "PReLU": "PReLU",
-}
-
-BATCH_NORM = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
-"""Keras has one class for all ranks."""
-
-_SAME = ("return_sequences", "return_state", "padding", "groups")
-_RENAMED = {
-    # kinds that begin so → Keras's setting → torch's argument
-    "Conv": {"strides": "stride", "dilation_rate": "dilation", "output_padding": "output_padding"},
-    "GroupNorm": {"groups": "num_groups"},
-}
+_SAME = ("return_sequences", "return_state")
 _REMARKS = (
     # setting, values that need nothing, remark
     ("go_backwards", (False,), "go_backwards: reverse the input along time, and the output again"),
@@ -53,8 +30,9 @@ _RECURRENT_ONLY = "recurrent_initializer", "inner_init"
 
 def attributes(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a layer as torch's constructor arguments."""
-    renamed = next((names for start, names in _RENAMED.items() if kind.startswith(start)), {})
-    found = {renamed.get(k, k): v for k, v in config.items() if k in renamed or k in _SAME}
+    form = FORMS.get(kind)
+    recorded = {**dict(zip(_SAME, _SAME, strict=True)), **(form.recorded if form else {})}
+    found = {recorded[k]: v for k, v in config.items() if k in recorded}
     if isinstance(config.get("epsilon"), float):
         found["eps"] = config["epsilon"]
     momentum = config.get("momentum")

@@ -11,8 +11,10 @@ from dataclasses import replace
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.mindspore.flat_lstm import lift_flat
+from ckptconv.dialects.mindspore.layers import FORMS, MINT
 from ckptconv.dialects.mindspore.training_state import training_state
 from ckptconv.dialects.state_dict import Lowered, lift_columns, lower_layer
+from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.options import Options
 from ckptconv.passes.check_ascend import ascend_notes
@@ -48,24 +50,22 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
     )
 
 
-def _columns(names: Iterable[str]) -> list[str]:
+def _columns(names: Iterable[str]) -> list[Forms]:
     """Tell mint's names, which are torch's, from nn's by the parameters that only one has."""
     leaves = {name.rpartition(".")[2] for name in names}
-    style = {
-        column for column, own in (("mindspore", _NN_ONLY), ("mint", _MINT_ONLY)) if leaves & own
-    }
-    return sorted(style or {"mindspore", "mint"})
+    told = [column for column, own in ((FORMS, _NN_ONLY), (MINT, _MINT_ONLY)) if leaves & own]
+    return told or [FORMS, MINT]
 
 
 def _paths(layers: list[Layer]) -> set[str]:
     return {layer.path for layer in layers}
 
 
-def lower(graph: Graph, options: Options, *, mint: frozenset[str] = frozenset()) -> Lowered:
+def lower(graph: Graph, options: Options, *, forms: Forms = FORMS) -> Lowered:
     """Return parameters under the names of ``mindspore.nn``.
 
     Args:
-        mint: kinds to name as ``mindspore.mint.nn`` does.
+        forms: the column whose names are written.
 
     Raises:
         LossyError: a projected LSTM (``proj_size``) without ``--fold-proj``, or a layer that the
@@ -80,5 +80,5 @@ def lower(graph: Graph, options: Options, *, mint: frozenset[str] = frozenset())
             named = {layer.full_name(name): tensor for name, tensor in layer.params.items()}
             lowered.add(layer, Lowered(named))
         else:
-            lowered.add(layer, lower_layer(layer, "mindspore", mint))
+            lowered.add(layer, lower_layer(layer, forms, "mindspore"))
     return lowered

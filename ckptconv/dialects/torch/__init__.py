@@ -8,6 +8,7 @@ from functools import partial
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.state_dict import Lowered, lift_columns, lower_layer
+from ckptconv.dialects.torch.layers import FORMS
 from ckptconv.dialects.torch.parametrized import without_parametrizations
 from ckptconv.dialects.torch.quantized import without_quantization
 from ckptconv.errors import DialectError
@@ -34,7 +35,7 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
     plain = without_quantization(_strip(checkpoint), options)
     plain = without_parametrizations(plain, options.kinds)
     return Graph(
-        reinterpret(lift_columns(plain, ["torch"], options.kinds), options),
+        reinterpret(lift_columns(plain, [FORMS], options.kinds), options),
         "torch",
         tensors=checkpoint.tensors,
         omitted=dict(plain.omitted),
@@ -51,7 +52,7 @@ def lower(graph: Graph, options: Options) -> Lowered:  # noqa: ARG001
             named = {layer.full_name(name): tensor for name, tensor in layer.params.items()}
             lowered.add(layer, Lowered(named))
         else:
-            lowered.add(layer, lower_layer(layer, "torch"))
+            lowered.add(layer, lower_layer(layer, FORMS, "torch"))
     return lowered
 
 

@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from ckptconv import dialects
+from ckptconv.codegen.arguments import facts_of
 from ckptconv.errors import CkptconvError
+from ckptconv.graph.forms import stored_by_row
 from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.kinds import KINDS, Family
 from ckptconv.tensors.tensor import Array
 from ckptconv.verification.frameworks.runner import Arrays, Runner
 from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, Weights, weights_of
 from ckptconv.verification.stored_weights import KERAS_GATES
 
-_CLASSES = {"LSTM": "LSTM", "GRU": "GRU", "RNN": "SimpleRNN"}
+FORMS = dialects.dialect("keras").forms
 _BACKENDS = ("torch", "tensorflow", "jax")
 
 
@@ -47,7 +51,7 @@ class Keras(Runner):
         given = [self._framework.Input(shape, dtype=dtype) for shape, dtype in shapes]
         if layer.kind.endswith("Cell"):
             sizes = weights_of(layer)
-            cell = getattr(layers, _CLASSES[sizes.kind] + "Cell")(
+            cell = getattr(layers, _class(layer.kind))(
                 sizes.shape[2], use_bias=sizes.cells[0, 0].b_ih is not None, name=_name(layer.path)
             )
             return cell, given, cell(given[0], given[1:])[0]
@@ -81,12 +85,17 @@ class Keras(Runner):
             raise CkptconvError("Keras has no layer of several levels", tensor=layer.path)
         options |= {"activation": "relu"} if sizes.style.activation == "relu" else {}
         bias = next(iter(sizes.cells.values())).b_ih is not None
-        made = getattr(self._framework.layers, _CLASSES[sizes.kind])(
+        made = getattr(self._framework.layers, _class(sizes.kind))(
             hidden, use_bias=bias, return_sequences=True, name=_name(layer.path), **options
         )
         if directions == 1:
             return made
         return self._framework.layers.Bidirectional(made, name=_name(layer.path))
+
+
+def _class(kind: str) -> str:
+    form = FORMS[kind]
+    return form.call.name if form else ""
 
 
 def _canonical(sizes: Weights, held: list[Array]) -> dict[str, Array]:
@@ -125,36 +134,15 @@ def _order(src: str, dst: str) -> Callable[[Array], Array]:
     return reorder
 
 
-_PLAIN: Mapping[str, Callable[[Any, Layer], Any]] = {
-    "Linear": lambda k, a: k.Dense(a.params["weight"].shape[0], use_bias="bias" in a.params),
-    "Embedding": lambda k, a: k.Embedding(*a.params["weight"].shape),
-    "LayerNorm": lambda k, a: k.LayerNormalization(center="bias" in a.params),
-    "GroupNorm": lambda k, _: k.GroupNormalization(groups=1),
-    "BatchNorm": lambda k, a: k.BatchNormalization(
-        scale="weight" in a.params, center="bias" in a.params
-    ),
-    "PReLU": lambda k, _: k.PReLU(),
-    "Conv": lambda k, a: getattr(k, f"Conv{a.kind[-2]}D")(
-        a.params["weight"].shape[0], a.params["weight"].shape[2:], use_bias="bias" in a.params
-    ),
-    "ConvTranspose": lambda k, a: getattr(k, f"Conv{a.kind[-2]}DTranspose")(
-        a.params["weight"].shape[1], a.params["weight"].shape[2:], use_bias="bias" in a.params
-    ),
-}
-"""Kind without its rank → the Keras layer of the same weights; what else it does is no matter."""
-
-
 def _plain(layers: Any, layer: Layer) -> Any:
-    base = layer.kind[:-2] if layer.kind[-1] == "d" and layer.kind[-2:-1].isdigit() else layer.kind
-    if base not in _PLAIN:
+    form = FORMS.get(layer.kind)
+    if form is None or not stored_by_row(layer.kind):
         raise CkptconvError(
             f"a {layer.kind} cannot be rebuilt to load this file",
             tensor=layer.path,
             hint="the proof without --run, which needs no framework",
         )
-    made = _PLAIN[base](layers, layer)
-    made.name = _name(layer.path)
-    return made
+    return form.call.build(layers, facts_of(layer, FORMS), name=_name(layer.path))
 
 
 def _inputs(layer: Layer) -> list[tuple[tuple[int | None, ...], str]]:
@@ -167,13 +155,13 @@ def _inputs(layer: Layer) -> list[tuple[tuple[int | None, ...], str]]:
                 ((width,), "float32") for width in (sizes.input_size, *[sizes.shape[2]] * states)
             ]
         return [((None, sizes.input_size), "float32")]
-    weight = next(iter(layer.params.values())).shape
-    if layer.kind.startswith("Embedding"):
+    kind = KINDS[layer.kind]
+    shape = next(iter(layer.params.values())).shape
+    if "v" in kind.params[0].axes:
         return [((None,), "int32")]
-    if layer.kind.startswith("Conv"):
-        channels = weight[0] if "Transpose" in layer.kind else weight[1]
-        return [((*weight[2:], channels), "float32")]
-    return [(weight[-1:], "float32")]
+    if kind.family in (Family.CONVOLUTION, Family.TRANSPOSED):
+        return [((*[None] * kind.rank, facts_of(layer, FORMS)["i"]), "float32")]
+    return [(shape if kind.family is Family.NORM else shape[-1:], "float32")]
 
 
 def _name(path: str) -> str:
