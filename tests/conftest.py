@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("GLOG_v", "3")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def mindspore_at_once():
+    """Let MindSpore compute in this thread: waiting for its others takes most of a small model."""
+    mindspore = sys.modules.get("mindspore")
+    if hasattr(mindspore, "set_context"):
+        mindspore.set_context(pynative_synchronize=True)
 
 
 @pytest.fixture(scope="session")
