@@ -1,0 +1,196 @@
+"""Cells and functions for generated MindSpore modules."""
+
+import mindspore as ms
+from mindspore import Parameter, nn, ops
+
+
+class Recurrent(nn.Cell):
+    """A recurrent layer with nn.LSTM's parameters, for what nn.LSTM cannot compute.
+
+    x is (batch, time, features); any length compiles. Where mask (batch, time) is
+    False, a step keeps the state and repeats the output before it, zeros at first;
+    with zero_masked its output is zero.
+    """
+
+    gates = 1
+
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        has_bias=True,
+        bidirectional=False,
+        zero_masked=False,
+        reset_after=True,
+        activation=ops.tanh,
+        recurrent_activation=ops.sigmoid,
+    ):
+        super().__init__()
+        self.hidden_size, self.zero_masked = hidden_size, zero_masked
+        self.bidirectional = bidirectional
+        self.reset_after = reset_after
+        self.activation, self.recurrent_activation = activation, recurrent_activation
+        rows = self.gates * hidden_size
+        for suffix in ("_l0", "_l0_reverse")[: 2 if bidirectional else 1]:
+            shapes = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
+            shapes.update(bias_ih=(rows,), bias_hh=(rows,))
+            for name, shape in shapes.items():
+                value = ops.zeros(shape, ms.float32)
+                kept = has_bias or name.startswith("weight")
+                setattr(self, name + suffix, Parameter(value) if kept else value)
+
+    def construct(self, x, hx=None, mask=None):
+        # The first axis alone may be indexed by a tensor: mask[:, t] is silently wrong.
+        x = x.swapaxes(0, 1)
+        mask = None if mask is None else mask.swapaxes(0, 1).expand_dims(2)
+        y, state = self.run(
+            x,
+            self.first(x, hx, 0),
+            mask,
+            self.weight_ih_l0,
+            self.weight_hh_l0,
+            self.bias_ih_l0,
+            self.bias_hh_l0,
+        )
+        if not self.bidirectional:
+            return y.swapaxes(0, 1), self.last(state, None)
+        mask = None if mask is None else ops.flip(mask, (0,))
+        y_reverse, state_reverse = self.run(
+            ops.flip(x, (0,)),
+            self.first(x, hx, 1),
+            mask,
+            self.weight_ih_l0_reverse,
+            self.weight_hh_l0_reverse,
+            self.bias_ih_l0_reverse,
+            self.bias_hh_l0_reverse,
+        )
+        y = ops.cat([y, ops.flip(y_reverse, (0,))], -1)
+        return y.swapaxes(0, 1), self.last(state, state_reverse)
+
+    def run(self, x, state, mask, weight_ih, weight_hh, bias_ih, bias_hh):
+        n = x.shape[0]
+        x = ops.matmul(x, weight_ih.T) + bias_ih
+        output = ops.zeros((x.shape[1], self.hidden_size), x.dtype)
+        outputs = ops.zeros((x.shape[0], x.shape[1], self.hidden_size), x.dtype)
+        t = ops.zeros((), ms.int64)
+        while t < n:
+            new = self.step(x[t], state, weight_hh, bias_hh)
+            if mask is None:
+                state = new
+                output = new[0]
+            else:
+                before = ops.zeros_like(output) if self.zero_masked else output
+                output = ops.where(mask[t], new[0], before)
+                state = self.where(mask[t], new, state)
+            outputs[t] = output
+            t += 1
+        return outputs, state
+
+    def where(self, mask, new, old):
+        return (ops.where(mask, new[0], old[0]),)
+
+    def first(self, x, hx, i):
+        return (
+            ops.zeros((x.shape[1], self.hidden_size), x.dtype) if hx is None else hx[i],
+        )
+
+    def last(self, state, reverse):
+        return ops.stack([state[0]] if reverse is None else [state[0], reverse[0]])
+
+
+class RNN(Recurrent):
+    """nn.RNN with any activation and any mask."""
+
+    def step(self, x, state, weight, bias):
+        return (self.activation(x + ops.matmul(state[0], weight.T) + bias),)
+
+
+class GRU(Recurrent):
+    """nn.GRU with any activations, any mask, and the reset gate in either place."""
+
+    gates = 3
+
+    def step(self, x, state, weight, bias):
+        h = state[0]
+        n = 2 * self.hidden_size
+        gates = x[:, :n] + ops.matmul(h, weight[:n].T) + bias[:n]
+        r, z = ops.chunk(self.recurrent_activation(gates), 2, -1)
+        if self.reset_after:
+            new = r * (ops.matmul(h, weight[n:].T) + bias[n:])
+        else:
+            new = ops.matmul(r * h, weight[n:].T) + bias[n:]
+        return ((1 - z) * self.activation(x[:, n:] + new) + z * h,)
+
+
+class LSTM(Recurrent):
+    """nn.LSTM with any activations and any mask."""
+
+    gates = 4
+
+    def where(self, mask, new, old):
+        return ops.where(mask, new[0], old[0]), ops.where(mask, new[1], old[1])
+
+    def first(self, x, hx, i):
+        zeros = ops.zeros((x.shape[1], self.hidden_size), x.dtype)
+        return (zeros, zeros) if hx is None else (hx[0][i], hx[1][i])
+
+    def last(self, state, reverse):
+        if reverse is None:
+            return ops.stack([state[0]]), ops.stack([state[1]])
+        return ops.stack([state[0], reverse[0]]), ops.stack([state[1], reverse[1]])
+
+    def step(self, x, state, weight, bias):
+        h, c = state[0], state[1]
+        gates = x + ops.matmul(h, weight.T) + bias
+        i, f, g, o = ops.chunk(gates, 4, -1)
+        c = self.recurrent_activation(f) * c + self.recurrent_activation(
+            i
+        ) * self.activation(g)
+        return self.recurrent_activation(o) * self.activation(c), c
+
+
+def hard_sigmoid(x):
+    """Keras's before version 3: of slope 0.2."""
+    return ops.clamp(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def softmax(x):
+    """Over the last axis."""
+    return ops.softmax(x, axis=-1)
+
+
+def log_softmax(x):
+    """Over the last axis."""
+    return ops.log_softmax(x, axis=-1)
+
+
+def leaky_relu(x):
+    """Keras's activation of that name, of slope 0.2."""
+    return ops.leaky_relu(x, 0.2)
+
+
+def masked_mean(x, mask, keepdim=False):
+    """The mean over time of the steps that the mask has."""
+    mask = mask.expand_dims(2)
+    total = ops.sum(ops.where(mask, x, ops.zeros_like(x)), 1, keepdim=keepdim)
+    return total / ops.sum(mask.astype(x.dtype), 1, keepdim=keepdim)
+
+
+def hard_sigmoid_6(x):
+    """Keras 3's: of slope 1/6."""
+    return ops.clamp(x / 6 + 0.5, 0.0, 1.0)
+
+
+def softplus(x):
+    """log(1 + exp(x)), exactly for large x too."""
+    return ops.maximum(x, ops.zeros_like(x)) + ops.log1p(ops.exp(-ops.abs(x)))
+
+
+def tanh_shrink(x):
+    """x - tanh(x)."""
+    return x - ops.tanh(x)
+
+
+def linear(x):
+    """As it is."""
+    return x

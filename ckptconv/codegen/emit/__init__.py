@@ -1,0 +1,180 @@
+"""A Network as a Python module of the target framework: what a person would have written.
+
+Every name comes through ``names``, every number through ``text.number``, every call from a table;
+nothing else of a source file reaches the text.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ckptconv.codegen.emit import modules as calls
+from ckptconv.codegen.emit import snippets
+from ckptconv.codegen.emit.forward import Forward
+from ckptconv.codegen.emit.names import identifier, printable
+from ckptconv.codegen.emit.targets import TARGETS, Target
+from ckptconv.codegen.emit.text import call
+from ckptconv.errors import CkptconvError, DialectError
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.network import Network, Node
+
+
+@dataclass(frozen=True)
+class _Built:
+    """The modules of a network: lines of ``__init__``, and what each node calls."""
+
+    lines: list[str]
+    called: Mapping[str, str]
+
+
+def emit(
+    network: Network, graph: Graph, target: str, columns: calls.Columns, *, weights: str = ""
+) -> str:
+    """Return the text of a module with Net, load and, for MindSpore, export and open_mindir.
+
+    Args:
+        graph: the layers, under paths whose parts are identifiers (``names.paths``).
+        target: ``torch`` or ``mindspore``.
+        columns: the table of layers: the target's calls, the source's defaults.
+        weights: the file that ``load`` is for; its suffix says how it is read.
+
+    Raises:
+        CkptconvError: a layer that the target cannot hold, or parameters that the network does
+            not use.
+    """
+    goal = TARGETS[target]
+    network = _alive(network)
+    _check_all_used(network, graph)
+    built = _build(network, graph, goal, columns)
+    reserved = frozenset([*snippets.names(goal.cells), *goal.words])
+    body = Forward(network, goal.name, built.called, reserved)
+    lines, result = body.write()
+    text = ["class Net(" + goal.base + "):", *goal.init, *built.lines, ""]
+    text += goal.signature(body.parameters)
+    text += [row for left, right in lines for row in _assignment(left, right)]
+    text += [f"        return {result}"]
+    net = "\n".join(text)
+    parts = [*snippets.needed(goal.cells, net), net, *goal.functions(network, weights)]
+    code = "\n\n\n".join(parts)
+    imports = goal.imports(frozenset(snippets.names_in(ast.parse(code))))
+    header = [*_docstring(network, goal, body.parameters), "", *imports]
+    return "\n".join(header) + f"\n\n\n{code}\n"
+
+
+def _alive(network: Network) -> Network:
+    """Leave out what no output needs."""
+    needed, kept = set(network.outputs), []
+    for node in reversed(network.nodes):
+        if needed & {*node.outputs}:
+            needed |= {*node.inputs}
+            kept.append(node)
+    return Network(
+        tuple(reversed(kept)), network.inputs, network.outputs, network.title, network.notes
+    )
+
+
+def _check_all_used(network: Network, graph: Graph) -> None:
+    used = {node.layer for node in network}
+    if unused := [layer.path for layer in graph if layer.path not in used]:
+        raise DialectError(
+            "the network does not use all layers that hold weights",
+            expected="each layer of the file in its network",
+            found=f"unused: {', '.join(unused[:10])}",
+        )
+
+
+def _build(network: Network, graph: Graph, goal: Target, columns: calls.Columns) -> _Built:
+    layers = {layer.path: layer for layer in graph}
+    texts: dict[str, str] = {}
+    called: dict[str, str] = {}
+    free: dict[str, str] = {}
+    taken = {path.split(".")[0] for path in layers}
+    for node in network:
+        first = node.outputs[0]
+        if node.layer is not None:
+            text = _layer_text(node, layers, network, goal, columns)
+            if texts.setdefault(node.layer, text) != text:
+                raise CkptconvError(
+                    "a layer that is called twice with different settings", tensor=node.layer
+                )
+            called[first] = f"self.{node.layer}"
+        elif text := calls.weightless(node, goal.name):
+            name = identifier(first, [*taken, *free])
+            free[name] = text
+            called[first] = f"self.{name}"
+    lines = [line.replace("CONTAINER", goal.base) for line in _tree(texts)]
+    return _Built(lines + _assigned("self", free), called)
+
+
+def _layer_text(
+    node: Node,
+    layers: Mapping[str, Layer],
+    network: Network,
+    goal: Target,
+    columns: calls.Columns,
+) -> str:
+    layer = layers.get(node.layer or "")
+    if layer is None:
+        raise DialectError("a network with a layer that has no weights", tensor=node.layer)
+    text = calls.module(node, layer, network, goal.name, columns)
+    return calls.finished(text, goal.name)
+
+
+def _tree(texts: Mapping[str, str]) -> list[str]:
+    """Return the assignments of layers; those below a path stand in a module of that name."""
+    lines: list[str] = []
+    groups = dict.fromkeys(path.rpartition(".")[0] for path in texts)
+    places = {"": "self"}
+    for group in groups:
+        if group:
+            places[group] = identifier(group.replace(".", "_"), places.values())
+    for group, place in places.items():
+        inside = {
+            p.rpartition(".")[2]: t for p, t in texts.items() if p.rpartition(".")[0] == group
+        }
+        if group:
+            lines.append(f"        {place} = CONTAINER()")
+        lines += _assigned(place, inside)
+    for group in sorted((g for g in places if g), key=lambda g: -g.count(".")):
+        owner, _, name = group.rpartition(".")
+        lines.append(f"        {places.get(owner, 'self')}.{name} = {places[group]}")
+    return lines
+
+
+def _assigned(place: str, texts: Mapping[str, str]) -> list[str]:
+    found = []
+    for name, text in texts.items():
+        head, arguments = calls.split(text)
+        found += call(f"{place}.{name} = {head}", arguments, 8)
+    return found
+
+
+def _assignment(left: str, right: str) -> list[str]:
+    line = f"        {left} = {right}"
+    if len(line) <= 88:
+        return [line]
+    head, arguments = calls.split(right)
+    return call(f"{left} = {head}", arguments, 8)
+
+
+def _docstring(network: Network, goal: Target, parameters: list[str]) -> list[str]:
+    lines = [f'"""{printable(network.title) or "A network"}, for {goal.title}.', ""]
+    lines += ["Inputs:"]
+    for value, name in zip(network.inputs, parameters, strict=True):
+        sizes = ", ".join(["batch", *("any" if n is None else str(n) for n in value.shape[1:])])
+        lines.append(f"    {name}: {value.dtype} ({sizes})")
+    for note in (*network.notes, *goal.notes(network)):
+        lines += ["", *_wrapped(printable(note, 400))]
+    return [*lines, '"""']
+
+
+def _wrapped(text: str) -> list[str]:
+    lines, line = [], ""
+    for word in text.split():
+        if len(line) + len(word) > 86:
+            lines.append(line)
+            line = ""
+        line = f"{line} {word}".strip()
+    return [*lines, line]

@@ -1,0 +1,218 @@
+"""THE table of operations: op → how each target writes it.
+
+``{0}`` and ``{1}`` are values, ``{all}`` all of them, other braces arguments of the node. A row in
+brackets is an operator, which stands in parentheses inside of other expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ckptconv.codegen.emit.text import number
+
+Arguments = Mapping[str, Any]
+
+
+class Row(NamedTuple):
+    """How an operation is written.
+
+    Attributes:
+        torch: text, or a function of the arguments that returns it.
+        mindspore: the same; empty where it is the same.
+        atom: no operator is outermost.
+    """
+
+    torch: str | Callable[[Arguments], str]
+    mindspore: str | Callable[[Arguments], str] = ""
+    atom: bool = True
+
+
+FUNCTIONS: Mapping[str, tuple[str, str]] = {
+    # op               torch                        MindSpore
+    "relu":            ("torch.relu",               "ops.relu"),
+    "sigmoid":         ("torch.sigmoid",            "ops.sigmoid"),
+    "tanh":            ("torch.tanh",               "ops.tanh"),
+    "exp":             ("torch.exp",                "ops.exp"),
+    "log":             ("torch.log",                "ops.log"),
+    "sqrt":            ("torch.sqrt",               "ops.sqrt"),
+    "rsqrt":           ("torch.rsqrt",              "ops.rsqrt"),
+    "abs":             ("torch.abs",                "ops.abs"),
+    "square":          ("torch.square",             "ops.square"),
+    "negative":        ("torch.neg",                "ops.neg"),
+    "sin":             ("torch.sin",                "ops.sin"),
+    "cos":             ("torch.cos",                "ops.cos"),
+    "logical_not":     ("torch.logical_not",        "ops.logical_not"),
+    "selu":            ("torch.selu",               "ops.selu"),
+    "elu":             ("nn.functional.elu",        "ops.elu"),
+    "celu":            ("nn.functional.celu",       "ops.celu"),
+    "silu":            ("nn.functional.silu",       "ops.silu"),
+    "gelu":            ("nn.functional.gelu",       "ops.gelu"),
+    "mish":            ("nn.functional.mish",       "ops.mish"),
+    "relu6":           ("nn.functional.relu6",      "ops.relu6"),
+    "softplus":        ("nn.functional.softplus",   "softplus"),
+    "softsign":        ("nn.functional.softsign",   "ops.softsign"),
+    "log_sigmoid":     ("nn.functional.logsigmoid", "ops.logsigmoid"),
+    "hard_sigmoid":    ("nn.functional.hardsigmoid", "hard_sigmoid_6"),
+    "hard_sigmoid_02": ("hard_sigmoid",             "hard_sigmoid"),
+    "hard_silu":       ("nn.functional.hardswish",  "ops.hardswish"),
+    "hard_tanh":       ("nn.functional.hardtanh",   "ops.hardtanh"),
+    "tanh_shrink":     ("nn.functional.tanhshrink", "tanh_shrink"),
+    "soft_shrink":     ("nn.functional.softshrink", "ops.softshrink"),
+    "hard_shrink":     ("nn.functional.hardshrink", "ops.hardshrink"),
+    "leaky_relu":      ("leaky_relu",               "leaky_relu"),
+    "softmax":         ("softmax",                  "softmax"),
+    "log_softmax":     ("log_softmax",              "log_softmax"),
+    "linear":          ("linear",                   "linear"),
+}  # fmt: skip
+"""Functions of one value. A layer takes them as arguments too, so each is a name."""
+
+
+def _operator(symbol: str) -> Row:
+    return Row(f"{{0}} {symbol} {{1}}", atom=False)
+
+
+def _reduce(torch: str, mindspore: str, keep: tuple[str, str]) -> Row:
+    def row(call: str, word: str) -> Callable[[Arguments], str]:
+        def text(a: Arguments) -> str:
+            axes = a["axes"][0] if len(a["axes"]) == 1 else a["axes"]
+            kept = f", {word}=True" if a.get("keep") else ""
+            return str(call.replace("AXES", number(axes)).replace("KEEP", kept))
+
+        return text
+
+    return Row(row(torch, keep[0]), row(mindspore, keep[1]))
+
+
+def _cuts(a: Arguments) -> str:
+    """``[:, 1:-1, 0]`` of ints and (start, stop, step)."""
+    return "{0}[" + ", ".join(_cut(cut) for cut in a["cuts"]) + "]"
+
+
+def _cut(cut: Any) -> str:
+    if isinstance(cut, int):
+        return number(cut)
+    start, stop, step = ["" if n is None else number(n) for n in cut]
+    return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
+
+
+def _crop(a: Arguments) -> str:
+    ends = ", ".join(_cut((left or None, right, None)) for left, right in a["ends"])
+    first: int = a["first"]
+    return "{0}[" + ":, " * first + ends + "]"
+
+
+def _order(a: Arguments) -> str:
+    order: Sequence[int] = a["order"]
+    swapped = [i for i, n in enumerate(order) if i != n]
+    if len(swapped) == 2:
+        return f"{{0}}.swapaxes({swapped[0]}, {swapped[1]})"
+    return f"{{0}}.permute({', '.join(map(number, order))})"
+
+
+def _repeat_vector(torch: bool) -> Callable[[Arguments], str]:
+    def text(a: Arguments) -> str:
+        n = number(a["n"])
+        if torch:
+            return f"{{0}}.unsqueeze(1).expand(-1, {n}, -1)"
+        return f"ops.tile({{0}}.expand_dims(1), (1, {n}, 1))"
+
+    return text
+
+
+def _pool(a: Arguments, head: str) -> str:
+    return f"{head}({{0}}, {number(a['size'])}, {number(a['stride'])})"
+
+
+EXPRESSIONS: Mapping[str, Row] = {
+    **{op: Row(f"{torch}({{0}})", f"{ms}({{0}})") for op, (torch, ms) in FUNCTIONS.items()},
+    "module": Row("{0}"),
+    "add": _operator("+"),
+    "subtract": _operator("-"),
+    "multiply": _operator("*"),
+    "divide": _operator("/"),
+    "add_number": Row("{0} + {number}", atom=False),
+    "subtract_number": Row("{0} - {number}", atom=False),
+    "multiply_number": Row("{0} * {number}", atom=False),
+    "divide_number": Row("{0} / {number}", atom=False),
+    "number_subtract": Row("{number} - {0}", atom=False),
+    "number_add": Row("{number} + {0}", atom=False),
+    "number_multiply": Row("{number} * {0}", atom=False),
+    "number_divide": Row("{number} / {0}", atom=False),
+    "divide_by": Row("{0} / {number}", atom=False),
+    "power_number": Row("{0} ** {number}", atom=False),
+    "affine": Row("{0} * {scale} + {offset}", atom=False),
+    "maximum": Row("torch.maximum({0}, {1})", "ops.maximum({0}, {1})"),
+    "minimum": Row("torch.minimum({0}, {1})", "ops.minimum({0}, {1})"),
+    "logical_or": Row("torch.logical_or({0}, {1})", "ops.logical_or({0}, {1})"),
+    "logical_and": Row("torch.logical_and({0}, {1})", "ops.logical_and({0}, {1})"),
+    "matmul": Row("torch.matmul({0}, {1})", "ops.matmul({0}, {1})"),
+    "inner": Row("({0} * {1}).sum(1, keepdim=True)", "ops.sum({0} * {1}, 1, keepdim=True)"),
+    "clip": Row("torch.clamp({0}, {low}, {high})", "ops.clamp({0}, {low}, {high})"),
+    "threshold": Row("nn.functional.threshold({0}, {theta}, 0.0)",
+                     "ops.where({0} > {theta}, {0}, ops.zeros_like({0}))"),
+    "softmax": Row("torch.softmax({0}, dim={axis})", "ops.softmax({0}, axis={axis})"),
+    "log_softmax": Row("torch.log_softmax({0}, dim={axis})", "ops.log_softmax({0}, axis={axis})"),
+    "elu": Row("nn.functional.elu({0}, {alpha})", "ops.elu({0}, {alpha})"),
+    "leaky_relu": Row("nn.functional.leaky_relu({0}, {slope})", "ops.leaky_relu({0}, {slope})"),
+    "concat": Row("torch.cat([{all}], dim={axis})", "ops.cat([{all}], {axis})"),
+    "stack": Row("torch.stack([{all}], dim={axis})", "ops.stack([{all}], {axis})"),
+    "flatten": Row("{0}.flatten(1)", "ops.flatten({0})"),
+    "reshape": Row(lambda a: "{0}.reshape(-1, " + ", ".join(map(number, a["sizes"])) + ")"
+                   if -1 not in a["sizes"]
+                   else "{0}.reshape({0}.shape[0], " + ", ".join(map(number, a["sizes"])) + ")"),
+    "permute": Row(_order),
+    "expand": Row("{0}.unsqueeze({axis})", "{0}.expand_dims({axis})"),
+    "squeeze": Row("{0}.squeeze({axis})"),
+    "rows": Row("{0}.reshape(-1, {size})"),
+    "like": Row("{0}.reshape({1}.shape)"),
+    "fold": Row("{0}.flatten(0, 1)", "{0}.reshape((-1,) + {0}.shape[2:])"),
+    "unfold": Row("{0}.reshape({1}.shape[:2] + {0}.shape[1:])"),
+    "repeat_vector": Row(_repeat_vector(True), _repeat_vector(False)),
+    "repeat": Row("{0}.repeat_interleave({times}, dim={axis})",
+                  "ops.repeat_elements({0}, {times}, {axis})"),
+    "crop": Row(_crop),
+    "index": Row(_cuts),
+    "pad": Row("nn.functional.pad({0}, {sides})", "ops.pad({0}, {sides})"),
+    "flip": Row("{0}.flip({axis})", "ops.flip({0}, ({axis},))"),
+    "last": Row("{0}[:, -1]"),
+    "first": Row("{0}[:, 0]"),
+    "features": Row("{0}[..., {start}:{stop}]"),
+    "pick": Row("{0}[{index}]"),
+    "stack_states": Row("torch.stack([{all}])", "ops.stack([{all}])"),
+    "differs": Row("{0} != {value}", atom=False),
+    "any": Row("{0}.any(-1)", "{0}.any(-1)"),
+    "any_differs": Row("({0} != {value}).any(-1)"),
+    "zero_masked": Row("{0} * {1}.unsqueeze(-1)", "{0} * {1}.expand_dims(-1).astype({0}.dtype)",
+                       atom=False),
+    "ones_mask": Row("torch.ones({0}.shape[:2], dtype=torch.bool)",
+                     "ops.ones({0}.shape[:2], ms.bool_)"),
+    "ones_like": Row("torch.ones_like({0}, dtype=torch.bool)",
+                     "ops.ones_like({0}).astype(ms.bool_)"),
+    "zeros_like": Row("torch.zeros_like({0}, dtype=torch.bool)",
+                      "ops.zeros_like({0}).astype(ms.bool_)"),
+    "to_int": Row("{0}.int()", "{0}.astype(ms.int32)"),
+    "masked_mean": Row(lambda a: f"masked_mean({{0}}, {{1}}{', keepdim=True' * a['keep']})"),
+    "mean": _reduce("{0}.mean(AXESKEEP)", "ops.mean({0}, AXESKEEP)", ("keepdim", "keep_dims")),
+    "sum": _reduce("{0}.sum(AXESKEEP)", "ops.sum({0}, AXESKEEP)", ("keepdim", "keepdim")),
+    "amax": _reduce("{0}.amax(AXESKEEP)", "ops.amax({0}, AXESKEEP)", ("keepdim", "keepdims")),
+    "amin": _reduce("{0}.amin(AXESKEEP)", "ops.amin({0}, AXESKEEP)", ("keepdim", "keepdims")),
+    "max_pool": Row(lambda a: _pool(a, f"nn.functional.max_pool{a['rank']}d")),
+    "avg_pool": Row(lambda a: _pool(a, f"nn.functional.avg_pool{a['rank']}d")),
+    "max_pool_same": Row(lambda a: _pool(a, "max_pool_same")),
+    "avg_pool_same": Row(lambda a: _pool(a, "avg_pool_same")),
+}  # fmt: skip
+
+
+def expression(
+    op: str, target: str, values: Sequence[str], arguments: Arguments
+) -> tuple[str, bool]:
+    """Return (the text of an operation, whether it can stand anywhere)."""
+    row = EXPRESSIONS[op]
+    function = FUNCTIONS.get(op)
+    if function is not None and not arguments:
+        return f"{function[target != 'torch']}({values[0]})", True
+    text = (target != "torch" and row.mindspore) or row.torch
+    template = text(arguments) if callable(text) else text
+    words = {key: number(value) for key, value in arguments.items()}
+    return template.format(*values, all=", ".join(values), **words), row.atom

@@ -1,0 +1,128 @@
+"""The calls that build a module's layers, from the graph's sizes and the node's settings."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ckptconv.codegen.constructor import constructor
+from ckptconv.codegen.emit.expressions import FUNCTIONS
+from ckptconv.codegen.emit.text import number
+from ckptconv.errors import CkptconvError, LossyError
+from ckptconv.graph.forms import Forms
+from ckptconv.graph.graph import Layer
+from ckptconv.graph.network import Network, Node
+
+LONGEST_UNROLLED = 64
+"""Steps up to which MindSpore's nn.GRU and nn.RNN, which unroll, are quicker to compile."""
+_ORDINARY = {"LSTM": ("tanh",), "GRU": ("tanh",), "RNN": ("tanh", "relu")}
+
+WEIGHTLESS: Mapping[str, tuple[str, str]] = {
+    # op: (torch, MindSpore); an empty text: an expression instead
+    "dropout": ("nn.Dropout({rate})", "nn.Dropout(p={rate})"),
+    "max_pool": ("", "nn.MaxPool{rank}d({size}, stride={stride})"),
+    "avg_pool": ("", "nn.AvgPool{rank}d({size}, stride={stride})"),
+    "max_pool_same": ("", 'nn.MaxPool{rank}d({size}, stride={stride}, pad_mode="same")'),
+    "avg_pool_same": ("", 'nn.AvgPool{rank}d({size}, stride={stride}, pad_mode="same")'),
+}
+"""Layers without parameters that are built all the same."""
+
+
+def weightless(node: Node, target: str) -> str:
+    """Return the call that builds a node's layer without parameters, or ``""``."""
+    text = WEIGHTLESS.get(node.op, ("", ""))[target != "torch"]
+    arguments = {
+        key: value[0] if isinstance(value, tuple) and len(value) == 1 else value
+        for key, value in node.arguments.items()
+    }
+    return text.format(**{key: number(value) for key, value in arguments.items()})
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of the table of layers: the target's, and the source's for its defaults."""
+
+    target: Forms
+    source: Forms
+
+
+def module(node: Node, layer: Layer, network: Network, target: str, columns: Columns) -> str:
+    """Return the call that builds the layer of a node.
+
+    Raises:
+        LossyError: the target has no such layer, and nothing here stands for it.
+    """
+    if node.op == "recurrent" and not is_native(node, network, target):
+        return _cell(node, layer)
+    settings = {**layer.attributes, **_settings(node)}
+    kind = "BatchNorm1d" if layer.kind.startswith("BatchNorm") else layer.kind
+    text = constructor(
+        replace(layer, kind=kind, attributes=settings), columns.target, columns.source
+    )
+    if not text or text.startswith("[") or "?" in text:
+        raise LossyError(
+            f"{layer.kind} cannot be written as a network for {target}", tensor=layer.path
+        )
+    return text.replace("'", '"')
+
+
+def _settings(node: Node) -> dict[str, Any]:
+    if node.op != "recurrent":
+        return dict(node.arguments)
+    found = {"batch_first": True, "dropout": 0.0}
+    return found | ({"nonlinearity": node.arguments["activation"]} if _kind(node) == "RNN" else {})
+
+
+def is_native(node: Node, network: Network, target: str) -> bool:
+    """Tell whether the target's own layer computes what a recurrent node does."""
+    a = node.arguments
+    if a.get("masked") or a["activation"] not in _ORDINARY[_kind(node)]:
+        return False
+    if a.get("recurrent_activation", "sigmoid") != "sigmoid" or not a.get("reset_after", True):
+        return False
+    if target == "torch" or _kind(node) == "LSTM":
+        return True
+    lengths = [value.shape[1] or 0 for value in network.inputs if value.rank > 1]
+    lengths += [int(m.arguments["n"]) for m in network if m.op == "repeat_vector"]
+    return not network.free_length and max(lengths, default=0) <= LONGEST_UNROLLED
+
+
+def _kind(node: Node) -> str:
+    return str(node.arguments["kind"])
+
+
+def _cell(node: Node, layer: Layer) -> str:
+    cell, a = layer.cells()[0, 0], node.arguments
+    if layer.num_layers > 1 or cell.w_hr is not None:
+        raise CkptconvError(f"several layers of {layer.kind} in one", tensor=layer.path)
+    arguments = [number(cell.w_ih.shape[1]), number(cell.w_hh.shape[1])]
+    if cell.b_ih is None:
+        arguments.append("BIAS=False")
+    for key in ("bidirectional", "zero_masked"):
+        arguments += [f"{key}=True"] if a.get(key) else []
+    arguments += ["reset_after=False"] if not a.get("reset_after", True) else []
+    for key, usual in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
+        if a.get(key, usual) != usual:
+            arguments.append(f"{key}=FUNCTION:{a[key]}")
+    return f"{_kind(node)}({', '.join(arguments)})"
+
+
+def finished(text: str, target: str) -> str:
+    """Put the target's words for what a cell takes."""
+    text = text.replace("BIAS=", "bias=" if target == "torch" else "has_bias=")
+    for op, pair in FUNCTIONS.items():
+        for end in (",", ")"):
+            text = text.replace(f"FUNCTION:{op}{end}", pair[target != "torch"] + end)
+    return text
+
+
+def split(call: str) -> tuple[str, list[str]]:
+    """Return ("nn.Linear(", ["3", "4"]) of a call."""
+    tree = ast.parse(call, mode="eval").body
+    if not isinstance(tree, ast.Call):
+        raise ValueError(call)
+    items = [ast.get_source_segment(call, item) or "" for item in tree.args]
+    items += [f"{item.arg}={ast.get_source_segment(call, item.value)}" for item in tree.keywords]
+    return f"{ast.get_source_segment(call, tree.func)}(", items

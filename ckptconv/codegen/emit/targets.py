@@ -1,0 +1,133 @@
+"""What differs between the targets around the network: imports, signature, load, export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ckptconv.codegen.emit.modules import is_native
+from ckptconv.codegen.emit.text import call, number
+from ckptconv.graph.network import Network
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target of generated modules.
+
+    Attributes:
+        name: a column of the table of operations.
+        words: names that the module's own code uses.
+    """
+
+    name: str
+    title: str
+    cells: str
+    base: str
+    imports: Callable[[frozenset[str]], list[str]]
+    words: Sequence[str]
+    method: Sequence[str]
+    functions: Callable[[Network, str], list[str]]
+    notes: Callable[[Network], list[str]]
+
+    init = ("    def __init__(self):", "        super().__init__()")
+
+    def signature(self, parameters: Sequence[str]) -> list[str]:
+        *decorators, head = self.method
+        return [*decorators, *call(head, ["self", *parameters], 4, "):")]
+
+
+def _torch_imports(names: frozenset[str]) -> list[str]:
+    found = ["import torch", "from torch import nn"]
+    return (
+        [*found[:1], "from safetensors.torch import load_file", *found[1:]]
+        if ("load_file" in names)
+        else found
+    )
+
+
+def _mindspore_imports(names: frozenset[str]) -> list[str]:
+    used = [name for name in ("Parameter", "Tensor", "nn", "ops") if name in names]
+    return ["import mindspore as ms", f"from mindspore import {', '.join(used)}"]
+
+
+def _torch_functions(_: Network, weights: str) -> list[str]:
+    read = 'torch.load(weights, map_location="cpu", weights_only=True)'
+    if weights.endswith(".safetensors"):
+        read = "load_file(weights)"
+    return [
+        f'''def load(weights):
+    """Return the network with these weights; one missing or one too many is an error."""
+    net = Net()
+    loaded = {read}
+    net.load_state_dict(loaded, strict=True)
+    return net.eval()'''
+    ]
+
+
+def _mindspore_functions(network: Network, weights: str) -> list[str]:
+    form = ', format="safetensors"' if weights.endswith(".safetensors") else ""
+    shapes = [
+        f"Tensor(shape=[{', '.join(number(n) for n in value.shape)}], dtype=ms.{value.dtype})"
+        for value in network.inputs
+    ]
+    inputs = call("return [", shapes, 4, "]")
+    return [
+        "\n".join(["def inputs():", '    """Return what set_inputs takes: any batch."""', *inputs]),
+        f'''def load(weights):
+    """Return the network with these weights; one missing or one too many is an error."""
+    net = Net()
+    loaded = ms.load_checkpoint(weights{form})
+    missing, extra = ms.load_param_into_net(net, loaded, strict_load=True)
+    if missing or extra:
+        raise ValueError(f"{{weights}}: missing {{missing}}, too many {{extra}}")
+    net.set_inputs(*inputs())
+    return net.set_train(False)''',
+        '''def export(weights, mindir):
+    """Write the network with these weights as a MINDIR."""
+    ms.export(load(weights), *inputs(), file_name=mindir, file_format="MINDIR")''',
+        '''def open_mindir(mindir):
+    """Return what a MINDIR computes; without set_inputs it is wrong for other batch sizes."""
+    graph = nn.GraphCell(ms.load(mindir))
+    graph.set_inputs(*inputs())
+    return graph''',
+    ]
+
+
+def _mindspore_notes(network: Network) -> list[str]:
+    loops = [
+        node for node in network if node.op == "recurrent"
+        and not is_native(node, network, "mindspore")
+    ]  # fmt: skip
+    if not loops:
+        return []
+    return [
+        "Layers that are classes of this module run a step at a time: any length compiles, and "
+        "a call takes 2 to 13 times as long as nn.LSTM's."
+    ]
+
+
+_MINDSPORE = Target(
+    "mindspore",
+    "MindSpore",
+    "mindspore",
+    "nn.Cell",
+    _mindspore_imports,
+    ("ms", "nn", "ops", "Tensor", "Parameter"),
+    ("    @ms.jit", "def construct("),
+    _mindspore_functions,
+    _mindspore_notes,
+)
+TARGETS = {
+    "torch": Target(
+        "torch",
+        "torch",
+        "torch",
+        "nn.Module",
+        _torch_imports,
+        ("torch", "nn"),
+        ("def forward(",),
+        _torch_functions,
+        lambda _: [],
+    ),
+    "mindspore": _MINDSPORE,
+}

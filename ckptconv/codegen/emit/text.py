@@ -1,0 +1,32 @@
+"""Lines as ruff formats them at any line length: what is long is one item a line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+WIDTH = 88
+"""ruff's default; a trailing comma keeps what is broken broken at other lengths too."""
+
+
+def call(head: str, arguments: Sequence[str], indent: int, tail: str = ")") -> list[str]:
+    """Return ``head(arguments)`` as lines; ``head`` ends in an opening bracket."""
+    space = " " * indent
+    line = f"{space}{head}{', '.join(arguments)}{tail}"
+    if len(line) <= WIDTH or not arguments:
+        return [line]
+    return [f"{space}{head}", *(f"{space}    {item}," for item in arguments), space + tail]
+
+
+def number(value: object) -> str:
+    """Return a number, a word or a row of them as Python writes it."""
+    if isinstance(value, bool) or value is None:
+        return repr(value)
+    if isinstance(value, int | float) and math.isfinite(value):
+        return repr(value)
+    if isinstance(value, str) and value.isidentifier():
+        return f'"{value}"'
+    if isinstance(value, list | tuple):
+        row = ", ".join(number(item) for item in value)
+        return f"({row},)" if len(value) == 1 else f"({row})"
+    raise ValueError(f"not a number or word: {value!r}"[:200])

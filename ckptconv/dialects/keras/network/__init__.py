@@ -1,0 +1,223 @@
+"""The network of a Keras model, from its configuration: ``topology``, then a rule for each class.
+
+Nothing of a configuration is built or imported. Masks go along with values as Keras hands them on:
+each rule says what becomes of its inputs' masks, and what says nothing drops them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ckptconv.dialects.keras.model_config import Entry
+from ckptconv.dialects.keras.network import (
+    bidirectional,
+    elementwise,
+    graph_ops,
+    merge,
+    plain,
+    recurrent,
+    structure,
+)
+from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.topology import Ref, is_model, topology
+from ckptconv.errors import DialectError, LossyError
+from ckptconv.graph.network import Network, Shape, Value
+
+Rule = Callable[[Builder, Site], list[Value]]
+_MAX_NODES = 20_000
+_BY_NUMBER = {**elementwise.RULES, "Dense": plain.dense}
+"""Layers that TimeDistributed may as well not be around."""
+
+
+def read(root: Entry, version: str | None, paths: Sequence[str], title: str = "") -> Network:
+    """Return the network that a configuration describes.
+
+    Args:
+        version: of the Keras that wrote it; activations and masks depend on it.
+        paths: of the layers that hold weights, in the file's order.
+
+    Raises:
+        DialectError: a configuration that records no calls, or that the weights do not fit.
+        LossyError: a layer or a setting that no rule covers, by its name.
+    """
+    b = Builder(version, paths)
+    try:
+        given, outputs = _model(b, root, (), None)
+    except RecursionError:
+        raise DialectError("a configuration that is nested too deep") from None
+    used = {name for node in b.nodes for name in node.inputs}
+    inputs = [value for value in given if value.name in used] or given
+    return Network(
+        tuple(b.nodes),
+        (*inputs, *b.state_inputs),
+        tuple(value.name for value in (*outputs, *b.state_results)),
+        title,
+        tuple(b.notes),
+    )
+
+
+def _model(
+    b: Builder, model: Entry, path: tuple[str, ...], given: Sequence[Value] | None
+) -> tuple[list[Value], list[Value]]:
+    """Return (inputs, outputs) of a model; ``given`` instead of its own inputs for a nested one."""
+    plan = topology(model)
+    values: dict[Ref, Value] = {}
+    taken: list[Value] = []
+    for ref in plan.inputs:
+        layer = next((call.layer for call in plan.calls if call.layer.name == ref.layer), None)
+        place = len(taken)
+        if given is not None and place >= len(given):
+            raise DialectError("a model called with too few values", tensor=".".join(path))
+        values[ref] = given[place] if given is not None else _input(b, model, layer, plan.calls)
+        taken.append(values[ref])
+    for call in plan.calls:
+        if call.layer.class_name == "InputLayer":
+            continue
+        site = Site(
+            call.layer,
+            (*path, call.layer.name),
+            tuple(_flat(values, call.args)),
+            {key: _filled(values, value) for key, value in call.kwargs.items()}
+            | {"args": [_filled(values, arg) for arg in call.args]},
+        )
+        for i, value in enumerate(apply(b, site)):
+            values[Ref(call.layer.name, call.number, i)] = value
+        if len(b.nodes) > _MAX_NODES:
+            raise DialectError("a network of more operations than can be written")
+    return taken, [_value(values, ref) for ref in plan.outputs]
+
+
+def apply(b: Builder, site: Site) -> list[Value]:
+    """Return what a call gives.
+
+    Raises:
+        LossyError: a class that no rule covers.
+    """
+    layer = site.layer
+    b.enter(site)
+    if is_model(layer):
+        return _model(b, layer, site.path, site.inputs)[1]
+    if isinstance(mask := site.kwargs.get("mask"), Value):
+        site = replace(site, inputs=(masked(site.x, mask), *site.inputs[1:]))
+    rule = RULES.get(layer.class_name)
+    if rule is None:
+        raise LossyError(
+            f"{layer.class_name} cannot be written as a network",
+            tensor=site.where,
+            hint=f"--stub {layer.name}, which leaves a function to be written by hand",
+        )
+    try:
+        return rule(b, site)
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DialectError(
+            f"a configuration that cannot be followed: {error}"[:300], tensor=site.where
+        ) from None
+
+
+def _time_distributed(b: Builder, site: Site) -> list[Value]:
+    inner = site.layer.inner("layer")
+    if inner is None:
+        raise DialectError("a TimeDistributed without a layer", tensor=site.where)
+    x = site.x
+    direct = inner.class_name in _BY_NUMBER
+    path = (*site.path, inner.name) if is_model(inner) else site.path
+    if direct:
+        return apply(b, Site(inner, path, site.inputs))
+    if x.mask is not None and x.mask.rank != 3:
+        if inner.class_name in _TAKE_MASKS or is_model(inner):
+            raise site.refuse("TimeDistributed of a layer that takes masks, with a mask")
+        mask = None
+    else:
+        mask = x.mask and b.add("fold", (x.mask,), (None, *x.mask.shape[2:]), name="mask")
+    folded = b.add("fold", (x,), (None, *x.shape[2:]))
+    outs = apply(b, Site(inner, path, (masked(folded, mask),)))
+    kept = x.mask if x.mask is not None and x.mask.rank == 2 else None
+    return [masked(b.add("unfold", (out, x), (*x.shape[:2], *out.shape[1:])), kept) for out in outs]
+
+
+def _input(b: Builder, model: Entry, layer: Entry | None, calls: Sequence[Any]) -> Value:
+    """Return an input of the whole model, of the shape that the configuration records."""
+    first = layer if layer is not None and layer.class_name == "InputLayer" else None
+    known = [first] if first else [calls[0].layer if calls else model, model]
+    for place in known:
+        config = place.config
+        build = config.get("build_config")
+        shape = (
+            config.get("batch_shape")
+            or config.get("batch_input_shape")
+            or config.get("build_input_shape")
+            or (build.get("input_shape") if isinstance(build, dict) else None)
+        )
+        if shape is not None:
+            break
+    else:
+        shape = _implied(known[0])
+    dtype = str(next((p.config[k] for p in known for k in ("input_dtype", "dtype")
+                      if isinstance(p.config.get(k), str)), "float32"))  # fmt: skip
+    embeds = calls and any(
+        call.layer.class_name == "Embedding" and first is not None
+        and any(isinstance(a, Ref) and a.layer == first.name for a in call.args)
+        for call in calls
+    )  # fmt: skip
+    whole = dtype.startswith(("int", "uint")) or embeds or known[0].class_name == "Embedding"
+    name = first.name if first else "x"
+    return b.value(_shape(shape, name), name=name, dtype="int32" if whole else "float32")
+
+
+def _implied(layer: Entry) -> Any:
+    """Return the shape that a first layer's class implies, or None."""
+    if layer.class_name == "Embedding":
+        return [None, None]
+    if layer.class_name in recurrent.RULES and isinstance(layer.config.get("input_dim"), int):
+        return [None, layer.config.get("input_length"), layer.config["input_dim"]]
+    return None
+
+
+def _shape(value: Any, where: str) -> Shape:
+    good = isinstance(value, list | tuple) and 0 < len(value) <= 8
+    if not good or any(n is not None and (type(n) is not int or n < 0) for n in value):
+        raise DialectError(
+            "the configuration does not record the shape of this input",
+            tensor=where,
+            found=str(value)[:80],
+            hint="saving the model after it was built",
+        )
+    return (None, *value[1:])
+
+
+def _value(values: Mapping[Ref, Value], ref: Ref) -> Value:
+    if ref not in values:
+        raise DialectError(f"a configuration that takes what nothing gives: {ref.layer}")
+    return values[ref]
+
+
+def _flat(values: Mapping[Ref, Value], args: Any) -> list[Value]:
+    """Return the tensors of positional arguments, nested lists opened."""
+    if isinstance(args, Ref):
+        return [_value(values, args)]
+    if isinstance(args, dict):
+        args = list(args.values())
+    if isinstance(args, list | tuple):
+        return [value for item in args for value in _flat(values, item)]
+    return []
+
+
+def _filled(values: Mapping[Ref, Value], item: Any) -> Any:
+    if isinstance(item, Ref):
+        return _value(values, item)
+    return [_filled(values, one) for one in item] if isinstance(item, list) else item
+
+
+_TAKE_MASKS = {*recurrent.RULES, "Bidirectional", "GlobalAveragePooling1D", "Softmax"}
+RULES: Mapping[str, Rule] = {
+    **elementwise.RULES,
+    **structure.RULES,
+    **merge.RULES,
+    **plain.RULES,
+    **recurrent.RULES,
+    **bidirectional.RULES,
+    **graph_ops.RULES,
+    "TimeDistributed": _time_distributed,
+}

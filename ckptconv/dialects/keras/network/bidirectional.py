@@ -1,0 +1,103 @@
+"""Bidirectional of any recurrent layer: two directions, and how they are merged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.recurrent import (
+    Cell,
+    Run,
+    batch_first,
+    cells_of,
+    check_paths,
+    initial,
+    rows,
+    run_layer,
+    stack,
+)
+from ckptconv.errors import DialectError
+from ckptconv.graph.network import Value
+
+
+def bidirectional(b: Builder, site: Site) -> list[Value]:
+    """Bidirectional of any recurrent layer, with every merge_mode."""
+    forward = site.layer.inner("layer")
+    if forward is None:
+        raise DialectError("a Bidirectional without a layer", tensor=site.where)
+    backward = site.layer.inner("backward_layer") or forward
+    halves = [cells_of(b, half, site.where) for half in (forward, backward)]
+    inner = Site(forward, site.path, site.inputs, site.kwargs)
+    x = batch_first(b, inner)
+    sequences = bool(inner.get("return_sequences"))
+    zero = sequences and b.tf_keras
+    flat = [cell for half in halves for cell in half]
+    states = rows(initial(b, inner, flat), flat)
+    paths = b.paths_of(site.path)
+    if len(paths) == 1 and len(flat) == 2 and flat[0] == flat[1]:
+        runs = _both(b, x, flat, paths[0], states, zero=zero)
+    else:
+        check_paths(site, paths, len(flat))
+        count = len(halves[0])
+        runs = [
+            stack(b, x, x.mask, cells, paths[i * count :][: len(cells)],
+                   states[i * count :][: len(cells)], backwards=bool(i), zero=zero)
+            for i, cells in enumerate(halves)
+        ]  # fmt: skip
+        if sequences:
+            runs[1] = Run(b.add("flip", (runs[1].y,), axis=1), runs[1].states)
+    return _merged(b, site, inner, x, runs, whole=runs[0].y is runs[-1].y)
+
+
+def _both(
+    b: Builder, x: Value, cells: list[Cell], path: str, states: Any, *, zero: bool
+) -> list[Run]:
+    """Run one layer of the target that has both directions; y is whole in both runs."""
+    run = run_layer(b, x, x.mask, cells, path, states, zero=zero)
+    return [Run(run.y, (states,)) for states in run.states]
+
+
+def _merged(
+    b: Builder, site: Site, inner: Site, x: Value, runs: list[Run], *, whole: bool
+) -> list[Value]:
+    mode = site.get("merge_mode", default="concat")
+    sequences = bool(inner.get("return_sequences"))
+    if mode == "concat" and sequences and whole:
+        joined = [runs[0].y]
+    else:
+        outs = [_half(b, x, run, i, sequences, whole) for i, run in enumerate(runs)]
+        joined = _join(b, site, mode, outs)
+    joined = [masked(value, x.mask if sequences else None) for value in joined]
+    flat = [state for run in runs for states in run.states for state in states]
+    if inner.get("stateful"):
+        b.state_results += flat
+    return [*joined, *flat] if inner.get("return_state") else joined
+
+
+def _half(b: Builder, x: Value, run: Run, i: int, sequences: bool, whole: bool) -> Value:
+    """Return what one direction gives; ``whole``: its y holds both."""
+    units = run.states[-1][0].shape[-1] or 0
+    y = run.y
+    if not sequences and x.mask is None:
+        return run.states[-1][0]
+    if whole:
+        y = b.add("features", (y,), (*y.shape[:2], units), start=i * units, stop=(i + 1) * units)
+    if sequences:
+        return y
+    return b.add("first" if i and whole else "last", (y,), (y.shape[0], units))
+
+
+def _join(b: Builder, site: Site, mode: Any, outs: list[Value]) -> list[Value]:
+    if mode is None:
+        return outs
+    if mode == "concat":
+        sizes = [value.shape[-1] or 0 for value in outs]
+        return [b.add("concat", outs, (*outs[0].shape[:-1], sum(sizes)), axis=-1)]
+    if mode in ("sum", "mul"):
+        return [b.add("add" if mode == "sum" else "multiply", outs)]
+    if mode == "ave":
+        return [b.add("divide_by", (b.add("add", outs),), number=2)]
+    raise DialectError("an unknown merge_mode", tensor=site.where, found=str(mode)[:80])
+
+
+RULES = {"Bidirectional": bidirectional}

@@ -1,0 +1,162 @@
+"""What a reader of a configuration has at hand: values, nodes, names, and the layers' paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ckptconv.dialects.keras.grouping import COUNTER
+from ckptconv.dialects.keras.model_config import Entry
+from ckptconv.errors import DialectError, LossyError
+from ckptconv.graph.network import Node, Shape, Value
+
+_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One call of one layer.
+
+    Attributes:
+        layer: class and settings.
+        path: the names of the models around it, and its own.
+        inputs: the tensors that it takes by position.
+        kwargs: what it takes by name: values, or rows of them.
+    """
+
+    layer: Entry
+    path: tuple[str, ...]
+    inputs: tuple[Value, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def x(self) -> Value:
+        if not self.inputs:
+            raise DialectError("is called with nothing", tensor=self.where)
+        return self.inputs[0]
+
+    @property
+    def where(self) -> str:
+        return ".".join(self.path)
+
+    def get(self, *keys: str, default: Any = None) -> Any:
+        """Return the first of these settings that is there: versions call one differently."""
+        return next((self.layer.config[k] for k in keys if k in self.layer.config), default)
+
+    def refuse(self, problem: str, hint: str | None = None) -> LossyError:
+        return LossyError(problem, tensor=self.where, hint=hint)
+
+
+class Builder:
+    """Nodes in order; every value has a name of its own.
+
+    Args:
+        version: of the Keras that wrote the file.
+        paths: of the layers that hold weights, in the file's order.
+    """
+
+    def __init__(self, version: str | None, paths: Sequence[str]) -> None:
+        match = _VERSION.match(version or "")
+        self.version = (int(match[1]), int(match[2])) if match else (3, 0)
+        self.tf_keras = self.version >= (2, 4) or "-tf" in (version or "")
+        self.nodes: list[Node] = []
+        self.notes: list[str] = []
+        self.state_inputs: list[Value] = []
+        self.state_results: list[Value] = []
+        self._paths = list(paths)
+        self._names: set[str] = set()
+        self._hint = "x"
+
+    def enter(self, site: Site) -> None:
+        """Name what follows after this layer."""
+        self._hint = site.layer.name or "x"
+
+    def value(self, shape: Shape, *, name: str = "", dtype: str = "float32") -> Value:
+        """Return a new value."""
+        wanted = name or self._hint
+        unique, count = wanted, 1
+        while unique in self._names:
+            count += 1
+            unique = f"{wanted}_{count}"
+        self._names.add(unique)
+        return Value(unique, shape, dtype)
+
+    def add(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        shape: Shape | None = None,
+        *,
+        layer: str | None = None,
+        name: str = "",
+        dtype: str = "",
+        **arguments: Any,
+    ) -> Value:
+        """Append a node with one output, by default of the first input's shape and dtype.
+
+        A mask does not go through: ``masked`` says where it does.
+        """
+        first = inputs[0]
+        made = self.value(
+            first.shape if shape is None else shape, name=name, dtype=dtype or first.dtype
+        )
+        self.nodes.append(Node(op, tuple(v.name for v in inputs), (made.name,), arguments, layer))
+        return made
+
+    def add_many(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        shapes: Mapping[str, Shape],
+        *,
+        layer: str | None = None,
+        **arguments: Any,
+    ) -> list[Value]:
+        """Append a node with several outputs: name → shape."""
+        made = [self.value(shape, name=name) for name, shape in shapes.items()]
+        names = tuple(v.name for v in made)
+        self.nodes.append(Node(op, tuple(v.name for v in inputs), names, arguments, layer))
+        return made
+
+    def paths_of(self, path: Sequence[str]) -> list[str]:
+        """Return the paths of the layers with weights at or below a place of the configuration.
+
+        Keras 2 may count the scopes of a nested model's layers (``inner_lstm_1``), so that a name
+        counts without its counter where it does not occur as it is.
+        """
+        parts = [part.replace("/", ".") for part in path]
+        wanted = ".".join(parts)
+        found = [p for p in self._paths if p == wanted or p.startswith(f"{wanted}.")]
+        if found or len(parts) == 1:
+            return found
+        inside = f"{'.'.join(parts[:-1])}."
+        named = [p for p in self._paths if p.startswith(inside)]
+        heads = {p.removeprefix(inside).split(".")[0] for p in named}
+        same = [h for h in heads if COUNTER.sub("", h) == COUNTER.sub("", parts[-1])]
+        if len(same) != 1:
+            return []
+        wanted = inside + same[0]
+        return [p for p in named if p == wanted or p.startswith(f"{wanted}.")]
+
+    def path(self, site: Site) -> str:
+        """Return the path of the one layer with weights of a call.
+
+        Raises:
+            DialectError: the file has none, or several.
+        """
+        found = self.paths_of(site.path)
+        if len(found) != 1:
+            raise DialectError(
+                "the file's weights do not fit its configuration",
+                tensor=site.where,
+                expected=f"the weights of one {site.layer.class_name}",
+                found=", ".join(found) or "none",
+            )
+        return found[0]
+
+
+def masked(value: Value, mask: Value | None) -> Value:
+    """Return a value with a mask."""
+    return replace(value, mask=mask)

@@ -1,0 +1,149 @@
+"""Activations: Keras's names and layers → ops, by the version that wrote the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ckptconv.dialects.keras.model_config import entry
+from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.errors import CkptconvError, LossyError
+from ckptconv.graph.network import Value
+
+_FUNCTIONS = {
+    **{name: name for name in ("relu", "sigmoid", "tanh", "selu", "elu", "softplus", "softsign")},
+    **{name: name for name in ("relu6", "mish", "gelu", "silu", "celu", "softmax", "log_softmax")},
+    **{"swish": "silu", "exponential": "exp", "log_sigmoid": "log_sigmoid"},
+    **{"hard_silu": "hard_silu", "hard_swish": "hard_silu", "hard_tanh": "hard_tanh"},
+    **{"leaky_relu": "leaky_relu", "tanh_shrink": "tanh_shrink", "hard_sigmoid": "hard_sigmoid"},
+    **{"soft_shrink": "soft_shrink", "hard_shrink": "hard_shrink"},
+}
+"""Keras's activation functions → ops."""
+
+IDENTITY = "linear"
+_KERAS = ("keras.", "tensorflow.keras", "tf_keras", "builtins")
+
+
+def activation_name(b: Builder, value: Any, where: str) -> str:
+    """Return the op of a serialised activation function; ``linear`` for none.
+
+    Raises:
+        LossyError: a function of the user's, or one that is not known.
+    """
+    name = value
+    if isinstance(value, dict):  # a function, or a layer object, as an object
+        inner = value.get("config")
+        package = str(value.get("module") or "keras.")
+        known = package.startswith(_KERAS) and value.get("registered_name") in (None, "function")
+        name = inner if isinstance(inner, str) and known and package != "builtins" else None
+    if name in (None, IDENTITY) and not isinstance(value, dict):
+        return IDENTITY
+    if name == "hard_sigmoid" and b.version < (3, 0):
+        return "hard_sigmoid_02"
+    if not isinstance(name, str) or name not in _FUNCTIONS:
+        shown = value.get("config") if isinstance(value, dict) else value
+        raise LossyError(
+            f"the activation {shown!r} is none of Keras's functions"[:200],
+            tensor=where,
+            hint="--stub with its name, to write it by hand",
+        )
+    return _FUNCTIONS[name]
+
+
+def activate(b: Builder, x: Value, value: Any, where: str) -> Value:
+    """Apply a serialised activation: a function's name, or a layer."""
+    layer = entry(value) if isinstance(value, dict) else None
+    if layer is not None and layer.class_name in RULES:
+        return RULES[layer.class_name](b, Site(layer, (where,), (x,)))[0]
+    op = activation_name(b, value, where)
+    if op == IDENTITY:
+        return x
+    return masked(b.add(op, (x,)), x.mask)
+
+
+def _activation(b: Builder, site: Site) -> list[Value]:
+    return [activate(b, site.x, site.get("activation"), site.where)]
+
+
+def _relu(b: Builder, site: Site) -> list[Value]:
+    high, slope = site.get("max_value"), number(site, "negative_slope", default=0.0)
+    threshold = number(site, "threshold", default=0.0)
+    x = site.x
+    if threshold == 0 and high is None:
+        made = b.add("relu", (x,)) if slope == 0 else b.add("leaky_relu", (x,), slope=slope)
+    elif threshold == 0 and slope == 0:
+        made = b.add("clip", (x,), low=0.0, high=number(site, "max_value"))
+    else:
+        raise site.refuse("ReLU with a threshold, or with a slope and a highest value")
+    return [masked(made, x.mask)]
+
+
+def _leaky(b: Builder, site: Site) -> list[Value]:
+    slope = number(site, "negative_slope", "alpha", default=0.3)
+    return [masked(b.add("leaky_relu", (site.x,), slope=slope), site.x.mask)]
+
+
+def _elu(b: Builder, site: Site) -> list[Value]:
+    return [masked(b.add("elu", (site.x,), alpha=number(site, "alpha", default=1.0)), site.x.mask)]
+
+
+def _thresholded(b: Builder, site: Site) -> list[Value]:
+    made = b.add("threshold", (site.x,), theta=number(site, "theta", default=1.0))
+    return [masked(made, site.x.mask)]
+
+
+def _softmax(b: Builder, site: Site) -> list[Value]:
+    axis = site.get("axis", default=-1)
+    x = site.x
+    if isinstance(axis, list) and len(axis) == 1:
+        axis = axis[0]
+    if not isinstance(axis, int) or not -x.rank <= axis < x.rank:
+        raise site.refuse("Softmax over several axes")
+    axis = axis if axis < 0 else axis - x.rank
+    if x.mask is not None and b.version >= (2, 4):
+        raise site.refuse("Softmax with a mask")
+    return [masked(b.add("softmax", (x,), axis=axis), x.mask)]
+
+
+def _same(_: Builder, site: Site) -> list[Value]:
+    return [site.x]
+
+
+def _dropout(b: Builder, site: Site) -> list[Value]:
+    rate = number(site, "rate", "p", default=0.5)
+    return [masked(b.add("dropout", (site.x,), rate=float(rate)), site.x.mask)]
+
+
+def _rescaling(b: Builder, site: Site) -> list[Value]:
+    scale, offset = number(site, "scale", default=1.0), number(site, "offset", default=0.0)
+    return [masked(b.add("affine", (site.x,), scale=scale, offset=offset), site.x.mask)]
+
+
+def number(site: Site, *keys: str, default: float | None = None) -> float:
+    """Return a setting that is a number.
+
+    Raises:
+        CkptconvError: it is something else.
+    """
+    value = site.get(*keys, default=default)
+    if isinstance(value, dict):  # a serialised numpy number
+        value = value.get("config", {}).get("value", value) if entry(value) else value
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e30:
+        raise CkptconvError(f"{keys[0]} is no number", tensor=site.where, found=str(value)[:80])
+    return value
+
+
+RULES = {
+    "Activation": _activation,
+    "ReLU": _relu,
+    "LeakyReLU": _leaky,
+    "ELU": _elu,
+    "ThresholdedReLU": _thresholded,
+    "Softmax": _softmax,
+    "Rescaling": _rescaling,
+    "Dropout": _dropout,
+    **dict.fromkeys(
+        ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout",
+         "GaussianNoise", "AlphaDropout", "ActivityRegularization", "Identity"), _same
+    ),
+}  # fmt: skip
+"""Layers without weights that act on each number, or in training only."""

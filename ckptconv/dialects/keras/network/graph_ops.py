@@ -1,0 +1,164 @@
+"""Operations of Keras 3 that stand between layers: ``x + y``, ``x[:, 0]``, and masks' own.
+
+A functional model of Keras 3 records them like layers, of the module ``keras.src.ops``; a layer
+that takes a mask records which value it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.structure import moved
+from ckptconv.errors import LossyError
+from ckptconv.graph.network import Shape, Value
+
+PREFIX = "ops."
+_PAIRS = {"Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide": "divide",
+          "TrueDivide": "divide", "Maximum": "maximum", "Minimum": "minimum",
+          "LogicalOr": "logical_or", "LogicalAnd": "logical_and", "Matmul": "matmul"}  # fmt: skip
+_ONE = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Sqrt": "sqrt",
+        "Absolute": "abs", "Negative": "negative", "Square": "square", "Log": "log"}  # fmt: skip
+
+
+def _pair(b: Builder, site: Site) -> list[Value]:
+    op = _PAIRS[site.layer.class_name.removeprefix(PREFIX)]
+    values: list[Value] = [value for value in site.kwargs["args"] if isinstance(value, Value)]
+    if len(values) == 1:
+        number = _number(site)
+        before = not isinstance(site.kwargs["args"][0], Value)
+        return [b.add(f"number_{op}" if before else f"{op}_number", values, number=number)]
+    first, second = values
+    rank = max(first.rank, second.rank)
+    if op == "matmul":
+        return [b.add(op, values, (*first.shape[:-1], second.shape[-1]))]
+    rows = [(1,) * (rank - v.rank) + v.shape for v in values]
+    shape: Shape = tuple(m if n == 1 else n for n, m in zip(*rows, strict=True))
+    mask = first.mask if first.dtype != "bool" else None
+    return [masked(b.add(op, values, shape), mask)]
+
+
+def _number(site: Site) -> float:
+    numbers = [v for v in site.kwargs["args"] if not isinstance(v, Value)]
+    number = numbers[0] if numbers else None
+    if isinstance(number, bool) or not isinstance(number, int | float) or abs(number) > 1e30:
+        raise site.refuse("an operation with something that is no number")
+    return number
+
+
+def _one(b: Builder, site: Site) -> list[Value]:
+    op = _ONE[site.layer.class_name.removeprefix(PREFIX)]
+    return [masked(b.add(op, (site.x,)), site.x.mask)]
+
+
+def _not_equal(b: Builder, site: Site) -> list[Value]:
+    return [b.add("differs", (site.x,), dtype="bool", name="mask", value=_number(site))]
+
+
+def _any(b: Builder, site: Site) -> list[Value]:
+    if site.get("axis") != -1 or site.get("keepdims"):
+        raise site.refuse("any over an axis that is not the last")
+    return [b.add("any", (site.x,), site.x.shape[:-1], name="mask", dtype="bool")]
+
+
+def _expand(b: Builder, site: Site) -> list[Value]:
+    axis, x = site.get("axis"), site.x
+    if type(axis) is not int or not -x.rank - 1 <= axis <= x.rank:
+        raise site.refuse("an axis that is none")
+    axis %= x.rank + 1
+    return [b.add("expand", (x,), (*x.shape[:axis], 1, *x.shape[axis:]), axis=axis)]
+
+
+def _like(value: bool) -> Callable[[Builder, Site], list[Value]]:
+    def rule(b: Builder, site: Site) -> list[Value]:
+        if site.get("dtype") != "bool":
+            raise site.refuse("zeros or ones that are no mask")
+        return [b.add("ones_like" if value else "zeros_like", (site.x,), dtype="bool")]
+
+    return rule
+
+
+def _concatenate(b: Builder, site: Site) -> list[Value]:
+    axis, values = site.get("axis", default=-1), site.inputs
+    if type(axis) is not int or not -values[0].rank <= axis < values[0].rank:
+        raise site.refuse("an axis that is none")
+    i = axis % values[0].rank
+    sizes = [value.shape[i] for value in values]
+    size = None if None in sizes else sum(n or 0 for n in sizes)
+    shape = (*values[0].shape[:i], size, *values[0].shape[i + 1 :])
+    return [b.add("concat", values, shape, axis=axis)]
+
+
+def _get_item(b: Builder, site: Site) -> list[Value]:
+    items = site.kwargs["args"][1:]
+    key: Any = items[0] if len(items) == 1 else items
+    rows = key if isinstance(key, list) else [key]
+    x = site.x
+    shape: list[int | None] = []
+    cuts: list[Any] = []
+    if len(rows) > x.rank:
+        raise site.refuse("an index of too many axes")
+    for size, row in zip(x.shape, [*rows, *[None] * x.rank], strict=False):
+        if type(row) is int:
+            cuts.append(row)
+            continue
+        start, stop, step = _slice(site, row)
+        cuts.append((start, stop, step))
+        known = size is not None
+        shape.append(len(range(*slice(start, stop, step).indices(size or 0))) if known else None)
+    if isinstance(cuts[0], int) or cuts[0] != (None, None, None):
+        raise site.refuse("an index along the batch")
+    while cuts and cuts[-1] == (None, None, None):
+        cuts.pop()
+    return [b.add("index", (x,), tuple(shape), cuts=tuple(cuts))] if cuts else [x]
+
+
+def _slice(site: Site, row: Any) -> tuple[int | None, int | None, int | None]:
+    config = (row.get("config") if isinstance(row, dict) else None) or {}
+    if row is not None and (not isinstance(row, dict) or row.get("class_name") != "__slice__"):
+        raise site.refuse("an index that is no number and no slice")
+    found = tuple(config.get(key) for key in ("start", "stop", "step"))
+    if any(n is not None and type(n) is not int for n in found) or (found[2] or 1) < 1:
+        raise site.refuse("a slice of something else than numbers")
+    return found[0], found[1], None if found[2] == 1 else found[2]
+
+
+def _reduce(op: str) -> Callable[[Builder, Site], list[Value]]:
+    def rule(b: Builder, site: Site) -> list[Value]:
+        x, axis = site.x, site.get("axis")
+        axes = axis if isinstance(axis, list) else [axis]
+        if not axes or not all(type(n) is int and -x.rank <= n < x.rank for n in axes):
+            raise LossyError("a reduction over all axes", tensor=site.where)
+        axes = sorted(n % x.rank for n in axes)
+        keep = bool(site.get("keepdims"))
+        kept = [(i, n) for i, n in enumerate(x.shape) if keep or i not in axes]
+        shape = tuple(1 if i in axes else n for i, n in kept)
+        return [b.add(op, (x,), shape, axes=tuple(axes), keep=keep)]
+
+    return rule
+
+
+def _transpose(b: Builder, site: Site) -> list[Value]:
+    axes = site.get("axes")
+    if not isinstance(axes, list) or sorted(axes) != list(range(site.x.rank)) or axes[0]:
+        raise site.refuse("a transposition of the batch")
+    return [moved(b, site.x, tuple(axes))]
+
+
+RULES = {
+    f"{PREFIX}{name}": rule
+    for name, rule in {
+        **dict.fromkeys(_PAIRS, _pair),
+        **dict.fromkeys(_ONE, _one),
+        "NotEqual": _not_equal,
+        "Any": _any,
+        "ExpandDims": _expand,
+        "ZerosLike": _like(False),
+        "OnesLike": _like(True),
+        "Concatenate": _concatenate,
+        "GetItem": _get_item,
+        "Transpose": _transpose,
+        **{name: _reduce(op) for name, op in (("Mean", "mean"), ("Sum", "sum"), ("Max", "amax"))},
+    }.items()
+}

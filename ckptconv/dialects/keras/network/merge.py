@@ -1,0 +1,152 @@
+"""Layers that join values: Add and its like, Concatenate, Dot; and what becomes of their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.structure import moved
+from ckptconv.errors import DialectError
+from ckptconv.graph.network import Shape, Value
+
+_PAIRWISE = {"Add": "add", "Multiply": "multiply", "Maximum": "maximum", "Minimum": "minimum"}
+_OTHERWISE_MASKED = ("Multiply", "Maximum", "Minimum")
+_KERAS_1 = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum",
+            "concat": "Concatenate"}  # fmt: skip
+
+
+def merge(b: Builder, site: Site) -> list[Value]:
+    """Add, Multiply, Average, Maximum, Minimum."""
+    values = _of_one_rank(b, site.inputs)
+    name = site.layer.class_name
+    if name in _OTHERWISE_MASKED and b.version >= (3, 0) and any(v.mask for v in site.inputs):
+        raise site.refuse(f"{name} of masked values, which Keras 3 takes for one another")
+    made = values[0]
+    for value in values[1:]:
+        shape = _broadcast(made.shape, value.shape)
+        made = b.add(_PAIRWISE.get(name, "add"), (made, value), shape)
+    if name == "Average":
+        made = b.add("divide_by", (made,), number=len(values))
+    return [masked(made, _joined_mask(b, site.inputs))]
+
+
+def subtract(b: Builder, site: Site) -> list[Value]:
+    first, second = _of_one_rank(b, _several(site, 2))
+    made = b.add("subtract", (first, second), _broadcast(first.shape, second.shape))
+    return [masked(made, _joined_mask(b, site.inputs))]
+
+
+def concatenate(b: Builder, site: Site) -> list[Value]:
+    values = site.inputs
+    given = site.get("axis", "concat_axis", default=-1)
+    rank = values[0].rank
+    if not isinstance(given, int) or not -rank < given < rank or given == 0:
+        raise DialectError("concatenates along no axis", tensor=site.where, found=given)
+    axis = given % rank
+    sizes = [value.shape[axis] for value in values]
+    size = None if None in sizes else sum(n or 0 for n in sizes)
+    shape = (*values[0].shape[:axis], size, *values[0].shape[axis + 1 :])
+    made = b.add("concat", values, shape, axis=given)
+    masks = [value.mask for value in values]
+    if all(mask is None for mask in masks):
+        return [made]
+    if axis == rank - 1:
+        return [masked(made, _along_features(b, masks))]
+    if axis != 1 or rank != 3:
+        raise site.refuse("Concatenate of masked values along this axis")
+    known = [
+        mask or b.add("ones_mask", (value,), value.shape[:2], name="mask", dtype="bool")
+        for mask, value in zip(masks, values, strict=True)
+    ]
+    mask = b.add("concat", known, (shape[0], size), name="mask", dtype="bool", axis=1)
+    return [masked(made, mask)]
+
+
+def _along_features(b: Builder, masks: Sequence[Value | None]) -> Value | None:
+    """Keras 3 counts a step that any of the values counts, older ones that all of them do."""
+    known = [mask for mask in masks if mask is not None]
+    if b.version >= (3, 0):
+        return None if len(known) < len(masks) else _reduce(b, "logical_or", known)
+    return _reduce(b, "logical_and", known)
+
+
+def _joined_mask(b: Builder, values: Sequence[Value]) -> Value | None:
+    known = [value.mask for value in values if value.mask is not None]
+    if b.version >= (3, 0):
+        return _reduce(b, "logical_or", known) if len(known) == len(values) else None
+    return _reduce(b, "logical_and", known) if known else None
+
+
+def _reduce(b: Builder, op: str, masks: Sequence[Value]) -> Value:
+    made = masks[0]
+    for mask in masks[1:]:
+        if mask is not made:
+            made = b.add(op, (made, mask), name="mask")
+    return made
+
+
+def dot(b: Builder, site: Site) -> list[Value]:
+    first, second = _several(site, 2)
+    if site.get("normalize"):
+        raise site.refuse("Dot with normalize=True")
+    given = site.get("axes", "dot_axes")
+    pair = given if isinstance(given, list | tuple) else (given, given)
+    if len(pair) != 2 or not all(type(n) is int for n in pair):
+        raise DialectError("has no axes", tensor=site.where, found=str(given)[:80])
+    i, j = pair[0] % first.rank, pair[1] % second.rank
+    if not (2 <= first.rank <= 3 and 2 <= second.rank <= 3 and i and j):
+        raise site.refuse("Dot of values with more than three axes")
+    if first.rank == second.rank == 2:
+        return [b.add("inner", (first, second), (first.shape[0], 1))]
+    rows = first if first.rank == 2 else moved(b, first, (0, 3 - i, i))
+    columns = second if second.rank == 2 else moved(b, second, (0, j, 3 - j))
+    if first.rank == 2:
+        rows = b.add("expand", (first,), (first.shape[0], 1, first.shape[1]), axis=1)
+    if second.rank == 2:
+        columns = b.add("expand", (second,), (*second.shape, 1), axis=2)
+    shape = (rows.shape[0], rows.shape[1], columns.shape[2])
+    made = b.add("matmul", (rows, columns), shape)
+    axis = 1 if first.rank == 2 else 2
+    if 2 not in (first.rank, second.rank):
+        return [made]
+    return [b.add("squeeze", (made,), (*shape[:axis], *shape[axis + 1 :]), axis=axis)]
+
+
+def keras1_merge(b: Builder, site: Site) -> list[Value]:
+    name = _KERAS_1.get(str(site.get("mode")))
+    if name is None:
+        raise site.refuse(f"Merge with mode {site.get('mode')!r}"[:100])
+    entry = type(site.layer)(name, site.layer.config)
+    return RULES[name](b, Site(entry, site.path, site.inputs, site.kwargs))
+
+
+def _several(site: Site, count: int) -> tuple[Value, ...]:
+    if len(site.inputs) != count:
+        raise DialectError(
+            f"{site.layer.class_name} of {len(site.inputs)} values", tensor=site.where
+        )
+    return site.inputs
+
+
+def _of_one_rank(b: Builder, values: Sequence[Value]) -> list[Value]:
+    """Give values of fewer axes more of size one, behind the batch, as Keras does."""
+    rank = max(value.rank for value in values)
+    found = []
+    for value in values:
+        while value.rank < rank:
+            value = b.add("expand", (value,), (value.shape[0], 1, *value.shape[1:]), axis=1)
+        found.append(value)
+    return found
+
+
+def _broadcast(first: Shape, second: Shape) -> Shape:
+    return tuple(n if m in (1, n) else m for n, m in zip(first, second, strict=True))
+
+
+RULES = {
+    **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum"), merge),
+    "Subtract": subtract,
+    "Concatenate": concatenate,
+    "Dot": dot,
+    "Merge": keras1_merge,
+}

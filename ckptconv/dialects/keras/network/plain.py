@@ -1,0 +1,183 @@
+"""Layers with weights that are not recurrent: dense, embedding, convolutions, normalisations."""
+
+from __future__ import annotations
+
+from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.elementwise import activate
+from ckptconv.dialects.keras.network.structure import (
+    channels_first,
+    channels_last,
+    conv_length,
+    integer,
+    integers,
+    moved,
+    padded,
+)
+from ckptconv.errors import DialectError
+from ckptconv.graph.network import Value
+
+
+def dense(b: Builder, site: Site) -> list[Value]:
+    x = site.x
+    units = integer(site, "units", "output_dim")
+    made = b.add("module", (x,), (*x.shape[:-1], units), layer=b.path(site))
+    return [activate(b, masked(made, x.mask), site.get("activation"), site.where)]
+
+
+def embedding(b: Builder, site: Site) -> list[Value]:
+    tokens = site.x
+    size = integer(site, "output_dim")
+    whole = tokens if tokens.dtype == "int32" else b.add("to_int", (tokens,), dtype="int32")
+    made = b.add("module", (whole,), (*tokens.shape, size), layer=b.path(site), dtype="float32")
+    if not site.get("mask_zero", default=False):
+        return [made]
+    mask = b.add("differs", (whole,), name="mask", dtype="bool", value=0)
+    return [masked(made, mask)]
+
+
+def conv(b: Builder, site: Site) -> list[Value]:
+    x, rank = site.x, site.x.rank - 2
+    last = site.get("data_format", default="channels_last") != "channels_first"
+    x = channels_first(b, x) if last else x
+    size, stride, dilation = (
+        _windows(site, rank, *keys)
+        for keys in (("kernel_size", "filter_length"), ("strides", "subsample_length"),
+                     ("dilation_rate", "atrous_rate"))
+    )  # fmt: skip
+    padding = site.get("padding", "border_mode", default="valid")
+    lengths = tuple(
+        conv_length(n, k, s, padding, d)
+        for n, k, s, d in zip(x.shape[2:], size, stride, dilation, strict=True)
+    )
+    if padding == "causal":
+        x = padded(b, x, [(dilation[0] * (size[0] - 1), 0)], 2)
+    elif padding == "same" and max(stride) > 1:
+        x = _padded_same(b, site, x, size, stride, dilation)
+    made = b.add(
+        "module",
+        (x,),
+        (x.shape[0], integer(site, "filters", "nb_filter"), *lengths),
+        layer=b.path(site),
+        stride=list(stride),
+        dilation=list(dilation),
+        padding="same" if padding == "same" and max(stride) == 1 else 0,
+        groups=site.get("groups", default=1),
+    )
+    made = channels_last(b, made) if last else made
+    return [activate(b, made, site.get("activation"), site.where)]
+
+
+def _padded_same(
+    b: Builder,
+    site: Site,
+    x: Value,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> Value:
+    """Pad as Keras does, by an amount that depends on the length."""
+    pairs = []
+    for n, k, s, d in zip(x.shape[2:], size, stride, dilation, strict=True):
+        if n is None:
+            raise site.refuse("padding 'same' with strides, of a length that is not recorded")
+        total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+        pairs.append((total // 2, total - total // 2))
+    return padded(b, x, pairs, 2) if any(map(any, pairs)) else x
+
+
+def conv_transpose(b: Builder, site: Site) -> list[Value]:
+    x, rank = site.x, site.x.rank - 2
+    last = site.get("data_format", default="channels_last") != "channels_first"
+    x = channels_first(b, x) if last else x
+    size = _windows(site, rank, "kernel_size")
+    stride = _windows(site, rank, "strides")
+    dilation = _windows(site, rank, "dilation_rate")
+    same = site.get("padding", default="valid") == "same"
+    small = any(k < s for k, s in zip(size, stride, strict=True))
+    if small or max(dilation) > 1 or site.get("output_padding") is not None:
+        raise site.refuse("a transposed convolution with these strides, dilation or output_padding")
+    whole = tuple(
+        None if n is None else (n - 1) * s + k
+        for n, s, k in zip(x.shape[2:], stride, size, strict=True)
+    )
+    made = b.add(
+        "module", (x,), (x.shape[0], integer(site, "filters"), *whole), layer=b.path(site),
+        stride=list(stride), dilation=1, padding=0, output_padding=0, groups=1,
+    )  # fmt: skip
+    cuts = [((k - s) // 2, k - s - (k - s) // 2) for k, s in zip(size, stride, strict=True)]
+    if same and any(map(any, cuts)):
+        lengths = tuple(
+            None if n is None else n * s for n, s in zip(x.shape[2:], stride, strict=True)
+        )
+        ends = tuple((left, -right if right else None) for left, right in cuts)
+        made = b.add("crop", (made,), (*made.shape[:2], *lengths), first=2, ends=ends)
+    made = channels_last(b, made) if last else made
+    return [activate(b, made, site.get("activation"), site.where)]
+
+
+def batch_norm(b: Builder, site: Site) -> list[Value]:
+    x, (axis, *more) = site.x, integers(site, "axis")
+    if more or not -x.rank <= axis < x.rank or site.get("mode", default=0) != 0:
+        raise site.refuse("BatchNormalization over several axes")
+    axis %= x.rank
+    order = (*(i for i in range(x.rank) if i != axis), axis)
+    last = moved(b, x, order)
+    path = b.path(site)
+    if x.rank == 2:
+        made = b.add("module", (last,), layer=path)
+    else:
+        rows = b.add("rows", (last,), (None, last.shape[-1]), size=last.shape[-1] or -1)
+        made = b.add("like", (b.add("module", (rows,), layer=path), last), last.shape)
+    back = tuple(order.index(i) for i in range(x.rank))
+    return [masked(moved(b, made, back), x.mask)]
+
+
+def layer_norm(b: Builder, site: Site) -> list[Value]:
+    x = site.x
+    axes = sorted(n % x.rank for n in integers(site, "axis"))
+    if site.get("rms_scaling"):
+        raise site.refuse("LayerNormalization with rms_scaling")
+    if axes != list(range(x.rank - len(axes), x.rank)) or 0 in axes:
+        raise site.refuse("LayerNormalization over axes that are not the last")
+    if len(axes) > 1 and len(axes) != x.rank - 1:
+        raise site.refuse("LayerNormalization over several axes, but not all of them")
+    return [masked(b.add("module", (x,), layer=b.path(site)), x.mask)]
+
+
+def group_norm(b: Builder, site: Site) -> list[Value]:
+    x = site.x
+    if integers(site, "axis")[0] % x.rank != x.rank - 1:
+        raise site.refuse("GroupNormalization over an axis that is not the last")
+    made = b.add("module", (channels_first(b, x),), layer=b.path(site))
+    return [masked(channels_last(b, made), x.mask)]
+
+
+def prelu(b: Builder, site: Site) -> list[Value]:
+    x = site.x
+    shared = site.get("shared_axes") or []
+    if sorted(shared) != list(range(1, x.rank - 1)):
+        raise site.refuse("PReLU with a slope for each place")
+    made = b.add("module", (channels_first(b, x),), layer=b.path(site))
+    return [masked(channels_last(b, made), x.mask)]
+
+
+def _windows(site: Site, rank: int, *keys: str) -> tuple[int, ...]:
+    if all(key not in site.layer.config for key in keys):
+        return (1,) * rank
+    row = integers(site, *keys)
+    row = row * rank if len(row) == 1 else row
+    if len(row) != rank or min(row) < 1:
+        raise DialectError(f"{keys[0]} is no size per axis", tensor=site.where, found=row)
+    return tuple(row)
+
+
+RULES = {
+    **dict.fromkeys(("Dense", "TimeDistributedDense"), dense),
+    "Embedding": embedding,
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D", "Convolution1D"), conv),
+    **{f"Conv{n}DTranspose": conv_transpose for n in (1, 2, 3)},
+    "BatchNormalization": batch_norm,
+    "LayerNormalization": layer_norm,
+    "GroupNormalization": group_norm,
+    "PReLU": prelu,
+}

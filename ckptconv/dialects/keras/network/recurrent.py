@@ -1,0 +1,220 @@
+"""Recurrent layers, and cells in an RNN.
+
+A node ``recurrent`` is one layer in one direction or both. Inputs: x (batch, time, features), then,
+as ``masked`` and ``stated`` say, a mask (batch, time) and the first states, each (directions,
+batch, units). Outputs: y (batch, time, directions * units), and the last states in that shape.
+
+A masked step keeps the state and repeats the output before it, zeros at first; with ``zero_masked``
+its output is zero (``backend.rnn`` of Keras).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ckptconv.dialects.keras.model_config import Entry
+from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.elementwise import activation_name
+from ckptconv.dialects.keras.network.structure import moved
+from ckptconv.errors import DialectError
+from ckptconv.graph.network import Value
+
+_KINDS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one direction of one layer computes."""
+
+    kind: str
+    units: int
+    activation: str
+    recurrent_activation: str
+    reset_after: bool
+
+    def arguments(self) -> dict[str, Any]:
+        found = {"kind": self.kind, "activation": self.activation}
+        if self.kind != "RNN":
+            found["recurrent_activation"] = self.recurrent_activation
+        return found | ({"reset_after": self.reset_after} if self.kind == "GRU" else {})
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a layer gave: y, and the states of each direction, (batch, units) each."""
+
+    y: Value
+    states: tuple[tuple[Value, ...], ...]
+
+
+def cells_of(b: Builder, layer: Entry, where: str) -> list[Cell]:
+    """Return the cells of a recurrent layer, from the input on."""
+    if layer.class_name != "RNN":
+        return [_cell(b, layer, where)]
+    inner = layer.inner("cell")
+    if inner is None:
+        raise DialectError("an RNN without a cell", tensor=where)
+    inside = inner.cells() if inner.class_name == "StackedRNNCells" else [inner]
+    return [_cell(b, cell, where) for cell in inside]
+
+
+def _cell(b: Builder, layer: Entry, where: str) -> Cell:
+    kind = _KINDS.get(layer.class_name.removesuffix("Cell"))
+    site = Site(layer, (where,), ())
+    if kind is None:
+        raise site.refuse(f"{layer.class_name} is no cell that is known")
+    units = site.get("units", "output_dim")
+    if type(units) is not int or units < 1:
+        raise DialectError("units is no size", tensor=where, found=str(units)[:80])
+    cudnn = layer.class_name.startswith("CuDNN")
+    gates = site.get("recurrent_activation", "inner_activation", default="sigmoid")
+    return Cell(
+        kind,
+        units,
+        "tanh" if cudnn else activation_name(b, site.get("activation", default="tanh"), where),
+        "sigmoid" if cudnn or kind == "RNN" else activation_name(b, gates, where),
+        cudnn or site.get("reset_after", default=False) is True,
+    )
+
+
+def layer(b: Builder, site: Site) -> list[Value]:
+    """LSTM, GRU, SimpleRNN, and RNN with cells."""
+    cells = cells_of(b, site.layer, site.where)
+    paths = b.paths_of(site.path)
+    check_paths(site, paths, len(cells))
+    x = batch_first(b, site)
+    backwards = bool(site.get("go_backwards"))
+    zero = bool(site.get("zero_output_for_mask"))
+    states = rows(initial(b, site, cells), cells)
+    run = stack(b, x, _mask(b, site, x), cells, paths, states, backwards=backwards, zero=zero)
+    return _given(b, site, run, _sequence_or_last(b, site, x, run), x)
+
+
+def _given(b: Builder, site: Site, run: Run, out: Value, x: Value) -> list[Value]:
+    if site.get("time_major") and site.get("return_sequences"):
+        out = moved(b, out, (1, 0, 2))
+    if site.get("return_sequences"):
+        out = masked(out, x.mask)
+    flat = [state for states in run.states for state in states]
+    if site.get("stateful"):
+        b.state_results += [*flat]
+    return [out, *flat] if site.get("return_state") else [out]
+
+
+def _sequence_or_last(b: Builder, site: Site, x: Value, run: Run) -> Value:
+    if site.get("return_sequences"):
+        return run.y
+    if x.mask is None:
+        return run.states[-1][0]
+    return b.add("last", (run.y,), (run.y.shape[0], run.y.shape[2]))
+
+
+def stack(
+    b: Builder,
+    x: Value,
+    mask: Value | None,
+    cells: Sequence[Cell],
+    paths: Sequence[str],
+    states: Sequence[Sequence[Value]],
+    *,
+    backwards: bool,
+    zero: bool,
+) -> Run:
+    """Run cells on each other's outputs, in one direction."""
+    if backwards:
+        x = b.add("flip", (x,), axis=1)
+        mask = b.add("flip", (mask,), name="mask", axis=1) if mask is not None else None
+    found = []
+    for cell, path, first, last in zip(
+        cells, paths, states, [False] * (len(cells) - 1) + [True], strict=True
+    ):
+        run = run_layer(b, x, mask, [cell], path, [first], zero=zero and last)
+        x = run.y
+        found.append(run.states[0])
+    return Run(x, tuple(found))
+
+
+def run_layer(
+    b: Builder,
+    x: Value,
+    mask: Value | None,
+    cells: Sequence[Cell],
+    path: str,
+    states: Sequence[Sequence[Value]],
+    *,
+    zero: bool,
+) -> Run:
+    """Append the node of one layer, with a cell for each direction."""
+    cell, count = cells[0], len(cells)
+    columns = list(zip(*states, strict=True))
+    inputs = [
+        x,
+        *([mask] if mask is not None else []),
+        *(b.add("stack_states", row, (count, *row[0].shape), name="state") for row in columns),
+    ]
+    shapes: dict[str, Any] = {"y": (*x.shape[:2], count * cell.units)}
+    for name in ("h", "c")[: 2 if cell.kind == "LSTM" else 1]:
+        shapes[name] = (count, x.shape[0], cell.units)
+    y, *last = b.add_many(
+        "recurrent", inputs, shapes, layer=path, **cell.arguments(), bidirectional=count == 2,
+        masked=mask is not None, stated=bool(columns), zero_masked=zero and mask is not None,
+    )  # fmt: skip
+    return Run(
+        y,
+        tuple(tuple(b.add("pick", (s,), s.shape[1:], index=d) for s in last) for d in range(count)),
+    )
+
+
+def batch_first(b: Builder, site: Site) -> Value:
+    x = site.x
+    if x.rank != 3:
+        raise DialectError(
+            "takes (batch, time, features)", tensor=site.where, found=f"{x.rank} axes"
+        )
+    return masked(moved(b, x, (1, 0, 2)), x.mask) if site.get("time_major") else x
+
+
+def initial(b: Builder, site: Site, cells: Sequence[Cell]) -> list[Value]:
+    """Return the first states: of the call, or of a stateful layer new inputs of the network."""
+    given = site.kwargs.get("initial_state")
+    states = [given] if isinstance(given, Value) else list(given or site.inputs[1:])
+    sizes = [cell.units for cell in cells for _ in range(2 if cell.kind == "LSTM" else 1)]
+    if site.get("stateful") and not states:
+        letters = [s for cell in cells for s in ("h", "c")[: 2 if cell.kind == "LSTM" else 1]]
+        states = [
+            b.value((site.x.shape[0], n), name=f"{site.layer.name}_{letter}")
+            for n, letter in zip(sizes, letters, strict=True)
+        ]
+        b.state_inputs += states
+    flat = [s for state in states for s in (state if isinstance(state, list) else [state])]
+    if flat and [value.shape[-1] for value in flat] != sizes:
+        raise site.refuse(f"{len(flat)} first states for {len(sizes)}")
+    return flat
+
+
+def _mask(b: Builder, site: Site, x: Value) -> Value | None:
+    """Keras 3 hands a mask on by itself only to layers that take one tensor."""
+    given = "initial_state" in site.kwargs or len(site.inputs) > 1
+    return None if given and b.version >= (3, 0) and site.kwargs.get("mask") is None else x.mask
+
+
+def rows(states: list[Value], cells: Sequence[Cell]) -> list[list[Value]]:
+    """Share states out to cells: two for an LSTM, one for others."""
+    rest = iter(states)
+    counts = [2 if cell.kind == "LSTM" else 1 for cell in cells]
+    return [[next(rest) for _ in range(n)] if states else [] for n in counts]
+
+
+def check_paths(site: Site, paths: Sequence[str], count: int) -> None:
+    if len(paths) != count:
+        raise DialectError(
+            "the file's weights do not fit its configuration",
+            tensor=site.where,
+            expected=f"the weights of {count} recurrent layers",
+            found=", ".join(paths) or "none",
+        )
+
+
+RULES = dict.fromkeys((*_KINDS, "RNN"), layer)

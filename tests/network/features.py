@@ -1,0 +1,243 @@
+"""Features of Keras's layers, each a small network over inputs that all of them share."""
+
+from __future__ import annotations
+
+from itertools import product
+
+STEPS, FEATURES, VOCABULARY = 6, 3, 9
+
+
+class Inputs:
+    """x (batch, 6, 3), z (batch, 6, 3), v (batch, 5), image (batch, 6, 7, 2), tokens (batch, 6)."""
+
+    def __init__(self, keras):
+        self.x = keras.Input((STEPS, FEATURES), name="x")
+        self.z = keras.Input((STEPS, FEATURES), name="z")
+        self.v = keras.Input((5,), name="v")
+        self.image = keras.Input((6, 7, 2), name="image")
+        self.tokens = keras.Input((STEPS,), dtype="int32", name="tokens")
+
+    def all(self):
+        return [self.x, self.z, self.v, self.image, self.tokens]
+
+
+def features(keras):
+    """Return name → function of Inputs that gives a value or a list of them."""
+    L = keras.layers  # noqa: N806
+    found = {}
+
+    def chain(name, *layers, of="x"):
+        def build(i):
+            value = getattr(i, of)
+            for layer in layers:
+                value = layer()(value)
+            return value
+
+        found[name] = build
+
+    for kind, sequences in product(("LSTM", "GRU", "SimpleRNN"), (True, False)):
+        layer = getattr(L, kind)
+        add = f"{kind}-{'sequences' if sequences else 'last'}"
+        k = {"return_sequences": sequences}
+        chain(add, lambda layer=layer, k=k: layer(4, **k))
+        chain(f"{add}-backwards", lambda layer=layer, k=k: layer(4, go_backwards=True, **k))
+        chain(f"{add}-nobias", lambda layer=layer, k=k: layer(4, use_bias=False, **k))
+        chain(f"{add}-relu", lambda layer=layer, k=k: layer(4, activation="relu", **k))
+        chain(f"{add}-softsign", lambda layer=layer, k=k: layer(4, activation="softsign", **k))
+        chain(f"{add}-masking", L.Masking, lambda layer=layer, k=k: layer(4, **k))
+        chain(
+            f"{add}-embedding-mask",
+            lambda: L.Embedding(VOCABULARY, 3, mask_zero=True),
+            lambda layer=layer, k=k: layer(4, **k),
+            of="tokens",
+        )
+        chain(
+            f"{add}-zero-output", L.Masking,
+            lambda layer=layer, k=k: layer(4, zero_output_for_mask=True, **k),
+        )  # fmt: skip
+        chain(
+            f"{add}-masking-backwards", L.Masking,
+            lambda layer=layer, k=k: layer(4, go_backwards=True, **k),
+        )  # fmt: skip
+        for mode in ("concat", "sum", "mul", "ave", None):
+            chain(
+                f"{add}-bi-{mode}",
+                lambda layer=layer, k=k, mode=mode: L.Bidirectional(layer(4, **k), merge_mode=mode),
+            )
+        chain(
+            f"{add}-bi-masking", L.Masking,
+            lambda layer=layer, k=k: L.Bidirectional(layer(4, **k)),
+        )  # fmt: skip
+    for kind in ("LSTM", "GRU"):
+        layer = getattr(L, kind)
+        for gate in ("hard_sigmoid", "tanh", "relu"):
+            chain(
+                f"{kind}-gates-{gate}",
+                lambda layer=layer, gate=gate: layer(4, recurrent_activation=gate),
+            )
+        chain(
+            f"{kind}-bi-hard",
+            lambda layer=layer: L.Bidirectional(layer(4, recurrent_activation="hard_sigmoid")),
+        )
+    chain("GRU-reset-before", lambda: L.GRU(4, reset_after=False))
+    chain("GRU-reset-before-bi", lambda: L.Bidirectional(L.GRU(4, reset_after=False)))
+    for gate in ("elu", "selu", "softplus", "sigmoid", "exponential", "gelu", "silu"):
+        chain(f"SimpleRNN-{gate}", lambda gate=gate: L.SimpleRNN(3, activation=gate))
+
+    def halves(i):
+        return L.Bidirectional(
+            L.LSTM(4, return_sequences=True),
+            backward_layer=L.LSTM(4, return_sequences=True, go_backwards=True, activation="relu"),
+        )(i.x)
+
+    def halves_of_two_kinds(i):
+        return L.Bidirectional(
+            L.LSTM(4, return_sequences=True),
+            backward_layer=L.GRU(5, return_sequences=True, go_backwards=True),
+        )(i.x)
+
+    found |= {"halves": halves, "halves-of-two-kinds": halves_of_two_kinds}
+    for kind in ("LSTM", "GRU", "SimpleRNN"):
+        layer = getattr(L, kind)
+        cell = getattr(L, f"{kind}Cell")
+
+        def states(i, layer=layer):
+            return layer(4, return_state=True, return_sequences=True)(i.x)
+
+        def initial(i, layer=layer):
+            first = layer(4, return_state=True)(i.x)
+            return layer(4, return_sequences=True)(i.z, initial_state=first[1:])
+
+        def initial_masked(i, layer=layer):
+            first = layer(4, return_state=True)(i.x)
+            return layer(4)(L.Masking()(i.z), initial_state=first[1:])
+
+        def bi_states(i, layer=layer):
+            first = L.Bidirectional(layer(4, return_state=True))(i.x)
+            return L.Bidirectional(layer(4, return_sequences=True))(i.z, initial_state=first[1:])
+
+        found |= {
+            f"{kind}-states": states,
+            f"{kind}-initial": initial,
+            f"{kind}-initial-masked": initial_masked,
+            f"{kind}-bi-states": bi_states,
+        }
+        chain(f"RNN-{kind}", lambda cell=cell: L.RNN(cell(4), return_sequences=True))
+    chain("RNN-stacked", lambda: L.RNN([L.LSTMCell(4), L.GRUCell(3)], return_sequences=True))
+    chain("RNN-stacked-masking", L.Masking, lambda: L.RNN([L.LSTMCell(4), L.LSTMCell(3)]))
+    chain("RNN-stacked-backwards", lambda: L.RNN([L.LSTMCell(4), L.LSTMCell(3)], go_backwards=True))
+    chain("td-dense", lambda: L.TimeDistributed(L.Dense(2, activation="relu")))
+    chain("td-flatten", lambda: L.TimeDistributed(L.Flatten()), of="image")
+    chain("td-lstm", lambda: L.TimeDistributed(L.LSTM(3)), of="image")
+    chain("td-conv", lambda: L.TimeDistributed(L.Conv1D(3, 2)), of="image")
+    chain("td-masking", L.Masking, lambda: L.TimeDistributed(L.Dense(2)), lambda: L.LSTM(3))
+    for name in (
+        *("relu", "sigmoid", "tanh", "softmax", "elu", "selu", "softplus", "softsign"),
+        *("exponential", "hard_sigmoid", "gelu", "silu", "mish", "relu6", "leaky_relu"),
+        *("log_softmax", "linear"),
+    ):
+        chain(f"activation-{name}", lambda name=name: L.Dense(4, activation=name))
+    chain("ReLU-max", lambda: L.ReLU(max_value=0.5))
+    chain("ReLU-slope", lambda: L.ReLU(negative_slope=0.2))
+    chain("LeakyReLU", lambda: L.LeakyReLU(negative_slope=0.1))
+    chain("ELU", lambda: L.ELU(alpha=0.7))
+    chain("Softmax", lambda: L.Softmax(axis=1))
+    chain("PReLU", lambda: L.PReLU(shared_axes=[1]))
+    chain("Dropout", lambda: L.Dropout(0.4), lambda: L.GaussianNoise(0.1), lambda: L.Dense(2))
+    chain("SpatialDropout1D", lambda: L.SpatialDropout1D(0.4), lambda: L.Dense(2))
+    chain("Rescaling", lambda: L.Rescaling(0.5, 0.1))
+    chain("Flatten", L.Flatten, lambda: L.Dense(2))
+    chain("Flatten-image", L.Flatten, lambda: L.Dense(2), of="image")
+    chain("Reshape", lambda: L.Reshape((3, -1)), lambda: L.LSTM(2))
+    chain("Permute", lambda: L.Permute((2, 1)), lambda: L.Dense(2))
+    chain("Permute-3", lambda: L.Permute((3, 1, 2)), of="image")
+    chain("RepeatVector", lambda: L.RepeatVector(4), lambda: L.GRU(3), of="v")
+    chain("LayerNormalization", L.LayerNormalization)
+    chain("LayerNormalization-2", lambda: L.LayerNormalization(axis=[1, 2]))
+    chain("BatchNormalization", L.BatchNormalization)
+    chain("BatchNormalization-v", L.BatchNormalization, of="v")
+    chain("BatchNormalization-image", L.BatchNormalization, of="image")
+    chain("BatchNormalization-axis", lambda: L.BatchNormalization(axis=1))
+    chain("GroupNormalization", lambda: L.GroupNormalization(2), of="image")
+    for padding, strides in product(("valid", "same", "causal"), (1, 2)):
+        k = {"padding": padding, "strides": strides}
+        chain(f"Conv1D-{padding}-{strides}", lambda k=k: L.Conv1D(4, 3, activation="relu", **k))
+    chain("Conv1D-dilated", lambda: L.Conv1D(4, 2, dilation_rate=2, padding="causal"))
+    chain("Conv1D-groups", lambda: L.Conv1D(6, 2, groups=3))
+    for padding, strides in product(("valid", "same"), (1, 2)):
+        k = {"padding": padding, "strides": strides}
+        chain(f"Conv2D-{padding}-{strides}", lambda k=k: L.Conv2D(4, (3, 2), **k), of="image")
+        chain(f"Conv2DT-{padding}-{strides}", lambda k=k: L.Conv2DTranspose(3, 3, **k), of="image")
+        chain(f"MaxPooling1D-{padding}-{strides}", lambda k=k: L.MaxPooling1D(3, **k))
+        chain(f"AveragePooling1D-{padding}-{strides}", lambda k=k: L.AveragePooling1D(3, **k))
+        chain(f"MaxPooling2D-{padding}-{strides}", lambda k=k: L.MaxPooling2D(2, **k), of="image")
+        chain(
+            f"AveragePooling2D-{padding}-{strides}",
+            lambda k=k: L.AveragePooling2D(2, **k),
+            of="image",
+        )
+    for rank, of in ((1, "x"), (2, "image")):
+        for name in ("GlobalAveragePooling", "GlobalMaxPooling"):
+            chain(f"{name}{rank}D", getattr(L, f"{name}{rank}D"), of=of)
+        chain(f"ZeroPadding{rank}D", getattr(L, f"ZeroPadding{rank}D"), of=of)
+        chain(f"Cropping{rank}D", lambda rank=rank: getattr(L, f"Cropping{rank}D")(1), of=of)
+        chain(f"UpSampling{rank}D", getattr(L, f"UpSampling{rank}D"), of=of)
+    chain("pool-keepdims", lambda: L.GlobalAveragePooling1D(keepdims=True))
+    chain("pool-masked", L.Masking, L.GlobalAveragePooling1D)
+    for name in ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"):
+        found[name] = lambda i, name=name: getattr(L, name)()([i.x, i.z])
+    for name in ("Add", "Subtract", "Average"):
+        found[f"{name}-masked"] = lambda i, name=name: L.LSTM(3)(
+            getattr(L, name)()([L.Masking()(i.x), L.Masking()(i.z)])
+        )
+    found |= {
+        "Concatenate": lambda i: L.Concatenate()([i.x, i.z, i.x]),
+        "Concatenate-time": lambda i: L.Concatenate(axis=1)([i.x, i.z]),
+        "Concatenate-masked": lambda i: L.GRU(3)(L.Concatenate()([L.Masking()(i.x), i.z])),
+        "Concatenate-two-masks": lambda i: L.GRU(3)(
+            L.Concatenate()([L.Masking()(i.x), L.Masking()(i.z)])
+        ),
+        "Concatenate-time-masked": lambda i: L.LSTM(3)(
+            L.Concatenate(axis=1)([L.Masking()(i.x), i.z])
+        ),
+        "Dot-vectors": lambda i: L.Dot(1)([i.v, L.Dense(5)(i.v)]),
+        "Dot-matrices": lambda i: L.Dot((2, 2))([i.x, i.z]),
+        "Dot-time": lambda i: L.Dot((1, 1))([i.x, i.z]),
+        "Dot-mixed": lambda i: L.Dot((1, 2))([L.Dense(3)(i.v), i.x]),
+        "operators": lambda i: (i.x + i.z) * 2.0 - 1.0,
+        "slice": lambda i: L.Dense(2)(i.x[:, -1, :2]),
+        "two-inputs": lambda i: L.Dense(2)(L.Concatenate()([L.LSTM(3)(i.x), L.Dense(4)(i.v)])),
+    }
+
+    def twice(i):
+        shared = L.LSTM(4, return_sequences=True)
+        return L.Subtract()([shared(i.x), shared(i.z)])
+
+    def residual(i):
+        x = L.Dense(4)(i.x)
+        y = L.LSTM(4, return_sequences=True)(x)
+        return L.LayerNormalization()(L.Add()([x, y]))
+
+    def nested(i):
+        a = keras.Input((STEPS, FEATURES))
+        inner = keras.Model(a, L.Dense(2)(L.Bidirectional(L.LSTM(3))(L.Masking()(a))))
+        return L.Subtract()([inner(i.x), inner(i.z)])
+
+    def nested_sequential(i):
+        inner = keras.Sequential([L.LSTM(4, return_sequences=True), L.Dense(2)])
+        return inner(L.Masking()(i.x))
+
+    def squeeze(i):
+        x = L.GlobalAveragePooling1D()(i.x)
+        gate = L.Dense(3, activation="sigmoid")(L.Dense(2, activation="relu")(x))
+        return L.Multiply()([i.x, L.Reshape((1, 3))(gate)])
+
+    def decoder(i):
+        encoded = L.Bidirectional(L.GRU(4))(L.Embedding(VOCABULARY, 3, mask_zero=True)(i.tokens))
+        return L.TimeDistributed(L.Dense(3))(L.LSTM(4, return_sequences=True)(
+            L.RepeatVector(3)(encoded)))  # fmt: skip
+
+    found |= {"twice": twice, "residual": residual, "nested": nested,
+              "nested-sequential": nested_sequential, "squeeze": squeeze,
+              "decoder": decoder}  # fmt: skip
+    return found

@@ -1,0 +1,36 @@
+"""Networks of Keras files, held against the outputs of the Keras that wrote them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import ckptconv
+from tests.conftest import ROOT
+from tests.network.written import close, run_torch, written
+
+GOLDEN = ROOT / "tests" / "golden" / "keras"
+
+
+def golden():
+    files = [p for p in sorted(GOLDEN.glob("*.json")) if not p.name.endswith(".weights.json")]
+    entries = [json.loads(path.read_text()) | {"stem": path.stem} for path in files]
+    return [
+        pytest.param(e, id=e["stem"])
+        for e in entries
+        if (e["must"] == "convert" and e["stem"].endswith(("_full", "_hdf5")))
+        or (e["file"].endswith(".keras") and e["must"] == "convert")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", golden())
+def test_golden_in_torch(entry, tmp_path):
+    if "lambda" in entry["stem"]:
+        with pytest.raises(ckptconv.CkptconvError, match="twice: Lambda cannot be written"):
+            written(GOLDEN / entry["file"], "torch", tmp_path)
+        return
+    module, weights, _ = written(GOLDEN / entry["file"], "torch", tmp_path)
+    with np.load(GOLDEN / f"{entry['stem']}.npz") as data:
+        close(run_torch(module, weights, [data["x"]]), [data["y"]], 2e-6)
