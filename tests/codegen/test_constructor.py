@@ -10,7 +10,6 @@ from torch import nn
 import ckptconv
 from ckptconv.codegen.constructor import constructor, unknown
 from ckptconv.dialects import dialect
-from ckptconv.dialects.mindspore.layers import MINT
 from ckptconv.graph.graph import Layer
 from ckptconv.tensors.tensor import ArrayTensor
 
@@ -162,19 +161,6 @@ def test_mindspore(module, attributes, shape):
         states.append(mindspore.ops.zeros((2, 5), mindspore.float32))
     expected = call(module, [torch.from_numpy(a) for a in arrays])
     np.testing.assert_allclose(first(cell(*states)).asnumpy(), expected, atol=3e-6, rtol=3e-6)
-
-
-@pytest.mark.parametrize(
-    ("module", "attributes"),
-    [(m, a) for m, a, _ in LAYERS if type(m).__name__ in MINT],
-    ids=str,
-)
-def test_mint(module, attributes):
-    module = seeded(module)
-    graph = layer_of(module, attributes)
-    text = call_of(graph.layers[0], "mint")
-    assert text.startswith("mint.nn.")
-    load_mindspore(evaluate(text, mint=mindspore.mint), graph, "mint")
 
 
 KERAS = [

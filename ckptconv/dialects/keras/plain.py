@@ -39,7 +39,8 @@ def lift_plain(unit: Unit, options: Options, checkpoint: Checkpoint) -> list[Lay
         return _parameters(unit, "no known layer")
     lifted = {c: _canonical(unit, c) for c in candidates}
     first = candidates[0]
-    same = [c for c in candidates if _ops(lifted[c]) == _ops(lifted[first])]
+    params, told = lifted[first]
+    same = [c for c in candidates if _ops(lifted[c][0]) == _ops(params)]
     if same != list(candidates):
         raise AmbiguousKindError(
             "the file does not tell which layer this is",
@@ -49,8 +50,8 @@ def lift_plain(unit: Unit, options: Options, checkpoint: Checkpoint) -> list[Lay
             hint=" or ".join(f"--kind {unit.path}={c}" for c in candidates),
         )
     said = settings(unit)
-    layer = Layer(unit.path, first, lifted[first], attributes(first, said), evidence, candidates)
-    layer.attributes |= hint.arguments if hint else {}
+    layer = Layer(unit.path, first, params, attributes(first, said), evidence, candidates)
+    layer.attributes |= {**(hint.arguments if hint else {}), **told}
     layer.notes += notes(said)
     _settle(layer, checkpoint)
     return [layer]
@@ -93,10 +94,11 @@ def _fitting(unit: Unit) -> tuple[str, ...]:
     found = []
     for kind in dict.fromkeys(_SNAKE_KINDS.values()):
         try:
-            _canonical(unit, kind)
+            _, told = _canonical(unit, kind)
         except DialectError:
             continue
-        found.append(kind)
+        if not told or max(told.values()) > 1:
+            found.append(kind)
     if len(found) > 1:
         return by_name(unit.path, tuple(found), Evidence(), {}) or tuple(found)
     return tuple(found)
@@ -122,22 +124,31 @@ def _parameters(unit: Unit, evidence: str) -> list[Layer]:
     ]
 
 
-def _canonical(unit: Unit, kind: str) -> dict[str, Tensor]:
-    """Return a unit's weights as the canonical parameters of ``kind``.
+def _canonical(unit: Unit, kind: str) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Return a unit's weights as the canonical parameters of ``kind``, and what their shapes tell.
+
+    The second are hyper-parameters that canonical shapes do not tell, such as ``groups``.
 
     Raises:
         DialectError: they are not that layer's.
     """
     rows = {slot.name: (param, slot) for param, slot in _slots(kind) if slot}
     named = _named(unit, kind, list(rows))
+    rows |= {name: rows[slot.name] for _, slot in list(rows.values()) for name in slot.also}
     params: dict[str, Tensor] = {}
+    sizes: dict[str, int] = {}
     for leaf, tensor in named.items():
         param, slot = rows.get(leaf, (None, None))
         if param is None or slot is None or (len(slot.axes) != tensor.ndim and slot.axes != "*"):
             raise _misfit(unit, kind)
+        sizes.update(zip(slot.axes, tensor.shape, strict=False))
         params[param.name] = realign(tensor, slot.axes, param.axes, KINDS[kind].products)
     params |= _neutral(kind, params)
-    if not fits(kind, {name: tensor.shape for name, tensor in params.items()}, {}):
+    row = KINDS.get(kind)
+    told = {
+        hyper: sizes[axis] for hyper, axis in (row.sizes if row else {}).items() if axis in sizes
+    }
+    if not fits(kind, {name: tensor.shape for name, tensor in params.items()}, {}, told):
         raise _misfit(unit, kind)
     if unit.keras1 and "weight" in params and params["weight"].ndim > 2:
         raise LossyError(
@@ -145,7 +156,7 @@ def _canonical(unit: Unit, kind: str) -> dict[str, Tensor]:
             tensor=unit.path,
             hint="loading and saving the model with Keras 2",
         )
-    return params
+    return params, told
 
 
 def _named(unit: Unit, kind: str, rows: Iterable[str]) -> dict[str, Tensor]:

@@ -143,8 +143,9 @@ _IN_MINT = (
 
 
 def _as_in_torch(kind: str) -> Form | None:
-    form, nn = torch.FORMS[kind], FORMS[kind]
-    return form and replace(form, also=(), notes=nn.notes if nn else ())
+    nn = FORMS[kind]
+    form = torch.FORMS["Embedding" if nn and nn.nearest else kind]  # mint has no EmbeddingBag
+    return nn and form and replace(form, also=(), nearest=nn.nearest, notes=nn.notes)
 
 
 MINT: Forms = within("mint.nn", {kind: _as_in_torch(kind) for kind in FORMS if kind in _IN_MINT})
