@@ -139,6 +139,19 @@ def _conv(rank: int) -> Kind:
     return Kind(f"Conv{rank}d", params, "conv", Family.CONVOLUTION, _KERNEL, rank)
 
 
+def _depthwise(rank: int) -> Kind:
+    return Kind(
+        f"DepthwiseConv{rank}d",
+        (Param("weight", f"o1{_SPACE[rank]}"), _BIAS),
+        r"depth_?wise\w*|dw",
+        Family.CONVOLUTION,
+        _KERNEL,
+        rank,
+        products={"o": "cm"},
+        sizes={"groups": "c"},
+    )
+
+
 def _conv_transpose(rank: int) -> Kind:
     params = (Param("weight", f"io{_SPACE[rank]}"), _BIAS)
     hyper = {**_KERNEL, "output_padding": 0}
@@ -193,6 +206,7 @@ KINDS: Mapping[str, Kind] = {
         *map(_batch_norm, _RANKS),
         *map(_instance_norm, _RANKS),
         *map(_conv, _RANKS),
+        *map(_depthwise, (1, 2)),
         *map(_conv_transpose, _RANKS),
         Kind("PReLU", (Param("weight", "n"),), r"p_?relu|act|activation"),
         _ATTENTION,

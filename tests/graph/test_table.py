@@ -21,6 +21,7 @@ mindspore = pytest.importorskip("mindspore")
 keras = pytest.importorskip("keras")
 
 CONV = {"o": 6, "i": 4, "k": 3, "h": 3, "w": 2, "d": 4}
+DEPTHWISE = {"o": 6, "c": 3, "m": 2}
 GATES = {"i": 4, "r": 5, "u": 5, "b": 2}
 STATISTICS = ("running_mean", "running_var")
 SAMPLES = {
@@ -41,6 +42,8 @@ SAMPLES = {
     "Conv1d": (CONV, {"stride": 2}, (9, 4), ()),
     "Conv2d": (CONV, {"padding": 1}, (9, 9, 4), ("bias",)),
     "Conv3d": (CONV, {}, (9, 9, 9, 4), ()),
+    "DepthwiseConv1d": ({**DEPTHWISE, "k": 3}, {"groups": 3}, (9, 3), ()),
+    "DepthwiseConv2d": ({**DEPTHWISE, "h": 3, "w": 2}, {"groups": 3, "stride": 2}, (9, 9, 3), ()),
     "ConvTranspose1d": (CONV, {"stride": 2}, (9, 4), ("bias",)),
     "ConvTranspose2d": (CONV, {"stride": 2}, (9, 9, 4), ()),
     "ConvTranspose3d": (CONV, {}, (9, 9, 9, 4), ()),

@@ -5,6 +5,8 @@ A recurrent layer's two biases are one here, their sum, but for GRU, which keeps
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ckptconv.graph.forms import Arg, Call, Form, Forms, Has, Note, Slot, within
 from ckptconv.graph.gates import order
 from ckptconv.graph.kinds import UNKNOWN
@@ -97,6 +99,23 @@ def _conv(rank: int) -> Form:
     )
 
 
+def _depthwise(rank: int) -> Form:
+    call = Call(
+        f"DepthwiseConv{rank}D",
+        "kernel",
+        **_WORDS,
+        depth_multiplier=Arg("m", default=1),
+        dilation_rate=_DILATION,
+        use_bias=_BIAS,
+    )
+    return replace(
+        _conv(rank),
+        call=call,
+        slots={"weight": Slot("kernel", f"{_KERNELS[rank]}cm", also=("depthwise_kernel",))},
+        also=(),
+    )
+
+
 def _conv_transpose(rank: int) -> Form:
     call = Call(
         f"Conv{rank}DTranspose",
@@ -184,6 +203,7 @@ FORMS: Forms = within(
         **{f"BatchNorm{n}d": _BATCH_NORM for n in _RANKS},
         **{f"InstanceNorm{n}d": None for n in _RANKS},
         **{f"Conv{n}d": _conv(n) for n in _RANKS},
+        **{f"DepthwiseConv{n}d": _depthwise(n) for n in (1, 2)},
         **{f"ConvTranspose{n}d": _conv_transpose(n) for n in _RANKS},
         "PReLU": Form(Call("PReLU", shared_axes=UNKNOWN), {"weight": Slot("alpha")}),
         "MultiheadAttention": _ATTENTION,

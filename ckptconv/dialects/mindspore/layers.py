@@ -122,6 +122,7 @@ FORMS: Forms = within(
         **{f"BatchNorm{n}d": _batch_norm(n) for n in _RANKS},
         **{f"InstanceNorm{n}d": _instance_norm(n) for n in _RANKS},
         **{f"Conv{n}d": _kernel(f"Conv{n}d", f"oi{_PLANES[n]}") for n in _RANKS},
+        **{f"DepthwiseConv{n}d": _kernel(f"Conv{n}d", f"o1{_PLANES[n]}") for n in (1, 2)},
         **{f"ConvTranspose{n}d": _kernel(f"Conv{n}dTranspose", f"io{_PLANES[n]}") for n in _RANKS},
         "PReLU": Form(Call("PReLU", "n"), {"weight": Slot("w")}),
         "MultiheadAttention": Form(_ATTENTION),
@@ -138,7 +139,8 @@ FORMS: Forms = within(
 
 _IN_MINT = (
     *("Linear", "Embedding", "EmbeddingBag", "LayerNorm", "GroupNorm", "PReLU"),
-    *("ConvTranspose2d", *(f"{kind}{n}d" for kind in ("Conv", "BatchNorm") for n in _RANKS)),
+    *("ConvTranspose2d", "DepthwiseConv1d", "DepthwiseConv2d"),
+    *(f"{kind}{n}d" for kind in ("Conv", "BatchNorm") for n in _RANKS),
 )
 
 

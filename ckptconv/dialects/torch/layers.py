@@ -88,6 +88,7 @@ FORMS: Forms = within(
         **{f"BatchNorm{n}d": _batch_norm(n) for n in _RANKS},
         **{f"InstanceNorm{n}d": _instance_norm(n) for n in _RANKS},
         **{f"Conv{n}d": _conv(n) for n in _RANKS},
+        **{f"DepthwiseConv{n}d": _conv(n) for n in (1, 2)},  # with a group for each channel
         **{f"ConvTranspose{n}d": _conv_transpose(n) for n in _RANKS},
         "PReLU": Form(Call("PReLU", "n")),
         "MultiheadAttention": Form(_ATTENTION),
