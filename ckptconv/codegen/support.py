@@ -5,12 +5,13 @@ The table is documentation: the README renders it, and a test shows each row on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from ckptconv.graph.forms import Forms, Note
+from ckptconv.graph.forms import Forms, Note, slots, stored_by_row
 from ckptconv.graph.graph import Layer
+from ckptconv.graph.kinds import KINDS
 
 
 class Fate(str, Enum):
@@ -102,3 +103,27 @@ def markdown() -> str:
     lines = ["| from | option | what becomes of it | on the target |", "|---|---|---|---|"]
     lines += [f"| {r.framework} | {r.option} | {r.fate.value} | {r.action} |" for r in TABLE]
     return "\n".join(lines)
+
+
+def layer_table(columns: Mapping[str, Forms]) -> str:
+    """Return the table of layers as Markdown: a row for each kind, a column for each framework."""
+    lines = [f"| layer | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    lines += [
+        f"| {kind} | {' | '.join(_cell(kind, forms) for forms in columns.values())} |"
+        for kind in KINDS
+    ]
+    return "\n".join(lines)
+
+
+def _cell(kind: str, forms: Forms) -> str:
+    """Return a class and its parameters with their axes, where the form says other than torch's."""
+    form = forms.get(kind)
+    if form is None:
+        return "–"
+    said = [
+        f"{slot.name} `{slot.axes}`" if slot.axes else slot.name
+        for param, slot in slots(kind, forms)
+        if slot and stored_by_row(kind)
+    ]
+    weights = f": {', '.join(said)}" if said else ""
+    return f"`{form.call.space}.{form.call.name}`{weights}"
