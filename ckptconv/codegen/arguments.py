@@ -13,6 +13,7 @@ from ckptconv.graph.kinds import KINDS, UNKNOWN, Family
 
 _LONGEST = 20
 _LIMIT = 1e9
+_FLOAT32_EPSILON = 2.0**-23
 _ABSENT = object()
 _PER_AXIS = ("stride", "padding", "dilation", "output_padding")
 
@@ -77,11 +78,13 @@ def _recurrent(layer: Layer, facts: Facts) -> Facts:
     }
 
 
-def _normalised(layer: Layer, _: Facts) -> Facts:
+def _normalised(layer: Layer, facts: Facts) -> Facts:
     shape = next(iter(layer.params.values())).shape
+    epsilon = _FLOAT32_EPSILON if facts["eps"] is None else facts["eps"]  # torch's eps=None
     if len(shape) == 1:
-        return {"shape": shape, "axes": -1, "first": -1}
-    return {"shape": shape, "axes": list(range(-len(shape), 0)), "first": 1}
+        return {"shape": shape, "axes": -1, "first": -1, "epsilon": epsilon}
+    axes = list(range(-len(shape), 0))
+    return {"shape": shape, "axes": axes, "first": 1, "epsilon": epsilon}
 
 
 def _batch_norm(layer: Layer, facts: Facts) -> Facts:

@@ -175,6 +175,7 @@ KERAS = [
     (nn.LayerNorm((3, 4), eps=1e-2), {"eps": 1e-2}, SEQUENCE),
     (nn.GroupNorm(2, 4), {"num_groups": 2}, (2, 4, 3, 3)),
     (nn.RMSNorm(4, eps=1e-4), {"eps": 1e-4}, SEQUENCE),
+    (nn.RMSNorm(4), {"eps": None}, SEQUENCE),
     (nn.BatchNorm1d(4, momentum=0.3), {"momentum": 0.3}, (2, 4, 3)),
     (nn.BatchNorm2d(4, affine=False), {}, (2, 4, 3, 3)),
     (nn.Conv1d(4, 6, 3, padding=1, groups=2), {"padding": (1,), "groups": 2}, (2, 4, 7)),

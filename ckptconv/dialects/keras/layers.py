@@ -196,7 +196,7 @@ FORMS: Forms = within(
             notes=(_CHANNELS,),
         ),
         "RMSNorm": Form(
-            Call("RMSNormalization", epsilon=Arg("eps")),
+            Call("RMSNormalization", epsilon=Arg()),
             {"weight": Slot("scale")},
             defaults={"eps": 1e-6},
         ),
