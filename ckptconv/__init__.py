@@ -1,7 +1,7 @@
 """Convert weight checkpoints of recurrent models between PyTorch, Keras and MindSpore.
 
 >>> import ckptconv
->>> report = ckptconv.convert("model.pt", "model.ckpt", to="mindspore")
+>>> report = ckptconv.convert("model.pt", "model.ckpt", to="mindspore")  # doctest: +SKIP
 
 Names are imported when first used, so that ``ckptconv --help`` does not wait for numpy.
 """
@@ -11,27 +11,31 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ckptconv._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ckptconv.api import convert, from_state_dict, inspect, load, save, to_state_dict
-    from ckptconv.batch import convert_many
-    from ckptconv.checkpoint import Checkpoint
+    from ckptconv.api import convert, inspect, load, save
+    from ckptconv.batch import Outcome, convert_many
+    from ckptconv.checkpoint import Checkpoint, Module
     from ckptconv.errors import (
         AmbiguousKindError,
         CkptconvError,
         ContainerError,
         DialectError,
         LossyError,
+        SeveralError,
         VerificationError,
     )
-    from ckptconv.graph.graph import Graph, Layer
-    from ckptconv.live import from_torch, load_into
+    from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+    from ckptconv.live import from_state_dict, from_torch, load_into, to_state_dict
+    from ckptconv.options import ReadOptions, WriteOptions
     from ckptconv.report import Report
     from ckptconv.tensors.tensor import Tensor
     from ckptconv.verification.diff import diff
     from ckptconv.verification.golden import golden
     from ckptconv.verification.replay import replay
+    from ckptconv.verification.results.layers import VerifyReport
+    from ckptconv.verification.results.tensors import DiffReport
     from ckptconv.verification.roundtrip import roundtrip
     from ckptconv.verification.verify import verify
 
@@ -41,12 +45,20 @@ __all__ = [
     "CkptconvError",
     "ContainerError",
     "DialectError",
+    "DiffReport",
     "Graph",
     "Layer",
     "LossyError",
+    "Module",
+    "Outcome",
+    "ReadOptions",
+    "RecurrentLayer",
     "Report",
+    "SeveralError",
     "Tensor",
     "VerificationError",
+    "VerifyReport",
+    "WriteOptions",
     "convert",
     "convert_many",
     "diff",
@@ -64,23 +76,30 @@ __all__ = [
 ]
 
 _HOME = {
-    "batch": ("convert_many",),
-    "checkpoint": ("Checkpoint",),
-    "api": ("convert", "from_state_dict", "inspect", "load", "save", "to_state_dict"),
-    "graph.graph": ("Graph", "Layer"),
-    "live": ("from_torch", "load_into"),
+    "api": ("convert", "inspect", "load", "save"),
+    "batch": ("Outcome", "convert_many"),
+    "checkpoint": ("Checkpoint", "Module"),
+    "graph.graph": ("Graph", "Layer", "RecurrentLayer"),
+    "live": ("from_state_dict", "from_torch", "load_into", "to_state_dict"),
+    "options": ("ReadOptions", "WriteOptions"),
+    "report": ("Report",),
+    "tensors.tensor": ("Tensor",),
     "verification.diff": ("diff",),
     "verification.golden": ("golden",),
     "verification.replay": ("replay",),
+    "verification.results.layers": ("VerifyReport",),
+    "verification.results.tensors": ("DiffReport",),
     "verification.roundtrip": ("roundtrip",),
     "verification.verify": ("verify",),
-    "report": ("Report",),
-    "tensors.tensor": ("Tensor",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    module = next((module for module, names in _HOME.items() if name in names), "errors")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = next((module for module, names in _HOME.items() if name in names), "errors")
     return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

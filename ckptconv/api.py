@@ -1,181 +1,239 @@
-"""Inspecting, loading, saving and converting, as users call them."""
+"""Inspecting, loading, saving and converting, with every option spelled out."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-import numpy as np
-
-from ckptconv import dialects, formats
-from ckptconv.checkpoint import Checkpoint, Module
+from ckptconv import formats, pipeline
+from ckptconv.checkpoint import Checkpoint
 from ckptconv.graph.graph import Graph
-from ckptconv.kinds import parse_kinds
-from ckptconv.options import Options
-from ckptconv.passes import restore
+from ckptconv.options import (
+    DTypeName,
+    FlatLayout,
+    Framework,
+    Fuses,
+    Hardware,
+    Like,
+    Pairs,
+    Progress,
+    ReadOptions,
+    StrPath,
+    Target,
+    WriteOptions,
+)
 from ckptconv.report import Report
-from ckptconv.stages import Path, lift, lower, with_layout, write
-from ckptconv.tensors.tensor import Array, ArrayTensor
-from ckptconv.tensors.writer import Progress
-
-Renames = Iterable[tuple[str, str]]
 
 
-def inspect(path: Path, *, select: str | None = None) -> Checkpoint:
+def inspect(path: StrPath, *, select: str | None = None) -> Checkpoint:
     """Open a checkpoint and return its names, shapes, dtypes and what it says of its modules.
 
     Args:
+        path: a file, or ``bundle.tar.gz:member``.
         select: which part, where a file holds several (``model_state_dict``).
+
+    Returns:
+        The checkpoint; its values stay in the file until they are used.
 
     Raises:
         ContainerError: not a checkpoint, or damaged.
+
+    Example:
+        >>> {name: t.shape for name, t in inspect("model.pt").tensors.items()}  # doctest: +SKIP
     """
     return formats.read(path, select=select)
 
 
 def load(
-    path: Path,
+    path: StrPath,
     *,
-    dialect: str | None = None,
-    kinds: Mapping[str, str] | None = None,
-    rename: Renames = (),
+    source: Framework | None = None,
     select: str | None = None,
-    **more: Any,
+    kinds: Pairs = (),
+    rename: Pairs = (),
+    map: StrPath | Mapping[str, str] | None = None,
+    fuse: Fuses = (),
+    split: Iterable[str] = (),
+    gates: str | None = None,
+    forget_bias: float = 0.0,
+    z_convention: bool = False,
+    flat_layout: FlatLayout | None = None,
+    allow: Iterable[str] = (),
+    restore: StrPath | None = None,
+    config: StrPath | None = None,
 ) -> Graph:
     """Read a checkpoint into the canonical graph; values stay in the file until they are used.
 
     Args:
-        dialect: ``torch``, ``keras`` or ``mindspore``; by default what the file speaks.
-        kinds: module path → kind (``Embedding``, ``Linear``, …) where the file cannot tell.
-        rename: (regular expression, replacement) pairs, applied in order to full names.
+        path: a file, or ``bundle.tar.gz:member``.
+        source: the framework whose names the file has; by default what it speaks.
         select: which part, where a file holds several.
-        more: other options that ``convert`` has for its source, by name: ``allow``, ``fuse``,
-            ``split``, ``gates``, ``forget_bias``, ``z_convention``, ``device_layout``.
+        kinds: module path → kind (``Embedding``, ``LSTM(hidden_size=64)``) where the file cannot
+            tell.
+        rename: (regular expression, replacement) pairs, applied in order to module paths.
+        map: old path → new path of modules, or a TOML or JSON file of such entries.
+        fuse: new path → paths: recurrent layers to make one layer of.
+        split: paths of recurrent layers to make one layer each of.
+        gates: the source's gate order where it is not its framework's: ``iofc``, ``onnx``.
+        forget_bias: what the source adds to the forget gate at run time.
+        z_convention: the source's GRU computes h' = (1 - z) ⊙ h + z ⊙ n.
+        flat_layout: how a MindSpore before 1.6 laid out an LSTM's flat weight.
+        allow: names of approximations to accept.
+        restore: the report of the conversion that made the file; what it records is undone, such
+            as biases that were summed.
+        config: a Keras model's configuration as JSON, for a file of weights alone.
+
+    Returns:
+        The graph: layers in model order, LSTM gates as i, f, g, o, GRU gates as r, z, n.
 
     Raises:
         ContainerError: not a checkpoint, or damaged.
         DialectError: names or shapes that the framework's conventions do not explain.
+        CkptconvError: an option that nothing in the file fits.
+        TypeError: an option that reading does not take.
+
+    Example:
+        >>> graph = load("model.h5", kinds={"head": "Linear"})  # doctest: +SKIP
     """
-    options = _options(kinds=kinds, rename=rename, **more)
-    return lift(inspect(path, select=select), dialect, options)
+    options = ReadOptions(
+        source=source,
+        select=select,
+        kinds=kinds,
+        rename=rename,
+        map=map,
+        fuse=fuse,
+        split=split,
+        gates=gates,
+        forget_bias=forget_bias,
+        z_convention=z_convention,
+        flat_layout=flat_layout,
+        allow=allow,
+        restore=restore,
+        config=config,
+    )
+    return pipeline.read(path, options)
 
 
 def save(
     graph: Graph,
-    path: Path,
+    path: StrPath,
     *,
-    to: str,
-    dtype: str | None = None,
-    force: bool = False,
-    like: Path | None = None,
-    progress: Progress | None = None,
+    to: Target,
+    like: Like | None = None,
+    dtype: DTypeName | None = None,
+    fold_proj: bool = False,
+    hardware: Hardware | None = None,
     check: bool = False,
+    dry_run: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
 ) -> Report:
-    """Write a graph as a checkpoint of framework ``to``.
+    """Write a graph as a checkpoint of framework ``to``; the graph itself is not changed.
 
     Args:
-        path: its suffix chooses the container (``.ckpt``, ``.pt``, ``.safetensors``, …).
+        graph: from ``load``, ``from_state_dict`` or ``from_torch``.
+        path: its suffix chooses the format (``.ckpt``, ``.pt``, ``.safetensors``, …).
         to: ``torch``, ``keras``, ``mindspore`` or ``mint``.
-        dtype: cast floating-point tensors (``float16``, ``bfloat16``, ``float32``, ``float64``).
-        force: replace an existing file.
-        like: a checkpoint or parameter list of the target network, whose names are taken.
+        like: a checkpoint or parameter list of the target network, or name → shape; its names are
+            taken.
+        dtype: cast floating-point tensors.
+        fold_proj: turn an LSTM's ``proj_size`` into an exactly equal LSTM and a Dense.
+        hardware: ``ascend`` makes what that hardware cannot do an error.
         check: read the file back and compare every byte with what was meant, before it is named.
+        dry_run: do everything but write.
+        force: replace an existing file.
+        progress: called with the number of bytes just written.
+
+    Returns:
+        The account of every source and every target tensor.
 
     Raises:
         CkptconvError: the target cannot hold the graph exactly, or cannot be written. Nothing is
             left behind then.
+
+    Example:
+        >>> save(load("model.h5"), "model.ckpt", to="mindspore")  # doctest: +SKIP
     """
-    lowered = lower(graph, to, with_layout(Options(), to, path), like=like, dtype=dtype)
-    return write(graph, lowered, path, to, force=force, progress=progress, check=check)
+    options = WriteOptions(
+        like=like,
+        dtype=dtype,
+        fold_proj=fold_proj,
+        hardware=hardware,
+        check=check,
+        dry_run=dry_run,
+        force=force,
+        progress=progress,
+    )
+    return pipeline.write(graph, path, to, options)
 
 
 def convert(
-    src: Path,
-    dst: Path,
+    src: StrPath,
+    dst: StrPath,
     *,
-    to: str,
-    source: str | None = None,
-    rename: Renames = (),
-    kinds: Mapping[str, str] | None = None,
-    like: Path | None = None,
-    dtype: str | None = None,
-    allow: Iterable[str] = (),
+    to: Target,
+    source: Framework | None = None,
     select: str | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-    check: bool = False,
-    fuse: Iterable[tuple[str, Sequence[str]]] = (),
+    kinds: Pairs = (),
+    rename: Pairs = (),
+    map: StrPath | Mapping[str, str] | None = None,
+    fuse: Fuses = (),
     split: Iterable[str] = (),
-    **more: Any,
+    gates: str | None = None,
+    forget_bias: float = 0.0,
+    z_convention: bool = False,
+    flat_layout: FlatLayout | None = None,
+    allow: Iterable[str] = (),
+    restore: StrPath | None = None,
+    config: StrPath | None = None,
+    like: Like | None = None,
+    dtype: DTypeName | None = None,
+    fold_proj: bool = False,
+    hardware: Hardware | None = None,
+    check: bool = False,
+    dry_run: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
 ) -> Report:
-    """Convert a checkpoint; see ``load`` and ``save`` for the arguments.
+    """Convert a checkpoint: ``load`` it, ``save`` it.
 
     Args:
-        like: as for ``save``; or the report of the conversion that made ``src``, from which biases
-            that were summed there are split again, bit for bit.
-        allow: names of approximations to accept.
-        dry_run: do everything but write.
-        fuse: (new path, paths): recurrent layers to make one layer of.
-        split: paths of recurrent layers to make one layer each of.
-        more: other fields of ``ckptconv.options.Options`` by name: ``fold_proj``, ``gates``,
-            ``forget_bias``, ``z_convention``, ``device_layout``, ``device``.
+        src: see ``load``, as for ``source`` to ``config``.
+        dst: see ``save``, as for ``to`` and for ``like`` to ``progress``.
 
     Returns:
         The account of every source and every target tensor.
 
     Raises:
         CkptconvError: the source cannot be read or the target cannot hold it exactly.
+        TypeError: an option that a conversion does not take.
+
+    Example:
+        >>> convert("model.pt", "model.ckpt", to="mindspore", check=True)  # doctest: +SKIP
     """
-    options = _options(kinds=kinds, rename=rename, allow=allow, fuse=fuse, split=split, **more)
-    graph = lift(inspect(src, select=select), source, options)
-    if like is not None and restore.is_report(like):
-        restore.apply(graph, restore.read(like), report=os.fspath(like))
-        like = None
-    lowered = lower(graph, to, with_layout(options, to, dst), like=like, dtype=dtype)
-    return write(
-        graph, lowered, dst, to, force=force, dry_run=dry_run, progress=progress, check=check
+    reading = ReadOptions(
+        source=source,
+        select=select,
+        kinds=kinds,
+        rename=rename,
+        map=map,
+        fuse=fuse,
+        split=split,
+        gates=gates,
+        forget_bias=forget_bias,
+        z_convention=z_convention,
+        flat_layout=flat_layout,
+        allow=allow,
+        restore=restore,
+        config=config,
     )
-
-
-def from_state_dict(
-    arrays: Mapping[str, Array],
-    dialect: str,
-    *,
-    modules: Mapping[str, str] | None = None,
-) -> Graph:
-    """Return the graph of arrays in memory.
-
-    Args:
-        arrays: name → numpy array, in the dialect's names, shapes and gate order.
-        modules: module path → class name, where known (``{"embed": "Embedding"}``).
-    """
-    tensors = {name: ArrayTensor(np.asarray(array)) for name, array in arrays.items()}
-    known = {path: Module(name) for path, name in (modules or {}).items()}
-    return lift(Checkpoint("memory", dict(tensors), known), dialect, Options())
-
-
-def to_state_dict(graph: Graph, dialect: str) -> dict[str, Array]:
-    """Return the graph's values as numpy arrays in a dialect's names, shapes and gate order."""
-    lowered = lower(graph, dialect, Options())
-    return {name: tensor.numpy() for name, tensor in lowered.tensors.items()}
-
-
-def _options(
-    *,
-    kinds: Mapping[str, str] | None = None,
-    rename: Renames = (),
-    allow: Iterable[str] = (),
-    fuse: Iterable[tuple[str, Sequence[str]]] = (),
-    split: Iterable[str] = (),
-    **more: Any,
-) -> Options:
-    return Options(
-        kinds=parse_kinds(kinds, dialects.kind_of),
-        rename=tuple(rename),
-        allow=frozenset(allow),
-        fuse=tuple((path, tuple(parts)) for path, parts in fuse),
-        split=tuple(split),
-        **more,
+    writing = WriteOptions(
+        like=like,
+        dtype=dtype,
+        fold_proj=fold_proj,
+        hardware=hardware,
+        check=check,
+        dry_run=dry_run,
+        force=force,
+        progress=progress,
     )
+    return pipeline.write(pipeline.read(src, reading), dst, to, writing)

@@ -11,33 +11,21 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ckptconv import __version__, api, formats
+from ckptconv import formats, pipeline
+from ckptconv._version import __version__
 from ckptconv.errors import CkptconvError
 from ckptconv.io.atomic import atomic_path
+from ckptconv.options import ReadOptions, Target, WriteOptions
 from ckptconv.tensors.writer import open_sink
 
-SUFFIXES = (
-    ".pt",
-    ".pth",
-    ".bin",
-    ".th",
-    ".jit",
-    ".pt2",
-    ".tar",
-    ".weights.h5",
-    ".h5",
-    ".hdf5",
-    ".keras",
-    ".ckpt",
-    ".safetensors",
-    ".weights.json",
-    ".index.json",
-)
-"""Names that ``find`` takes for checkpoints; what they are is told by their content."""
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ckptconv.options import ConvertKeywords
 
 CONVERTED, UNCHANGED, FAILED = "converted", "unchanged", "failed"
 
@@ -56,18 +44,20 @@ class Outcome:
 class _Job:
     source: str
     target: str
-    options: Mapping[str, Any]
+    to: Target
+    reading: ReadOptions
+    writing: WriteOptions
     force: bool
 
 
 def convert_many(
     pairs: Iterable[tuple[str | os.PathLike[str], str | os.PathLike[str]]],
     *,
-    to: str,
+    to: Target,
     executor: Executor | None = None,
     force: bool = False,
     done: Callable[[Outcome], None] | None = None,
-    **options: Any,
+    **options: Unpack[ConvertKeywords],
 ) -> list[Outcome]:
     """Convert many files; see ``convert`` for ``to`` and ``options``.
 
@@ -82,9 +72,16 @@ def convert_many(
 
     Returns:
         One outcome per pair, in the order of ``pairs``.
+
+    Raises:
+        CkptconvError: an option that takes other values.
+        TypeError: an option that a conversion does not take.
+
+    Example:
+        >>> convert_many([("a.pt", "a.ckpt")], to="mindspore")  # doctest: +SKIP
     """
-    settings = {"to": to, **options}
-    jobs = [_Job(os.fspath(a), os.fspath(b), settings, force) for a, b in pairs]
+    reading, writing = _sides(options)
+    jobs = [_Job(os.fspath(a), os.fspath(b), to, reading, writing, force) for a, b in pairs]
     doubled = _doubled(jobs)
     outcomes: dict[int, Outcome] = {}
     for index, outcome in _run(jobs, doubled, executor):
@@ -105,13 +102,13 @@ def find(
     files = sorted(
         path
         for path in root.rglob("*")
-        if path.name.lower().endswith(SUFFIXES)
+        if path.name.lower().endswith(formats.SUFFIXES)
         and path.is_file()
         and inside not in path.resolve().parents
     )
     shards = {shard for path in files if path.suffix == ".json" for shard in _shards(path)}
     return [
-        (path, Path(target) / path.relative_to(root).parent / (_stem(path.name) + suffix))
+        (path, Path(target) / path.relative_to(root).parent / (formats.stem(path) + suffix))
         for path in files
         if path not in shards
     ]
@@ -119,7 +116,7 @@ def find(
 
 def _shards(index: Path) -> set[Path]:
     try:
-        return {Path(source.path) for source in formats.read(index).sources[1:]}
+        return {Path(source.path) for source in formats.read(index).files[1:]}
     except CkptconvError:
         return set()  # its conversion will say what is wrong
 
@@ -155,7 +152,8 @@ def _convert_one(job: _Job) -> Outcome:
         if os.path.lexists(job.target) and not (ours or job.force):
             raise CkptconvError("exists already", file=job.target, hint="--force to replace it")
         _write_record(job.target, {"batch": {**state, "state": "started"}})
-        report = api.convert(job.source, job.target, force=True, check=True, **job.options)
+        graph = pipeline.read(job.source, job.reading)
+        report = pipeline.write(graph, job.target, job.to, job.writing)
         entry = {**state, "target": _identity(job.target), "state": "done"}
         _write_record(job.target, {**report.to_dict(), "batch": entry})
     except CkptconvError as error:
@@ -178,8 +176,22 @@ def _doubled(jobs: list[_Job]) -> set[int]:
 
 
 def _state(job: _Job) -> dict[str, Any]:
-    options = json.loads(json.dumps(dict(job.options), sort_keys=True, default=str))
+    settings = {"to": job.to, **vars(job.reading), **vars(job.writing)}
+    options = json.loads(json.dumps(settings, sort_keys=True, default=_plain))
     return {"version": __version__, "source": _identity(job.source), "options": options}
+
+
+def _plain(value: object) -> object:
+    """Return what JSON has no words for as something that is equal whenever the value is."""
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+def _sides(options: ConvertKeywords) -> tuple[ReadOptions, WriteOptions]:
+    reads = {field.name for field in fields(ReadOptions)}
+    given: dict[str, Any] = dict(options)
+    reading = {name: value for name, value in given.items() if name in reads}
+    writing = {name: value for name, value in given.items() if name not in reads}
+    return ReadOptions(**reading), WriteOptions(**{**writing, "force": True, "check": True})
 
 
 def _identity(path: str) -> list[int] | None:
@@ -202,10 +214,3 @@ def _write_record(target: str, record: Mapping[str, Any]) -> None:
     path = target + ".report.json"
     with atomic_path(path, force=True) as temporary, open_sink(temporary) as sink:
         sink.write(json.dumps(record, indent=1).encode())
-
-
-def _stem(name: str) -> str:
-    """Take all suffixes off: ``model.bin.index.json`` is a model."""
-    while fitting := [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]:
-        name = name[: -max(map(len, fitting))]
-    return name

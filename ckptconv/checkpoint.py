@@ -1,16 +1,19 @@
-"""What a container yields: names, lazy tensors, and what the file says of its modules."""
+"""What a format yields and takes: names, lazy tensors, and what the file says of its modules."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ckptconv.io.reader import Source
 from ckptconv.tensors.tensor import Tensor
 
 MAX_TENSORS = 1 << 15
 """Tensors of one file; what a file of millions of them costs to open would stop a service."""
+
+Layout = Literal["legacy", "weights.h5"]
+"""The two layouts of Keras's HDF5 files; see ``formats/keras/h5.py``."""
 
 
 @dataclass(frozen=True)
@@ -29,25 +32,98 @@ class Module:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(frozen=True)
+class KerasFacts:
+    """What a Keras file says beside its weights.
+
+    Attributes:
+        layout: of the file's names.
+        config: ``model_config`` as parsed JSON.
+        keras_version, backend: where recorded.
+        weights: legacy: layer → the names of its weights, every layer in the model's order.
+        names: weights.h5: group → Keras's name of the object.
+    """
+
+    layout: Layout
+    config: Mapping[str, Any] | None = None
+    keras_version: str = ""
+    backend: str = ""
+    weights: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SafetensorsFacts:
+    """The texts of ``__metadata__``; ``format`` names the framework (``pt``, ``ms``)."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TorchFacts:
+    """What a torch file says beside its weights.
+
+    Attributes:
+        selected: the path of the weights in a training checkpoint.
+        format_version, torch_version: where recorded.
+    """
+
+    selected: str = ""
+    format_version: str = ""
+    torch_version: str = ""
+
+
+@dataclass(frozen=True)
+class MindSporeFacts:
+    """``crc``: the file ends, or is to end, in MindSpore's CRC trailer."""
+
+    crc: bool = False
+
+
+@dataclass(frozen=True)
+class IndexFacts:
+    """The ``metadata`` object of a sharded checkpoint's index."""
+
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+Facts = KerasFacts | SafetensorsFacts | TorchFacts | MindSporeFacts | IndexFacts
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """An ordered mapping from names to lazy tensors, as one file (or set of shards) holds it.
 
     Attributes:
-        container: the registry name of the format (``torch-zip``, ``hdf5``, …).
+        format: the registry name of the format (``torch-zip``, ``hdf5``, …).
         tensors: source names, in the file's order.
         modules: path → Module, in the file's order; ``""`` is the root.
-        metadata: what else the file tells, JSON-like (``keras_version``, ``model_config``, …).
-        omitted: name → the rule by which the container left an entry out.
+        facts: what else the file tells, by the family of its format.
+        omitted: name → the rule by which the format left an entry out.
         notes: remarks for the report.
-        sources: the open files, so that a change during the conversion is noticed.
+        files: the open files, so that a change during the conversion is noticed.
+        path: as the user gave it; ``""`` where there is no file.
     """
 
-    container: str
-    tensors: dict[str, Tensor]
-    modules: dict[str, Module] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=dict)
-    omitted: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
+    format: str
+    tensors: Mapping[str, Tensor]
+    modules: Mapping[str, Module] = field(default_factory=dict)
+    facts: Facts | None = None
+    omitted: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    files: tuple[Source, ...] = ()
     path: str = ""
+
+
+def ties(tensors: Mapping[str, Tensor]) -> list[list[str]]:
+    """Return the groups of names whose bytes, shape and dtype are the same.
+
+    The same storage is not enough: flattened weights of one LSTM lie in one, side by side.
+    """
+    groups: dict[object, list[str]] = {}
+    for name, tensor in tensors.items():
+        spans = tensor.extents()
+        if spans and tensor.nbytes:
+            place = tuple((id(span.file), span.offset, span.length) for span in spans)
+            groups.setdefault((place, tensor.shape, tensor.dtype), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 _MAX_PART, _SHOWN = 1000, 10
 
@@ -60,7 +61,9 @@ class ContainerError(CkptconvError):
 class SeveralError(ContainerError):
     """A file holds several things to read; ``choices`` are what ``select`` takes."""
 
-    choices: Sequence[str] = ()
+    def __init__(self, problem: str, *, choices: Sequence[str], **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.choices = tuple(choices)
 
 
 class DialectError(CkptconvError):
@@ -119,3 +122,13 @@ class LossyError(CkptconvError):
 
 class VerificationError(CkptconvError):
     """Two checkpoints that should compute the same do not."""
+
+
+@contextmanager
+def locating(file: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file in errors of rooms that know only tensors."""
+    try:
+        yield
+    except CkptconvError as error:
+        error.file = error.file or file or None
+        raise

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ckptconv import api, stages
-from ckptconv.checkpoint import Checkpoint
+from ckptconv import api, pipeline
+from ckptconv.checkpoint import Checkpoint, IndexFacts, SafetensorsFacts, ties
 from ckptconv.dialects import detect
 from ckptconv.dialects.torch.quantized import ALLOW
 from ckptconv.errors import CkptconvError, SeveralError
 from ckptconv.graph.graph import Graph, Layer
-from ckptconv.options import Options
-from ckptconv.tensors.tensor import Tensor, trace
-from ckptconv.ties import ties
+from ckptconv.graph.provenance import Provenance
+from ckptconv.options import ReadOptions
+from ckptconv.tensors.tensor import Tensor
 
 SCHEMA = "ckptconv-inspect-1"
 _MAX_CHOICES, _LONGEST = 32, 200
@@ -49,7 +49,7 @@ def describe(path: str | os.PathLike[str], *, select: str | None = None) -> dict
         }
     try:
         # Looking takes no leave; and whoever only looks wants to see the weights.
-        graph = stages.lift(checkpoint, None, Options(allow=frozenset([ALLOW])))
+        graph = pipeline.lift(checkpoint, ReadOptions(allow=[ALLOW]))
     except CkptconvError as error:
         notes = [*checkpoint.notes, str(error)]
         return _document(checkpoint, [_flat(checkpoint)], checkpoint.omitted, notes)
@@ -60,7 +60,7 @@ def _document(
     checkpoint: Checkpoint,
     modules: list[dict[str, Any]],
     omitted: Mapping[str, str],
-    notes: list[str],
+    notes: Iterable[str],
 ) -> dict[str, Any]:
     groups = ties(checkpoint.tensors)
     again = {name for group in groups for name in group[1:]}
@@ -68,9 +68,9 @@ def _document(
     return {
         "schema": SCHEMA,
         "path": checkpoint.path,
-        "container": checkpoint.container,
+        "container": checkpoint.format,
         "framework": detect(checkpoint),
-        "metadata": {k: v for k, v in checkpoint.metadata.items() if _is_short(v)},
+        "metadata": _told(checkpoint),
         "choices": [],
         "tensors": len(checkpoint.tensors),
         "parameters": sum(tensor.size for tensor in once),
@@ -78,7 +78,7 @@ def _document(
         "modules": modules,
         "classes": {p: m.class_name for p, m in checkpoint.modules.items() if m.class_name},
         "omitted": dict(omitted),
-        "notes": notes,
+        "notes": list(notes),
     }
 
 
@@ -91,8 +91,7 @@ def _choice(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
 
 
 def _modules(checkpoint: Checkpoint, graph: Graph) -> list[dict[str, Any]]:
-    names = {id(tensor): name for name, tensor in checkpoint.tensors.items()}
-    tied = _tied(checkpoint)
+    origin, tied = Provenance(checkpoint.tensors), _tied(checkpoint)
     return [
         {
             "path": layer.path,
@@ -100,20 +99,20 @@ def _modules(checkpoint: Checkpoint, graph: Graph) -> list[dict[str, Any]]:
             "evidence": layer.evidence,
             "class": _class_name(graph, layer),
             "attributes": dict(layer.attributes),
-            "tensors": [_tensor(name, checkpoint, tied) for name in _sources(layer, names)],
+            "tensors": [_tensor(name, checkpoint, tied) for name in _sources(layer, origin)],
         }
         for layer in graph
     ]
 
 
 def _class_name(graph: Graph, layer: Layer) -> str | None:
-    module = graph.modules.get(layer.path)
+    module = graph.origin.modules.get(layer.path)
     return module.class_name if module else None
 
 
-def _sources(layer: Layer, names: dict[int, str]) -> list[str]:
-    origins = [o for tensor in layer.params.values() for o in trace(tensor, names).origins]
-    return list(dict.fromkeys(names[id(o)] for o in origins if id(o) in names))
+def _sources(layer: Layer, origin: Provenance) -> list[str]:
+    named = (origin.names(tensor) for tensor in layer.params.values())
+    return list(dict.fromkeys(name for names in named for name in names))
 
 
 def _flat(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -141,6 +140,18 @@ def _tensor(name: str, checkpoint: Checkpoint, tied: Mapping[str, list[str]]) ->
 
 def _tied(checkpoint: Checkpoint) -> dict[str, list[str]]:
     return {name: group for group in ties(checkpoint.tensors) for name in group}
+
+
+def _told(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the short facts of a file by their names, those that it has."""
+    facts = checkpoint.facts
+    if isinstance(facts, SafetensorsFacts):
+        told: Mapping[str, Any] = facts.texts
+    elif isinstance(facts, IndexFacts):
+        told = facts.metadata
+    else:
+        told = {key: value for key, value in vars(facts).items() if value != ""} if facts else {}
+    return {key: value for key, value in told.items() if _is_short(value)}
 
 
 def _is_short(value: object) -> bool:

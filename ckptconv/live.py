@@ -1,22 +1,69 @@
-"""Conversion without files, between live modules: the only product code that meets a framework."""
+"""Conversion without files: arrays in memory, and live modules, which alone meet a framework."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ckptconv import api, stages
+from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph
-from ckptconv.options import Options
+from ckptconv.options import Framework, Pairs, ReadOptions, StrPath, Target, WriteOptions
 from ckptconv.report import Report, account
-from ckptconv.tensors.tensor import BFLOAT16, Array, ArrayTensor, Tensor
+from ckptconv.tensors.regions import Array
+from ckptconv.tensors.tensor import BFLOAT16, ArrayTensor, Tensor
 
 _PLAIN = (bool, int, float, str, type(None))
+
+
+def from_state_dict(
+    arrays: Mapping[str, Array],
+    dialect: Framework,
+    *,
+    modules: Mapping[str, str] | None = None,
+) -> Graph:
+    """Return the graph of arrays in memory.
+
+    Args:
+        arrays: name → numpy array, in the dialect's names, shapes and gate order.
+        dialect: ``torch``, ``keras`` or ``mindspore``.
+        modules: module path → class name, where known (``{"embed": "Embedding"}``).
+
+    Returns:
+        The graph, whose values are these arrays.
+
+    Raises:
+        DialectError: names or shapes that the framework's conventions do not explain.
+
+    Example:
+        >>> graph = from_state_dict({"fc.weight": np.ones((2, 3), np.float32)}, "torch")
+    """
+    tensors = {name: ArrayTensor(np.asarray(array)) for name, array in arrays.items()}
+    known = {path: Module(name) for path, name in (modules or {}).items()}
+    return pipeline.lift(Checkpoint("memory", tensors, known), ReadOptions(source=dialect))
+
+
+def to_state_dict(graph: Graph, dialect: Target) -> dict[str, Array]:
+    """Return the graph's values as numpy arrays in a dialect's names, shapes and gate order.
+
+    Args:
+        graph: from ``load``, ``from_state_dict`` or ``from_torch``.
+        dialect: ``torch``, ``keras``, ``mindspore`` or ``mint``.
+
+    Returns:
+        name → an array of its own, which may be changed.
+
+    Raises:
+        CkptconvError: the target cannot hold the graph exactly.
+
+    Example:
+        >>> arrays = to_state_dict(load("model.h5"), "mindspore")  # doctest: +SKIP
+    """
+    lowered = pipeline.lower(graph, dialect, WriteOptions())
+    return {name: tensor.numpy().copy() for name, tensor in lowered.tensors.items()}
 
 
 def from_torch(module: Any) -> Graph:
@@ -26,21 +73,25 @@ def from_torch(module: Any) -> Graph:
 
     Args:
         module: anything with ``state_dict()`` and ``named_modules()``.
+
+    Returns:
+        The graph; it reads the module's own weights as they are when it is used.
+
+    Raises:
+        DialectError: names or shapes that torch's conventions do not explain.
+
+    Example:
+        >>> graph = from_torch(torch.nn.LSTM(3, 5))  # doctest: +SKIP
     """
     tensors: dict[str, Tensor] = {
         name: ArrayTensor(_array(value)) for name, value in module.state_dict().items()
     }
     modules = {path: _describe(part) for path, part in module.named_modules()}
     checkpoint = Checkpoint("memory", tensors, modules, path=type(module).__name__)
-    return stages.lift(checkpoint, "torch", Options())
+    return pipeline.lift(checkpoint, ReadOptions(source="torch"))
 
 
-def load_into(
-    target: Any,
-    source: str | os.PathLike[str] | Graph,
-    *,
-    kinds: Mapping[str, str] | None = None,
-) -> Report:
+def load_into(target: Any, source: StrPath | Graph, *, kinds: Pairs = ()) -> Report:
     """Fill a live MindSpore Cell or torch Module with a checkpoint's values.
 
     Names are matched as ``--like`` does; every parameter of the target is filled and every
@@ -48,19 +99,24 @@ def load_into(
 
     Args:
         target: a ``mindspore.nn.Cell`` or a ``torch.nn.Module``.
-        source: a checkpoint file of any framework, or a graph.
+        source: a checkpoint file of any framework, or a graph, which is not changed.
+        kinds: see ``load``.
+
+    Returns:
+        The account of every source and every target tensor.
 
     Raises:
         CkptconvError: a parameter on either side has no counterpart.
+
+    Example:
+        >>> load_into(cell, "model.pt").written  # doctest: +SKIP
+        True
     """
-    graph = source if isinstance(source, Graph) else api.load(source, kinds=kinds)
+    graph = source if isinstance(source, Graph) else pipeline.read(source, ReadOptions(kinds=kinds))
     framework, shapes, fill = _adapter(target)
-    lowered = stages.lower(graph, framework, Options(), like=shapes)
-    report = account(
-        graph,
-        lowered,
-        {"path": type(target).__name__, "container": "memory", "framework": framework},
-    )
+    lowered = pipeline.lower(graph, framework, WriteOptions(like=shapes))
+    told = {"path": type(target).__name__, "container": "memory", "framework": framework}
+    report = account(graph, lowered, told)
     fill({name: tensor.numpy() for name, tensor in lowered.tensors.items()})
     report.written = True
     return report

@@ -1,52 +1,250 @@
-"""What a caller can ask of a conversion, in one immutable value."""
+"""What a caller can ask of a conversion: two immutable values, one for each side.
+
+The command line, the Python API and reports call every option by its name here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+import copy
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
 
 from ckptconv.errors import CkptconvError
-from ckptconv.kinds import KindHint
+from ckptconv.graph.graph import Framework as Framework
+from ckptconv.graph.kinds import KINDS, PARAMETER
 
-_CHOICES = {"device": ("ascend",), "device_layout": ("cpu", "gpu", "ascend")}
+Target = Literal["torch", "keras", "mindspore", "mint"]
+DTypeName = Literal["float16", "bfloat16", "float32", "float64"]
+FlatLayout = Literal["cpu", "gpu", "ascend"]
+Hardware = Literal["ascend"]
+StrPath = str | os.PathLike[str]
+Progress = Callable[[int], None]
+"""Called with the number of bytes just written."""
+Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
+Fuses = Mapping[str, Sequence[str]] | Iterable[tuple[str, Sequence[str]]]
+Like = StrPath | Mapping[str, Sequence[int]]
+
+_SPEC = re.compile(r"([\w.]+)(?:\((.*)\))?", re.DOTALL)
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "source": ("torch", "keras", "mindspore"),
+    "flat_layout": ("cpu", "gpu", "ascend"),
+    "hardware": ("ascend",),
+    "dtype": ("float16", "bfloat16", "float32", "float64"),
+}
 
 
 @dataclass(frozen=True)
-class Options:
-    """Options of lifting and lowering; each has the command line's name.
+class KindHint:
+    """A kind and, optionally, its constructor's arguments under torch's names."""
+
+    kind: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, init=False)
+class ReadOptions:
+    """How a checkpoint is read.
 
     Attributes:
+        source: the framework whose names it has; by default what the file speaks.
+        select: which part, where a file holds several.
         kinds: module path → what the user says it is.
-        rename: (regular expression, replacement), applied in order to full names.
-        allow: approximations that the user accepts by name.
-        fold_proj: turn an LSTM's ``proj_size`` into an exactly equal LSTM and a Dense.
-        gates: the order of the source's gates where it is not its framework's own: letters
-            (``iofc``, ``zrh``) or an ecosystem of ``gates.ORDERS`` (``onnx``); several by spaces.
-        forget_bias: what the source adds to the forget gate at run time.
-        z_convention: the source's GRU computes h' = (1 - z) ⊙ h + z ⊙ n.
-        layout: which of a framework's namings the target file has: Keras's ``legacy`` (the
-            default) or ``weights.h5``.
-        device_layout: ``cpu`` or ``gpu``: how a MindSpore before 1.6 laid out a flat LSTM weight.
+        rename: (regular expression, replacement), applied in order to module paths.
+        map: a TOML or JSON file, or a mapping, of old path → new path.
         fuse: (new path, paths): recurrent layers to make one layer of.
         split: paths of recurrent layers to make one layer each of.
-        device: ``ascend`` makes what that hardware cannot do an error.
+        gates: the order of the source's gates where it is not its framework's own: letters
+            (``iofc``, ``zrh``) or an ecosystem of ``graph.gates.ORDERS`` (``onnx``).
+        forget_bias: what the source adds to the forget gate at run time.
+        z_convention: the source's GRU computes h' = (1 - z) ⊙ h + z ⊙ n.
+        flat_layout: how a MindSpore before 1.6 laid out a flat LSTM weight.
+        allow: approximations that the user accepts by name.
+        restore: the report of the conversion that made the file, which is undone.
+        config: the model's configuration as JSON, where it stands beside the weights.
     """
 
-    kinds: Mapping[str, KindHint] = field(default_factory=dict)
-    rename: tuple[tuple[str, str], ...] = ()
-    allow: frozenset[str] = frozenset()
+    source: Framework | None
+    select: str | None
+    kinds: Mapping[str, KindHint]
+    rename: tuple[tuple[str, str], ...]
+    map: StrPath | Mapping[str, str] | None
+    fuse: tuple[tuple[str, tuple[str, ...]], ...]
+    split: tuple[str, ...]
+    gates: str | None
+    forget_bias: float
+    z_convention: bool
+    flat_layout: FlatLayout | None
+    allow: frozenset[str]
+    restore: StrPath | None
+    config: StrPath | None
+
+    def __init__(
+        self,
+        *,
+        source: Framework | None = None,
+        select: str | None = None,
+        kinds: Pairs = (),
+        rename: Pairs = (),
+        map: StrPath | Mapping[str, str] | None = None,
+        fuse: Fuses = (),
+        split: Iterable[str] = (),
+        gates: str | None = None,
+        forget_bias: float = 0.0,
+        z_convention: bool = False,
+        flat_layout: FlatLayout | None = None,
+        allow: Iterable[str] = (),
+        restore: StrPath | None = None,
+        config: StrPath | None = None,
+    ) -> None:
+        """Check the options, and keep iterables and mappings as tuples.
+
+        Raises:
+            CkptconvError: a value that an option does not take.
+        """
+        given = {
+            "source": _choice("source", source),
+            "select": select,
+            "kinds": {path: _parse_kind(path, text) for path, text in _pairs(kinds)},
+            "rename": tuple(_pairs(rename)),
+            "map": map,
+            "fuse": tuple((path, _texts("fuse", parts)) for path, parts in _pairs(fuse)),
+            "split": _texts("split", split),
+            "gates": gates,
+            "forget_bias": forget_bias,
+            "z_convention": z_convention,
+            "flat_layout": _choice("flat_layout", flat_layout),
+            "allow": frozenset(_texts("allow", allow)),
+            "restore": restore,
+            "config": config,
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+
+    def resolved(self, kind_of: Callable[[str], str | None]) -> ReadOptions:
+        """Return options whose kinds are those of the table of layers.
+
+        Args:
+            kind_of: what finds the kind that a framework's class is (``Dense`` → ``Linear``).
+
+        Raises:
+            CkptconvError: a kind that no framework knows, or an argument that it does not have.
+        """
+        made = copy.copy(self)
+        kinds = {path: _resolved(path, hint, kind_of) for path, hint in self.kinds.items()}
+        object.__setattr__(made, "kinds", kinds)
+        return made
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How a graph is written.
+
+    Attributes:
+        like: the target network's parameters, whose names are taken: a file (a checkpoint of that
+            network, or a list), or a mapping name → shape.
+        dtype: cast floating-point tensors.
+        fold_proj: turn an LSTM's ``proj_size`` into an exactly equal LSTM and a Dense.
+        hardware: ``ascend`` makes what that hardware cannot do an error.
+        check: read the file back and compare every byte with what was meant, before it is named.
+        dry_run: do everything but write.
+        force: replace an existing file.
+        progress: called with the number of bytes just written.
+    """
+
+    like: Like | None = None
+    dtype: DTypeName | None = None
     fold_proj: bool = False
-    gates: str | None = None
-    forget_bias: float = 0.0
-    z_convention: bool = False
-    layout: str = ""
-    device_layout: str | None = None
-    fuse: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    split: tuple[str, ...] = ()
-    device: str | None = None
+    hardware: Hardware | None = None
+    check: bool = False
+    dry_run: bool = False
+    force: bool = False
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value is not None and value not in choices:
-                raise CkptconvError(f"unknown {name} {value!r}", expected=" or ".join(choices))
+        """Raise CkptconvError for a value that an option does not take."""
+        for name in ("dtype", "hardware"):
+            _choice(name, getattr(self, name))
+
+
+def _choice(name: str, value: Any) -> Any:
+    if value is not None and value not in _CHOICES[name]:
+        expected = " or ".join(_CHOICES[name])
+        raise CkptconvError(f"unknown {name} {value!r}", expected=expected)
+    return value
+
+
+def _pairs(given: Any) -> list[tuple[str, Any]]:
+    pairs = list(given.items() if isinstance(given, Mapping) else given or ())
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
+            expected = "a mapping, or pairs of texts"
+            raise CkptconvError("an option that takes pairs", expected=expected, found=repr(pair))
+    return [(left, right) for left, right in pairs]
+
+
+def _texts(name: str, given: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise CkptconvError(f"{name}: a text where a list of texts is meant", found=repr(given))
+    return tuple(given)
+
+
+def _parse_kind(path: str, text: str) -> KindHint:
+    """Read ``LSTM(hidden_size=128, bias=True)``.
+
+    Raises:
+        CkptconvError: an unknown kind, or arguments that are not ``name=literal``.
+    """
+    match = _SPEC.fullmatch(text.strip())
+    if match is None:
+        raise _unknown_kind(path, text)
+    kind = match[1]
+    try:
+        call = ast.parse(f"f({match[2] or ''})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or not all(k.arg for k in call.keywords):
+            raise ValueError
+        return KindHint(kind, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords})
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        raise CkptconvError(
+            f"--kind {path}: arguments that cannot be read",
+            expected=f"{kind}(name=number, …)",
+            found=repr(text),
+        ) from None
+
+
+def _resolved(path: str, hint: KindHint, kind_of: Callable[[str], str | None]) -> KindHint:
+    kind = kind_of(hint.kind)
+    if kind is None:
+        raise _unknown_kind(path, hint.kind)
+    return KindHint(kind, hint.arguments)
+
+
+def _unknown_kind(path: str, text: str) -> CkptconvError:
+    known = ", ".join((*KINDS, PARAMETER))
+    return CkptconvError(f"--kind {path}: unknown kind", expected=known, found=repr(text))
+
+
+class ConvertKeywords(TypedDict, total=False):
+    """The options of ``convert`` for functions that hand them on; a test holds the two equal."""
+
+    source: Framework | None
+    select: str | None
+    kinds: Pairs
+    rename: Pairs
+    map: StrPath | Mapping[str, str] | None
+    fuse: Fuses
+    split: Iterable[str]
+    gates: str | None
+    forget_bias: float
+    z_convention: bool
+    flat_layout: FlatLayout | None
+    allow: Iterable[str]
+    restore: StrPath | None
+    config: StrPath | None
+    like: Like | None
+    dtype: DTypeName | None
+    fold_proj: bool
+    hardware: Hardware | None

@@ -6,19 +6,21 @@ so nothing has to be written down along the way, and nothing can be forgotten.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from ckptconv import dialects
+from ckptconv.checkpoint import ties
 from ckptconv.codegen.constructor import constructor, unknown
 from ckptconv.codegen.support import standing_notes
-from ckptconv.dialects.state_dict import Lowered
 from ckptconv.errors import DialectError
-from ckptconv.graph.graph import Graph, Layer
-from ckptconv.tensors.ops import Cast
-from ckptconv.tensors.tensor import DType, Tensor, trace
-from ckptconv.ties import tie_notes
+from ckptconv.graph.graph import Graph
+from ckptconv.graph.lowered import Lowered, Made
+from ckptconv.graph.provenance import Provenance
+from ckptconv.tensors.regions import DType
+from ckptconv.tensors.tensor import Tensor
 
 SCHEMA = "ckptconv-report-1"
 
@@ -85,57 +87,63 @@ class Report:
         return asdict(self)
 
 
-def account(graph: Graph, lowered: Lowered, target: dict[str, str]) -> Report:
+def account(
+    graph: Graph, lowered: Lowered, target: dict[str, str], *, shares: bool = False
+) -> Report:
     """Say for each source and each target tensor what became of it.
+
+    Args:
+        target: path, container and framework.
+        shares: whether two names can be one tensor in the target's format.
 
     Raises:
         DialectError: a source tensor was neither used nor left out by a rule.
     """
-    names: dict[int, list[str]] = {}
-    for name, tensor in graph.tensors.items():
-        names.setdefault(id(tensor), []).append(name)
+    held = graph.origin.tensors
+    origin = Provenance(held)
     frameworks = (graph.dialect, target["framework"])
-    layers = [
-        _layer_entry(layer, lowered, targets, names, frameworks)
-        for layer, targets in lowered.layers
-    ]
+    layers = [_layer_entry(made, lowered, origin, frameworks) for made in lowered.made]
     used = {source for layer in layers for entry in layer.tensors for source in entry.sources}
-    omitted = dict(graph.omitted)
+    rules = dict(graph.omitted)
     for tensor, rule in lowered.dropped:
-        for origin in trace(tensor, names).origins:
-            omitted.update(dict.fromkeys(names.get(id(origin), []), rule))
-    missing = [name for name in graph.tensors if name not in used and name not in omitted]
+        rules.update(dict.fromkeys(origin.names(tensor), rule))
+    missing = [name for name in held if name not in used and name not in rules]
     if missing:
-        raise DialectError("not accounted for", file=graph.path, tensor=", ".join(missing[:5]))
-    omitted = {name: rule for name, rule in omitted.items() if name not in used}
-    source = {"path": graph.path, "container": graph.container, "framework": graph.dialect}
-    kept = {name: tensor for name, tensor in graph.tensors.items() if name not in omitted}
-    notes = tie_notes(kept, lowered.tensors, target["container"])
-    return Report(source, target, layers, omitted, [*graph.notes, *lowered.notes, *notes])
+        where = graph.origin.path
+        raise DialectError("not accounted for", file=where, tensor=", ".join(missing[:5]))
+    order = [*(name for name in held if name in rules), *(n for n in rules if n not in held)]
+    omitted = {name: rules[name] for name in order if name not in used}
+    source = {"path": graph.origin.path, "container": graph.origin.format}
+    kept = {name: tensor for name, tensor in held.items() if name not in omitted}
+    notes = _tie_notes(kept, lowered.tensors, shares=shares)
+    return Report(
+        {**source, "framework": graph.dialect},
+        target,
+        layers,
+        omitted,
+        [*graph.notes, *lowered.notes, *notes],
+    )
 
 
-def add_cast_notes(report: Report, lowered: Lowered) -> None:
-    """Name the tensors that lost values in a cast; known once they were written."""
-    for name, tensor in lowered.tensors.items():
-        if isinstance(tensor, Cast) and tensor.overflowed:
-            report.notes.append(
-                f"{name}: {tensor.overflowed} values overflow {tensor.dtype.name} to infinity"
-            )
-        if isinstance(tensor, Cast) and tensor.vanished:
-            report.notes.append(
-                f"{name}: {tensor.vanished} non-zero values become zero in {tensor.dtype.name}"
-            )
+def _tie_notes(
+    source: Mapping[str, Tensor], target: Mapping[str, Tensor], *, shares: bool
+) -> list[str]:
+    """Say what becomes of the ties of a source: names of one tensor, such as an embedding that is
+    the output layer too."""
+    groups = ties(source)
+    rule = (
+        "one tensor in the source, and one storage here"
+        if groups and shares and ties(target)
+        else "one tensor in the source; here each has values of its own: tie them in the network"
+    )
+    return [f"{', '.join(names)}: {rule}" for names in groups]
 
 
 def _layer_entry(
-    layer: Layer,
-    lowered: Lowered,
-    targets: list[str],
-    names: dict[int, list[str]],
-    frameworks: tuple[str, str],
+    made: Made, lowered: Lowered, origin: Provenance, frameworks: tuple[str, str]
 ) -> LayerEntry:
-    source, target = (dialects.dialect(name).forms for name in frameworks)
-    entries = [_tensor_entry(name, lowered.tensors[name], names) for name in targets]
+    (layer, targets), (source, target) = made, (dialects.dialect(n).forms for n in frameworks)
+    entries = [_tensor_entry(name, lowered.tensors[name], origin) for name in targets]
     return LayerEntry(
         layer.path,
         layer.kind,
@@ -149,9 +157,9 @@ def _layer_entry(
     )
 
 
-def _tensor_entry(target: str, tensor: Tensor, names: dict[int, list[str]]) -> TensorEntry:
-    origins, operations = trace(tensor, names)
-    sources = [name for origin in origins for name in names.get(id(origin), [])]
+def _tensor_entry(target: str, tensor: Tensor, origin: Provenance) -> TensorEntry:
+    origins, operations = origin.trace(tensor)
+    sources = [name for leaf in origins for name in origin.own(leaf)]
     return TensorEntry(
         target, sources, operations, _dtype_name(tensor.dtype), list(tensor.shape), tensor.nbytes
     )

@@ -114,6 +114,7 @@ def test_several_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert found["choices"] == [
         {"select": "encoder", "tensors": 4, "bytes": 4 * (9 * 2 + 9 * 3 + 18)},
         {"select": "decoder", "tensors": 2, "bytes": 4 * 8},
+        {"select": "*", "tensors": 6, "bytes": 4 * (9 * 2 + 9 * 3 + 18 + 8)},
     ]
     print_inspection(found)
     assert "--select decoder: 2 tensors, 32 bytes" in capsys.readouterr().out

@@ -10,15 +10,16 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from ckptconv.cli import options as o
+from ckptconv.cli.targets import default_target, framework, framework_of
 from ckptconv.cli.verify import add_to
-from ckptconv.errors import CkptconvError, printable
+from ckptconv.dialects import DIALECTS
+from ckptconv.errors import CkptconvError
 
 if TYPE_CHECKING:
     from ckptconv.report import Report
@@ -32,7 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_SUFFIXES = {"mindspore": ".ckpt", "mint": ".ckpt", "torch": ".pt", "keras": ".h5"}
 _DST = o.SRC._replace(
     declaration=typer.Argument(metavar="DST", help="Its suffix chooses the format.")
 )
@@ -59,7 +59,7 @@ def _add_direction(short_source: str, short_target: str) -> None:
     )
     def command(src: str, output: str | None, mint: bool = False, **options: Any) -> None:
         to = "mint" if mint else target
-        _convert(src, output or _default_target(src, to), to=to, source=source, **options)
+        _convert(src, output or default_target(src, to), to=to, source=source, **options)
 
 
 for _source in o.FRAMEWORKS:
@@ -79,7 +79,7 @@ for _source in o.FRAMEWORKS:
     **o.OUTPUT,
 )
 def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
-    _convert(src, dst, to=to or _framework_of(dst), **options)
+    _convert(src, dst, to=to or framework_of(dst), **options)
 
 
 @app.command(help="Show what a checkpoint holds: container, modules, tensors.")
@@ -98,10 +98,11 @@ def inspect(src: str, select: str | None, as_json: bool) -> None:
 @app.command()
 def formats() -> None:
     """List the file formats that can be read and written."""
-    from ckptconv.formats import FORMATS
+    from ckptconv.formats.registry import FORMATS
 
     for row in FORMATS:
-        print(f"{row.name:16} {'read, write' if row.writes else 'read':12} {row.about}")
+        names = f" ({' '.join(row.suffixes)})" if row.suffixes else ""
+        print(f"{row.name:16} {'read, write' if row.writes else 'read':12} {row.about}{names}")
 
 
 @app.command(help="Convert all checkpoints below SRC_DIR; what is done already is skipped.")
@@ -135,16 +136,14 @@ def batch(
     from ckptconv.batch import FAILED, convert_many, find
     from ckptconv.cli.render import print_json, print_outcome, print_outcomes
 
-    to = o.FRAMEWORKS.get(to, to)
-    if to not in _SUFFIXES:
-        raise typer.BadParameter(f"--to {to}: expected {', '.join(_SUFFIXES)}")
+    target = framework("--to", to)
     if not os.path.isdir(src):
         raise CkptconvError("not a folder", file=src)
-    pairs = find(src, dst, suffix or _SUFFIXES[to])
+    pairs = find(src, dst, suffix or DIALECTS[target].suffix)
     with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as executor:
         outcomes = convert_many(
             pairs,
-            to=to,
+            to=target,
             executor=executor,
             done=None if quiet or as_json else print_outcome,
             allow=allow or (),
@@ -190,7 +189,6 @@ def _convert(
     dst: str,
     *,
     rename: list[str] | None,
-    map_file: str | None,
     kind: list[str] | None,
     allow: list[str] | None,
     fuse: list[str] | None,
@@ -202,7 +200,6 @@ def _convert(
 ) -> None:
     from ckptconv.api import convert
     from ckptconv.cli.render import print_json, print_report, progress_bar
-    from ckptconv.passes.rename import read_map
 
     if report_file and os.path.lexists(report_file) and not options["force"]:
         raise CkptconvError("exists already", file=report_file, hint="--force to replace it")
@@ -210,7 +207,7 @@ def _convert(
         report = convert(
             src,
             dst,
-            rename=[*o.pairs("--rename", rename), *(read_map(map_file) if map_file else ())],
+            rename=o.pairs("--rename", rename),
             kinds=dict(o.pairs("--kind", kind)),
             allow=allow or (),
             fuse=[(new, parts.split(",")) for new, parts in o.pairs("--fuse", fuse)],
@@ -224,24 +221,6 @@ def _convert(
         print_json(report.to_dict())
     elif not quiet:
         print_report(report)
-
-
-def _default_target(src: str, to: str) -> str:
-    path = Path(src)
-    stem = path.name.removesuffix(".weights.h5")
-    return str(path.with_name((stem if stem != path.name else path.stem) + _SUFFIXES[to]))
-
-
-def _framework_of(dst: str) -> str:
-    name = dst.lower()
-    for framework, suffixes in (
-        ("mindspore", (".ckpt",)),
-        ("torch", (".pt", ".pth", ".bin")),
-        ("keras", (".h5", ".hdf5", ".keras")),
-    ):
-        if name.endswith(suffixes):
-            return framework
-    raise typer.BadParameter(f"--to is needed: the suffix of {printable(dst)} does not tell")
 
 
 def _write_report(report: Report, path: str) -> None:

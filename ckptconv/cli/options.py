@@ -8,7 +8,9 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-FRAMEWORKS = {"torch": "torch", "keras": "keras", "ms": "mindspore"}
+from ckptconv.dialects import DIALECTS
+
+FRAMEWORKS = {row.short: row.name for row in DIALECTS.values() if row.short}
 """Short names on the command line → frameworks."""
 
 
@@ -43,13 +45,18 @@ KIND = _many("--kind", metavar="PATH=KIND", help="Say what a module is where the
 
 NAMES = {
     "rename": _many(
-        "--rename", metavar="REGEX=REPL", help="Rename modules; repeatable, applied in order."
+        "--rename",
+        metavar="REGEX=REPL",
+        help="Rename modules, by their paths; repeatable, applied in order.",
     ),
-    "map_file": _text("--map", metavar="FILE", help='TOML or JSON of "old path" = "new path".'),
+    "map": _text("--map", metavar="FILE", help='TOML or JSON of "old path" = "new path".'),
     "like": _text(
         "--like",
         metavar="FILE",
-        help="Take the names of this checkpoint or parameter list; or, of a report, split biases.",
+        help="Take the names of this checkpoint or parameter list of the target network.",
+    ),
+    "restore": _text(
+        "--restore", metavar="REPORT", help="Undo the conversion that made SRC: split its biases."
     ),
     "kind": KIND,
     "select": SELECT,
@@ -73,10 +80,10 @@ VALUES = {
         float, 0.0, typer.Option("--forget-bias", help="What the source adds to the forget gate.")
     ),
     "z_convention": _flag("--z-convention", help="The source's GRU is h' = (1-z)·h + z·n."),
-    "device_layout": _text(
+    "flat_layout": _text(
         "--layout", metavar="cpu|gpu|ascend", help="Of an LSTM of MindSpore before 1.6."
     ),
-    "device": _text("--target", metavar="ascend", help="Hold the result against this hardware."),
+    "hardware": _text("--target", metavar="ascend", help="Hold the result against this hardware."),
 }
 OUTPUT = {
     "check": _flag("--check", help="Read the target back and compare before it takes its name."),

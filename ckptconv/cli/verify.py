@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from ckptconv.cli import options as o
+from ckptconv.cli.targets import framework
 
 _KINDS = {
     "kind": o.KIND,
@@ -152,7 +153,7 @@ def roundtrip(src: str, via: str, **options: Any) -> None:
     from ckptconv.verification.roundtrip import roundtrip as go
 
     arguments, shown = _split(options)
-    _finish(go(src, via=o.FRAMEWORKS.get(via, via), **arguments), **shown)
+    _finish(go(src, via=framework("--via", via), **arguments), **shown)
 
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bool]]:

@@ -10,7 +10,7 @@ from isal.isal_zlib import crc32
 
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
-from ckptconv.tensors.tensor import Array
+from ckptconv.tensors.regions import Array
 
 _PIECE = 1 << 20
 _LEAST, _RATIO = 256 << 20, 64

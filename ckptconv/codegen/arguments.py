@@ -8,7 +8,7 @@ from typing import Any
 from ckptconv.graph.axes import sizes_of
 from ckptconv.graph.forms import Facts, Forms
 from ckptconv.graph.gates import CANONICAL
-from ckptconv.graph.graph import Layer
+from ckptconv.graph.graph import Layer, RecurrentLayer
 from ckptconv.graph.kinds import KINDS, UNKNOWN, Family
 
 _LONGEST = 20
@@ -63,8 +63,10 @@ def _sizes(layer: Layer) -> Facts:
 
 
 def _recurrent(layer: Layer, facts: Facts) -> Facts:
+    if not isinstance(layer, RecurrentLayer):
+        return {}
     cell = layer.cells()[0, 0]
-    gates = len(CANONICAL[layer.recurrent or "RNN"])
+    gates = len(CANONICAL[layer.base])
     return {
         "input_size": cell.w_ih.shape[1],
         "hidden_size": cell.w_hh.shape[0] // gates,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from ckptconv.codegen.arguments import facts_of, hyper_parameters
 from ckptconv.graph.forms import Call, Facts, Form, Forms
-from ckptconv.graph.gates import CANONICAL
-from ckptconv.graph.graph import Layer
+from ckptconv.graph.graph import Layer, RecurrentLayer
 from ckptconv.graph.kinds import UNKNOWN
 
 
@@ -37,7 +36,7 @@ def constructor(layer: Layer, target: Forms, source: Forms) -> str:
 def unknown(layer: Layer, source: Forms) -> list[str]:
     """Return what the source file does not record of a layer, each with what is assumed."""
     _, assumed = hyper_parameters(layer, source)
-    if layer.kind in CANONICAL and layer.num_layers == 1:
+    if isinstance(layer, RecurrentLayer) and not layer.is_cell and layer.num_layers == 1:
         assumed.pop("dropout", None)
     if layer.kind == "LayerNorm" and next(iter(layer.params.values())).ndim > 1:
         assumed["begin_norm_axis"] = 1

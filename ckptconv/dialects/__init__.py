@@ -1,8 +1,7 @@
 """The frameworks' conventions: names, axes, gate orders, biases.
 
-Each dialect module has ``lift(checkpoint, options) -> Graph`` and
-``lower(graph, options) -> Lowered``. No module here opens a file.
-Adding a dialect is one module, one row of ``DIALECTS`` and one column, ``FORMS``, of the table of
+Each dialect is a package with the functions of ``DialectModule``. No module here opens a file.
+Adding a dialect is one package, one row of ``DIALECTS`` and one column, ``FORMS``, of the table of
 layers (``ckptconv.graph.kinds``).
 """
 
@@ -11,12 +10,28 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, cast
 
-from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.forms import Forms, classes
-from ckptconv.graph.kinds import KINDS
+
+if TYPE_CHECKING:
+    from ckptconv.checkpoint import Checkpoint
+    from ckptconv.graph.forms import Forms
+    from ckptconv.graph.graph import Graph
+    from ckptconv.graph.lowered import Lowered
+    from ckptconv.options import ReadOptions
+
+
+class DialectModule(Protocol):
+    """What the package of a dialect has; ``FORMS`` is its column of the table of layers."""
+
+    FORMS: Forms
+
+    def lift(self, checkpoint: Checkpoint, options: ReadOptions) -> Graph:
+        """Bring names, axes and gates of this dialect into the canonical graph."""
+
+    def lower(self, graph: Graph, variant: str = "") -> Lowered:
+        """Return a graph in this dialect; ``variant`` is that of the output's format."""
 
 
 @dataclass(frozen=True)
@@ -24,63 +39,75 @@ class Dialect:
     """A row of the registry.
 
     Attributes:
-        containers: target file suffix → container (with metadata that asks for a variant); the
-            longest suffix that fits decides, the first is the default.
+        short: its name in a command (``torch2ms``); ``""`` for a variant of another.
+        title: its name in sentences.
+        package: below this one.
+        suffixes: target file suffix → (format, variant); the longest that fits decides, the first
+            is the default.
+        projections: whether its LSTM has ``proj_size``.
+        ascend: whether it runs on that hardware.
     """
 
     name: str
-    module: str
-    containers: Mapping[str, tuple[str, Mapping[str, str]]]
+    short: str
+    title: str
+    package: str
+    suffixes: Mapping[str, tuple[str, str]]
+    projections: bool = False
+    ascend: bool = False
 
-    def load(self) -> Any:
-        return importlib.import_module(f"{__name__}.{self.module}")
+    def load(self) -> DialectModule:
+        return cast(DialectModule, importlib.import_module(f"{__name__}.{self.package}"))
+
+    @property
+    def suffix(self) -> str:
+        return next(iter(self.suffixes))
 
     @property
     def forms(self) -> Forms:
         """The dialect's column of the table of layers."""
-        forms: Forms = self.load().FORMS
-        return forms
+        return self.load().FORMS
 
 
-_SAFETENSORS = {
-    framework: ("safetensors", {"format": framework}) for framework in ("pt", "ms", "keras")
-}
-_MINDSPORE = {".ckpt": ("mindspore-ckpt", {}), ".safetensors": _SAFETENSORS["ms"]}
-DIALECTS = {
+_MINDSPORE = {".ckpt": ("mindspore-ckpt", ""), ".safetensors": ("safetensors", "ms")}
+DIALECTS: Mapping[str, Dialect] = {
     row.name: row
     for row in (
         Dialect(
             "torch",
             "torch",
+            "PyTorch",
+            "torch",
             {
-                ".pt": ("torch-zip", {}),
-                ".pth": ("torch-zip", {}),
-                ".bin": ("torch-zip", {}),
-                ".safetensors": _SAFETENSORS["pt"],
+                **dict.fromkeys((".pt", ".pth", ".bin"), ("torch-zip", "")),
+                ".safetensors": ("safetensors", "pt"),
             },
+            projections=True,
         ),
         Dialect(
             "keras",
             "keras",
+            "Keras",
+            "keras",
             {
-                ".h5": ("hdf5", {"layout": "legacy"}),
-                ".weights.h5": ("hdf5", {"layout": "weights.h5"}),
-                ".hdf5": ("hdf5", {"layout": "legacy"}),
+                ".h5": ("hdf5", "legacy"),
+                ".weights.h5": ("hdf5", "weights.h5"),
+                ".hdf5": ("hdf5", "legacy"),
             },
         ),
-        Dialect("mindspore", "mindspore", _MINDSPORE),
-        Dialect("mint", "mint", _MINDSPORE),
+        Dialect("mindspore", "ms", "MindSpore", "mindspore", _MINDSPORE, ascend=True),
+        Dialect("mint", "", "MindSpore", "mindspore.mint", _MINDSPORE, ascend=True),
     )
 }
 
 _MINDSPORE_LEAVES = frozenset(
     ["gamma", "beta", "moving_mean", "moving_variance", "embedding_table"]
 )
-_BY_CONTAINER = {
+_BY_FORMAT = {
     "mindspore-ckpt": "mindspore",
     **dict.fromkeys(("hdf5", "keras-zip", "keras-sharded"), "keras"),
 }
-_BY_FORMAT = {"pt": "torch", "ms": "mindspore"}
+_BY_TEXT = {"pt": "torch", "ms": "mindspore"}
 
 
 def dialect(name: str) -> Dialect:
@@ -97,17 +124,22 @@ def dialect(name: str) -> Dialect:
 
 def kind_of(name: str) -> str | None:
     """Return the kind that some framework calls so, in the canonical graph's words or its own."""
-    if name in KINDS:
+    from ckptconv.graph.forms import classes
+    from ckptconv.graph.kinds import KINDS, PARAMETER
+
+    if name in KINDS or name == PARAMETER:
         return name
     called = (classes(row.forms).get(name) for row in DIALECTS.values())
     return next((kinds[0] for kinds in called if kinds), None)
 
 
 def detect(checkpoint: Checkpoint) -> str:
-    """Return the dialect a file speaks: by its container, its own word, or its names."""
-    known = _BY_CONTAINER.get(checkpoint.container)
-    known = known or _BY_FORMAT.get(str(checkpoint.metadata.get("format")))
-    if known is None and checkpoint.container == "safetensors":
+    """Return the dialect a file speaks: by its format, its own word, or its names."""
+    from ckptconv.checkpoint import SafetensorsFacts
+
+    known = _BY_FORMAT.get(checkpoint.format)
+    if known is None and isinstance(checkpoint.facts, SafetensorsFacts):
+        known = _BY_TEXT.get(checkpoint.facts.texts.get("format", ""))
         leaves = {name.rpartition(".")[2] for name in checkpoint.tensors}
-        known = "mindspore" if leaves & _MINDSPORE_LEAVES else None
+        known = known or ("mindspore" if leaves & _MINDSPORE_LEAVES else None)
     return known or "torch"

@@ -24,7 +24,7 @@ from ckptconv.graph.axes import fits, sizes_said
 from ckptconv.graph.forms import Forms, classes, slots
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import KINDS, PARAMETER, Family
-from ckptconv.kinds import KindHint
+from ckptconv.options import KindHint
 from ckptconv.tensors.tensor import Tensor
 
 _WORDS: dict[str, tuple[str, ...]] = {}
@@ -78,8 +78,6 @@ def recognise(
     path: str,
     params: Mapping[str, Tensor],
     evidence: Evidence,
-    *,
-    file: str = "",
 ) -> Recognised | None:
     """Return the kinds that parameters of a module can be, or None if no kind fits.
 
@@ -100,7 +98,6 @@ def recognise(
         if hint.kind != PARAMETER and hint.kind not in found:
             raise DialectError(
                 f"cannot be a {hint.kind}",
-                file=file,
                 tensor=path,
                 expected=" or ".join(found) or "no known layer",
                 found=", ".join(f"{name} {shape}" for name, shape in shapes.items()),

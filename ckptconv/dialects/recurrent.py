@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ckptconv.dialects.infer_kind import Evidence
 from ckptconv.errors import DialectError
 from ckptconv.graph.gates import CANONICAL
-from ckptconv.graph.graph import RECURRENT, Layer
+from ckptconv.graph.graph import RECURRENT, Layer, RecurrentLayer
 from ckptconv.tensors.tensor import Tensor
 
 _BY_GATES = {len(gates): kind for kind, gates in CANONICAL.items()}
 
 
-def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence, file: str) -> Layer:
+def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) -> RecurrentLayer:
     """Return the LSTM, GRU, RNN or cell that these parameters are, its shapes checked.
 
     Args:
@@ -28,7 +29,6 @@ def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence, 
     if w_hh is None or w_hh.ndim != 2 or (w_hr is not None and w_hr.ndim != 2):
         raise DialectError(
             "an incomplete recurrent layer",
-            file=file,
             tensor=path,
             expected=f"weight_ih{suffix} and weight_hh{suffix}, both 2-D",
             found=", ".join(f"{name} {tensor.shape}" for name, tensor in params.items()),
@@ -39,17 +39,15 @@ def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence, 
     if base is None or rest:
         raise DialectError(
             "not the shape of a known recurrent layer",
-            file=file,
             tensor=f"{path}.weight_hh{suffix}".lstrip("."),
             expected="weight_hh of (4H, H) for LSTM, (3H, H) for GRU or (H, H) for RNN",
             found=w_hh.shape,
         )
     kind = base + "Cell" if is_cell else base
-    layer = Layer(path, kind, dict(params), evidence=f"weight_hh has {blocks} blocks of rows")
-    layer.candidates = (kind,)
-    _check_shapes(layer, _expected_shapes(layer.params, blocks, hidden, suffix), file)
-    _add_what_is_said(layer, base, evidence, file)
-    return layer
+    reason = f"weight_hh has {blocks} blocks of rows"
+    layer = RecurrentLayer(path, kind, dict(params), evidence=reason, candidates=(kind,))
+    _check_shapes(layer, _expected_shapes(layer.params, blocks, hidden, suffix))
+    return _with_what_is_said(layer, evidence)
 
 
 def _expected_shapes(
@@ -73,30 +71,27 @@ def _expected_shapes(
     return shapes
 
 
-def _check_shapes(layer: Layer, expected: Mapping[str, tuple[int, ...]], file: str) -> None:
+def _check_shapes(layer: Layer, expected: Mapping[str, tuple[int, ...]]) -> None:
     for name in {**expected, **layer.params}:
         shape = layer.params[name].shape if name in layer.params else None
         if shape != expected.get(name):
             raise DialectError(
                 f"not what a whole {layer.kind} has",
-                file=file,
                 tensor=layer.full_name(name),
                 expected=expected.get(name, "no such parameter beside the others"),
                 found=shape or "nothing",
             )
 
 
-def _add_what_is_said(layer: Layer, base: str, evidence: Evidence, file: str) -> None:
+def _with_what_is_said(layer: RecurrentLayer, evidence: Evidence) -> RecurrentLayer:
     """Take over hyper-parameters from the file and from ``--kind``."""
     module, hint = evidence.modules.get(layer.path), evidence.kinds.get(layer.path)
-    layer.attributes |= dict(module.attributes) if module else {}
+    said = dict(module.attributes) if module else {}
     known = module.class_name if module else None
+    notes: tuple[str, ...] = ()
     if known and known not in (*RECURRENT, layer.kind):
-        layer.notes.append(f"class {known} is taken to order its gates as torch.nn.{base} does")
-    if hint is None:
-        return
-    if hint.kind != layer.kind:
-        raise DialectError(
-            f"cannot be a {hint.kind}", file=file, tensor=layer.path, expected=layer.kind
-        )
-    layer.attributes |= hint.arguments
+        notes = (f"class {known} is taken to order its gates as torch.nn.{layer.base} does",)
+    if hint is not None and hint.kind != layer.kind:
+        raise DialectError(f"cannot be a {hint.kind}", tensor=layer.path, expected=layer.kind)
+    told = hint.arguments if hint is not None else {}
+    return replace(layer, attributes={**layer.attributes, **said, **told}, notes=notes)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -16,41 +14,9 @@ from ckptconv.graph.axes import realign, sizes_said
 from ckptconv.graph.forms import Forms, slots
 from ckptconv.graph.graph import Layer, is_recurrent_name
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param
-from ckptconv.kinds import KindHint
+from ckptconv.graph.lowered import Dropped, Part
+from ckptconv.options import KindHint
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
-
-
-@dataclass
-class Lowered:
-    """Layers in a target's names.
-
-    Attributes:
-        tensors: target name → values.
-        dropped: (tensor of the graph, the rule by which the target has none).
-        layers: each layer with the target names it became.
-        notes: remarks for the report.
-        metadata: what the container needs to know beside the tensors.
-    """
-
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    dropped: list[tuple[Tensor, str]] = field(default_factory=list)
-    layers: list[tuple[Layer, list[str]]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, layer: Layer, other: Lowered) -> None:
-        """Take over what one layer became.
-
-        Raises:
-            DialectError: two parameters would get one name.
-        """
-        for name in other.tensors:
-            if name in self.tensors:
-                raise DialectError("two parameters would get this name", tensor=name)
-        self.tensors.update(other.tensors)
-        self.dropped += other.dropped
-        self.layers.append((layer, list(other.tensors)))
-        self.notes += other.notes
 
 
 def lift_columns(
@@ -73,17 +39,16 @@ def lift_columns(
             evidence = Evidence(kinds, checkpoint.modules, ranks, previous, columns)
             unused.discard(path)
             with each():
-                layers += _lift_group(path, params, evidence, checkpoint)
+                layers += _lift_group(path, params, evidence)
     if unused:
         raise DialectError(
             f"--kind names no module that holds parameters: {', '.join(sorted(unused))}",
-            file=checkpoint.path,
             hint="'ckptconv inspect' to see the modules",
         )
     return layers
 
 
-def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Lowered:
+def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
     """Return a layer that is not recurrent in a dialect's names and axes.
 
     Args:
@@ -98,6 +63,11 @@ def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Lowere
         shapes = {name: tensor.shape for name, tensor in layer.params.items()}
         raise ambiguous(layer.path, layer.candidates, shapes)
     return results[0]
+
+
+def as_named(layer: Layer) -> Part:
+    """Return a layer whose canonical names are the target's."""
+    return Part({layer.full_name(name): tensor for name, tensor in layer.params.items()})
 
 
 def split_parameters(layer: Layer, extra: Iterable[str]) -> list[Layer]:
@@ -130,14 +100,13 @@ def _lift_group(
     path: str,
     params: dict[str, Tensor],
     evidence: Evidence,
-    checkpoint: Checkpoint,
 ) -> list[Layer]:
     recurrent = {name: t for name, t in params.items() if is_recurrent_name(name)}
     if any(name.startswith("weight_hh") for name in recurrent):
-        layer = lift_recurrent(path, recurrent, evidence, checkpoint.path)
+        layer = lift_recurrent(path, recurrent, evidence)
         rest = Layer(path, PARAMETER, params)
         return [layer, *split_parameters(rest, [n for n in params if n not in recurrent])]
-    found = recognise(path, params, evidence, file=checkpoint.path)
+    found = recognise(path, params, evidence)
     if found is None or found.kinds == (PARAMETER,):
         return split_parameters(Layer(path, PARAMETER, params), params)
     kind = found.kinds[0]
@@ -149,24 +118,24 @@ def _lift_group(
     return [Layer(path, kind, lifted, evidence.said(path), found.evidence, found.kinds)]
 
 
-def _lower_as(kind: str, layer: Layer, forms: Forms, owner: str) -> Lowered:
-    lowered = Lowered()
+def _lower_as(kind: str, layer: Layer, forms: Forms, owner: str) -> Part:
     if kind == PARAMETER:
-        lowered.tensors[layer.path] = layer.params[""]
-        return lowered
+        return Part({layer.path: layer.params[""]})
+    tensors: dict[str, Tensor] = {}
+    dropped: list[Dropped] = []
     products, sizes = KINDS[kind].products, sizes_said(KINDS[kind], layer.attributes)
     always = {param.name for param, slot in slots(kind, forms) if slot and slot.always}
     for param, slot in slots(kind, forms):
         tensor = layer.params.get(param.name)
         if slot is None:
-            lowered.dropped += [(tensor, _dropped_rule(param, kind, owner))] if tensor else []
+            dropped += [Dropped(tensor, _dropped_rule(param, kind, owner))] if tensor else []
             continue
         if tensor is None and _is_due(param, always, layer):
             tensor = _fill(param, layer)
         if tensor is not None:
             aligned = realign(tensor, param.axes, slot.axes, products, sizes)
-            lowered.tensors[layer.full_name(slot.name)] = aligned
-    return lowered
+            tensors[layer.full_name(slot.name)] = aligned
+    return Part(tensors, tuple(dropped))
 
 
 def _is_due(row: Param, always: set[str], layer: Layer) -> bool:
@@ -189,7 +158,7 @@ def _dropped_rule(row: Param, kind: str, owner: str) -> str:
     return f"{owner} has no {row.name} in {kind}"
 
 
-def _signature(lowered: Lowered) -> object:
+def _signature(lowered: Part) -> object:
     signature = []
     for name, tensor in lowered.tensors.items():
         origins, operations = trace(tensor)

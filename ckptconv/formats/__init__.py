@@ -1,101 +1,98 @@
 """The file formats: recognised by content, read lazily, written whole or not at all.
 
-Each module of this package holds one format:
-
-- ``sniff(source) -> bool`` is cheap and never raises for bytes of another format;
-- ``read(source, *, select=None) -> Checkpoint`` reads names, shapes and dtypes, no values;
-  ``select`` names the part that is wanted where a file holds several;
-- ``write(checkpoint, path, progress=None)``, where the format can be written, fills an existing
-  empty file.
-
-No module here knows a layer, a gate or a framework's class: a name in a file is only a name.
-Adding a format is one module and one row of ``FORMATS``.
+Each module below this package holds one format and has the functions of ``FormatModule``; one that
+can be written has ``write`` too. No module here knows a layer, a gate or a framework's class: a
+name in a file is only a name. Adding a format is one module and one row of
+``registry.FORMATS``.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import CkptconvError, ContainerError
+from ckptconv.errors import ContainerError, locating
+from ckptconv.formats.registry import FORMATS, SUFFIXES, Format, StrPath, WritableModule, stem
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.io.reader import Source
-from ckptconv.tensors.writer import Progress
+
+if TYPE_CHECKING:
+    from ckptconv.checkpoint import Checkpoint
+    from ckptconv.tensors.tensor import Tensor
+    from ckptconv.tensors.writer import Progress
+
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "Format",
+    "Output",
+    "output",
+    "read",
+    "recognise",
+    "split_member",
+    "stem",
+    "write",
+]
 
 _MAX_SMALL, _MAX_RATIO = 1 << 30, 64
 
 
-@dataclass(frozen=True)
-class Format:
-    """A row of the registry.
+class Output(NamedTuple):
+    """Where a conversion goes: the format, and its variant where it has several.
 
-    Attributes:
-        name: as ``inspect`` and the report call it.
-        module: below this package; imported only for files that begin with one of ``starts``.
-        about: one line for ``ckptconv formats``.
-        starts: the possible first bytes; ``b""`` where only the sniffer can tell.
-        writes: whether the module has ``write``.
+    ``variant`` is a ``Layout`` of HDF5, or the framework that safetensors names itself after.
     """
 
-    name: str
-    module: str
-    about: str
-    starts: tuple[bytes, ...] = (b"",)
-    writes: bool = False
-
-    def load(self) -> Any:
-        return importlib.import_module(f"{__name__}.{self.module}")
+    format: Format
+    variant: str = ""
 
 
-FORMATS = (
-    Format("torchscript", "torch.script", "torch.jit.save (.pt .jit)", (b"PK",)),
-    Format("torch-export", "torch.export", "torch.export.save (.pt2)", (b"PK",)),
-    Format("torch-zip", "torch.zip", "torch.save since 1.6 (.pt .pth .bin)", (b"PK",), True),
-    Format(
-        "torch-legacy", "torch.legacy", "torch.save before 1.6 (.pt .pth .th)", (b"\x80", b"L1")
-    ),
-    Format("keras-zip", "keras.archive", "Keras 3 model (.keras)", (b"PK",)),
-    Format("keras-sharded", "keras.sharded", "Keras 3 sharded weights (.weights.json)", (b"{",)),
-    Format("sharded-index", "sharded", "shards that an .index.json names", (b"{",)),
-    Format("hdf5", "keras.h5", "Keras weights (.h5, .hdf5, .weights.h5), any version", writes=True),
-    Format("torch-tar", "torch.tar", "torch.save before 0.1.10, a tar file"),
-    Format("safetensors", "safetensors", "safetensors, names of any framework", writes=True),
-    Format("mindspore-ckpt", "mindspore", "MindSpore checkpoint (.ckpt)", writes=True),
-    Format("bundle", "bundle", "one of these inside .tar, .tar.gz or .gz"),
-)
+def output(path: StrPath, suffixes: Mapping[str, tuple[str, str]]) -> Output:
+    """Choose format and variant by the name of the target.
+
+    Args:
+        suffixes: suffix → (format, variant); the longest that fits decides.
+
+    Raises:
+        ContainerError: none fits.
+    """
+    name = os.path.basename(os.fspath(path)).lower()
+    for suffix in sorted(suffixes, key=len, reverse=True):
+        if name.endswith(suffix):
+            return Output(_named(suffixes[suffix][0]), suffixes[suffix][1])
+    expected = "a name that ends in " + " or ".join(suffixes)
+    raise ContainerError("not a file name for this framework", file=path, expected=expected)
 
 
-def read(path: str | os.PathLike[str], *, select: str | None = None) -> Checkpoint:
+def split_member(path: StrPath) -> tuple[str, str]:
+    """Return (file, member) of ``bundle.tar.gz:member``; no member for the path of a file."""
+    whole = os.fspath(path)
+    file, colon, member = whole.partition(":")
+    while colon and not os.path.exists(whole) and not os.path.isfile(file):
+        more, colon, member = member.partition(":")
+        file = f"{file}:{more}"
+    inside = colon and not os.path.exists(whole)
+    return (file, member) if inside else (whole, "")
+
+
+def read(path: StrPath, *, select: str | None = None) -> Checkpoint:
     """Open a file, or ``bundle.tar.gz:member``, and read everything but the values.
 
     Raises:
         ContainerError: not a file, not a known format, or damaged.
     """
-    outer, member = _open(os.fspath(path))
-    source = (
-        importlib.import_module(f"{__name__}.bundle").member(outer, member) if member else outer
-    )
-    try:
-        checkpoint: Checkpoint = recognise(source).load().read(source, select=select)
-    except CkptconvError as error:
-        error.file = error.file or path
-        raise
-    checkpoint.path = os.fspath(path)
-    checkpoint.sources = checkpoint.sources or [outer]
-    return checkpoint
+    file, member = split_member(path)
+    outer = Source(file)
+    source = outer
+    if member:
+        from ckptconv.formats import bundle
 
-
-def _open(path: str) -> tuple[Source, str]:
-    """Return the file and the name of the member that is wanted, if any."""
-    file, colon, member = path.partition(":")
-    while colon and not os.path.exists(path) and not os.path.isfile(file):
-        more, colon, member = member.partition(":")
-        file = f"{file}:{more}"
-    inside = colon and not os.path.exists(path)
-    return (Source(file), member) if inside else (Source(path), "")
+        source = bundle.member(outer, member)
+    with locating(path):
+        checkpoint = recognise(source).load().read(source, select=select)
+    return replace(checkpoint, path=os.fspath(path), files=checkpoint.files or (outer,))
 
 
 def recognise(source: Source) -> Format:
@@ -118,64 +115,52 @@ def recognise(source: Source) -> Format:
 
 def write(
     checkpoint: Checkpoint,
-    path: str | os.PathLike[str],
+    path: StrPath,
     *,
-    sources: list[Source],
     force: bool = False,
     progress: Progress | None = None,
     check: bool = False,
 ) -> None:
     """Write ``checkpoint`` in the format it names, atomically.
 
+    ``checkpoint.files``, from which the values are read, are never overwritten, and in the end
+    checked to be unchanged since they were opened.
+
     Args:
-        sources: what the values are read from; never overwritten, and checked at the end to be
-            unchanged since they were opened.
         check: read the file back and compare everything before it takes its name.
 
     Raises:
         ContainerError: the target exists, cannot be written, or is not what was meant; or a source
-            changed meanwhile.
+            cannot be read or changed meanwhile.
     """
-    row = next(row for row in FORMATS if row.name == checkpoint.container)
-    check_target(path, sources, force=force)
-    _check_tensors(checkpoint, path, sources)
-    with atomic_path(path, force=force) as temporary:
-        _write(row, checkpoint, path, temporary, progress, check=check)
-        for source in sources:
-            source.check_unchanged()
+    row = _named(checkpoint.format)
+    check_target(path, checkpoint.files, force=force)
+    with locating(path):
+        _check_tensors(checkpoint.tensors, checkpoint.files)
+        with atomic_path(path, force=force) as temporary:
+            cast(WritableModule, row.load()).write(checkpoint, temporary, progress)
+            if check:
+                from ckptconv.formats import readback
+
+                readback.check(checkpoint, temporary)
+            for source in checkpoint.files:
+                source.check_unchanged()
 
 
-def _check_tensors(
-    checkpoint: Checkpoint, path: str | os.PathLike[str], sources: list[Source]
-) -> None:
+def _named(name: str) -> Format:
+    return next(row for row in FORMATS if row.name == name)
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], files: Sequence[Source]) -> None:
     """Refuse names that are no text, and a bomb: a little file that unfolds to fill a disk."""
-    for name in checkpoint.tensors:
+    for name in tensors:
         if not name.isascii() and name.encode("utf-8", "ignore").decode() != name:
-            raise ContainerError("a name that is no Unicode text", file=path, tensor=name)
-    total = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
-    limit = max(_MAX_SMALL, _MAX_RATIO * sum(source.size for source in sources))
-    if sources and total > limit:
+            raise ContainerError("a name that is no Unicode text", tensor=name)
+    total = sum(tensor.nbytes for tensor in tensors.values())
+    limit = max(_MAX_SMALL, _MAX_RATIO * sum(source.size for source in files))
+    if files and total > limit:
         raise ContainerError(
             "the source unfolds to far more than it holds",
-            file=path,
             expected=f"at most {limit} bytes",
             found=total,
         )
-
-
-def _write(
-    row: Format,
-    checkpoint: Checkpoint,
-    path: str | os.PathLike[str],
-    temporary: str,
-    progress: Progress | None,
-    *,
-    check: bool,
-) -> None:
-    try:
-        row.load().write(checkpoint, temporary, progress)
-        if check:
-            importlib.import_module(f"{__name__}.readback").check(checkpoint, temporary)
-    except CkptconvError as error:
-        error.file = error.file or path
-        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint
@@ -40,10 +41,9 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
             hint=f"{os.path.basename(source.path)}:{found[0]}" if found else None,
         )
     member = inside[found[0]]
-    checkpoint: Checkpoint = formats.recognise(member).load().read(member, select=select)
-    checkpoint.notes.append(f"read from {found[0]!r} inside")
-    checkpoint.sources = [source]
-    return checkpoint
+    checkpoint = formats.recognise(member).load().read(member, select=select)
+    notes = (*checkpoint.notes, f"read from {found[0]!r} inside")
+    return replace(checkpoint, notes=notes, files=(source,))
 
 
 def member(source: Source, name: str) -> Source:

@@ -23,12 +23,13 @@ import ml_dtypes
 import numpy as np
 from isal.isal_zlib import crc32
 
-from ckptconv.checkpoint import MAX_TENSORS, Checkpoint
+from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, MindSporeFacts
 from ckptconv.codecs.protobuf import LENGTH, Cursor, encode, field_of
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
 from ckptconv.tensors.ops import concat, cut, reshape
-from ckptconv.tensors.tensor import DType, FileTensor, Tensor
+from ckptconv.tensors.regions import DType
+from ckptconv.tensors.tensor import FileTensor, Tensor
 from ckptconv.tensors.writer import Progress, Sink, open_sink
 
 SLICE = 512 << 20
@@ -83,7 +84,6 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
             hint="load it with mindspore.load_checkpoint(dec_key=…) and save it without enc_key",
         )
     end = _check_trailer(source)
-    checkpoint = Checkpoint("mindspore-ckpt", {}, metadata={"crc": end < source.size})
     groups: list[list[_Record]] = []
     for count, record in enumerate(_records(Cursor(source), end)):
         if count == MAX_TENSORS:
@@ -92,21 +92,24 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
             groups[-1].append(record)
         else:
             groups.append([record])
+    tensors: dict[str, Tensor] = {}
+    omitted: dict[str, str] = {}
     for group in groups:
         name = group[0].tag
-        if name in checkpoint.tensors or name in checkpoint.omitted:
+        if name in tensors or name in omitted:
             raise ContainerError("two parameters of one name", file=source.path, tensor=name)
         if group[0].kind == "str":
-            checkpoint.omitted[name] = "a text entry, not a parameter"
+            omitted[name] = "a text entry, not a parameter"
         else:
-            checkpoint.tensors[name] = _tensor(source, group)
-    return checkpoint
+            tensors[name] = _tensor(source, group)
+    facts = MindSporeFacts(crc=end < source.size)
+    return Checkpoint("mindspore-ckpt", tensors, facts=facts, omitted=omitted)
 
 
 def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -> None:
     """Write the tensors as ``mindspore.save_checkpoint`` does, byte for byte.
 
-    ``checkpoint.metadata["crc"]`` asks for the CRC trailer, which MindSpore 2.0 cannot parse.
+    ``checkpoint.facts.crc`` asks for the CRC trailer, which MindSpore 2.0 cannot parse.
 
     Raises:
         ContainerError: a name over 1024 characters, an empty tensor, or a dtype that MindSpore
@@ -114,7 +117,8 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
     """
     heads = {name: _checked_type(name, tensor) for name, tensor in checkpoint.tensors.items()}
     with open_sink(path, progress) as sink:
-        crc = 0 if checkpoint.metadata.get("crc") else None
+        facts = checkpoint.facts
+        crc = 0 if isinstance(facts, MindSporeFacts) and facts.crc else None
         for name, tensor in checkpoint.tensors.items():
             for part in _slices(tensor):
                 crc = _write_record(sink, name, heads[name], tensor.shape, part, crc)

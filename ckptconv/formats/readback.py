@@ -7,8 +7,9 @@ import numpy as np
 from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError, ContainerError
-from ckptconv.tensors.ops import Cast, cast
-from ckptconv.tensors.tensor import BLOCK, Array, Tensor
+from ckptconv.tensors.computed import Cast, cast
+from ckptconv.tensors.regions import Array
+from ckptconv.tensors.tensor import BLOCK, Tensor
 
 
 def check(meant: Checkpoint, path: str) -> None:
@@ -24,7 +25,7 @@ def check(meant: Checkpoint, path: str) -> None:
         written = formats.read(path)
     except CkptconvError as error:
         raise ContainerError(f"what was written cannot be read back: {error.problem}") from error
-    _require(None, "format", meant.container, written.container)
+    _require(None, "format", meant.format, written.format)
     stray = meant.tensors.keys() ^ written.tensors.keys()
     if stray:
         side = "missing" if min(stray) in meant.tensors else "not meant"

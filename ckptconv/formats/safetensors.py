@@ -15,11 +15,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ckptconv.checkpoint import MAX_TENSORS, Checkpoint
+from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, SafetensorsFacts
 from ckptconv.codecs.json import MAX_MEMORY, memory
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
-from ckptconv.tensors.tensor import DType, FileTensor
+from ckptconv.tensors.regions import DType
+from ckptconv.tensors.tensor import FileTensor, Tensor
 from ckptconv.tensors.writer import Progress, open_sink
 
 TYPES: dict[str, DType] = {
@@ -58,7 +59,8 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
         raise _damaged(source, f"at most {MAX_TENSORS} tensors", len(header))
     metadata = header.pop("__metadata__", {})
     payload = source.window(8 + length, source.size - 8 - length)
-    checkpoint = Checkpoint("safetensors", {}, metadata=_strings(source, metadata))
+    facts = SafetensorsFacts(_strings(source, metadata))
+    tensors: dict[str, Tensor] = {}
     end = 0
     for name, entry in sorted(header.items(), key=lambda item: _start(source, item)):
         shape, dtype, (first, last) = _entry(source, name, entry)
@@ -69,15 +71,15 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
                 f"bytes {first} to {last}",
                 name,
             )
-        checkpoint.tensors[name] = FileTensor(payload, first, shape, dtype)
+        tensors[name] = FileTensor(payload, first, shape, dtype)
         end = last
     if end != payload.size:
         raise _damaged(source, f"{end} bytes of tensors", payload.size)
-    return checkpoint
+    return Checkpoint("safetensors", tensors, facts=facts)
 
 
 def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -> None:
-    """Write the tensors with the text entries of ``checkpoint.metadata``.
+    """Write the tensors with the texts of ``checkpoint.facts``.
 
     Tensors are laid out as the ``safetensors`` package does: by falling alignment, then by name.
 
@@ -85,8 +87,8 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
         ContainerError: a dtype that the format does not know.
     """
     order = sorted(checkpoint.tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
-    texts = {k: v for k, v in checkpoint.metadata.items() if isinstance(v, str)}
-    header: dict[str, Any] = {"__metadata__": texts} if texts else {}
+    texts = checkpoint.facts.texts if isinstance(checkpoint.facts, SafetensorsFacts) else {}
+    header: dict[str, Any] = {"__metadata__": dict(texts)} if texts else {}
     end = 0
     for name, tensor in order:
         if tensor.dtype not in _TYPE_NAMES:
@@ -143,7 +145,7 @@ def _entry(source: Source, name: str, entry: Any) -> tuple[tuple[int, ...], DTyp
     raise _damaged(source, "dtype, shape and data_offsets", str(entry)[:200], name)
 
 
-def _strings(source: Source, metadata: Any) -> dict[str, Any]:
+def _strings(source: Source, metadata: Any) -> dict[str, str]:
     if isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values()):
         return metadata
     raise _damaged(source, "__metadata__ of texts", "something else")

@@ -10,10 +10,11 @@ import os
 from typing import Any
 
 from ckptconv import formats
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, IndexFacts, Module
 from ckptconv.codecs.json import parse
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
+from ckptconv.tensors.tensor import Tensor
 
 _MAX_INDEX, _MAX_SHARDS = 16 << 20, 4096
 _NAME = "sharded-index"
@@ -36,22 +37,29 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
         raise _error(source, "the index is too large", f"at most {_MAX_INDEX} bytes", source.size)
     index = parse(source.read(0, source.size), source.path, "the index")
     places = _places(source, index.get("weight_map"))
-    whole = Checkpoint(_NAME, {}, sources=[source])
-    if isinstance(index.get("metadata"), dict):
-        whole.metadata = dict(index["metadata"])
     shards = {file: _open(source, file, select) for file in dict.fromkeys(places.values())}
+    tensors: dict[str, Tensor] = {}
     for name, file in places.items():
         if name not in shards[file].tensors:
             raise _error(source, f"{name!r} is not in its shard", file, "no such name there")
-        whole.tensors[name] = shards[file].tensors[name]
+        tensors[name] = shards[file].tensors[name]
+    modules: dict[str, Module] = {}
+    omitted: dict[str, str] = {}
     for file, shard in shards.items():
-        whole.modules.update(shard.modules)
-        whole.sources += shard.sources
-        whole.notes += [f"{file}: {note}" for note in shard.notes]
-        whole.omitted.update(shard.omitted)
-        extra = shard.tensors.keys() - whole.tensors.keys()
-        whole.omitted.update(dict.fromkeys(sorted(extra), f"in {file}, but not in the index"))
-    return whole
+        modules.update(shard.modules)
+        omitted.update(shard.omitted)
+        extra = [name for name in shard.tensors if name not in tensors]
+        omitted.update(dict.fromkeys(extra, f"in {file}, but not in the index"))
+    said = index.get("metadata")
+    return Checkpoint(
+        _NAME,
+        tensors,
+        modules,
+        IndexFacts(said if isinstance(said, dict) else {}),
+        omitted,
+        tuple(f"{file}: {note}" for file, shard in shards.items() for note in shard.notes),
+        (source, *(file for shard in shards.values() for file in shard.files)),
+    )
 
 
 def _places(source: Source, table: Any) -> dict[str, str]:

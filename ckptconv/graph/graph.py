@@ -1,7 +1,7 @@
 """The canonical graph: layers whose parameters follow one convention, whatever the source.
 
 Parameters carry torch's names, shapes and axes; stacked gates are in the order of
-``ckptconv.graph.gates.CANONICAL``. The graph knows no file and no framework's names but these.
+``graph.gates.CANONICAL``. The graph knows no file and no framework's names but these.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from ckptconv.io.reader import Source
+from ckptconv.checkpoint import Checkpoint
 from ckptconv.tensors.tensor import Tensor
 
+Framework = Literal["torch", "keras", "mindspore"]
 RECURRENT = ("LSTM", "GRU", "RNN")
 CELLS = ("LSTMCell", "GRUCell", "RNNCell")
 _NAME = re.compile(r"(weight|bias)_(ih|hh|hr)(?:_l(\d{1,4})(_reverse)?)?")
@@ -38,7 +39,7 @@ CELL_PARAMS = dict(
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Layer:
     """A module that holds parameters.
 
@@ -55,17 +56,35 @@ class Layer:
 
     path: str
     kind: str
-    params: dict[str, Tensor]
-    attributes: dict[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Tensor]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     evidence: str = ""
     candidates: tuple[str, ...] = ()
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+
+    def full_name(self, param: str) -> str:
+        return ".".join(part for part in (self.path, param) if part)
+
+
+@dataclass(frozen=True)
+class RecurrentLayer(Layer):
+    """An LSTM, GRU or RNN of any number of layers and directions, or one of their cells.
+
+    Attributes:
+        gates_known: the source's own layout tells the order of the gates, so that nobody may say
+            another.
+    """
+
+    gates_known: bool = False
 
     @property
-    def recurrent(self) -> str | None:
-        """The kind without ``Cell`` for recurrent layers and cells, else None."""
-        base = self.kind.removesuffix("Cell")
-        return base if base in RECURRENT else None
+    def base(self) -> str:
+        """The kind without ``Cell``: ``LSTM``, ``GRU`` or ``RNN``."""
+        return self.kind.removesuffix("Cell")
+
+    @property
+    def is_cell(self) -> bool:
+        return self.kind.endswith("Cell")
 
     @property
     def num_layers(self) -> int:
@@ -82,9 +101,6 @@ class Layer:
             if parsed := _parse(name):
                 found.setdefault(parsed[0], {})[parsed[1]] = tensor
         return {place: Cell(**params) for place, params in found.items()}
-
-    def full_name(self, param: str) -> str:
-        return ".".join(part for part in (self.path, param) if part)
 
 
 def cell_params(cell: Cell, layer: int | None = None, direction: int = 0) -> dict[str, Tensor]:
@@ -114,28 +130,27 @@ def _parse(name: str) -> tuple[tuple[int, int], str] | None:
     return (int(match[3] or 0), int(bool(match[4]))), f"{match[1][0]}_{match[2]}"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Graph:
-    """Layers in model order, and what is needed to account for every source tensor.
+    """Layers in model order, and the checkpoint whose every tensor they account for.
 
     Attributes:
         layers: in the order of the source.
         dialect: where the names come from: ``torch``, ``keras`` or ``mindspore``.
-        tensors: source name → the leaf that was read, for the report.
+        origin: what was read; ``origin.modules`` by the paths of the layers.
         omitted: source name → the rule by which it was left out.
-        modules: what the file said of its modules, for targets that keep it.
+        notes: remarks for the report.
     """
 
-    layers: list[Layer]
-    dialect: str
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    omitted: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    modules: Mapping[str, Any] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=dict)
-    sources: list[Source] = field(default_factory=list)
-    path: str = ""
-    container: str = ""
+    layers: tuple[Layer, ...]
+    dialect: Framework
+    origin: Checkpoint
+    omitted: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def recurrent(self) -> tuple[RecurrentLayer, ...]:
+        return tuple(layer for layer in self.layers if isinstance(layer, RecurrentLayer))
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)

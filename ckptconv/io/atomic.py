@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from ckptconv.errors import ContainerError
@@ -16,7 +16,7 @@ _TEMPORARY = re.compile(r"\d+-[0-9a-f]{8}\.part")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 
-def check_target(path: str | os.PathLike[str], sources: list[Source], *, force: bool) -> None:
+def check_target(path: str | os.PathLike[str], sources: Sequence[Source], *, force: bool) -> None:
     """Refuse a target that is one of the sources, a folder, or exists already.
 
     Raises:

@@ -1,1 +1,46 @@
-"""Graph to graph: what a user or a target asks of the layers between reading and writing."""
+"""Graph to graph: what a user or a target asks of the layers between reading and writing.
+
+A pass is pure: it returns a graph and changes none. It opens no file, names no framework, and is
+called by ``api`` in the order of the two functions here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ckptconv.dialects import Dialect
+from ckptconv.graph.graph import Graph
+from ckptconv.options import ReadOptions, WriteOptions
+from ckptconv.passes.check_ascend import check_ascend
+from ckptconv.passes.fold_projection import without_projections
+from ckptconv.passes.gate_convention import to_canonical
+from ckptconv.passes.rename import relocate, rename
+from ckptconv.passes.stack import fuse, split
+
+
+def after_lift(graph: Graph, options: ReadOptions, table: Mapping[str, str]) -> Graph:
+    """Do to a graph what the options of reading ask for.
+
+    Args:
+        table: the entries of ``options.map``.
+
+    Raises:
+        CkptconvError: an option that fits nothing in the graph.
+    """
+    graph = to_canonical(graph, options)
+    for path in options.split:
+        graph = split(graph, path)
+    for path, parts in options.fuse:
+        graph = fuse(graph, path, parts)
+    return relocate(rename(graph, options.rename), table)
+
+
+def before_lower(graph: Graph, target: Dialect, options: WriteOptions) -> Graph:
+    """Make a graph one that the target can hold.
+
+    Raises:
+        LossyError: it cannot, or only in another form that the user did not ask for.
+    """
+    if not target.projections:
+        graph = without_projections(graph, target.title, fold=options.fold_proj)
+    return check_ascend(graph, options.hardware) if target.ascend else graph

@@ -6,32 +6,42 @@ the operator DynamicGRUV2, which takes hidden sizes in steps of 16.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ckptconv.errors import LossyError
-from ckptconv.graph.graph import Layer
-from ckptconv.tensors.ops import Cast
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+from ckptconv.tensors.computed import Cast
 
-DEVICE = "ascend"
+_HARDWARE = "ascend"
 _FLOAT16 = ("LSTM", "GRU")
 _STEP = 16
 
 
-def ascend_notes(layer: Layer, device: str | None) -> list[str]:
-    """Return what a user of MindSpore should know of a layer before it runs on Ascend.
+def check_ascend(graph: Graph, hardware: str | None) -> Graph:
+    """Return a graph whose notes say what a user should know before it runs on Ascend.
 
     Args:
-        device: ``ascend`` reads all recurrent values; else only shapes are looked at.
+        hardware: ``ascend`` reads all recurrent values; else only shapes are looked at.
 
     Raises:
-        LossyError: ``device`` is ``ascend`` and it cannot run the layer.
+        LossyError: ``hardware`` is ``ascend`` and it cannot run a layer.
     """
+    layers = []
+    for layer in graph:
+        found = _remarks(layer, hardware) if isinstance(layer, RecurrentLayer) else []
+        layers.append(replace(layer, notes=(*layer.notes, *found)) if found else layer)
+    return replace(graph, layers=tuple(layers))
+
+
+def _remarks(layer: RecurrentLayer, hardware: str | None) -> list[str]:
     if layer.kind not in _FLOAT16:
         return []
     notes = []
     hidden = layer.cells()[0, 0].w_hh.shape[1]
     if layer.kind == "GRU" and hidden % _STEP:
-        if device == DEVICE:
+        if hardware == _HARDWARE:
             raise LossyError(
                 "Ascend cannot run this GRU",
                 tensor=layer.path,
@@ -40,7 +50,7 @@ def ascend_notes(layer: Layer, device: str | None) -> list[str]:
                 hint="another device, or a GRUCell stepped over the sequence",
             )
         notes.append(f"Ascend refuses GRU with hidden_size {hidden}, no multiple of {_STEP}")
-    return notes + (_losses(layer) if device == DEVICE else [])
+    return notes + (_losses(layer) if hardware == _HARDWARE else [])
 
 
 def _losses(layer: Layer) -> list[str]:

@@ -8,17 +8,17 @@ of blockdiag(W_hr) turns its output into the other's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from ckptconv.errors import LossyError
-from ckptconv.graph.graph import Cell, Layer, cell_params
-from ckptconv.tensors.ops import Product, concat, divide
+from ckptconv.graph.graph import Cell, Graph, Layer, RecurrentLayer, cell_params
+from ckptconv.tensors.computed import Product
+from ckptconv.tensors.ops import concat, divide
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 
-def without_projections(layers: Iterable[Layer], framework: str, *, fold: bool) -> list[Layer]:
-    """Return layers of which none is projected, for a framework that has no ``proj_size``.
+def without_projections(graph: Graph, framework: str, *, fold: bool) -> Graph:
+    """Return a graph of which no layer is projected, for a framework without ``proj_size``.
 
     Args:
         fold: the user accepts the folded form.
@@ -27,19 +27,21 @@ def without_projections(layers: Iterable[Layer], framework: str, *, fold: bool) 
         LossyError: a projected layer, and ``fold`` is not set.
     """
     result: list[Layer] = []
-    for layer in layers:
-        projected = layer.recurrent and layer.cells()[0, 0].w_hr is not None
-        if projected and not (fold and layer.kind == "LSTM"):
+    for layer in graph:
+        if not (isinstance(layer, RecurrentLayer) and layer.cells()[0, 0].w_hr is not None):
+            result.append(layer)
+        elif fold and layer.kind == "LSTM":
+            result += fold_projection(layer)
+        else:
             raise LossyError(
                 f"proj_size has no equal in {framework}",
                 tensor=layer.path,
                 hint="--fold-proj, which gives an exactly equal LSTM followed by a Dense",
             )
-        result += fold_projection(layer) if projected else [layer]
-    return result
+    return replace(graph, layers=tuple(result))
 
 
-def fold_projection(layer: Layer) -> list[Layer]:
+def fold_projection(layer: RecurrentLayer) -> list[Layer]:
     """Return the LSTM without projection and the bias-free Dense that follows it.
 
     Products are computed in float64 when they are read, and rounded once.
@@ -54,13 +56,13 @@ def fold_projection(layer: Layer) -> list[Layer]:
         below = [cell.w_hr for cell in directions if cell.w_hr is not None]
     dense = f"{layer.path}_proj" if layer.path else "proj"
     attributes = {name: value for name, value in layer.attributes.items() if name != "proj_size"}
-    notes = [
+    notes = (
         *layer.notes,
         f"proj_size={below[0].shape[0]} is folded into the weights: apply the Dense '{dense}', "
         "which has no bias, to the output",
         "h_n of the last layer needs the same Dense (of a lower layer its own weight_hr), c_0 and "
         "c_n are as before; an h_0 other than zero cannot be carried",
-    ]
+    )
     projection = Layer(
         dense, "Linear", {"weight": _block_diagonal(below)}, {}, "weight_hr", ("Linear",)
     )

@@ -17,49 +17,49 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from ckptconv.errors import CkptconvError, LossyError
 from ckptconv.graph.gates import CANONICAL, ORDERS, order, permute
-from ckptconv.graph.graph import Cell, Layer, cell_params
-from ckptconv.options import Options
-from ckptconv.tensors.ops import Elementwise, concat, divide
-from ckptconv.tensors.tensor import Array, FilledTensor, Tensor
+from ckptconv.graph.graph import Cell, Graph, RecurrentLayer, cell_params
+from ckptconv.options import ReadOptions
+from ckptconv.tensors.computed import Elementwise
+from ckptconv.tensors.ops import concat, divide
+from ckptconv.tensors.regions import Array
+from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 _RESET_BEFORE = ("haiku", "keras1", "cntk")
 _RUN_TIME_BIAS = ("haiku", "tf1")
 _AFTER = "r is taken to act after the recurrent product (as ONNX's linear_before_reset=1)"
 
 
-def reinterpret(layers: Iterable[Layer], options: Options) -> list[Layer]:
-    """Return layers in the canonical convention, from the one that ``options`` describe.
+def to_canonical(graph: Graph, options: ReadOptions) -> Graph:
+    """Return a graph in the canonical convention, from the one that ``options`` describe.
 
     Raises:
-        CkptconvError: an option that fits no layer, or is silent on a layer that needs it.
+        CkptconvError: an option that fits no layer, or is silent on a layer that needs it, or a
+            file whose own layout tells the order of its gates.
         LossyError: the GRU of an ecosystem that applies r before the recurrent product.
     """
-    layers = list(layers)
-    kinds = {layer.recurrent for layer in layers if layer.recurrent}
-    _require("--forget-bias", options.forget_bias != 0.0, "LSTM", kinds)
-    _require("--z-convention", options.z_convention, "GRU", kinds)
+    if not (options.gates or options.forget_bias or options.z_convention):
+        return graph
     if not math.isfinite(options.forget_bias):
         raise CkptconvError("--forget-bias: not a number", found=options.forget_bias)
-    if not (options.gates or options.forget_bias or options.z_convention):
-        return layers
-    orders = _orders(options.gates, kinds)
-    return [_canonical(layer, orders, options) if layer.recurrent else layer for layer in layers]
-
-
-def refuse_for(framework: str, options: Options) -> None:
-    """Raise CkptconvError if ``options`` describe gates where the file's own order is known."""
-    if options.gates or options.forget_bias or options.z_convention:
+    layers = [layer for layer in graph.recurrent if not layer.gates_known]
+    if graph.recurrent and not layers:
         raise CkptconvError(
-            f"--gates, --forget-bias and --z-convention are for state_dicts; {framework}'s files "
-            "have an order of their own"
+            "--gates, --forget-bias and --z-convention are for state_dicts; this file's layout "
+            "has an order of its own"
         )
+    kinds = {layer.base for layer in layers}
+    _require("--forget-bias", options.forget_bias != 0.0, "LSTM", kinds)
+    _require("--z-convention", options.z_convention, "GRU", kinds)
+    orders = _orders(options.gates, kinds)
+    made = {id(layer): _canonical(layer, orders, options) for layer in layers}
+    return replace(graph, layers=tuple(made.get(id(layer), layer) for layer in graph))
 
 
 def _require(option: str, given: bool, kind: str, kinds: set[str]) -> None:
@@ -104,8 +104,10 @@ def _order(kind: str, spec: str) -> str | None:
         return None
 
 
-def _canonical(layer: Layer, orders: dict[str, str], options: Options) -> Layer:
-    kind = layer.recurrent or ""
+def _canonical(
+    layer: RecurrentLayer, orders: dict[str, str], options: ReadOptions
+) -> RecurrentLayer:
+    kind = layer.base
     params: dict[str, Tensor] = {}
     for (k, d), cell in layer.cells().items():
         made = _each(cell, lambda t: permute(t, 0, orders[kind], CANONICAL[kind]))
@@ -113,11 +115,11 @@ def _canonical(layer: Layer, orders: dict[str, str], options: Options) -> Layer:
             made = _with_forget_bias(made, options.forget_bias)
         if kind == "GRU" and options.z_convention:
             made = _each(made, _negated_z)
-        params |= cell_params(made, None if layer.kind.endswith("Cell") else k, d)
-    return replace(layer, params=params, notes=[*layer.notes, *_notes(kind, orders, options)])
+        params |= cell_params(made, None if layer.is_cell else k, d)
+    return replace(layer, params=params, notes=(*layer.notes, *_notes(kind, orders, options)))
 
 
-def _notes(kind: str, orders: dict[str, str], options: Options) -> list[str]:
+def _notes(kind: str, orders: dict[str, str], options: ReadOptions) -> list[str]:
     notes = []
     if options.gates and kind != "RNN":
         notes.append(f"its gates are in the order {','.join(orders[kind])}, as --gates says")

@@ -9,57 +9,39 @@ same parameters with the same shapes. Never two ways; and every parameter of the
 from __future__ import annotations
 
 import difflib
-import json
-import os
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ckptconv import formats
-from ckptconv.dialects.state_dict import Lowered, lower_layer
-from ckptconv.errors import ContainerError, DialectError
+from ckptconv.dialects.state_dict import lower_layer
+from ckptconv.errors import DialectError
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer
-from ckptconv.io.reader import Source
+from ckptconv.graph.lowered import Lowered, Made
 
 Shapes = Mapping[str, tuple[int, ...]]
-_LINE = re.compile(r"([^\s:]+)[\s:]+[(\[]?\s*((?:\d+[\s,×x]*)*)[)\]]?")
-_MAX_LIST = 64 << 20
 _SHOWN = 10
 
 
-def read_target(path: str | os.PathLike[str]) -> Shapes:
-    """Return name → shape of the target's parameters.
-
-    Args:
-        path: a checkpoint of the target network, a JSON object ``{"name": [dims]}``, or a text of
-            lines ``name (dims)``.
-
-    Raises:
-        ContainerError: none of these.
-    """
-    source = Source(path)
-    try:
-        checkpoint = formats.read(path)
-    except ContainerError as error:
-        text = _text(source, error)
-        return _from_json(text, source.path) if text.startswith("{") else _from_lines(text, error)
-    return {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
-
-
-def settle_kinds(graph: Graph, target: Shapes, forms: Forms) -> None:
+def settle_kinds(graph: Graph, target: Shapes, forms: Forms) -> Graph:
     """Let the target's parameters decide which kind an ambiguous layer is."""
     modules = _modules(target)
     structures = set(modules.values())
-    for layer in graph:
-        if len(layer.candidates) < 2:
-            continue
-        lowered = {kind: _as(kind, layer, forms) for kind in layer.candidates}
-        by_path = [k for k, s in lowered.items() if modules.get(layer.path) == s]
-        fitting = by_path or [k for k, s in lowered.items() if s in structures]
-        if fitting and len({lowered[kind] for kind in fitting}) == 1:
-            layer.kind, layer.candidates = fitting[0], tuple(fitting)
-            layer.evidence = "parameters of the target (--like)"
+    layers = (_settled(layer, modules, structures, forms) for layer in graph)
+    return replace(graph, layers=tuple(layers))
+
+
+def _settled(
+    layer: Layer, modules: Mapping[str, _Structure], structures: set[_Structure], forms: Forms
+) -> Layer:
+    if len(layer.candidates) < 2:
+        return layer
+    lowered = {kind: _as(kind, layer, forms) for kind in layer.candidates}
+    by_path = [k for k, s in lowered.items() if modules.get(layer.path) == s]
+    fitting = by_path or [k for k, s in lowered.items() if s in structures]
+    if not fitting or len({lowered[kind] for kind in fitting}) != 1:
+        return layer
+    evidence = "parameters of the target (--like)"
+    return replace(layer, kind=fitting[0], candidates=tuple(fitting), evidence=evidence)
 
 
 def match(lowered: Lowered, target: Shapes) -> Lowered:
@@ -74,14 +56,11 @@ def match(lowered: Lowered, target: Shapes) -> Lowered:
     matcher.by_structure()
     matcher.refuse_rest()
     names = matcher.names
-    layers = [(layer, [names[name] for name in group]) for layer, group in lowered.layers]
-    notes = [f"--like: {old} → {new}" for old, new in matcher.moved]
-    return Lowered(
-        {names[name]: tensor for name, tensor in lowered.tensors.items()},
-        lowered.dropped,
-        layers,
-        lowered.notes + notes,
-        lowered.metadata,
+    return replace(
+        lowered,
+        tensors={names[name]: tensor for name, tensor in lowered.tensors.items()},
+        made=tuple(Made(m.layer, tuple(names[name] for name in m.names)) for m in lowered.made),
+        notes=(*lowered.notes, *(f"--like: {old} → {new}" for old, new in matcher.moved)),
     )
 
 
@@ -99,7 +78,6 @@ class _Matcher:
         self.names: dict[str, str] = {}
         self.moved: list[tuple[str, str]] = []
         self._source = {name: tensor.shape for name, tensor in lowered.tensors.items()}
-        self._groups = [names for _, names in lowered.layers]
         self._target = dict(target)
 
     def by_name(self, key: Callable[[str], str]) -> None:
@@ -118,7 +96,7 @@ class _Matcher:
             paired = False
             sources = _unique(_modules(self._source))
             targets = _unique(_modules(self._target))
-            for structure in sources.keys() & targets.keys():
+            for structure in [structure for structure in sources if structure in targets]:
                 old, new = sources[structure], targets[structure]
                 self.moved.append((old, new))
                 for leaf, _ in structure.params:
@@ -184,32 +162,3 @@ def _as(kind: str, layer: Layer, forms: Forms) -> _Structure:
 
 def _join(path: str, leaf: str) -> str:
     return f"{path}.{leaf}" if path else leaf
-
-
-def _text(source: Source, error: ContainerError) -> str:
-    if source.size > _MAX_LIST:
-        raise error
-    try:
-        return source.read(0, source.size).decode("utf-8").strip()
-    except UnicodeDecodeError:
-        raise error from None
-
-
-def _from_json(text: str, file: str) -> Shapes:
-    try:
-        shapes = {name: tuple(map(int, dims)) for name, dims in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise ContainerError(
-            "not a list of parameters", file=file, expected='{"name": [dims], …}'
-        ) from None
-    return shapes
-
-
-def _from_lines(text: str, error: ContainerError) -> Shapes:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
-        found = _LINE.fullmatch(line)
-        if found is None:
-            raise error
-        shapes[found[1]] = tuple(map(int, re.findall(r"\d+", found[2])))
-    return shapes

@@ -2,79 +2,72 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from ckptconv.errors import CkptconvError, DialectError
-from ckptconv.graph.graph import Layer
-from ckptconv.io.reader import Source
+from ckptconv.graph.graph import Graph
 
-Rules = Iterable[tuple[str, str]]
-_MAX_MAP = 64 << 20
+_SHOWN = 20
 
 
-def read_map(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
-    """Return the rules of a TOML or JSON file of ``"old path" = "new path"`` entries.
-
-    An entry renames the module or parameter of that name and all below it.
+def rename(graph: Graph, rules: Iterable[tuple[str, str]]) -> Graph:
+    """Apply (regular expression, replacement) rules in order to the paths of modules.
 
     Raises:
-        CkptconvError: the file cannot be read, or is not a flat table of texts.
+        CkptconvError: not a regular expression, or one that matches no path.
     """
-    if sys.version_info >= (3, 11):  # imported here: slow to load, and rarely needed
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    source = Source(path)
-    if source.size > _MAX_MAP:
-        raise CkptconvError("too large for a table of names", file=source.path)
-    text = source.read(0, source.size)
+    rules = tuple(rules)
+    if not rules:
+        return graph
+    paths = [layer.path for layer in graph]
     try:
-        table = json.loads(text) if text.lstrip()[:1] == b"{" else tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise CkptconvError(f"not TOML or JSON: {error}", file=source.path) from None
-    if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
-        raise CkptconvError(
-            "not a table of names", file=source.path, expected='lines such as "old.path" = "new"'
-        )
-    return [(rf"^{re.escape(old)}(?=\.|$)", new.replace("\\", r"\\")) for old, new in table.items()]
-
-
-def rename(layers: Iterable[Layer], rules: Rules) -> None:
-    """Apply (regular expression, replacement) rules in order to full names.
-
-    Raises:
-        CkptconvError: not a regular expression.
-        DialectError: a rule changes a parameter's own name, or tears a layer apart.
-    """
-    try:
-        compiled = [(re.compile(pattern), text) for pattern, text in rules]
-        for layer in layers if compiled else ():
-            layer.path = _new_path(layer, compiled)
-    except re.error as error:
-        raise CkptconvError(f"--rename: not a regular expression: {error}") from None
-
-
-def _new_path(layer: Layer, rules: list[tuple[re.Pattern[str], str]]) -> str:
-    paths = set()
-    for param in layer.params:
-        name = layer.full_name(param)
         for pattern, text in rules:
-            name = pattern.sub(text, name)
-        if not name.endswith(param):
-            raise DialectError(
-                "--rename may change a module's path, not a parameter's own name",
-                tensor=layer.full_name(param),
-                expected=f"a name that ends in {param}",
-                found=name,
-            )
-        paths.add(name.removesuffix(param).removesuffix("." if param else ""))
-    if len(paths) != 1:
-        raise DialectError(
-            "--rename tears a layer apart", tensor=layer.path, found=", ".join(sorted(paths))
-        )
-    return paths.pop()
+            compiled = re.compile(pattern)
+            if not any(map(compiled.search, paths)):
+                raise _matches_nothing("--rename", pattern, graph)
+            paths = [compiled.sub(text, path) for path in paths]
+    except (re.error, IndexError) as error:
+        raise CkptconvError(f"--rename: not a regular expression: {error}") from None
+    return _with_paths(graph, paths)
+
+
+def relocate(graph: Graph, table: Mapping[str, str]) -> Graph:
+    """Give modules the paths of a table; an entry moves the module and all below it.
+
+    The entries apply at once, so that two modules can change places; the longest that fits a
+    module decides.
+
+    Raises:
+        CkptconvError: an entry that names no module.
+    """
+    if not table:
+        return graph
+    used: set[str] = set()
+    paths = []
+    for layer in graph:
+        steps = layer.path.split(".")
+        heads = (".".join(steps[:n]) for n in range(len(steps), 0, -1))
+        entry = next((head for head in heads if head in table), None)
+        used |= {entry} if entry is not None else set()
+        paths.append(layer.path if entry is None else table[entry] + layer.path.removeprefix(entry))
+    for entry in table:
+        if entry not in used:
+            raise _matches_nothing("--map", entry, graph)
+    return _with_paths(graph, [path.strip(".") for path in paths])
+
+
+def _with_paths(graph: Graph, paths: Iterable[str]) -> Graph:
+    moved = zip(graph, paths, strict=True)
+    layers = tuple(layer if layer.path == p else replace(layer, path=p) for layer, p in moved)
+    for layer in layers:
+        if not layer.path and "" in layer.params:
+            raise DialectError("--rename leaves a parameter without a name")
+    return replace(graph, layers=layers)
+
+
+def _matches_nothing(option: str, entry: str, graph: Graph) -> CkptconvError:
+    there = [layer.path for layer in graph]
+    listed = ", ".join(map(repr, there[:_SHOWN])) + (", …" if len(there) > _SHOWN else "")
+    return CkptconvError(f"{option}: {entry!r} matches no module", expected=f"a path of {listed}")

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from ckptconv.dialects.state_dict import Lowered
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import Graph, Layer
-from ckptconv.io.reader import Source
-from ckptconv.tensors.tensor import Array, DType, FilledTensor, Region, Tensor, trace
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+from ckptconv.graph.lowered import Lowered
+from ckptconv.graph.provenance import Provenance
+from ckptconv.tensors.regions import Array, DType, Region
+from ckptconv.tensors.tensor import FilledTensor, Tensor
 
-_MAX_REPORT = 1 << 30
 _DTYPES: Mapping[str, DType] = {
     **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -51,20 +49,20 @@ class Split:
 
 def record(graph: Graph, lowered: Lowered) -> list[Split]:
     """Return what the report must keep: every pair of biases that became one tensor's sum."""
-    leaves = _leaves(graph)
+    origin = Provenance(graph.origin.tensors)
     sums = {
-        frozenset(id(t) for t in trace(tensor, leaves).origins): (name, tensor)
+        frozenset(id(t) for t in origin.trace(tensor).origins): (name, tensor)
         for name, tensor in lowered.tensors.items()
         if tensor.inputs and tensor.ndim == 1 and tensor.dtype.name in _DTYPES
     }
     found: list[Split] = []
     if not sums:
         return found
-    for layer in graph:
-        for cell in layer.cells().values() if layer.recurrent else ():
+    for layer in graph.recurrent:
+        for cell in layer.cells().values():
             if cell.b_ih is None or cell.b_hh is None:
                 continue
-            origins = [*trace(cell.b_ih, leaves).origins, *trace(cell.b_hh, leaves).origins]
+            origins = [*origin.trace(cell.b_ih).origins, *origin.trace(cell.b_hh).origins]
             name, total = sums.get(frozenset(map(id, origins)), ("", cell.b_ih))
             same = total.dtype == cell.b_ih.dtype == cell.b_hh.dtype
             if name and len(origins) > 1 and same and total.size == cell.b_ih.size:
@@ -72,7 +70,7 @@ def record(graph: Graph, lowered: Lowered) -> list[Split]:
     return found
 
 
-def apply(graph: Graph, splits: Iterable[Split], *, report: str = "") -> None:
+def apply(graph: Graph, splits: Iterable[Split], *, report: str = "") -> Graph:
     """Put the biases back into a graph that was read from a file with their sums.
 
     A sum is known by its bytes, so that layers may have been renamed since; one that no split fits
@@ -84,65 +82,53 @@ def apply(graph: Graph, splits: Iterable[Split], *, report: str = "") -> None:
     Raises:
         CkptconvError: none of the splits belongs to this file.
     """
-    names = {id(tensor): name for name, tensor in graph.tensors.items()}
+    origin = Provenance(graph.origin.tensors)
     known: dict[str, list[Split]] = {}
     for split in splits:
         known.setdefault(split.sha256, []).append(split)
     found = restored = 0
+    layers: list[Layer] = []
+    notes: list[str] = []
     for layer in graph:
+        params = dict(layer.params)
         for suffix in _summed(layer):
             found += 1
-            written = trace(layer.params[f"bias_ih{suffix}"], names).origins[0]
-            name = names.get(id(written), layer.full_name(f"bias_ih{suffix}"))
+            written = origin.trace(params[f"bias_ih{suffix}"]).origins[0]
+            name = (origin.own(written) or [layer.full_name(f"bias_ih{suffix}")])[-1]
             fitting = known.get(_digest(written), [])
             if fitting:
                 # Equal sums (all zeros, say) may have been split differently: the name decides.
                 fitting.sort(key=lambda split: split.target != name)
-                _restore(layer, suffix, fitting[0] if len(fitting) == 1 else fitting.pop(0))
+                split = fitting[0] if len(fitting) == 1 else fitting.pop(0)
+                params |= _restored(params[f"bias_ih{suffix}"], suffix, split)
                 restored += 1
             else:
-                graph.notes.append(f"{name}: not a sum that the report tells of; left as it is")
+                notes.append(f"{name}: not a sum that the report tells of; left as it is")
+        layers.append(replace(layer, params=params))
     if known and not restored:
         raise CkptconvError(
             "the report is of another conversion",
-            file=report or graph.path,
-            expected="the sums of biases in " + graph.path,
+            file=report or graph.origin.path,
+            expected="the sums of biases in " + graph.origin.path,
             found=f"{found} biases, none of them a sum that the report tells of",
         )
+    return replace(graph, layers=tuple(layers), notes=(*graph.notes, *notes))
 
 
-def is_report(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is the report of a conversion."""
-    return str(_document(path).get("schema", "")).startswith("ckptconv-report-")
-
-
-def read(path: str | os.PathLike[str]) -> list[Split]:
-    """Return the splits that a report file keeps.
+def parse(document: Mapping[str, Any]) -> list[Split]:
+    """Return the splits that a report keeps.
 
     Raises:
         CkptconvError: not a report of a conversion.
     """
     try:
-        return [_parsed(entry) for entry in _document(path)["restore"]]
+        return [_parsed(entry) for entry in document["restore"]]
     except (ValueError, KeyError, TypeError) as error:
         raise CkptconvError(
             "not a report of a conversion",
-            file=path,
             expected="the JSON that --report wrote",
             found=f"{type(error).__name__}: {error}"[:100],
         ) from None
-
-
-def _document(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return a JSON object, or an empty one for anything else."""
-    source = Source(path)
-    if source.size > _MAX_REPORT or not source.head(64).lstrip().startswith(b"{"):
-        return {}
-    try:
-        document = json.loads(source.read(0, source.size))
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 class _Restored(Tensor):
@@ -156,21 +142,19 @@ class _Restored(Tensor):
         return self._array[tuple(slice(a, b) for a, b in region)]
 
 
-def _leaves(graph: Graph) -> set[int]:
-    return {id(tensor) for tensor in graph.tensors.values()}
-
-
 def _summed(layer: Layer) -> list[str]:
     """Return the suffixes of a recurrent layer's cells that hold one bias."""
     return [
         name.removeprefix("bias_hh")
         for name, tensor in layer.params.items()
-        if layer.recurrent and name.startswith("bias_hh") and isinstance(tensor, FilledTensor)
+        if isinstance(layer, RecurrentLayer)
+        and name.startswith("bias_hh")
+        and isinstance(tensor, FilledTensor)
     ]
 
 
-def _restore(layer: Layer, suffix: str, split: Split) -> None:
-    bias = layer.params[f"bias_ih{suffix}"]
+def _restored(bias: Tensor, suffix: str, split: Split) -> dict[str, Tensor]:
+    made: dict[str, Tensor] = {}
     for name, text in (("bias_ih", split.b_ih), ("bias_hh", split.b_hh)):
         array = np.frombuffer(base64.b64decode(text), _DTYPES[split.dtype])
         if array.shape != bias.shape:
@@ -180,7 +164,8 @@ def _restore(layer: Layer, suffix: str, split: Split) -> None:
                 expected=f"biases of shape {bias.shape}",
                 found=array.shape,
             )
-        layer.params[name + suffix] = _Restored(bias, array)
+        made[name + suffix] = _Restored(bias, array)
+    return made
 
 
 def _split(name: str, total: Tensor, b_ih: Tensor, b_hh: Tensor) -> Split:

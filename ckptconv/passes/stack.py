@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ckptconv.errors import DialectError
-from ckptconv.graph.graph import Graph, Layer, cell_params
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer, cell_params
 from ckptconv.tensors.tensor import Tensor
 
 
-def fuse(graph: Graph, path: str, parts: Sequence[str]) -> None:
+def fuse(graph: Graph, path: str, parts: Sequence[str]) -> Graph:
     """Make one layer called ``path`` of the consecutive recurrent layers ``parts``.
 
     Raises:
@@ -23,8 +23,8 @@ def fuse(graph: Graph, path: str, parts: Sequence[str]) -> None:
             each fed by the one before.
     """
     layers = [_find(graph, part) for part in parts]
-    start = graph.layers.index(layers[0])
-    if graph.layers[start : start + len(layers)] != layers:
+    start = _place(graph, layers[0])
+    if list(map(id, graph.layers[start : start + len(layers)])) != list(map(id, layers)):
         raise DialectError(
             "--fuse: the layers do not follow one another",
             tensor=", ".join(parts),
@@ -44,12 +44,12 @@ def fuse(graph: Graph, path: str, parts: Sequence[str]) -> None:
         params=params,
         evidence=f"--fuse of {', '.join(parts)}",
         attributes={**layers[0].attributes, "num_layers": offset},
-        notes=[note for layer in layers for note in layer.notes],
+        notes=tuple(note for layer in layers for note in layer.notes),
     )
-    graph.layers[start : start + len(layers)] = [fused]
+    return _spliced(graph, start, len(layers), [fused])
 
 
-def split(graph: Graph, path: str) -> None:
+def split(graph: Graph, path: str) -> Graph:
     """Make of the layer ``path`` one layer each, called ``path_0``, ``path_1`` …
 
     Raises:
@@ -58,36 +58,43 @@ def split(graph: Graph, path: str) -> None:
     layer = _find(graph, path)
     single = {**layer.attributes, "num_layers": 1}
     single.pop("input_size", None)
-    at = graph.layers.index(layer)
-    graph.layers[at : at + 1] = [
+    params: list[dict[str, Tensor]] = [{} for _ in range(layer.num_layers)]
+    for (k, d), cell in layer.cells().items():
+        params[k] |= cell_params(cell, 0, d)
+    parts = [
         replace(
             layer,
             path=f"{path}_{k}",
-            params={
-                name: tensor
-                for (place, d), cell in layer.cells().items()
-                if place == k
-                for name, tensor in cell_params(cell, 0, d).items()
-            },
+            params=own,
             evidence=f"--split of {path}",
             attributes=single,
-            notes=list(layer.notes),
         )
-        for k in range(layer.num_layers)
+        for k, own in enumerate(params)
     ]
+    return _spliced(graph, _place(graph, layer), 1, parts)
 
 
-def _find(graph: Graph, path: str) -> Layer:
-    found = [layer for layer in graph if layer.path == path and layer.recurrent]
-    if len(found) == 1 and not found[0].kind.endswith("Cell"):
+def _place(graph: Graph, layer: Layer) -> int:
+    return next(i for i, other in enumerate(graph.layers) if other is layer)
+
+
+def _spliced(graph: Graph, at: int, count: int, layers: Sequence[Layer]) -> Graph:
+    whole = graph.layers
+    return replace(graph, layers=(*whole[:at], *layers, *whole[at + count :]))
+
+
+def _find(graph: Graph, path: str) -> RecurrentLayer:
+    layers = [layer for layer in graph.recurrent if not layer.is_cell]
+    found = [layer for layer in layers if layer.path == path]
+    if len(found) == 1:
         return found[0]
-    known = [layer.path for layer in graph if layer.recurrent and not layer.kind.endswith("Cell")]
+    known = [layer.path for layer in layers]
     raise DialectError(
         "no recurrent layer of this path", tensor=path, expected=" or ".join(known) or "none here"
     )
 
 
-def _check_chain(before: Layer, after: Layer) -> None:
+def _check_chain(before: RecurrentLayer, after: RecurrentLayer) -> None:
     first, second = before.cells()[0, 0], after.cells()[0, 0]
     facts = {
         "kind": (before.kind, after.kind),

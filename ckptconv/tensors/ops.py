@@ -8,12 +8,13 @@ of the source file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from ckptconv.io.reader import Span
-from ckptconv.tensors.tensor import BLOCK, Array, DType, FilledTensor, Region, Tensor, extent, whole
+from ckptconv.tensors.regions import Array, Region, extent, whole
+from ckptconv.tensors.tensor import BLOCK, Tensor
 
 _MAX_EXTENTS = 4096
 
@@ -64,83 +65,6 @@ def concat(tensors: Sequence[Tensor], axis: int, label: str = "join") -> Tensor:
         else:
             parts.append(tensor)
     return parts[0] if len(parts) == 1 else _Joined(parts, axis, label)
-
-
-def cast(tensor: Tensor, dtype: DType) -> Tensor:
-    """Convert values to ``dtype``, rounding to nearest as numpy does."""
-    return tensor if dtype == tensor.dtype else Cast(tensor, dtype)
-
-
-def add(first: Tensor, second: Tensor, label: str = "sum") -> Tensor:
-    """Return the sum; adding zeros leaves the other operand as it is, bit for bit."""
-    for one, other in ((first, second), (second, first)):
-        if isinstance(other, FilledTensor) and other.value == 0:
-            return one
-    return Elementwise(_exact_sum, (first, second), first.dtype, label)
-
-
-class Elementwise(Tensor):
-    """A function of equally shaped tensors, element by element.
-
-    Args:
-        function: takes one array per input and returns one of their shape.
-        rows: the function needs whole rows (all axes but the first taken whole).
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Array],
-        inputs: tuple[Tensor, ...],
-        dtype: DType,
-        label: str,
-        *,
-        rows: bool = False,
-    ) -> None:
-        self.inputs, self.dtype, self.label = inputs, dtype, label
-        self.shape, self._function, self._rows = inputs[0].shape, function, rows
-
-    def read(self, region: Region) -> Array:
-        taken = (region[:1] + whole(self.shape[1:])) if self._rows else region
-        values = self._function(*(t.read(_clip(taken, t.shape)) for t in self.inputs))
-        if taken != region:
-            values = values[(slice(None), *(slice(a, b) for a, b in region[1:]))]
-        return values.astype(self.dtype, copy=False)
-
-
-class Cast(Tensor):
-    """Values rounded to another dtype; counts what it loses as the values are read.
-
-    Attributes:
-        overflowed: finite values that became infinite.
-        vanished: non-zero values that became zero.
-    """
-
-    def __init__(self, tensor: Tensor, dtype: DType) -> None:
-        self.inputs, self.shape, self.dtype = (tensor,), tensor.shape, dtype
-        self.label = f"cast {tensor.dtype.name} → {dtype.name}"
-        self.overflowed = self.vanished = 0
-
-    def read(self, region: Region) -> Array:
-        values = self.inputs[0].read(region)
-        with np.errstate(over="ignore", invalid="ignore"):
-            out = values.astype(self.dtype)
-        self.overflowed += int(np.count_nonzero(np.isfinite(values) & ~np.isfinite(out)))
-        self.vanished += int(np.count_nonzero((values != 0) & (out == 0)))
-        return out
-
-
-class Product(Tensor):
-    """The matrix product of two 2-D tensors, in float64, rounded once to ``dtype``."""
-
-    def __init__(self, left: Tensor, right: Tensor, dtype: DType, label: str) -> None:
-        self.inputs, self.dtype, self.label = (left, right), dtype, label
-        self.shape = (left.shape[0], right.shape[1])
-
-    def read(self, region: Region) -> Array:
-        left, right = self.inputs
-        rows = left.read((region[0], (0, left.shape[1]))).astype(np.float64)
-        columns = right.read(((0, right.shape[0]), region[1])).astype(np.float64)
-        return (rows @ columns).astype(self.dtype)
 
 
 class _Transposed(Tensor):
@@ -244,13 +168,3 @@ def _subrange(spans: list[Span], start: int, stop: int) -> list[Span]:
             cuts.append(Span(span.file, span.offset + a, b - a))
         base += span.length
     return cuts
-
-
-def _clip(region: Region, shape: tuple[int, ...]) -> Region:
-    """Fit a region to an input that broadcasts: axes of length 1 are taken whole."""
-    return tuple((0, 1) if n == 1 else pair for pair, n in zip(region, shape, strict=True))
-
-
-def _exact_sum(first: Array, second: Array) -> Array:
-    with np.errstate(all="ignore"):  # infinities are the file's business
-        return np.where(second == 0, first, np.where(first == 0, second, first + second))

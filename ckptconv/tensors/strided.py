@@ -8,18 +8,10 @@ import numpy as np
 
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
+from ckptconv.tensors import computed
 from ckptconv.tensors import ops as relayout
-from ckptconv.tensors.tensor import (
-    BFLOAT16,
-    BLOCK,
-    Array,
-    DType,
-    FileTensor,
-    Region,
-    Tensor,
-    extent,
-    is_possible,
-)
+from ckptconv.tensors.regions import Array, DType, Region, extent, is_possible
+from ckptconv.tensors.tensor import BFLOAT16, BLOCK, FileTensor, Tensor
 
 _MAX_EXPANDED = 64 << 20
 
@@ -49,7 +41,7 @@ def strided(
         offset = 0
     if big_endian and dtype == BFLOAT16:  # numpy cannot swap what is not its own
         words = _view(source, offset, shape, strides, np.dtype(">u2"))
-        return relayout.Elementwise(lambda a: a.view(BFLOAT16), (words,), BFLOAT16, "")
+        return computed.Elementwise(lambda a: a.view(BFLOAT16), (words,), BFLOAT16, "")
     swap = big_endian and dtype.itemsize > 1
     return _view(source, offset, shape, strides, dtype.newbyteorder(">") if swap else dtype)
 

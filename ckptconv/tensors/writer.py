@@ -21,7 +21,8 @@ import numpy.typing as npt
 from isal.isal_zlib import crc32
 
 from ckptconv.io.reader import PIECE, Span
-from ckptconv.tensors.tensor import Array, Tensor, contiguous, copy
+from ckptconv.tensors.regions import Array, contiguous, copy
+from ckptconv.tensors.tensor import Tensor
 
 Progress = Callable[[int], None]
 """Called with the number of bytes just written."""

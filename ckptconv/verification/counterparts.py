@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from ckptconv import dialects
 from ckptconv.graph.forms import Slot
-from ckptconv.graph.graph import Graph
+from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.graph.kinds import KINDS
-from ckptconv.tensors.ops import Product, add
-from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
+from ckptconv.graph.provenance import Provenance
+from ckptconv.tensors.computed import Product, add
+from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification.pairing import Part
 from ckptconv.verification.reference.forward import GATES
 
@@ -54,7 +55,7 @@ def items(a: Part, b: Part, names: Names, frameworks: tuple[str, str]) -> Met:
     """Return what must be equal of two counterparts."""
     left, right = dict(a.params), dict(b.params)
     met = Met([], [])
-    kind = a.layer.recurrent or ""
+    kind = _gated(a)
     for suffix in ("", "_reverse") if kind in ("LSTM", "RNN") else ():
         met.equal.extend(_summed(a, left, right, f"_l0{suffix}", names))
     for name in [name for name in left if name in right]:
@@ -74,6 +75,10 @@ def items(a: Part, b: Part, names: Names, frameworks: tuple[str, str]) -> Met:
         else:
             met.equal.append(_against_fill(names.of(b, name, tensor), tensor, b, name).turned())
     return met
+
+
+def _gated(part: Part) -> str:
+    return part.layer.base if isinstance(part.layer, RecurrentLayer) else ""
 
 
 def _is_product(tensor: Tensor) -> bool:
@@ -97,8 +102,8 @@ def _summed(
             side |= {f"bias_{n}{suffix}": b for n, b in named if b is not None}
         return []
     a, b = (x[0] if x[1] is None else add(x[0], x[1]) for x in (one, other) if x[0] is not None)
-    gates = GATES[part.layer.recurrent or ""]
-    name = [" + ".join(dict.fromkeys(names.leaves(t))) for t in (a, b)]
+    gates = GATES[_gated(part)]
+    name = [" + ".join(dict.fromkeys(names.names(t))) for t in (a, b)]
     return [Item(name[0], name[1], a, b, gates, how="sum of the biases")]
 
 
@@ -115,16 +120,12 @@ def _against_fill(full_name: str, tensor: Tensor, part: Part, name: str) -> Item
     return Item(full_name, "(none)", tensor, fill, how="against what its absence means")
 
 
-class Names:
-    """What the tensors of a graph are called in its file."""
+class Names(Provenance):
+    """What the tensors of two graphs are called in their files."""
 
     def __init__(self, *graphs: Graph) -> None:
-        self._names = {id(t): name for graph in graphs for name, t in graph.tensors.items()}
-
-    def leaves(self, tensor: Tensor) -> list[str]:
-        origins = trace(tensor, self._names).origins
-        return [self._names[id(origin)] for origin in origins if id(origin) in self._names]
+        super().__init__(*(graph.origin.tensors for graph in graphs))
 
     def of(self, part: Part, param: str, tensor: Tensor) -> str:
         """Return a parameter's name in its file, or its canonical one if it was made up."""
-        return " + ".join(self.leaves(tensor)) or part.layer.full_name(param)
+        return " + ".join(self.names(tensor)) or part.layer.full_name(param)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
-from ckptconv import api, dialects, stages
+from ckptconv import api, dialects, pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph
-from ckptconv.kinds import parse_kinds
-from ckptconv.options import Options
+from ckptconv.options import ReadOptions
 from ckptconv.verification.compare import compare_items, lonely
 from ckptconv.verification.counterparts import Item, Names, items
 from ckptconv.verification.pairing import fold_like, pair
@@ -52,9 +51,7 @@ def diff(
     rename = tuple(rename)
     if spoken[0] == spoken[1] and not rename:
         return _raw(one, other, spoken[0], atol, kinds)
-    left = stages.lift(
-        one, None, Options(kinds=parse_kinds(kinds, dialects.kind_of), rename=rename)
-    )
+    left = pipeline.lift(one, ReadOptions(kinds=kinds or {}, rename=rename))
     return diff_graphs(left, lift_target(other, left, target_kinds), atol=atol)
 
 
@@ -62,7 +59,11 @@ def diff_graphs(a: Graph, b: Graph, *, atol: float = 0.0) -> DiffReport:
     """Compare two graphs by their canonical parameters."""
     a, _ = fold_like(a, b)
     paired, names = pair(a, b), Names(a, b)
-    left_out = [f"{g.path}: left out: {n}: {r}" for g in (a, b) for n, r in g.omitted.items()]
+    left_out = [
+        f"{side.origin.path}: left out: {name}: {rule}"
+        for side in (a, b)
+        for name, rule in side.omitted.items()
+    ]
     equal: list[Item] = []
     for one, other in paired.both:
         met = items(one, other, names, (a.dialect, b.dialect))
@@ -85,7 +86,7 @@ def _raw(
     by_name = dict(zip(both, compared, strict=True)) | _by_gate(a, b, different, kinds)
     found = [by_name.get(n) or lonely(n, t, first=True) for n, t in a.tensors.items()]
     found += [lonely(n, t, first=False) for n, t in b.tensors.items() if n not in a.tensors]
-    sides = [{"path": s.path, "container": s.container, "framework": dialect} for s in (a, b)]
+    sides = [{"path": s.path, "container": s.format, "framework": dialect} for s in (a, b)]
     left_out = [f"{s.path}: left out: {n}: {r}" for s in (a, b) for n, r in s.omitted.items()]
     return DiffReport(sides[0], sides[1], found, atol, left_out)
 
@@ -95,11 +96,7 @@ def _by_gate(
 ) -> dict[str, TensorDiff]:
     """Compare tensors again by gates, where the file can be understood well enough."""
     try:
-        gates = (
-            stacking(stages.lift(a, None, Options(kinds=parse_kinds(kinds, dialects.kind_of))))
-            if names
-            else {}
-        )
+        gates = stacking(pipeline.lift(a, ReadOptions(kinds=kinds or {}))) if names else {}
     except CkptconvError:
         return {}
     stacked = [name for name in names if name in gates]

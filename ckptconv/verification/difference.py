@@ -11,7 +11,8 @@ import ml_dtypes
 import numpy as np
 
 from ckptconv.io.reader import PIECE, Span
-from ckptconv.tensors.tensor import Array, DType, Tensor, contiguous, split, whole
+from ckptconv.tensors.regions import Array, DType, contiguous, split, whole
+from ckptconv.tensors.tensor import Tensor
 
 _BLOCK = 4 << 20
 _DECADES = range(-12, 1)

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 import ml_dtypes
 import numpy as np
 
-from ckptconv.graph.graph import Layer
-from ckptconv.tensors.tensor import Array, DType, Tensor
+from ckptconv.graph.graph import RecurrentLayer
+from ckptconv.tensors.regions import Array, DType
+from ckptconv.tensors.tensor import Tensor
 
 _SAMPLE = 128
 _ENOUGH = 0.5
@@ -30,7 +31,7 @@ Fingerprint = dict[str, list[int]]
 """Precision → the sample of the weights as rounded to it."""
 
 
-def fingerprint(layers: Iterable[Layer]) -> Fingerprint:
+def fingerprint(layers: Iterable[RecurrentLayer]) -> Fingerprint:
     """Return the fingerprint of the matrices of recurrent layers; biases may be summed."""
     samples = {name: np.zeros(0, np.uint32) for name in PRECISIONS}
     for layer in layers:

@@ -13,9 +13,9 @@ from typing import Any
 
 from ckptconv import api
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.io.atomic import atomic_path, check_target
-from ckptconv.tensors.tensor import Array
+from ckptconv.tensors.regions import Array
 from ckptconv.verification import npz
 from ckptconv.verification.fingerprint import PRECISIONS, fingerprint
 from ckptconv.verification.pairing import sublayer
@@ -60,11 +60,11 @@ def golden(
     Raises:
         CkptconvError: the source cannot be read or has no recurrent layer, or ``out`` exists.
     """
-    graph = api.load(src, kinds=kinds, rename=rename)
-    check_target(out, graph.sources, force=force)
-    layers = [sublayer(layer, 0, layer.num_layers) for layer in graph if layer.recurrent]
+    graph = api.load(src, kinds=kinds or {}, rename=rename)
+    check_target(out, graph.origin.files, force=force)
+    layers = [sublayer(layer, 0, layer.num_layers) for layer in graph.recurrent]
     if not layers:
-        raise CkptconvError("has no recurrent layer to make vectors of", file=graph.path)
+        raise CkptconvError("has no recurrent layer to make vectors of", file=graph.origin.path)
     arrays: dict[str, Array] = {}
     described = []
     for index, layer in enumerate(layers):
@@ -85,7 +85,7 @@ def golden(
     return meta
 
 
-def _describe(graph: Graph, layer: Layer, given: Inputs, exact: Outputs) -> dict[str, Any]:
+def _describe(graph: Graph, layer: RecurrentLayer, given: Inputs, exact: Outputs) -> dict[str, Any]:
     emulate = partial(reference, graph, [layer], given)
     weights = weights_of(layer)
     layers, directions, hidden, out = weights.shape

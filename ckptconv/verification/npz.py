@@ -15,7 +15,7 @@ import numpy as np
 
 from ckptconv.errors import CkptconvError
 from ckptconv.io.reader import Source
-from ckptconv.tensors.tensor import Array
+from ckptconv.tensors.regions import Array
 
 _MAX_FILE = 256 << 20
 _MAX_MEMBERS = 100_000

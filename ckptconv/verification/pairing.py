@@ -8,12 +8,12 @@ by kind and shapes in model order; never by their values, which are what is to b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
-from ckptconv.graph.graph import Graph, Layer, cell_params
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer, cell_params
 from ckptconv.passes.fold_projection import fold_projection
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.reference.forward import weights_of
@@ -43,14 +43,14 @@ class Part:
         return self.of > 1
 
     @property
-    def params(self) -> dict[str, Tensor]:
+    def params(self) -> Mapping[str, Tensor]:
         """The part's parameters; those of a recurrent one as of a layer of one level."""
         return self.level.params
 
     @cached_property
     def signature(self) -> Hashable:
         """Equal for parts that could be each other's counterpart."""
-        if self.layer.recurrent:
+        if isinstance(self.level, RecurrentLayer):
             weights = weights_of(self.level)
             return (weights.kind, *weights.shape, weights.input_size)
         main = self.params.get("weight", next(iter(self.params.values())))
@@ -66,7 +66,7 @@ class Part:
 class Fold(NamedTuple):
     """A projected layer, and the layers that compute the same without a projection."""
 
-    original: Layer
+    original: RecurrentLayer
     lstm: Layer
     dense: Layer
 
@@ -77,13 +77,16 @@ def fold_like(graph: Graph, other: Graph) -> tuple[Graph, list[Fold]]:
     folds: list[Fold] = []
     layers: list[Layer] = []
     for layer in graph:
-        projected = layer.kind == "LSTM" and layer.cells()[0, 0].w_hr is not None
-        if projected and Part(layer, levels(layer)[0]).signature not in known:
+        if _is_projected(layer) and Part(layer, levels(layer)[0]).signature not in known:
             folds.append(Fold(layer, *fold_projection(layer)))
             layers += folds[-1][1:]
         else:
             layers.append(layer)
-    return (replace(graph, layers=layers) if folds else graph), folds
+    return (replace(graph, layers=tuple(layers)) if folds else graph), folds
+
+
+def _is_projected(layer: Layer) -> TypeGuard[RecurrentLayer]:
+    return isinstance(layer, RecurrentLayer) and layer.cells()[0, 0].w_hr is not None
 
 
 class Paired(NamedTuple):
@@ -94,7 +97,7 @@ class Paired(NamedTuple):
     only_b: list[Part]
 
 
-def sublayer(layer: Layer, first: int, count: int) -> Layer:
+def sublayer(layer: RecurrentLayer, first: int, count: int) -> RecurrentLayer:
     """Return ``count`` levels of a recurrent layer from ``first`` on as a layer of its own."""
     params: dict[str, Tensor] = {}
     for (k, d), cell in layer.cells().items():
@@ -103,7 +106,7 @@ def sublayer(layer: Layer, first: int, count: int) -> Layer:
     return _recurrent(layer, params)
 
 
-def levels(layer: Layer) -> list[Layer]:
+def levels(layer: RecurrentLayer) -> list[RecurrentLayer]:
     """Return every level of a recurrent layer as a layer of its own."""
     found: list[dict[str, Tensor]] = []
     for (k, d), cell in sorted(layer.cells().items()):
@@ -116,13 +119,13 @@ def parts(graph: Graph) -> list[Part]:
     """Take a graph apart."""
     found = []
     for layer in graph:
-        own = levels(layer) if layer.recurrent else [layer]
+        own = levels(layer) if isinstance(layer, RecurrentLayer) else [layer]
         found += [Part(layer, level, index, len(own)) for index, level in enumerate(own)]
     return found
 
 
-def _recurrent(layer: Layer, params: dict[str, Tensor]) -> Layer:
-    return Layer(layer.path, layer.recurrent or layer.kind, params, layer.attributes)
+def _recurrent(layer: RecurrentLayer, params: dict[str, Tensor]) -> RecurrentLayer:
+    return RecurrentLayer(layer.path, layer.base, params, layer.attributes)
 
 
 _KEYS: tuple[Callable[[Part], Hashable], ...] = (
@@ -171,8 +174,8 @@ class Block(NamedTuple):
 
     layer: Layer
     parts: list[tuple[Part, Part]]
-    source: Layer | None = None
-    chain: tuple[Layer, ...] = ()
+    source: RecurrentLayer | None = None
+    chain: tuple[RecurrentLayer, ...] = ()
     dense: Tensor | None = None
 
 
@@ -193,17 +196,19 @@ def blocks(paired: Paired, folds: Sequence[Fold] = ()) -> list[Block]:
 
 def _block(met: list[tuple[Part, Part]]) -> Block:
     layer = met[0][0].layer
-    whole = layer.recurrent and len(met) == met[0][0].of
-    if not whole or any(other.layer.recurrent != layer.recurrent for _, other in met):
+    if not isinstance(layer, RecurrentLayer) or len(met) != met[0][0].of:
         return Block(layer, met)
-    runs: list[list[Part]] = []
+    runs: list[list[tuple[RecurrentLayer, int]]] = []
     for _, other in met:
+        found, index = other.layer, other.index
+        if not isinstance(found, RecurrentLayer) or found.base != layer.base:
+            return Block(layer, met)
         last = runs[-1][-1] if runs else None
-        if last is not None and last.layer is other.layer and last.index + 1 == other.index:
-            runs[-1].append(other)
+        if last is not None and last[0] is found and last[1] + 1 == index:
+            runs[-1].append((found, index))
         else:
-            runs.append([other])
-    chain = [sublayer(run[0].layer, run[0].index, len(run)) for run in runs]
+            runs.append([(found, index)])
+    chain = [sublayer(*run[0], len(run)) for run in runs]
     # What only one file records of a layer holds for its counterpart: nonlinearity.
     said = {**chain[0].attributes, **layer.attributes}
     source = replace(sublayer(layer, 0, len(met)), attributes=said)

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ckptconv.graph.graph import Graph, Layer
-from ckptconv.tensors.tensor import Array, Tensor
+from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.tensors.regions import Array
+from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.pairing import Block
 from ckptconv.verification.reference.forward import Inputs, Outputs
 from ckptconv.verification.reference.inputs import probe
@@ -27,7 +28,7 @@ def probes(graph: Graph, block: Block, seed: int) -> Probes:
     A projected layer's state h = W_hr s is made from a state s of the folded one, which has no
     other way to begin where the projected one does.
     """
-    source = block.source or block.layer
+    source = _source(block)
     given = probe(own_weights(graph, source), seed)
     if block.dense is None:
         return Probes(given, given)
@@ -40,10 +41,16 @@ def projected(block: Block, outputs: Outputs) -> Outputs:
     if block.dense is None:
         return outputs
     y = outputs.y @ _exact(block.dense).T
-    return Outputs(y, _projected_states(block.source or block.layer, outputs.h), outputs.c)
+    return Outputs(y, _projected_states(_source(block), outputs.h), outputs.c)
 
 
-def _projected_states(layer: Layer, states: Array) -> Array:
+def _source(block: Block) -> RecurrentLayer:
+    if block.source is None:
+        raise TypeError("a block that is not recurrent")
+    return block.source
+
+
+def _projected_states(layer: RecurrentLayer, states: Array) -> Array:
     """Return W_hr s for each level and direction, (L·D, B, H) → (L·D, B, P)."""
     weights = [cell.w_hr for _, cell in sorted(layer.cells().items()) if cell.w_hr is not None]
     return np.stack([s @ _exact(w).T for s, w in zip(states, weights, strict=True)])

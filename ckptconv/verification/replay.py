@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ckptconv import api
+from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError, VerificationError
-from ckptconv.graph.graph import CELL_PARAMS, Graph, Layer
-from ckptconv.tensors.tensor import Array, FilledTensor, Tensor
+from ckptconv.graph.graph import CELL_PARAMS, Framework, Graph, RecurrentLayer
+from ckptconv.tensors.regions import Array
+from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification import npz
 from ckptconv.verification.fingerprint import PRECISIONS, fingerprint, similar
 from ckptconv.verification.frameworks.judge import Side
@@ -50,14 +52,14 @@ def replay(
     if device not in DEVICES:
         raise CkptconvError(f"unknown device {device!r}", expected=" or ".join(DEVICES))
     meta, arrays = _read(vectors)
-    graph = api.load(dst, kinds=kinds)
-    made_for = Graph([_layer(entry, vectors) for entry in meta["layers"]], "torch")
+    graph = api.load(dst, kinds=kinds or {})
+    made_for = _graph((_layer(entry, vectors) for entry in meta["layers"]), "torch")
     found = _counterparts(made_for, graph, meta, vectors)
     side = None if reference_only else Side(graph, device)
     report = VerifyReport(meta["source"], describe(graph), meta["seed"])
     report.frameworks = [side.by] if side else []
     for index, (entry, block) in enumerate(zip(meta["layers"], found, strict=True)):
-        given, exact = _vectors(arrays, index, block.layer, vectors)
+        given, exact = _vectors(arrays, index, made_for.recurrent[index], vectors)
         report.layers.append(_play(entry, block, graph, side, given, exact))
     return report
 
@@ -74,8 +76,7 @@ def _play(
         outputs, by, tolerance = reference(graph, block.chain, given), "reference", floor(exact)
     else:
         outputs, by = side.run(block.chain, given), f"{side.by} on {side.device}"
-        family = "mindspore" if side.framework == "mint" else side.framework
-        tolerance = entry["tolerances"][f"{family} {side.device}"]
+        tolerance = entry["tolerances"][f"{side.framework} {side.device}"]
     dtype = block.chain[0].cells()[0, 0].w_hh.dtype.name
     if dtype != entry["dtype"]:
         tolerance += entry["rounding"].get(dtype, 0.0)
@@ -112,7 +113,7 @@ _ENTRY: Mapping[str, type] = {
 }
 
 
-def _layer(entry: Any, path: Path) -> Layer:
+def _layer(entry: Any, path: Path) -> RecurrentLayer:
     """Return a layer of the shapes that an entry of ``meta`` tells, without values."""
     for key, kind in _ENTRY.items():
         value = entry.get(key) if isinstance(entry, dict) else None
@@ -133,7 +134,12 @@ def _layer(entry: Any, path: Path) -> Layer:
             for name, shape in (("w_ih", (rows, width)), ("w_hh", (rows, out))):
                 tensor = FilledTensor(shape, np.dtype(np.float32))
                 params[f"{CELL_PARAMS[name]}_l{k}{suffix}"] = tensor
-    return Layer(entry["path"], entry["kind"], params, {"nonlinearity": entry["nonlinearity"]})
+    said = {"nonlinearity": entry["nonlinearity"]}
+    return RecurrentLayer(entry["path"], entry["kind"], params, said)
+
+
+def _graph(layers: Iterable[RecurrentLayer], dialect: Framework) -> Graph:
+    return Graph(tuple(layers), dialect, Checkpoint("memory", {}))
 
 
 def _counterparts(
@@ -144,7 +150,7 @@ def _counterparts(
     Raises:
         VerificationError: other layers, or other weights.
     """
-    recurrent = Graph([layer for layer in graph if layer.recurrent], graph.dialect)
+    recurrent = _graph(graph.recurrent, graph.dialect)
     paired = pair(made_for, recurrent)
     found = blocks(paired)
     if paired.only_a or paired.only_b or not all(block.chain for block in found):
@@ -154,19 +160,19 @@ def _counterparts(
             expected=_shapes(recurrent),
             found=_shapes(made_for),
         )
-    dtype = recurrent.layers[0].cells()[0, 0].w_hh.dtype if recurrent.layers else np.dtype("f4")
-    if not similar(meta["fingerprint"], fingerprint(recurrent), dtype):
+    dtype = recurrent.recurrent[0].cells()[0, 0].w_hh.dtype if recurrent.layers else np.dtype("f4")
+    if not similar(meta["fingerprint"], fingerprint(recurrent.recurrent), dtype):
         raise VerificationError(
             "made for another model",
             file=path,
-            expected=f"vectors made from the weights of {graph.path}",
+            expected=f"vectors made from the weights of {graph.origin.path}",
             found=f"layers of the same shapes, but other weights ({meta['source'].get('path')})",
         )
     return found
 
 
 def _vectors(
-    arrays: Mapping[str, Array], index: int, layer: Layer, path: Path
+    arrays: Mapping[str, Array], index: int, layer: RecurrentLayer, path: Path
 ) -> tuple[Inputs, Outputs]:
     """Return the arrays of one layer, their shapes checked."""
     layers, directions, hidden, out = weights_of(layer).shape
@@ -189,7 +195,7 @@ def _vectors(
 
 def _shapes(graph: Graph) -> str:
     found = []
-    for layer in graph:
+    for layer in graph.recurrent:
         weights = weights_of(layer)
         found.append(f"{layer.path}: {weights.kind}{(weights.input_size, *weights.shape[2::-1])}")
     return ", ".join(found[:5]) or "no recurrent layer"

@@ -6,12 +6,14 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 from ckptconv import api, dialects
 from ckptconv.errors import ContainerError
 from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import atomic_path, check_target
+from ckptconv.options import Target
 from ckptconv.passes import restore
 from ckptconv.verification.diff import Path, diff_graphs
 from ckptconv.verification.results.tensors import DiffReport
@@ -20,7 +22,7 @@ from ckptconv.verification.results.tensors import DiffReport
 def roundtrip(
     src: Path,
     *,
-    via: str,
+    via: Target,
     report: Path | None = None,
     kinds: Mapping[str, str] | None = None,
     force: bool = False,
@@ -40,7 +42,7 @@ def roundtrip(
     Raises:
         CkptconvError: one of the conversions is refused.
     """
-    source = api.load(src, kinds=kinds)
+    source = api.load(src, kinds=kinds or {})
     try:
         folder = tempfile.TemporaryDirectory(prefix=".ckptconv-", dir=os.path.dirname(src) or ".")
     except OSError as error:
@@ -49,12 +51,12 @@ def roundtrip(
         out = str(FilePath(room, "out" + _suffix(via)))
         back = str(FilePath(room, "back" + _suffix(source.dialect, src)))
         written = api.save(source, out, to=via).to_dict()
-        returning = api.load(out, kinds=_known(source) if via == "keras" else None)
+        returning = api.load(out, kinds=_known(source) if via == "keras" else {})
         if report is not None:
             _write(report, written, force=force)
-            restore.apply(returning, restore.read(report), report=os.fspath(report))
+            returning = restore.apply(returning, restore.parse(written), report=os.fspath(report))
         api.save(returning, back, to=source.dialect)
-        again = api.load(back, kinds=kinds if source.dialect == "keras" else None)
+        again = api.load(back, kinds=(kinds or {}) if source.dialect == "keras" else {})
         found = diff_graphs(source, _as_source(again, source))
     found.b["path"] = f"{found.a['path']} by way of {via}"
     found.notes = [f"left out on the way out: {n}: {r}" for n, r in written["omitted"].items()]
@@ -66,7 +68,7 @@ def _known(source: Graph) -> dict[str, str]:
     """Return what a Keras file does not tell of a GRU without biases, and the source does."""
     return {
         layer.path + (f"_l{k}" if layer.num_layers > 1 else ""): "GRU(reset_after=True)"
-        for layer in source
+        for layer in source.recurrent
         if layer.kind == "GRU" and layer.cells()[0, 0].b_ih is None
         for k in range(layer.num_layers)
     }
@@ -75,13 +77,13 @@ def _known(source: Graph) -> dict[str, str]:
 def _as_source(back: Graph, source: Graph) -> Graph:
     """Give layers the order of the source's, which some containers do not keep."""
     order = {layer.path: i for i, layer in enumerate(source)}
-    back.layers.sort(key=lambda layer: order.get(layer.path, len(order)))
-    return back
+    layers = sorted(back, key=lambda layer: order.get(layer.path, len(order)))
+    return replace(back, layers=tuple(layers))
 
 
 def _suffix(framework: str, path: Path = "") -> str:
     """Return the suffix of a path if the framework's files may have it, else its default."""
-    known = dialects.dialect(framework).containers
+    known = dialects.dialect(framework).suffixes
     name = os.path.basename(os.fspath(path)).lower()
     fitting = [suffix for suffix in known if name.endswith(suffix)]
     return max(fitting, key=len, default=next(iter(known)))

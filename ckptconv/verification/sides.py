@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ckptconv import dialects, stages
+from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import AmbiguousKindError
-from ckptconv.graph.graph import Graph
-from ckptconv.kinds import parse_kinds
-from ckptconv.options import Options
+from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.options import ReadOptions
 
 
 def lift_target(target: Checkpoint, source: Graph, kinds: Mapping[str, str] | None) -> Graph:
@@ -20,11 +19,11 @@ def lift_target(target: Checkpoint, source: Graph, kinds: Mapping[str, str] | No
     Raises:
         AmbiguousKindError: the first file has no layer of that path either.
     """
-    said = {layer.path: layer.kind for layer in source if not layer.recurrent}
+    said = {layer.path: layer.kind for layer in source if not isinstance(layer, RecurrentLayer)}
     known = dict(kinds or {})
     while True:
         try:
-            return stages.lift(target, None, Options(kinds=parse_kinds(known, dialects.kind_of)))
+            return pipeline.lift(target, ReadOptions(kinds=known))
         except AmbiguousKindError as error:  # noqa: PERF203
             new = {p: said[p] for p in error.paths if p in said and p not in known}
             if not new:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ckptconv.graph.graph import Cell, Graph, Layer
-from ckptconv.tensors.tensor import ArrayTensor, FilledTensor, Tensor, trace
+from ckptconv.graph.graph import Cell, Graph, RecurrentLayer
+from ckptconv.graph.provenance import Provenance
+from ckptconv.tensors.tensor import ArrayTensor, FilledTensor, Tensor
 from ckptconv.verification.reference.forward import GATES, CellWeights, Style, Weights, weights_of
 
 KERAS_GATES = {"LSTM": "ifgo", "GRU": "zrn", "RNN": "h"}
@@ -23,17 +24,17 @@ class Stacked(NamedTuple):
     axis: int
 
 
-def own_weights(graph: Graph, layer: Layer) -> Weights:
+def own_weights(graph: Graph, layer: RecurrentLayer) -> Weights:
     """Return a layer's weights from the tensors of its file.
 
     A layout that is not plainly the framework's (Keras 1's arrays by gate, CuDNN's blocks,
     weights that are a product of others) is taken as the canonical graph holds it.
     """
     lifted = weights_of(layer)
-    known = {id(tensor) for tensor in graph.tensors.values()}
+    origin = Provenance(graph.origin.tensors)
     cells = {}
     for place, cell in layer.cells().items():
-        own = _keras_cell(cell, lifted.kind, known) if graph.dialect == "keras" else None
+        own = _keras_cell(cell, lifted.kind, origin) if graph.dialect == "keras" else None
         cells[place] = own or lifted.cells[place]
     style = Style(lifted.style.activation)
     return Weights(lifted.kind, cells, style)
@@ -42,38 +43,36 @@ def own_weights(graph: Graph, layer: Layer) -> Weights:
 def stacking(graph: Graph) -> dict[str, Stacked]:
     """Return for each source tensor that holds stacked gates how it holds them."""
     found: dict[str, Stacked] = {}
-    names = {id(tensor): name for name, tensor in graph.tensors.items()}
-    for layer in graph:
-        if layer.recurrent is None:
-            continue
-        keras = graph.dialect == "keras"
-        order = (KERAS_GATES if keras else GATES)[layer.recurrent]
+    origin, keras = Provenance(graph.origin.tensors), graph.dialect == "keras"
+    for layer in graph.recurrent:
+        order = (KERAS_GATES if keras else GATES)[layer.base]
         for param in layer.params.values():
-            origin = _origin(param, set(names))
-            if origin is None or param.shape[0] % len(order):
+            leaf = _origin(param, origin)
+            if leaf is None or param.shape[0] % len(order):
                 continue
-            if keras and origin.ndim == 2:
-                found[names[id(origin)]] = Stacked(order, 1)
-            elif origin.shape == param.shape and "hr" not in names[id(origin)]:
-                found[names[id(origin)]] = Stacked(order, 0)
+            name = origin.own(leaf)[-1]
+            if keras and leaf.ndim == 2:
+                found[name] = Stacked(order, 1)
+            elif leaf.shape == param.shape and "hr" not in name:
+                found[name] = Stacked(order, 0)
     return found
 
 
-def _keras_cell(cell: Cell, kind: str, known: set[int]) -> CellWeights | None:
-    w_ih, w_hh = (_origin(tensor, known) for tensor in (cell.w_ih, cell.w_hh))
+def _keras_cell(cell: Cell, kind: str, origin: Provenance) -> CellWeights | None:
+    w_ih, w_hh = (_origin(tensor, origin) for tensor in (cell.w_ih, cell.w_hh))
     if w_ih is None or w_hh is None:
         return None
     if (w_ih.shape, w_hh.shape) != (cell.w_ih.shape[::-1], cell.w_hh.shape[::-1]):
         return None
-    biases = _keras_biases(cell, known)
+    biases = _keras_biases(cell, origin)
     return biases and CellWeights(w_ih, w_hh, *biases, None, KERAS_GATES[kind], columns=True)
 
 
-def _keras_biases(cell: Cell, known: set[int]) -> tuple[Tensor | None, Tensor | None] | None:
+def _keras_biases(cell: Cell, origin: Provenance) -> tuple[Tensor | None, Tensor | None] | None:
     """Return (input, recurrent) bias: one of (G·u), or the rows of one of (2, G·u)."""
     if cell.b_ih is None:
         return None, None
-    bias = _origin(cell.b_ih, known)
+    bias = _origin(cell.b_ih, origin)
     if bias is None or bias.shape[-1:] != cell.b_ih.shape:
         return None
     if bias.ndim == 2:
@@ -82,6 +81,6 @@ def _keras_biases(cell: Cell, known: set[int]) -> tuple[Tensor | None, Tensor | 
     return bias, None
 
 
-def _origin(tensor: Tensor, known: set[int]) -> Tensor | None:
-    origins = [t for t in trace(tensor, known).origins if not isinstance(t, FilledTensor)]
-    return origins[0] if len(origins) == 1 and id(origins[0]) in known else None
+def _origin(tensor: Tensor, origin: Provenance) -> Tensor | None:
+    leaves = [t for t in origin.trace(tensor).origins if not isinstance(t, FilledTensor)]
+    return leaves[0] if len(leaves) == 1 and origin.own(leaves[0]) else None

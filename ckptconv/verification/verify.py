@@ -55,11 +55,15 @@ def verify(
         DialectError: names that the framework's conventions do not explain.
         CkptconvError: ``run`` and a framework is not installed, or refuses its file.
     """
-    a = api.load(src, kinds=kinds, select=select, **source)
+    a = api.load(src, kinds=kinds or {}, select=select, **source)
     b = lift_target(api.inspect(dst), a, target_kinds)
     report = VerifyReport(describe(a), describe(b), seed, graphs=(a, b))
     report.notes += [f"{layer.path}: {note}" for g in (a, b) for layer in g for note in layer.notes]
-    report.left_out = [f"{g.path}: {n}: {rule}" for g in (a, b) for n, rule in g.omitted.items()]
+    report.left_out = [
+        f"{side.origin.path}: {name}: {rule}"
+        for side in (a, b)
+        for name, rule in side.omitted.items()
+    ]
     folded, folds = fold_like(a, b)
     paired, names = pair(folded, b), Names(a, b)
     for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):

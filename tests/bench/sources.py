@@ -31,7 +31,7 @@ def make(kind: str, size: str, folder: Path) -> Path:
         return path
     if kind == "torch":
         checkpoint = Checkpoint("torch-zip", dict(_tensors(size)))
-        write(checkpoint, path, sources=[])
+        write(checkpoint, path)
         return path
     to = "torch" if kind == "safetensors" else kind
     ckptconv.convert(make("torch", size, folder), path, to=to)

@@ -88,7 +88,7 @@ def test_convert_by_suffix_and_rename(tagger, tmp_path):
     target = tmp_path / "out.safetensors"
     _, err = run("convert", tagger, target, code=2)
     assert "--to is needed" in err
-    rules = ("--rename", "^lstm=encoder.rnn", "--rename", r"^(head)$=x", "--rename", "head=out")
+    rules = ("--rename", "^lstm=encoder.rnn", "--rename", r"^(head)$=x", "--rename", "x=out")
     run("convert", tagger, target, "--to", "torch", *rules)
     from safetensors.numpy import load_file
 
@@ -259,4 +259,4 @@ def test_safetensors_for_mindspore(tagger, tmp_path):
 
 def test_an_unknown_device_is_not_ignored(tagger):
     _, err = run("torch2ms", tagger, "--target", "ascent", code=1)
-    assert "unknown device 'ascent': expected ascend" in err
+    assert "unknown hardware 'ascent': expected ascend" in err

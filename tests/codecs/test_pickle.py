@@ -112,7 +112,7 @@ def test_python_writer_without_c_gives_the_same(protocol: int) -> None:
 def test_objects_are_inert(protocol: int) -> None:
     thing = run(pickle.dumps(Thing([1, {"a": 2}]), protocol))
     assert isinstance(thing, Instance)
-    assert thing.class_name.endswith("test_pickle_machine.Thing")
+    assert thing.class_name.endswith("test_pickle.Thing")
     assert thing.state == {"value": [1, {"a": 2}]}
     bag = run(pickle.dumps(Bag(a=1, b=2), protocol))
     assert isinstance(bag, Instance)

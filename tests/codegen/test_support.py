@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 import ckptconv
-from ckptconv import stages
+from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.codegen.support import TABLE, Fate, markdown
 from ckptconv.dialects.keras.settings import notes as keras_notes
-from ckptconv.options import Options
+from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.report import account
 from ckptconv.tensors.tensor import ArrayTensor
 from tests.conftest import ROOT
@@ -74,18 +74,18 @@ def seeded(module):
     return module.eval()
 
 
-def entry_of(module, target="mindspore", options=None, **attributes):
-    """Return the report's entry of a torch module, its graph, and what it became."""
+def entry_of(module, target="mindspore", read=None, write=None, **attributes):
+    """Return the report's entry of a torch module, and what it became."""
     state = {f"m.{n}": ArrayTensor(v.numpy()) for n, v in module.state_dict().items()}
     known = {"m": Module(type(module).__name__, attributes=attributes)}
-    graph = stages.lift(Checkpoint("memory", state, known), "torch", options or Options())
-    lowered = stages.lower(graph, target, options or Options())
+    graph = pipeline.lift(Checkpoint("memory", state, known), read or ReadOptions(source="torch"))
+    lowered = pipeline.lower(graph, target, write or WriteOptions())
     report = account(graph, lowered, {"path": "", "container": "", "framework": target})
     return report.layers[0], lowered
 
 
-def in_mindspore(module, options=None, **attributes):
-    entry, lowered = entry_of(module, options=options, **attributes)
+def in_mindspore(module, **options):
+    entry, lowered = entry_of(module, **options)
     cell = eval(entry.constructor, {"__builtins__": {}}, {"nn": mindspore.nn})
     params = {
         name.removeprefix("m."): mindspore.Parameter(mindspore.Tensor(tensor.numpy()))
@@ -188,7 +188,7 @@ def _(_):
     with pytest.raises(TypeError, match="proj_size"):
         mindspore.nn.LSTM(INPUT, HIDDEN, proj_size=2)
     assert any(
-        "Dense" in note for note in entry_of(module, options=Options(fold_proj=True))[0].notes
+        "Dense" in note for note in entry_of(module, write=WriteOptions(fold_proj=True))[0].notes
     )
 
 
@@ -278,7 +278,7 @@ def _(_):
     module = seeded(nn.GRU(INPUT, HIDDEN))
     assert any("Ascend" in note for note in in_mindspore(module)[1].notes)
     with pytest.raises(ckptconv.LossyError, match="multiple of 16"):
-        in_mindspore(module, Options(device="ascend"))
+        in_mindspore(module, write=WriteOptions(hardware="ascend"))
 
 
 @row("torch", "float16 on Ascend")
@@ -287,7 +287,7 @@ def _(_):
     with torch.no_grad():
         module.bias_ih_l0[0] = 7e4
     assert np.isinf(np.float16(7e4))
-    notes = in_mindspore(module, Options(device="ascend"))[1].notes
+    notes = in_mindspore(module, write=WriteOptions(hardware="ascend"))[1].notes
     assert any("m.bias_ih_l0: 1 values overflow" in note for note in notes)
 
 
@@ -297,7 +297,7 @@ def _(_):
 @row("other", "gate order")
 def _(_):
     module, x = seeded(nn.LSTM(INPUT, HIDDEN)), values(STEPS, BATCH, INPUT)
-    cell, entry = in_mindspore(module, Options(gates="onnx"))
+    cell, entry = in_mindspore(module, read=ReadOptions(source="torch", gates="onnx"))
     expected, found = both(module, x, cell=cell)
     assert differ(expected[0], found[0])
     assert any("i,o,f,g" in note for note in entry.notes)
@@ -306,7 +306,7 @@ def _(_):
 @row("other", "run-time forget bias")
 def _(_):
     module, x = seeded(nn.LSTM(INPUT, HIDDEN)), values(STEPS, BATCH, INPUT)
-    cell, _ = in_mindspore(module, Options(forget_bias=1.0))
+    cell, _ = in_mindspore(module, read=ReadOptions(source="torch", forget_bias=1.0))
     with torch.no_grad():
         module.bias_hh_l0[HIDDEN : 2 * HIDDEN] += 1
     assert_equal(*both(module, x, cell=cell))
@@ -315,7 +315,7 @@ def _(_):
 @row("other", "h' = (1 - z) h + z n")
 def _(_):
     module, x = seeded(nn.GRU(INPUT, HIDDEN)), values(STEPS, BATCH, INPUT)
-    cell, _ = in_mindspore(module, Options(z_convention=True))
+    cell, _ = in_mindspore(module, read=ReadOptions(source="torch", z_convention=True))
     expected, found = both(module, x, cell=cell)
     assert differ(expected[0], found[0])
 

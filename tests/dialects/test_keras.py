@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ckptconv
-from ckptconv import CkptconvError
+from ckptconv import CkptconvError, RecurrentLayer
 from ckptconv.tensors.tensor import trace
 from tests.conftest import ROOT
 from tests.networks import (
@@ -40,7 +40,7 @@ def arrays(entry):
 
 def in_model_order(graph, weights):
     """Sort layers by where their weights stand in Keras's get_weights()."""
-    known = {id(tensor) for tensor in graph.tensors.values()}
+    known = {id(tensor) for tensor in graph.origin.tensors.values()}
 
     def place(layer):
         first = next(iter(layer.params.values()))
@@ -62,7 +62,7 @@ def torch_module(layer):
     from torch import nn
 
     shape = {name: tensor.shape for name, tensor in layer.params.items()}
-    if layer.recurrent:
+    if isinstance(layer, RecurrentLayer):
         hidden = shape["weight_hh_l0"][1]
         sides = {"bidirectional": layer.num_directions == 2, "batch_first": True}
         name = layer.kind
@@ -91,7 +91,7 @@ def run_torch(layers, loaded, entry, x):
         channels_first = layer.kind.startswith(("Conv", "BatchNorm"))
         with torch.no_grad():
             value = module(value.movedim(-1, 1) if channels_first else value)
-        value = value[0] if layer.recurrent else value
+        value = value[0] if isinstance(layer, RecurrentLayer) else value
         value = value.movedim(1, -1) if channels_first else value
         if "conv1d" in entry["stem"] and layer.kind == "Conv1d":
             value = torch.relu(value)
@@ -150,7 +150,7 @@ def mindspore_cell(layer):
     from mindspore import nn
 
     shape = {name: tensor.shape for name, tensor in layer.params.items()}
-    if layer.recurrent:
+    if isinstance(layer, RecurrentLayer):
         sides = {"bidirectional": layer.num_directions == 2, "batch_first": True}
         return getattr(nn, layer.kind)(shape["weight_ih_l0"][1], shape["weight_hh_l0"][1], **sides)
     first = shape["weight"]
@@ -178,7 +178,7 @@ def run_mindspore(layers, path, x):
         flat = layer.kind == "BatchNorm1d"
         shape = value.shape
         value = cell(value.reshape(-1, shape[-1]) if flat else value)
-        value = value[0] if layer.recurrent else value
+        value = value[0] if isinstance(layer, RecurrentLayer) else value
         value = value.reshape(shape) if flat else value
     return value.asnumpy()
 

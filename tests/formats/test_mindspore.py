@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ckptconv import formats
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, MindSporeFacts
 from ckptconv.codecs.protobuf import encode
 from ckptconv.errors import ContainerError
 from ckptconv.formats import mindspore as mindspore_ckpt
@@ -28,10 +28,12 @@ ARRAYS = {
 }
 
 
-def write(path, arrays, **metadata):
+def write(path, arrays, **facts):
     tensors = {name: ArrayTensor(array) for name, array in arrays.items()}
     path.touch()
-    mindspore_ckpt.write(Checkpoint("mindspore-ckpt", tensors, metadata=metadata), str(path))
+    mindspore_ckpt.write(
+        Checkpoint("mindspore-ckpt", tensors, facts=MindSporeFacts(**facts)), str(path)
+    )
     return path
 
 
@@ -53,7 +55,7 @@ def test_written_bytes_are_mindspores(tmp_path, crc):
 
 def test_reads_what_mindspore_wrote(tmp_path):
     checkpoint = formats.read(theirs(tmp_path / "a.ckpt", ARRAYS, crc_check=True))
-    assert checkpoint.container == "mindspore-ckpt"
+    assert checkpoint.format == "mindspore-ckpt"
     assert list(checkpoint.tensors) == list(ARRAYS)
     for name, array in ARRAYS.items():
         tensor = checkpoint.tensors[name]

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch
 
 from ckptconv import formats
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, SafetensorsFacts
 from ckptconv.errors import ContainerError
 from ckptconv.tensors.tensor import ArrayTensor
 
@@ -27,8 +27,8 @@ ARRAYS = {
 
 def test_written_bytes_are_the_packages(tmp_path):
     tensors = {name: ArrayTensor(array) for name, array in ARRAYS.items()}
-    checkpoint = Checkpoint("safetensors", tensors, metadata={"format": "pt"})
-    formats.write(checkpoint, tmp_path / "ours.safetensors", sources=[])
+    checkpoint = Checkpoint("safetensors", tensors, facts=SafetensorsFacts({"format": "pt"}))
+    formats.write(checkpoint, tmp_path / "ours.safetensors")
     save_file(ARRAYS, tmp_path / "theirs.safetensors", metadata={"format": "pt"})
     ours = (tmp_path / "ours.safetensors").read_bytes()
     assert ours == (tmp_path / "theirs.safetensors").read_bytes()

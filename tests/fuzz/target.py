@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ckptconv import api, stages
+from ckptconv import api, pipeline
 from ckptconv.errors import CkptconvError
 from ckptconv.inspection import describe
-from ckptconv.options import Options
+from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.tensors.tensor import Tensor
 
 _TARGETS = (
@@ -44,9 +44,9 @@ def exercise(path: Path, number: int) -> str:
         _read(checkpoint.tensors.values())
         stage = "read"
         framework, suffix = _TARGETS[number % len(_TARGETS)]
-        graph = stages.lift(checkpoint, None, Options())
+        graph = pipeline.lift(checkpoint, ReadOptions())
         stage = "lifted"
-        _read(stages.lower(graph, framework, Options()).tensors.values())
+        _read(pipeline.lower(graph, framework, WriteOptions()).tensors.values())
         if number % WRITTEN == 0:
             describe(path)
             api.save(api.load(path), path.with_name(f"target{suffix}"), to=framework)

@@ -15,8 +15,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-import ckptconv.dialects
-import ckptconv.formats
+import ckptconv
 from tests.fuzz.formats import FORMATS, Files, Format
 from tests.fuzz.guard import MEMORY, Forbidden, Guard, Hang, limit_memory, peak_memory
 from tests.fuzz.target import TARGETS, WRITTEN, exercise
@@ -67,10 +66,9 @@ class Runner:
 
 def warm_up(row: Format) -> None:
     """Run the seeds as they are, so that what the product imports on demand is there."""
-    for package in (ckptconv, ckptconv.formats, ckptconv.dialects):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            if not module.ispkg and not module.name.endswith("__main__"):
-                importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(ckptconv.__path__, "ckptconv."):
+        if not module.name.startswith(("ckptconv.verification", "ckptconv.__main__")):
+            importlib.import_module(module.name)
     importlib.import_module("h5py")
     for name in _CODECS.split():
         codecs.lookup(name)

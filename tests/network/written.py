@@ -25,8 +25,8 @@ def written(source, target, folder):
     checkpoint, graph = ckptconv.inspect(source), ckptconv.load(source)
     known = paths([layer.path for layer in graph])
     network = read(
-        entry(checkpoint.metadata["model_config"]),
-        checkpoint.metadata.get("keras_version"),
+        entry(checkpoint.facts.config),
+        checkpoint.facts.keras_version,
         list(known),
         f"The network of {source.name}",
     )

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import ckptconv
-from ckptconv import stages
-from ckptconv.options import Options
+from ckptconv import pipeline
+from ckptconv.options import WriteOptions
 
-ASCEND = Options(device="ascend")
+ASCEND = WriteOptions(hardware="ascend")
 
 
 def graph_of(module, **changes):
@@ -21,21 +21,23 @@ def graph_of(module, **changes):
 
 
 def notes(graph, options, to="mindspore"):
-    ((layer, _),) = stages.lower(graph, to, options).layers
-    return layer.notes
+    ((layer, _),) = pipeline.lower(graph, to, options).made
+    return list(layer.notes)
 
 
 def test_gru_of_an_odd_size_is_noted():
     graph = graph_of(torch.nn.GRU(3, 20))
-    assert notes(graph, Options()) == ["Ascend refuses GRU with hidden_size 20, no multiple of 16"]
-    assert notes(graph, Options()) == notes(graph, Options())
-    assert notes(graph, Options(), to="mint") == notes(graph, Options())
-    assert notes(graph, Options(), to="torch") == []
+    assert notes(graph, WriteOptions()) == [
+        "Ascend refuses GRU with hidden_size 20, no multiple of 16"
+    ]
+    assert notes(graph, WriteOptions()) == notes(graph, WriteOptions())
+    assert notes(graph, WriteOptions(), to="mint") == notes(graph, WriteOptions())
+    assert notes(graph, WriteOptions(), to="torch") == []
 
 
 def test_gru_of_an_odd_size_is_refused_for_ascend():
     with pytest.raises(ckptconv.LossyError, match=r"m: Ascend cannot run this GRU.*16.*found 20"):
-        stages.lower(graph_of(torch.nn.GRU(3, 20)), "mindspore", ASCEND)
+        pipeline.lower(graph_of(torch.nn.GRU(3, 20)), "mindspore", ASCEND)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_gru_of_an_odd_size_is_refused_for_ascend():
     ids=str,
 )
 def test_others_run(module):
-    assert notes(graph_of(module), Options()) == []
+    assert notes(graph_of(module), WriteOptions()) == []
     assert notes(graph_of(module), ASCEND) == []
 
 
@@ -53,7 +55,7 @@ def test_losses_are_listed_by_tensor():
     first, second = notes(graph, ASCEND)
     assert first.startswith("m.weight_ih_l0: 1 values overflow in float16")
     assert second.startswith("m.bias_hh_l0: 1 values vanish in float16")
-    assert notes(graph, Options()) == []
+    assert notes(graph, WriteOptions()) == []
 
 
 def test_float16_limits_are_numpys():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import ckptconv
-from ckptconv import stages
+from ckptconv import pipeline
 from ckptconv.codegen.constructor import constructor
 from ckptconv.dialects import dialect
-from ckptconv.options import Options
+from ckptconv.options import WriteOptions
 from ckptconv.report import account
 
 HIDDEN, PROJECTED, STEPS, BATCH = 12, 5, 7, 3
@@ -38,7 +40,7 @@ def graph_of(lstm, path="encoder"):
 
 
 def folded(lstm, to="mindspore"):
-    return stages.lower(graph_of(lstm), to, Options(fold_proj=True))
+    return pipeline.lower(graph_of(lstm), to, WriteOptions(fold_proj=True))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -49,7 +51,7 @@ def test_mindspore_computes_the_same(layers, bidirectional, bias):
     lstm = seeded_lstm(layers, bidirectional, bias)
     lowered = folded(lstm)
     names = {"nn": mindspore.nn}
-    (layer, targets), (dense, (name,)) = lowered.layers
+    (layer, targets), (dense, (name,)) = lowered.made
     cells = []
     for part, own in ((layer, targets), (dense, [name])):
         cell = eval(
@@ -107,7 +109,7 @@ def test_nothing_is_computed_before_it_is_read():
 @pytest.mark.parametrize("to", ["mindspore", "mint", "keras"])
 def test_refused_by_default(to):
     with pytest.raises(ckptconv.LossyError, match=r"encoder: proj_size has no equal.*--fold-proj"):
-        stages.lower(graph_of(seeded_lstm()), to, Options())
+        pipeline.lower(graph_of(seeded_lstm()), to, WriteOptions())
 
 
 def test_torch_keeps_it():
@@ -122,15 +124,15 @@ def test_other_layers_cannot_be_projected():
     arrays["m.weight_hr"] = np.ones((PROJECTED, HIDDEN), np.float32)
     graph = ckptconv.from_state_dict(arrays, "torch")
     with pytest.raises(ckptconv.LossyError, match="proj_size"):
-        stages.lower(graph, "mindspore", Options(fold_proj=True))
+        pipeline.lower(graph, "mindspore", WriteOptions(fold_proj=True))
 
 
 def test_everything_is_accounted_for_and_said():
     graph = graph_of(seeded_lstm(2, True))
-    lowered = stages.lower(graph, "mindspore", Options(fold_proj=True))
+    lowered = pipeline.lower(graph, "mindspore", WriteOptions(fold_proj=True))
     report = account(graph, lowered, {"path": "", "container": "", "framework": "mindspore"})
     used = {source for entry in report.tensors for source in entry.sources}
-    assert used == set(graph.tensors)
+    assert used == set(graph.origin.tensors)
     lstm, dense = report.layers
     assert lstm.constructor.startswith(f"nn.LSTM(4, {HIDDEN}, num_layers=2")
     assert dense.constructor == f"nn.Dense({2 * HIDDEN}, {2 * PROJECTED}, has_bias=False)"
@@ -142,17 +144,18 @@ def test_everything_is_accounted_for_and_said():
 
 def test_a_layer_of_that_name_is_not_overwritten():
     graph = graph_of(seeded_lstm())
-    graph.layers += ckptconv.from_state_dict(
+    more = ckptconv.from_state_dict(
         {"encoder_proj.weight": np.ones((3, 4), np.float32)}, "torch"
     ).layers
+    graph = replace(graph, layers=graph.layers + more)
     with pytest.raises(ckptconv.DialectError, match="encoder_proj"):
-        stages.lower(graph, "mindspore", Options(fold_proj=True))
+        pipeline.lower(graph, "mindspore", WriteOptions(fold_proj=True))
 
 
 def test_the_only_layer():
     state = {n: v.numpy() for n, v in seeded_lstm().state_dict().items()}
     graph = ckptconv.from_state_dict(state, "torch")
-    lowered = stages.lower(graph, "mindspore", Options(fold_proj=True))
+    lowered = pipeline.lower(graph, "mindspore", WriteOptions(fold_proj=True))
     assert list(lowered.tensors)[-1] == "proj.weight"
 
 
@@ -163,12 +166,8 @@ def test_keras_computes_the_same(bidirectional):
     lowered = folded(lstm, "keras")
     tensors = {name: tensor.numpy() for name, tensor in lowered.tensors.items()}
     layers = []
-    for part, _ in lowered.layers:
-        built = eval(
-            call_of(part, "keras"),
-            {"__builtins__": {}},
-            {"layers": keras.layers},
-        )
+    for part, _ in lowered.made:
+        built = eval(call_of(part, "keras"), {"__builtins__": {}}, {"layers": keras.layers})
         layers += built if isinstance(built, list) else [built]
     model = keras.Sequential(layers)
     x = np.random.default_rng(11).standard_normal((BATCH, STEPS, 4), np.float32)

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import ckptconv
-from ckptconv import stages
+from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.graph.gates import ORDERS
-from ckptconv.options import Options
+from ckptconv.options import ReadOptions
 from ckptconv.tensors.tensor import ArrayTensor
 
 INPUT, HIDDEN, STEPS, BATCH = 3, 5, 6, 2
@@ -63,7 +63,7 @@ def forward(kind, order, arrays, x, h, c=None, *, place="", forget_bias=0.0, z_c
 
 def lift(arrays, **options):
     tensors = {f"m.{name}": ArrayTensor(array) for name, array in arrays.items()}
-    return stages.lift(Checkpoint("memory", tensors), "torch", Options(**options))
+    return pipeline.lift(Checkpoint("memory", tensors), ReadOptions(source="torch", **options))
 
 
 def converted(graph, kind):
@@ -136,7 +136,9 @@ def test_both_kinds_in_one_file_and_every_layer_and_direction():
     arrays |= {f"b.{n}": v for n, v in arrays_of("GRU", cell=True).items()}
     arrays |= {"c.weight": np.ones((2, 3), np.float32)}
     tensors = {name: ArrayTensor(array) for name, array in arrays.items()}
-    graph = stages.lift(Checkpoint("memory", tensors), "torch", Options(gates="iofc z, r, h"))
+    graph = pipeline.lift(
+        Checkpoint("memory", tensors), ReadOptions(source="torch", gates="iofc z, r, h")
+    )
     found = ckptconv.to_state_dict(graph, "torch")
     assert list(found) == list(arrays)
     for name, array in arrays.items():
@@ -160,7 +162,9 @@ def test_the_canonical_order_touches_nothing():
 
 def test_mindspore_names_are_read_so_too():
     tensors = {f"m.{name}": ArrayTensor(array) for name, array in arrays_of("LSTM").items()}
-    graph = stages.lift(Checkpoint("memory", tensors), "mindspore", Options(gates="iofc"))
+    graph = pipeline.lift(
+        Checkpoint("memory", tensors), ReadOptions(source="mindspore", gates="iofc")
+    )
     first = tensors["m.bias_ih_l0"].numpy()
     np.testing.assert_array_equal(graph["m"].params["bias_ih_l0"].numpy()[-HIDDEN:], first[5:10])
 
@@ -211,12 +215,13 @@ def test_what_was_done_is_said():
     layer = lift(arrays_of("LSTM"), gates="tf1")["m"]
     assert any("--forget-bias 1.0" in note for note in layer.notes)
     layer = lift(arrays_of("LSTM"), forget_bias=1.0)["m"]
-    assert layer.notes == ["the forget bias of 1 is now part of bias_ih"]
+    assert layer.notes == ("the forget bias of 1 is now part of bias_ih",)
 
 
 def test_keras_has_an_order_of_its_own():
-    arrays = {"m/kernel": np.ones((3, 20), np.float32)}
+    sizes = {"kernel": (3, 20), "recurrent_kernel": (5, 20)}
+    arrays = {f"m/{name}": np.ones(shape, np.float32) for name, shape in sizes.items()}
     tensors = {name: ArrayTensor(array) for name, array in arrays.items()}
     for options in ({"gates": "iofc"}, {"forget_bias": 1.0}, {"z_convention": True}):
-        with pytest.raises(ckptconv.CkptconvError, match="an order of their own"):
-            stages.lift(Checkpoint("memory", tensors), "keras", Options(**options))
+        with pytest.raises(ckptconv.CkptconvError, match="has an order of its own"):
+            pipeline.lift(Checkpoint("memory", tensors), ReadOptions(source="keras", **options))

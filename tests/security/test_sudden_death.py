@@ -319,7 +319,7 @@ def test_each_difference_is_named(tmp_path: Path, change: object, problem: str) 
         mock.patch.object(safetensors, "write", write),
         pytest.raises(ContainerError, match=f"{target}: {problem}"),
     ):
-        formats.write(meant, target, sources=[], check=True)
+        formats.write(meant, target, check=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from ckptconv.errors import ContainerError
 from ckptconv.graph.gates import permutation, permute
 from ckptconv.io.reader import Source
+from ckptconv.tensors import computed
 from ckptconv.tensors import ops as relayout
-from ckptconv.tensors.tensor import ArrayTensor, FileTensor, FilledTensor, split, trace, whole
+from ckptconv.tensors.regions import split, whole
+from ckptconv.tensors.tensor import ArrayTensor, FileTensor, FilledTensor, trace
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def _chain(array, tensor, data):
                 tensor = relayout.concat([tensor, tensor], axis)
             case "cast":
                 array = array.astype(np.float64)
-                tensor = relayout.cast(tensor, np.dtype(np.float64))
+                tensor = computed.cast(tensor, np.dtype(np.float64))
     return array, tensor
 
 
@@ -88,9 +90,9 @@ def test_what_changes_nothing_is_the_tensor_itself(stored):
     assert relayout.concat(relayout.divide(tensor, 0, 3), 0) is tensor
     assert relayout.cut(tensor, 1, 0, 4) is tensor
     assert relayout.reshape(relayout.reshape(tensor, (24,)), (6, 4)) is tensor
-    assert relayout.cast(tensor, np.dtype("f4")) is tensor
+    assert computed.cast(tensor, np.dtype("f4")) is tensor
     assert permute(tensor, 0, "zrn", "zrn") is tensor
-    assert relayout.add(tensor, FilledTensor((6, 4), np.dtype("f4"))) is tensor
+    assert computed.add(tensor, FilledTensor((6, 4), np.dtype("f4"))) is tensor
 
 
 def test_gates_move_as_blocks_and_stay_byte_ranges(stored):
@@ -110,13 +112,13 @@ def test_permutation_is_not_its_own_inverse_here():
 
 def test_a_sum_with_zero_keeps_the_bits():
     values = np.array([-0.0, 1.5, np.nan, -np.inf], np.float32)
-    total = relayout.add(ArrayTensor(values), ArrayTensor(np.zeros(4, np.float32)))
+    total = computed.add(ArrayTensor(values), ArrayTensor(np.zeros(4, np.float32)))
     assert total.numpy().tobytes() == values.tobytes()
 
 
 def test_a_cast_counts_what_it_loses():
     values = np.array([1.0, 1e6, -1e6, 1e-12, np.inf, 0.0], np.float32)
-    lost = relayout.cast(ArrayTensor(values), np.dtype(np.float16))
+    lost = computed.cast(ArrayTensor(values), np.dtype(np.float16))
     assert np.isinf(lost.numpy()[1:3]).all()
     assert (lost.overflowed, lost.vanished) == (2, 1)
 
@@ -124,7 +126,7 @@ def test_a_cast_counts_what_it_loses():
 def test_product_rounds_once():
     rng = np.random.default_rng(3)
     left, right = rng.normal(size=(5, 70)).astype("f4"), rng.normal(size=(70, 4)).astype("f4")
-    product = relayout.Product(ArrayTensor(left), ArrayTensor(right), np.dtype("f4"), "product")
+    product = computed.Product(ArrayTensor(left), ArrayTensor(right), np.dtype("f4"), "product")
     exact = (left.astype("f8") @ right.astype("f8")).astype("f4")
     np.testing.assert_array_equal(np.concatenate(list(product.blocks(limit=32))), exact)
 

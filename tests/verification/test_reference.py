@@ -227,7 +227,7 @@ def test_rtneural(tmp_path, route):
         path = target
     x, expected = (np.loadtxt(VECTORS / f"RTNeural__lstm_torch_{a}_python.csv") for a in "xy")
     graph = load(path)
-    chain = [sublayer(layer, 0, layer.num_layers) for layer in graph if layer.recurrent]
+    chain = [sublayer(layer, 0, layer.num_layers) for layer in graph.recurrent]
     zero = np.zeros((4, 1, 8))
     given = Inputs(x[None, :, None], np.array([len(x)]), zero, zero)
     dense = graph["dense"].params

@@ -25,7 +25,8 @@ from ckptconv.codecs.hdf5.file import (
 from ckptconv.codecs.hdf5.filters import DECODERS
 from ckptconv.codecs.hdf5.types import dataspace, datatype, texts
 from ckptconv.errors import ContainerError
-from ckptconv.tensors.tensor import Array, ArrayTensor, DType, FileTensor, Region, Tensor, extent
+from ckptconv.tensors.regions import Array, DType, Region, extent
+from ckptconv.tensors.tensor import ArrayTensor, FileTensor, Tensor
 
 _COMPACT, _CONTIGUOUS, _CHUNKED = 0, 1, 2
 _LAYOUTS = ("compact", "contiguous", "chunked", "virtual")

@@ -10,7 +10,8 @@ import numpy as np
 
 from ckptconv.codecs.hdf5.dense import objects
 from ckptconv.codecs.hdf5.file import ATTRIBUTE, ATTRIBUTE_INFO, UNDEFINED, Cursor, H5File, Object
-from ckptconv.tensors.tensor import BFLOAT16, DType
+from ckptconv.tensors.regions import DType
+from ckptconv.tensors.tensor import BFLOAT16
 
 _INTEGER, _FLOAT, _STRING, _OPAQUE, _VARIABLE = 0, 1, 3, 5, 9
 _CLASSES = ("integer", "float", "time", "string", "bit field", "opaque", "compound", "reference",

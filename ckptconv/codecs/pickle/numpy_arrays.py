@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ckptconv.codecs.pickle.objects import Instance
-from ckptconv.tensors.tensor import Array, DType
+from ckptconv.tensors.regions import Array, DType
 
 _ARRAY = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
 _BUFFER = ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer")

@@ -28,7 +28,7 @@ from ckptconv.codecs.zip.directory import (
 )
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source, Span, Update, Window
-from ckptconv.tensors.tensor import Array
+from ckptconv.tensors.regions import Array
 
 _AHEAD = 16 << 10
 _STORED, _ENCRYPTED, _DESCRIPTOR = 0, 1, 8

@@ -12,7 +12,7 @@ from ckptconv.codegen.emit.expressions import FUNCTIONS
 from ckptconv.codegen.emit.text import number
 from ckptconv.errors import CkptconvError, LossyError
 from ckptconv.graph.forms import Forms
-from ckptconv.graph.graph import Layer
+from ckptconv.graph.graph import Layer, RecurrentLayer
 from ckptconv.graph.network import Network, Node
 
 LONGEST_UNROLLED = 64
@@ -94,6 +94,8 @@ def _kind(node: Node) -> str:
 
 
 def _cell(node: Node, layer: Layer) -> str:
+    if not isinstance(layer, RecurrentLayer):
+        raise TypeError(layer.kind)
     cell, a = layer.cells()[0, 0], node.arguments
     if layer.num_layers > 1 or cell.w_hr is not None:
         raise CkptconvError(f"several layers of {layer.kind} in one", tensor=layer.path)

@@ -9,8 +9,9 @@ its weights.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.dialects.infer_kind import Evidence
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
 from ckptconv.dialects.keras.grouping import Unit
@@ -18,7 +19,7 @@ from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.legacy_names import legacy_units
 from ckptconv.dialects.keras.lower import lower
 from ckptconv.dialects.keras.model_config import entry
-from ckptconv.dialects.keras.plain import lift_plain
+from ckptconv.dialects.keras.plain import lift_plain, ranks_of
 from ckptconv.dialects.keras.recurrent import is_recurrent, lift_cell
 from ckptconv.dialects.keras.settings import (
     attributes,
@@ -29,60 +30,62 @@ from ckptconv.dialects.keras.settings import (
 )
 from ckptconv.dialects.keras.weights_h5_names import group_units
 from ckptconv.dialects.recurrent import lift_recurrent
-from ckptconv.errors import CkptconvError, DialectError, LossyError, gathering
+from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.graph import Graph, Layer, cell_params
-from ckptconv.options import Options
-from ckptconv.passes.gate_convention import refuse_for
+from ckptconv.graph.kinds import KINDS
+from ckptconv.options import ReadOptions
+from ckptconv.tensors.ops import concat, divide
 from ckptconv.tensors.tensor import Tensor
 
 __all__ = ["FORMS", "lift", "lower"]
 
+_UNORDERED = "the file does not record the order of its layers; they stand by name here"
 
-def lift(checkpoint: Checkpoint, options: Options) -> Graph:
+
+def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     """Return the graph of a Keras file.
 
     Raises:
         DialectError: weights that do not fit their layer, or a layer that nothing tells.
         LossyError: a layer or option that neither torch nor MindSpore has, by its name.
     """
-    try:
-        refuse_for("Keras", options)
-        groups: dict[str, list[Unit]] = {}
-        for unit in _units(checkpoint):
-            groups.setdefault(unit.path, []).append(unit)
-        layers: list[Layer] = []
-        with gathering() as each:
-            for path, group in groups.items():
-                with each():
-                    layers += _lift_group(path, group, checkpoint, options)
-        _check_kinds(options, groups)
-    except CkptconvError as error:
-        error.file = error.file or checkpoint.path
-        raise
+    facts = _facts(checkpoint)
+    groups: dict[str, list[Unit]] = {}
+    for unit in _units(checkpoint.tensors, facts):
+        groups.setdefault(unit.path, []).append(unit)
+    layers: list[Layer] = []
+    with gathering() as each:
+        for path, group in groups.items():
+            with each():
+                layers += _lift_group(path, group, checkpoint.tensors, facts, options)
+    _check_kinds(options, groups)
+    ordered = facts.config is not None or (facts.layout == "legacy" and facts.weights)
+    notes = () if ordered else (_UNORDERED,)
     return Graph(
-        layers,
+        tuple(layers),
         "keras",
-        tensors=checkpoint.tensors,
-        omitted=dict(checkpoint.omitted),
-        notes=[*checkpoint.notes, *_order(checkpoint)],
+        replace(checkpoint, modules={}),
+        omitted=checkpoint.omitted,
+        notes=(*checkpoint.notes, *notes),
     )
 
 
-def _units(checkpoint: Checkpoint) -> Iterator[Unit]:
-    root = entry(checkpoint.metadata.get("model_config"))
+def _facts(checkpoint: Checkpoint) -> KerasFacts:
+    """Return what the file says; of arrays in memory only the names tell the layout."""
+    if isinstance(checkpoint.facts, KerasFacts):
+        return checkpoint.facts
     numbered = all("/vars/" in f"/{name}" for name in checkpoint.tensors)
-    if checkpoint.metadata.get("layout", "weights.h5" if numbered else "legacy") == "legacy":
-        return legacy_units(checkpoint, root)
-    return group_units(checkpoint, root)
+    return KerasFacts("weights.h5" if numbered else "legacy")
 
 
-def _order(checkpoint: Checkpoint) -> list[str]:
-    if "layer_names" in checkpoint.metadata or "model_config" in checkpoint.metadata:
-        return []
-    return ["the file does not record the order of its layers; they stand by name here"]
+def _units(tensors: Mapping[str, Tensor], facts: KerasFacts) -> Iterator[Unit]:
+    root = entry(facts.config)
+    if facts.layout == "legacy":
+        return legacy_units(tensors, facts, root)
+    return group_units(tensors, facts, root)
 
 
-def _check_kinds(options: Options, groups: Mapping[str, object]) -> None:
+def _check_kinds(options: ReadOptions, groups: Mapping[str, object]) -> None:
     if unused := sorted(set(options.kinds) - set(groups)):
         raise DialectError(
             f"--kind names no module that holds parameters: {', '.join(unused)}",
@@ -91,10 +94,14 @@ def _check_kinds(options: Options, groups: Mapping[str, object]) -> None:
 
 
 def _lift_group(
-    path: str, group: list[Unit], checkpoint: Checkpoint, options: Options
+    path: str,
+    group: list[Unit],
+    tensors: Mapping[str, Tensor],
+    facts: KerasFacts,
+    options: ReadOptions,
 ) -> list[Layer]:
     if any(is_recurrent(unit) for unit in group):
-        return [_lift_recurrent(path, group, checkpoint, options)]
+        return [_lift_recurrent(path, group, facts, options)]
     if is_attention(group):
         return [lift_attention(path, group)]
     if len(group) > 1:
@@ -103,12 +110,10 @@ def _lift_group(
             tensor=path,
             found=", ".join(unit.first for unit in group),
         )
-    return lift_plain(group[0], options, checkpoint)
+    return [_settled(layer, tensors, facts) for layer in lift_plain(group[0], options)]
 
 
-def _lift_recurrent(
-    path: str, group: list[Unit], checkpoint: Checkpoint, options: Options
-) -> Layer:
+def _lift_recurrent(path: str, group: list[Unit], facts: KerasFacts, options: ReadOptions) -> Layer:
     halves = sorted(group, key=lambda unit: unit.half or 0)
     if [unit.half for unit in halves] not in ([None], [0, 1]):
         raise DialectError(
@@ -130,16 +135,17 @@ def _lift_recurrent(
     params: dict[str, Tensor] = {}
     for direction, (_, cell) in enumerate(lifted):
         params |= cell_params(cell, place, direction)
-    layer = lift_recurrent(path, params, Evidence(options.kinds), checkpoint.path)
+    layer = lift_recurrent(path, params, Evidence(options.kinds))
+    attributes, notes = dict(layer.attributes), list(layer.notes)
     for unit in halves:
         said, remarks = check_activations(unit, kind, options)
-        layer.attributes |= said
-        layer.notes += remarks
-    _describe(layer, halves[0], checkpoint)
-    return layer
+        attributes |= said
+        notes += remarks
+    layer = replace(layer, attributes=attributes, notes=tuple(notes), gates_known=True)
+    return _described(layer, halves[0], facts)
 
 
-def _is_cell(unit: Unit, kind: str, options: Options) -> bool:
+def _is_cell(unit: Unit, kind: str, options: ReadOptions) -> bool:
     """Tell a cell that stands alone from a layer that runs over a sequence."""
     hint = options.kinds.get(unit.path)
     if hint is not None and hint.kind in (kind, f"{kind}Cell"):
@@ -153,12 +159,10 @@ def _is_cell(unit: Unit, kind: str, options: Options) -> bool:
     return unit.word.endswith("_cell") and not unit.in_cell
 
 
-def _describe(layer: Layer, unit: Unit, checkpoint: Checkpoint) -> None:
+def _described(layer: Layer, unit: Unit, facts: KerasFacts) -> Layer:
     """Add what the configuration says, or what its absence leaves open."""
     said = settings(unit)
-    layer.evidence = "model_config" if unit.entry else layer.evidence
-    layer.attributes = {**attributes(layer.kind, said), **layer.attributes}
-    layer.notes += notes(said)
+    remarks = [*layer.notes, *notes(said)]
     around = unit.wrapper.config if unit.wrapper and unit.half is not None else {}
     if (merge := around.get("merge_mode", "concat")) != "concat":
         raise LossyError(
@@ -170,8 +174,29 @@ def _describe(layer: Layer, unit: Unit, checkpoint: Checkpoint) -> None:
         )
     if unit.half == 0 and said.get("go_backwards"):
         raise LossyError("a forward layer that goes backwards", tensor=layer.path)
-    if unit.entry is None and hard_by_default(unit, checkpoint.metadata.get("keras_version")):
-        layer.notes.append(
+    if unit.entry is None and hard_by_default(unit, facts.keras_version):
+        remarks.append(
             "recurrent_activation is not recorded, and the Keras that wrote this file had "
             "hard_sigmoid as its default; sigmoid is assumed"
         )
+    return replace(
+        layer,
+        evidence="model_config" if unit.entry else layer.evidence,
+        attributes={**attributes(layer.kind, said), **layer.attributes},
+        notes=tuple(remarks),
+    )
+
+
+def _settled(layer: Layer, tensors: Mapping[str, Tensor], facts: KerasFacts) -> Layer:
+    """Finish what the rest of the file decides: the rank of a BatchNorm, Theano's kernels."""
+    ranks = ranks_of(layer.kind)
+    if len(ranks) > 1:
+        deep = any(tensor.ndim == 5 for tensor in tensors.values())
+        return replace(layer, candidates=tuple(k for k in ranks if deep or KINDS[k].rank < 3))
+    kernel = layer.params.get("weight")
+    if kernel is None or "Conv" not in layer.kind or facts.backend != "theano":
+        return layer
+    for axis in range(2, kernel.ndim):
+        parts = divide(kernel, axis, kernel.shape[axis])
+        kernel = concat(parts[::-1], axis, "reversed, as Theano convolves")
+    return replace(layer, params={**layer.params, "weight": kernel})

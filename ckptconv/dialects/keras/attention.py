@@ -49,10 +49,14 @@ def lift_attention(path: str, group: list[Unit]) -> Layer:
             expected=f"input, output and heads·key_dim equal ({heads * dim})",
             found=shapes,
         )
-    layer = Layer(path, "MultiheadAttention", _params(kernels, biases, heads * dim))
-    layer.attributes |= {"num_heads": heads, "batch_first": True}
-    layer.evidence, layer.candidates = "names of the weights", (layer.kind,)
-    return layer
+    return Layer(
+        path,
+        "MultiheadAttention",
+        _params(kernels, biases, heads * dim),
+        {"num_heads": heads, "batch_first": True},
+        "names of the weights",
+        ("MultiheadAttention",),
+    )
 
 
 def lower_attention(layer: Layer) -> dict[str, Tensor]:

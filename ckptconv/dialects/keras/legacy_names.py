@@ -8,9 +8,9 @@ the scopes of its own layers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.keras.grouping import ATTENTION, COUNTER, Scope, Unit, describe
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.errors import DialectError
@@ -31,7 +31,9 @@ _REPEATED = re.compile(r"(kernel|recurrent_kernel|bias)_(\d{1,4})")
 _CELL_SCOPE = re.compile(r"(lstm|gru|simple_rnn)_cell(_\d+)?")
 
 
-def legacy_units(checkpoint: Checkpoint, root: Entry | None) -> Iterator[Unit]:
+def legacy_units(
+    tensors: Mapping[str, Tensor], facts: KerasFacts, root: Entry | None
+) -> Iterator[Unit]:
     """Yield the units of a file in model order.
 
     Args:
@@ -42,17 +44,17 @@ def legacy_units(checkpoint: Checkpoint, root: Entry | None) -> Iterator[Unit]:
     """
     known = {layer.name: layer for layer in root.layers()} if root else {}
     by_layer: dict[str, dict[str, Tensor]] = {}
-    listed = checkpoint.metadata.get("weight_names") or _guess_layers(checkpoint)
+    listed = facts.weights or _guess_layers(tensors)
     for layer, names in listed.items():
         for name in names:
-            by_layer.setdefault(layer, {})[name] = checkpoint.tensors[f"{layer}/{name}"]
+            by_layer.setdefault(layer, {})[name] = tensors[f"{layer}/{name}"]
     for layer, weights in by_layer.items():
         yield from _of_layer(layer, weights, known.get(layer))
 
 
-def _guess_layers(checkpoint: Checkpoint) -> dict[str, list[str]]:
+def _guess_layers(names: Iterable[str]) -> dict[str, list[str]]:
     listed: dict[str, list[str]] = {}
-    for name in checkpoint.tensors:
+    for name in names:
         layer, _, rest = name.partition("/")
         if not rest:
             raise DialectError("not a name of Keras", tensor=name, expected="<layer>/<weight>")

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.dialects.keras.attention import lower_attention
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.model_config import snake_case
 from ckptconv.dialects.keras.recurrent import lower_cell
-from ckptconv.dialects.state_dict import Lowered, lower_layer
+from ckptconv.dialects.state_dict import lower_layer
 from ckptconv.errors import DialectError, LossyError
-from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
-from ckptconv.options import Options
-from ckptconv.passes.fold_projection import without_projections
+from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
 from ckptconv.tensors.tensor import Tensor
 
 _ATTENTION_GROUPS = {"attention_output": "output_dense"}
@@ -45,82 +46,111 @@ class _KerasLayer:
     weights: list[_Weight]
 
 
-def lower(graph: Graph, options: Options) -> Lowered:
-    """Return weights under Keras's names in the layout that ``options`` ask for.
+class _Becomes(NamedTuple):
+    layers: list[_KerasLayer]
+    dropped: tuple[Dropped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def lower(graph: Graph, variant: str = "") -> Lowered:
+    """Return weights under Keras's names in one of its layouts, by default ``legacy``.
 
     Raises:
-        LossyError: a layer that Keras does not have, or ``proj_size`` without ``--fold-proj``.
+        LossyError: a layer that Keras does not have.
         AmbiguousKindError: a layer whose kind decides its class and is not known.
         DialectError: two layers of one name.
     """
-    lowered = Lowered()
-    metadata = lowered.metadata
-    metadata |= {"weight_names": {}, "names": {}}
-    counts: dict[str, int] = {}
-    for layer in without_projections(graph, "Keras", fold=options.fold_proj):
-        part = Lowered()
-        for made in _keras_layers(layer, part, named=options.layout == "weights.h5"):
-            if options.layout == "weights.h5":
-                _number(made, layer, counts, part, metadata["names"])
-            else:
-                _name(made, part, metadata)
-        lowered.add(layer, part)
-    metadata["layer_names"] = list(metadata["weight_names"])
-    return lowered
+    naming = _Numbered() if variant == "weights.h5" else _Named()
+    parts: list[tuple[Layer, Part]] = []
+    for layer in graph:
+        becomes = _becomes(layer, named=variant == "weights.h5")
+        tensors: dict[str, Tensor] = {}
+        for made in becomes.layers:
+            tensors |= naming.add(made, layer)
+        parts.append((layer, Part(tensors, becomes.dropped, becomes.notes)))
+    return gather(parts, naming.facts())
 
 
-def _name(made: _KerasLayer, part: Lowered, metadata: dict[str, dict[str, list[str]]]) -> None:
-    own = made.class_name == "" and made.name in metadata["weight_names"]
-    if made.name in metadata["weight_names"] and not own:
-        raise DialectError("two layers would get this name", tensor=made.name)
-    names = metadata["weight_names"].setdefault(made.name, [])
-    for weight in made.weights:
-        name = "/".join(filter(None, (made.name, weight.scope, weight.leaf))) + ":0"
-        names.append(name)
-        part.tensors[f"{made.name}/{name}"] = weight.tensor
+class _Named:
+    """The legacy layout: groups are layers, by name."""
+
+    def __init__(self) -> None:
+        self._weights: dict[str, list[str]] = {}
+
+    def add(self, made: _KerasLayer, _: Layer) -> dict[str, Tensor]:
+        """Return the weights of one more layer under their names.
+
+        Raises:
+            DialectError: another layer has its name.
+        """
+        if made.name in self._weights and made.class_name:
+            raise DialectError("two layers would get this name", tensor=made.name)
+        names = self._weights.setdefault(made.name, [])
+        tensors: dict[str, Tensor] = {}
+        for weight in made.weights:
+            name = "/".join(filter(None, (made.name, weight.scope, weight.leaf))) + ":0"
+            names.append(name)
+            tensors[f"{made.name}/{name}"] = weight.tensor
+        return tensors
+
+    def facts(self) -> KerasFacts:
+        weights = {layer: tuple(names) for layer, names in self._weights.items()}
+        return KerasFacts("legacy", weights=weights)
 
 
-def _number(
-    made: _KerasLayer, layer: Layer, counts: dict[str, int], part: Lowered, names: dict[str, str]
-) -> None:
-    if not made.class_name:
-        raise LossyError(
-            "a parameter of no known layer has no place in .weights.h5",
-            tensor=layer.path,
-            hint="a target that ends in .h5, which keeps it under its name",
-        )
-    group = snake_case(made.class_name)
-    number = counts[group] = counts.get(group, -1) + 1
-    path = f"layers/{group}_{number}" if number else f"layers/{group}"
-    names[path] = made.name
-    for weight in made.weights:
-        inner = "/".join(filter(None, (path, weight.group)))
-        part.tensors[f"{inner}/vars/{weight.number}"] = weight.tensor
+class _Numbered:
+    """``.weights.h5``: groups are classes, with a counter for each."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._names: dict[str, str] = {}
+
+    def add(self, made: _KerasLayer, layer: Layer) -> dict[str, Tensor]:
+        """Return the weights of one more layer under their numbers.
+
+        Raises:
+            LossyError: a parameter that is no layer's.
+        """
+        if not made.class_name:
+            raise LossyError(
+                "a parameter of no known layer has no place in .weights.h5",
+                tensor=layer.path,
+                hint="a target that ends in .h5, which keeps it under its name",
+            )
+        group = snake_case(made.class_name)
+        number = self._counts[group] = self._counts.get(group, -1) + 1
+        path = f"layers/{group}_{number}" if number else f"layers/{group}"
+        self._names[path] = made.name
+        tensors: dict[str, Tensor] = {}
+        for weight in made.weights:
+            inner = "/".join(filter(None, (path, weight.group)))
+            tensors[f"{inner}/vars/{weight.number}"] = weight.tensor
+        return tensors
+
+    def facts(self) -> KerasFacts:
+        return KerasFacts("weights.h5", names=self._names)
 
 
-def _keras_layers(layer: Layer, part: Lowered, *, named: bool) -> Iterator[_KerasLayer]:
-    """Yield the Keras layers that one layer becomes."""
-    if layer.recurrent:
-        yield from _recurrent(layer)
-        return
-    class_name = _class(layer, part, named=named)
+def _becomes(layer: Layer, *, named: bool) -> _Becomes:
+    """Return the Keras layers that one layer becomes."""
+    if isinstance(layer, RecurrentLayer):
+        return _Becomes(list(_recurrent(layer)))
+    class_name, notes = _class(layer, named=named)
     name = layer.path or snake_case(class_name)
     if layer.kind == "MultiheadAttention":
         weights = [
             _Weight(owner, leaf, _ATTENTION_GROUPS.get(owner, f"{owner}_dense"), i, tensor)
             for (owner, leaf), tensor, i in _attention_weights(layer)
         ]
-        yield _KerasLayer(name, class_name, weights)
-        return
-    result = lower_layer(layer, FORMS, "keras")
-    part.dropped += result.dropped
+        return _Becomes([_KerasLayer(name, class_name, weights)], (), notes)
     if layer.kind == PARAMETER:
         name, _, leaf = layer.path.rpartition(".")
-        yield _KerasLayer(name or leaf, "", [_Weight("", leaf, "", 0, layer.params[""])])
-        return
-    leaves = ((full.rpartition(".")[2], tensor) for full, tensor in result.tensors.items())
+        weight = _Weight("", leaf, "", 0, layer.params[""])
+        return _Becomes([_KerasLayer(name or leaf, "", [weight])], (), notes)
+    part = lower_layer(layer, FORMS, "keras")
+    leaves = ((full.rpartition(".")[2], tensor) for full, tensor in part.tensors.items())
     weights = [_Weight("", leaf, "", i, tensor) for i, (leaf, tensor) in enumerate(leaves)]
-    yield _KerasLayer(name, class_name, weights)
+    return _Becomes([_KerasLayer(name, class_name, weights)], part.dropped, notes)
 
 
 def _attention_weights(layer: Layer) -> Iterator[tuple[tuple[str, str], Tensor, int]]:
@@ -129,10 +159,10 @@ def _attention_weights(layer: Layer) -> Iterator[tuple[tuple[str, str], Tensor, 
         yield (owner, leaf), tensor, int(leaf == "bias")
 
 
-def _recurrent(layer: Layer) -> Iterator[_KerasLayer]:
-    kind, cells = layer.recurrent or "RNN", layer.cells()
+def _recurrent(layer: RecurrentLayer) -> Iterator[_KerasLayer]:
+    kind, cells = layer.base, layer.cells()
     depth, sides = layer.num_layers, layer.num_directions
-    alone = layer.kind.endswith("Cell")
+    alone = layer.is_cell
     single, cell = _class_name(layer.kind) or "", _class_name(f"{kind}Cell") or ""
     base = layer.path or snake_case(single)
     for k in range(depth):
@@ -162,8 +192,8 @@ def _pair(kind: str) -> str:
     return form.pair if form else ""
 
 
-def _class(layer: Layer, part: Lowered, *, named: bool) -> str:
-    """Return Keras's class of a layer.
+def _class(layer: Layer, *, named: bool) -> tuple[str, tuple[str, ...]]:
+    """Return (Keras's class of a layer, notes).
 
     Args:
         named: whether the target names its groups after classes. Where it does not, all that the
@@ -180,9 +210,7 @@ def _class(layer: Layer, part: Lowered, *, named: bool) -> str:
     if named and len({_class_name(kind) for kind in kinds}) > 1:
         shapes = {name: tensor.shape for name, tensor in layer.params.items()}
         raise ambiguous(layer.path, kinds, shapes)
-    if len(classes) > 1:
-        part.notes.append(
-            f"{layer.path}: the source does not tell whether this is {' or '.join(classes)}; "
-            "the weights are the same"
-        )
-    return classes[0]
+    if len(classes) == 1:
+        return classes[0], ()
+    told = f"{layer.path}: the source does not tell whether this is {' or '.join(classes)}"
+    return classes[0], (f"{told}; the weights are the same",)

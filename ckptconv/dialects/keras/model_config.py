@@ -42,7 +42,7 @@ class Entry:
 
 def entry(value: object) -> Entry | None:
     """Return a serialised object as an Entry, or None for anything else."""
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         return None
     name, config = value.get("class_name"), value.get("config")
     if isinstance(config, list):  # Sequential before Keras 2.2.3

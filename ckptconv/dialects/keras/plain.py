@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.infer_kind import Evidence, by_name
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
@@ -15,15 +14,21 @@ from ckptconv.graph.axes import fits, realign
 from ckptconv.graph.forms import Slot, classes, slots, stored_by_row
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param
-from ckptconv.options import Options
-from ckptconv.tensors.ops import concat, divide
+from ckptconv.options import ReadOptions
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 _CLASSES = {name: kinds for name, kinds in classes(FORMS).items() if stored_by_row(kinds[0])}
 _SNAKE_KINDS = {snake_case(name): kinds[0] for name, kinds in _CLASSES.items()}
 
 
-def lift_plain(unit: Unit, options: Options, checkpoint: Checkpoint) -> list[Layer]:
+def ranks_of(kind: str) -> tuple[str, ...]:
+    """Return the kinds that Keras has one class for: BatchNormalization of any rank."""
+    form = FORMS.get(kind)
+    kinds = _CLASSES.get(form.call.name, ()) if form else ()
+    return kinds if kind in kinds else (kind,)
+
+
+def lift_plain(unit: Unit, options: ReadOptions) -> list[Layer]:
     """Return a unit as a layer of the table, or its weights as parameters of no known layer.
 
     Raises:
@@ -50,30 +55,9 @@ def lift_plain(unit: Unit, options: Options, checkpoint: Checkpoint) -> list[Lay
             hint=" or ".join(f"--kind {unit.path}={c}" for c in candidates),
         )
     said = settings(unit)
-    layer = Layer(unit.path, first, params, attributes(first, said), evidence, candidates)
-    layer.attributes |= {**(hint.arguments if hint else {}), **told}
-    layer.notes += notes(said)
-    _settle(layer, checkpoint)
-    return [layer]
-
-
-def _settle(layer: Layer, checkpoint: Checkpoint) -> None:
-    """Finish what the rest of the file decides: the rank of a BatchNorm, Theano's kernels."""
-    form = FORMS.get(layer.kind)
-    ranks = _CLASSES[form.call.name] if form else ()
-    if len(ranks) > 1 and layer.kind in ranks:
-        deep = any(tensor.ndim == 5 for tensor in checkpoint.tensors.values())
-        layer.candidates = tuple(kind for kind in ranks if deep or KINDS[kind].rank < 3)
-    kernel = layer.params.get("weight")
-    if (
-        kernel is not None
-        and "Conv" in layer.kind
-        and checkpoint.metadata.get("backend") == "theano"
-    ):
-        for axis in range(2, kernel.ndim):
-            parts = divide(kernel, axis, kernel.shape[axis])
-            kernel = concat(parts[::-1], axis, "reversed, as Theano convolves")
-        layer.params["weight"] = kernel
+    said_by = {**attributes(first, said), **(hint.arguments if hint else {}), **told}
+    remarks = tuple(notes(said))
+    return [Layer(unit.path, first, params, said_by, evidence, candidates, remarks)]
 
 
 def _said_kind(unit: Unit, hint: str | None) -> tuple[str | None, str]:

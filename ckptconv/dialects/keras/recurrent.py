@@ -18,8 +18,9 @@ from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.forms import classes, gate_order
 from ckptconv.graph.gates import CANONICAL, order, permutation, permute
 from ckptconv.graph.graph import Cell
-from ckptconv.options import Options
-from ckptconv.tensors.ops import add, concat, cut, divide, reshape, transpose
+from ckptconv.options import ReadOptions
+from ckptconv.tensors.computed import add
+from ckptconv.tensors.ops import concat, cut, divide, reshape, transpose
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 ORDER = {kind: gate_order(FORMS, kind) for kind in CANONICAL}
@@ -40,7 +41,7 @@ def is_recurrent(unit: Unit) -> bool:
     return bool(named or numbered or inside or class_name in _CLASSES)
 
 
-def lift_cell(unit: Unit, options: Options) -> tuple[str, Cell]:
+def lift_cell(unit: Unit, options: ReadOptions) -> tuple[str, Cell]:
     """Return (kind, the canonical parameters of one layer and direction).
 
     Raises:
@@ -146,7 +147,7 @@ def _is_cudnn(unit: Unit, bias: Tensor | None, width: int) -> bool:
 
 
 def _biases(
-    unit: Unit, kind: str, bias: Tensor | None, width: int, cudnn: bool, options: Options
+    unit: Unit, kind: str, bias: Tensor | None, width: int, cudnn: bool, options: ReadOptions
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return (b_ih, b_hh) in Keras's gate order."""
     if kind == "GRU" and not cudnn:
@@ -162,7 +163,7 @@ def _biases(
     return reshape(first, (width,)), reshape(second, (width,))
 
 
-def _require_reset_after(unit: Unit, bias: Tensor | None, width: int, options: Options) -> None:
+def _require_reset_after(unit: Unit, bias: Tensor | None, width: int, options: ReadOptions) -> None:
     hint = options.kinds.get(unit.path)
     told = {**settings(unit), **(hint.arguments if hint else {})}.get("reset_after")
     if bias is not None:

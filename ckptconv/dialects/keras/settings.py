@@ -9,7 +9,7 @@ from typing import Any
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.errors import LossyError
-from ckptconv.options import Options
+from ckptconv.options import ReadOptions
 
 _SAME = ("return_sequences", "return_state")
 _REMARKS = (
@@ -57,7 +57,9 @@ def settings(unit: Unit) -> Mapping[str, Any]:
     return {**around, **(unit.entry.config if unit.entry else {})}
 
 
-def check_activations(unit: Unit, kind: str, options: Options) -> tuple[dict[str, Any], list[str]]:
+def check_activations(
+    unit: Unit, kind: str, options: ReadOptions
+) -> tuple[dict[str, Any], list[str]]:
     """Return (torch's attributes, notes) of a unit's activations.
 
     Raises:

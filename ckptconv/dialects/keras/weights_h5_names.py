@@ -8,35 +8,37 @@ called and how they follow each other only the model's configuration tells.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.keras.grouping import ATTENTION, COUNTER, Scope, Unit, describe
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.errors import DialectError
+from ckptconv.tensors.tensor import Tensor
 
 _HALVES = {"forward_layer": 0, "backward_layer": 1}
 
 
-def group_units(checkpoint: Checkpoint, root: Entry | None) -> Iterator[Unit]:
+def group_units(
+    tensors: Mapping[str, Tensor], facts: KerasFacts, root: Entry | None
+) -> Iterator[Unit]:
     """Yield the units of a file, in model order where ``root``, the configuration, tells it.
 
     Raises:
         DialectError: a name that the layout does not have, or weights that do not fit ``root``.
     """
     groups: dict[Scope, Unit] = {}
-    for name, tensor in checkpoint.tensors.items():
+    for name, tensor in tensors.items():
         *parts, mark, leaf = ["", "", *name.split("/")]
         scope = tuple(p for p in parts[2:] if p != "_layer_checkpoint_dependencies")
         if mark != "vars" or not scope:
             raise DialectError("not a name of Keras", tensor=name, expected="<group>/vars/<number>")
         groups.setdefault(scope, Unit("", name)).leaves[leaf] = tensor
     entries = _locate(root, list(groups), ()) if root else {}
-    names = checkpoint.metadata.get("names") or {}
     order = {scope: i for i, scope in enumerate(entries)}
     for scope in sorted(groups, key=lambda s: order.get(_known(s, entries), len(order))):
         unit = groups[scope]
-        unit.path = _dotted(scope, names, entries)
+        unit.path = _dotted(scope, facts.names, entries)
         unit.half = next((_HALVES[p] for p in scope if p in _HALVES), None)
         unit.in_cell = "cell" in scope or "cells" in scope
         unit.word = COUNTER.sub("", scope[-1])
@@ -88,7 +90,7 @@ def _locate(model: Entry, scopes: list[Scope], base: Scope) -> dict[Scope, Entry
     return found
 
 
-def _dotted(scope: Scope, names: dict[str, str], entries: dict[Scope, Entry]) -> str:
+def _dotted(scope: Scope, names: Mapping[str, str], entries: dict[Scope, Entry]) -> str:
     """Return a group as a module path, with Keras's names of the layers where they are known."""
     parts = []
     for i, part in enumerate(scope):

@@ -13,24 +13,21 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.mindspore.flat_lstm import lift_flat
 from ckptconv.dialects.mindspore.layers import FORMS, MINT
 from ckptconv.dialects.mindspore.training_state import training_state
-from ckptconv.dialects.state_dict import Lowered, lift_columns, lower_layer
+from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer
 from ckptconv.graph.forms import Forms
-from ckptconv.graph.graph import Graph, Layer
-from ckptconv.options import Options
-from ckptconv.passes.check_ascend import ascend_notes
-from ckptconv.passes.fold_projection import without_projections
-from ckptconv.passes.gate_convention import reinterpret
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+from ckptconv.graph.lowered import Lowered, gather
+from ckptconv.options import ReadOptions
 
 _NN_ONLY = frozenset(["gamma", "beta", "moving_mean", "moving_variance", "embedding_table"])
 _MINT_ONLY = frozenset(["running_mean", "running_var", "num_batches_tracked"])
 
 
-def lift(checkpoint: Checkpoint, options: Options) -> Graph:
+def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     """Return the graph of a MindSpore checkpoint.
 
     Raises:
         DialectError: names and shapes that contradict each other.
-        CkptconvError: ``--gates`` and its like fit no layer (``ckptconv.passes.gate_convention``).
     """
     state = training_state(checkpoint.tensors)
     kept = {
@@ -38,15 +35,16 @@ def lift(checkpoint: Checkpoint, options: Options) -> Graph:
         for name, tensor in checkpoint.tensors.items()
         if name not in state.omitted
     }
-    flat, taken = lift_flat(kept, options.kinds, options.device_layout, checkpoint.path)
+    flat, taken = lift_flat(kept, options.kinds, options.flat_layout)
     rest = replace(checkpoint, tensors={n: t for n, t in kept.items() if n not in taken})
     kinds = {path: hint for path, hint in options.kinds.items() if path not in _paths(flat)}
+    layers = (*flat, *lift_columns(rest, _columns(rest.tensors), kinds))
     return Graph(
-        flat + reinterpret(lift_columns(rest, _columns(rest.tensors), kinds), options),
+        layers,
         "mindspore",
-        tensors=checkpoint.tensors,
+        replace(checkpoint, modules={}),
         omitted={**checkpoint.omitted, **state.omitted},
-        notes=[*checkpoint.notes, *state.notes],
+        notes=(*checkpoint.notes, *state.notes),
     )
 
 
@@ -57,28 +55,25 @@ def _columns(names: Iterable[str]) -> list[Forms]:
     return told or [FORMS, MINT]
 
 
-def _paths(layers: list[Layer]) -> set[str]:
+def _paths(layers: Iterable[Layer]) -> set[str]:
     return {layer.path for layer in layers}
 
 
-def lower(graph: Graph, options: Options, *, forms: Forms = FORMS) -> Lowered:
+def lower(graph: Graph, variant: str = "", forms: Forms = FORMS) -> Lowered:  # noqa: ARG001
     """Return parameters under the names of ``mindspore.nn``.
 
     Args:
         forms: the column whose names are written.
 
     Raises:
-        LossyError: a projected LSTM (``proj_size``) without ``--fold-proj``, or a layer that the
-            device asked for cannot run.
         AmbiguousKindError: a layer whose kind decides its names and is not known.
     """
-    lowered = Lowered()
-    for layer in without_projections(graph, "MindSpore", fold=options.fold_proj):
-        notes = [*layer.notes, *ascend_notes(layer, options.device)]
-        layer = replace(layer, notes=notes)  # the graph stays as it is
-        if layer.recurrent:
-            named = {layer.full_name(name): tensor for name, tensor in layer.params.items()}
-            lowered.add(layer, Lowered(named))
-        else:
-            lowered.add(layer, lower_layer(layer, forms, "mindspore"))
-    return lowered
+    return gather(
+        (
+            layer,
+            as_named(layer)
+            if isinstance(layer, RecurrentLayer)
+            else lower_layer(layer, forms, "mindspore"),
+        )
+        for layer in graph
+    )

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from ckptconv.errors import DialectError
 from ckptconv.graph.gates import CANONICAL, ORDERS, permute
-from ckptconv.graph.graph import Cell, Layer, cell_params
-from ckptconv.kinds import KindHint
+from ckptconv.graph.graph import Cell, RecurrentLayer, cell_params
+from ckptconv.options import KindHint
 from ckptconv.tensors.ops import cut, reshape, transpose
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
@@ -62,8 +62,7 @@ def lift_flat(
     tensors: Mapping[str, Tensor],
     kinds: Mapping[str, KindHint],
     layout: str | None,
-    file: str,
-) -> tuple[list[Layer], set[str]]:
+) -> tuple[list[RecurrentLayer], set[str]]:
     """Return the LSTMs stored in an old layout, and the names of the parameters they took.
 
     Args:
@@ -73,7 +72,7 @@ def lift_flat(
     Raises:
         DialectError: the layout is not told, or the sizes do not follow from what is.
     """
-    layers, taken = _lift_ascend(tensors, file)
+    layers, taken = _lift_ascend(tensors)
     for name, tensor in tensors.items():
         path, _, leaf = name.rpartition(".")
         hint = kinds.get(path)
@@ -84,21 +83,18 @@ def lift_flat(
         if layout not in ("cpu", "gpu"):
             raise DialectError(
                 "looks like an LSTM of MindSpore before 1.6, whose layout depends on the device",
-                file=file,
                 tensor=name,
                 found=tensor.shape,
                 hint=f"--layout cpu or --layout gpu (or --kind {path}=Conv1d)",
             )
-        sizes = _solve(name, path, tensor.size, layout, dict(hint.arguments if hint else {}), file)
+        sizes = _solve(name, path, tensor.size, layout, dict(hint.arguments if hint else {}))
         read = _read_cpu if layout == "cpu" else _read_gpu
         layers.append(_layer(path, read(tensor, sizes), f"--layout {layout}"))
         taken.add(name)
     return layers, taken
 
 
-def _solve(
-    name: str, path: str, total: int, layout: str, given: dict[str, Any], file: str
-) -> Sizes:
+def _solve(name: str, path: str, total: int, layout: str, given: dict[str, Any]) -> Sizes:
     """Find the sizes that make up the length; they must be the only ones."""
     biases = 1 if layout == "cpu" else 2
     found = [s for s in _candidates(total, given, biases) if s.length(biases) == total]
@@ -108,7 +104,6 @@ def _solve(
     arguments = ", ".join(f"{key}={value}" for key, value in example._asdict().items())
     raise DialectError(
         "the length does not tell the sizes" if found else "no sizes give this length",
-        file=file,
         tensor=name,
         expected=f"one solution for {total} elements",
         found=f"{len(found)}",
@@ -172,7 +167,7 @@ def _read_gpu(tensor: Tensor, sizes: Sizes) -> dict[tuple[int, int], Cell]:
     return {p: Cell(*pair, reader.take(rows), reader.take(rows)) for p, pair in weights.items()}
 
 
-def _lift_ascend(tensors: Mapping[str, Tensor], file: str) -> tuple[list[Layer], set[str]]:
+def _lift_ascend(tensors: Mapping[str, Tensor]) -> tuple[list[RecurrentLayer], set[str]]:
     groups: dict[str, dict[tuple[int, int], dict[str, tuple[str, Tensor]]]] = {}
     for name, tensor in tensors.items():
         path, _, leaf = name.rpartition(".")
@@ -182,19 +177,18 @@ def _lift_ascend(tensors: Mapping[str, Tensor], file: str) -> tuple[list[Layer],
             groups.setdefault(path, {}).setdefault(place, {})[match[1]] = name, tensor
     layers, taken = [], set()
     for path, places in groups.items():
-        cells = {place: _ascend_cell(path, parts, file) for place, parts in sorted(places.items())}
+        cells = {place: _ascend_cell(path, parts) for place, parts in sorted(places.items())}
         layers.append(_layer(path, cells, "names of MindSpore's LSTM on Ascend before 1.6"))
         taken |= {name for parts in places.values() for name, _ in parts.values()}
     return layers, taken
 
 
-def _ascend_cell(path: str, parts: dict[str, tuple[str, Tensor]], file: str) -> Cell:
+def _ascend_cell(path: str, parts: dict[str, tuple[str, Tensor]]) -> Cell:
     name, weight = parts.get("weight", (path, None))
     shape = weight.shape if weight is not None else ()
     if weight is None or len(shape) != 2 or shape[1] % _GATES or shape[0] <= shape[1] // _GATES:
         raise DialectError(
             "not a weight of LSTM on Ascend",
-            file=file,
             tensor=name,
             expected="(in + H, 4H)",
             found=shape or "none",
@@ -213,10 +207,12 @@ def _ascend_cell(path: str, parts: dict[str, tuple[str, Tensor]], file: str) -> 
     return Cell(w_ih, w_hh, bias, FilledTensor(bias.shape, bias.dtype))
 
 
-def _layer(path: str, cells: Mapping[tuple[int, int], Cell], evidence: str) -> Layer:
+def _layer(path: str, cells: Mapping[tuple[int, int], Cell], evidence: str) -> RecurrentLayer:
     params = {
         name: tensor
         for (k, d), cell in cells.items()
         for name, tensor in cell_params(cell, k, d).items()
     }
-    return Layer(path, "LSTM", params, evidence=evidence, candidates=("LSTM",))
+    return RecurrentLayer(
+        path, "LSTM", params, evidence=evidence, candidates=("LSTM",), gates_known=True
+    )

@@ -17,28 +17,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ckptconv.dialects.mindspore.optimizers import OPTIMIZERS, Optimizer, Shape, shapes_of
 from ckptconv.errors import DialectError
 from ckptconv.tensors.tensor import Tensor
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """The parameters that an optimizer adds: ``slots`` are prefixes of the trained one's name.
-
-    Attributes:
-        slots: each mirrors every parameter that is trained; those in ``optional`` may be missing.
-        scalars: of the optimizer as a whole, beside those of its base class.
-    """
-
-    about: str
-    slots: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    scalars: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,32 +49,6 @@ class _Found:
         return [self.scope + slot for slot in slots]
 
 
-_POWERS = ("beta1_power", "beta2_power")
-OPTIMIZERS = (
-    Optimizer("Adam", ("moment1.", "moment2."), ("vhat.",), _POWERS),
-    Optimizer("AdamWeightDecay", ("adam_m.", "adam_v.")),
-    Optimizer("Lamb", ("lamb_m.", "lamb_v.")),
-    Optimizer("AdamW", ("exp_avg.", "exp_avg_sq."), ("max_exp_avg_sq.",)),
-    Optimizer("Adamax", ("exp_avg.", "exp_inf.")),
-    Optimizer(
-        "AdaFactor",
-        ("exp_avg_sq_row_", "exp_avg_sq_col_", "exp_avg_sq_"),
-        ("exp_avg.",),
-        ("afactor_step", "step"),
-    ),
-    Optimizer("SGD", ("accum.", "stat."), (), ("momentum",)),
-    Optimizer("Adadelta", ("accum.", "accum_update.")),
-    Optimizer("RMSProp", ("mean_square.", "moment."), ("mean_grad.",)),
-    Optimizer("Rprop", ("prev.", "step_size.")),
-    Optimizer("FTRL", ("moments.", "linear.")),
-    Optimizer("ASGD", ("ax_.", "mu_", "eta_")),
-    Optimizer("Momentum", ("moments.",), (), ("momentum",)),
-    Optimizer("Adagrad", ("accum.",)),
-    Optimizer("SGD of mint", ("momentum_buf.",)),
-    Optimizer("ASGD of experimental", ("ax.",)),
-)
-"""Tried in this order where several fit equally well."""
-
 _ONE: tuple[Shape, ...] = ((), (1,))
 _COUNTERS: Mapping[str, list[tuple[Shape, str]]] = {
     # the step counter of nn, mint.optim and experimental.optim → its shape and dtype
@@ -108,14 +66,6 @@ _CALLBACKS = (
     "last_overflow_iterator_step",
 )
 """What loss scaling and ModelCheckpoint add."""
-_SHAPES: Mapping[str, Callable[[Shape], tuple[Shape, ...]]] = {
-    # slot → the shapes that it may have for a parameter of this shape; the same where not said
-    "mu_": lambda _: ((),),
-    "eta_": lambda _: ((),),
-    "exp_avg_sq_row_": lambda shape: (shape[:-1], (1,)),
-    "exp_avg_sq_col_": lambda shape: (shape[:-2] + shape[-1:], (1,)),
-    "exp_avg_sq_": lambda shape: (shape, (1,)),
-}
 _TRIED = 16
 
 
@@ -192,7 +142,7 @@ def _is_mirrored(
     shape = shapes.get(name)
     if shape is None:
         return False
-    allowed = {slot: _SHAPES[slot](shape) if slot in _SHAPES else (shape,) for slot in row.slots}
+    allowed = {slot: shapes_of(slot, shape) for slot in row.slots}
     return all(shapes.get(scope + slot + own) in fitting for slot, fitting in allowed.items())
 
 

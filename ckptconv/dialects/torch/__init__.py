@@ -7,14 +7,14 @@ from dataclasses import replace
 from functools import partial
 
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.dialects.state_dict import Lowered, lift_columns, lower_layer
+from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer
 from ckptconv.dialects.torch.layers import FORMS
 from ckptconv.dialects.torch.parametrized import without_parametrizations
 from ckptconv.dialects.torch.quantized import without_quantization
 from ckptconv.errors import DialectError
-from ckptconv.graph.graph import Graph
-from ckptconv.options import Options
-from ckptconv.passes.gate_convention import reinterpret
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+from ckptconv.graph.lowered import Lowered, Part, gather
+from ckptconv.options import ReadOptions
 
 _PREFIXES = ("module.", "model.")
 """Wrappers around a whole model: DataParallel, Lightning."""
@@ -23,44 +23,38 @@ _COMPILED = "_orig_mod."
 _AVERAGED = "n_averaged"
 
 
-def lift(checkpoint: Checkpoint, options: Options) -> Graph:
+def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     """Return the graph of a state_dict.
 
     Raises:
         DialectError: names and shapes that contradict each other.
         LossyError: a parametrization that only code tells (``parametrized``), or
             quantized weights without leave (``quantized``).
-        CkptconvError: ``--gates`` and its like fit no layer (``passes.gate_convention``).
     """
     plain = without_quantization(_strip(checkpoint), options)
     plain = without_parametrizations(plain, options.kinds)
-    return Graph(
-        reinterpret(lift_columns(plain, [FORMS], options.kinds), options),
-        "torch",
-        tensors=checkpoint.tensors,
-        omitted=dict(plain.omitted),
-        notes=plain.notes,
-        modules=plain.modules,
-    )
+    layers = tuple(lift_columns(plain, [FORMS], options.kinds))
+    origin = replace(checkpoint, modules=plain.modules)
+    return Graph(layers, "torch", origin, omitted=plain.omitted, notes=plain.notes)
 
 
-def lower(graph: Graph, options: Options) -> Lowered:  # noqa: ARG001
+def lower(graph: Graph, variant: str = "") -> Lowered:  # noqa: ARG001
     """Return a state_dict's tensors; what came from torch keeps all it had."""
-    lowered = Lowered()
-    for layer in graph:
-        if layer.recurrent or graph.dialect == "torch":
-            named = {layer.full_name(name): tensor for name, tensor in layer.params.items()}
-            lowered.add(layer, Lowered(named))
-        else:
-            lowered.add(layer, lower_layer(layer, FORMS, "torch"))
-    return lowered
+    own = graph.dialect == "torch"
+    return gather((layer, _part(layer, own=own)) for layer in graph)
+
+
+def _part(layer: Layer, *, own: bool) -> Part:
+    if own or isinstance(layer, RecurrentLayer):
+        return as_named(layer)
+    return lower_layer(layer, FORMS, "torch")
 
 
 def _strip(checkpoint: Checkpoint) -> Checkpoint:
     """Take wrappers' prefixes off all names, and what a wrapper keeps beside its model."""
     plain = _renamed(checkpoint, lambda name: f".{name}".replace(f".{_COMPILED}", ".")[1:])
     if plain is not checkpoint:
-        plain.notes.append(f"'{_COMPILED}' of torch.compile was taken out of the names")
+        plain = _noted(plain, f"'{_COMPILED}' of torch.compile was taken out of the names")
     while prefix := next((p for p in _PREFIXES if _is_common(p, plain.tensors)), None):
         dropped = [name for name in plain.tensors if name == _AVERAGED]
         rule = "how many models AveragedModel has averaged"
@@ -72,8 +66,12 @@ def _strip(checkpoint: Checkpoint) -> Checkpoint:
             ),
             partial(_without, prefix),
         )
-        plain.notes.append(f"the prefix '{prefix}' was taken off all names")
+        plain = _noted(plain, f"the prefix '{prefix}' was taken off all names")
     return plain
+
+
+def _noted(checkpoint: Checkpoint, note: str) -> Checkpoint:
+    return replace(checkpoint, notes=(*checkpoint.notes, note))
 
 
 def _without(prefix: str, name: str) -> str:
@@ -98,8 +96,7 @@ def _renamed(checkpoint: Checkpoint, rename: Callable[[str], str]) -> Checkpoint
     if len(tensors) < len(names):
         raise DialectError(
             "stands in the file with a wrapper's prefix and without",
-            file=checkpoint.path,
             tensor=next(new for old, new in names.items() if old != new and new in names),
         )
     modules = {rename(f"{path}.")[:-1]: module for path, module in checkpoint.modules.items()}
-    return replace(checkpoint, tensors=tensors, modules=modules, notes=list(checkpoint.notes))
+    return replace(checkpoint, tensors=tensors, modules=modules)

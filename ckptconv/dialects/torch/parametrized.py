@@ -23,9 +23,11 @@ import numpy as np
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.errors import AmbiguousKindError, CkptconvError, LossyError
 from ckptconv.graph.graph import is_recurrent_name
-from ckptconv.kinds import KindHint
-from ckptconv.tensors.ops import Elementwise, reshape, transpose
-from ckptconv.tensors.tensor import BLOCK, Array, Region, Tensor, split, whole
+from ckptconv.options import KindHint
+from ckptconv.tensors.computed import Elementwise
+from ckptconv.tensors.ops import reshape, transpose
+from ckptconv.tensors.regions import Array, Region, split, whole
+from ckptconv.tensors.tensor import BLOCK, Tensor
 
 _OLD = re.compile(r"((?:weight|bias)\w*?)(_g|_v|_u|_orig|_mask)")
 _NEW = "parametrizations."

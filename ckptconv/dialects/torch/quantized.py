@@ -23,8 +23,7 @@ from typing import NamedTuple
 
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
-from ckptconv.kinds import KindHint
-from ckptconv.options import Options
+from ckptconv.options import KindHint, ReadOptions
 from ckptconv.tensors.ops import concat
 from ckptconv.tensors.tensor import Tensor
 
@@ -61,7 +60,7 @@ class _Place(NamedTuple):
     gate: str = ""
 
 
-def without_quantization(checkpoint: Checkpoint, options: Options) -> Checkpoint:
+def without_quantization(checkpoint: Checkpoint, options: ReadOptions) -> Checkpoint:
     """Return a state_dict with plain float weights in the place of packed and quantized ones.
 
     Raises:
@@ -87,9 +86,10 @@ def without_quantization(checkpoint: Checkpoint, options: Options) -> Checkpoint
     omitted = {name: rule for name in names if (rule := _left_out(name, names, is_packed))}
     directions = _directions(checkpoint, options.kinds)
     places = {name: _place(name, directions) for name in names if name not in omitted}
-    notes = list(checkpoint.notes)
+    notes = checkpoint.notes
     if quantized:
-        notes.append(f"--allow {ALLOW}: {len(quantized)} weights are (q - zero point) · scale")
+        told = f"--allow {ALLOW}: {len(quantized)} weights are (q - zero point) · scale"
+        notes = (*notes, told)
     return replace(
         checkpoint,
         tensors=_float_tensors(names, places),

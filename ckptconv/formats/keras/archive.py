@@ -6,11 +6,14 @@ layer is built from it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.codecs.json import parse
 from ckptconv.codecs.zip.reader import Archive, is_zip
 from ckptconv.errors import ContainerError
 from ckptconv.formats.keras import h5 as hdf5
+from ckptconv.formats.keras.h5_writer import facts_of
 from ckptconv.io.reader import Source
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -32,13 +35,15 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     """
     archive = Archive(source)
     checkpoint = hdf5.read(archive.member(_WEIGHTS), select=select)
-    checkpoint.container = "keras-zip"
-    checkpoint.metadata["model_config"] = parse(archive.read(_CONFIG), source.path, _CONFIG)
+    config, version = parse(archive.read(_CONFIG), source.path, _CONFIG), ""
     if _METADATA in archive:
-        version = parse(archive.read(_METADATA), source.path, _METADATA).get("keras_version")
-        if isinstance(version, str):
-            checkpoint.metadata["keras_version"] = version
-    for name in archive.records.keys() - {_CONFIG, _METADATA, _WEIGHTS}:
-        checkpoint.omitted[name] = "not weights"
-    checkpoint.sources = [source]
-    return checkpoint
+        said = parse(archive.read(_METADATA), source.path, _METADATA).get("keras_version")
+        version = said if isinstance(said, str) else ""
+    others = [name for name in archive.records if name not in (_CONFIG, _METADATA, _WEIGHTS)]
+    return replace(
+        checkpoint,
+        format="keras-zip",
+        facts=replace(facts_of(checkpoint), config=config, keras_version=version),
+        omitted={**checkpoint.omitted, **dict.fromkeys(others, "not weights")},
+        files=(source,),
+    )

@@ -7,29 +7,27 @@ Source of the layouts: Keras's ``legacy/saving/legacy_h5_format.py`` and ``savin
 - *weights.h5*: groups along the objects' attributes, ``layers/lstm/cell/vars/0``; that path,
   without the ``_layer_checkpoint_dependencies`` of TensorFlow up to 2.14, is the name here.
 
-``Checkpoint.metadata``: ``layout`` (``"legacy"`` or ``"weights.h5"``); ``keras_version`` and
-``backend`` where recorded; ``layer_names``, ``weight_names`` {layer: [weight name]} (legacy);
-``names`` {group: Keras's name of the object} (weights.h5); ``model_config``, the parsed JSON.
+What else a file says stands in ``Checkpoint.facts``, a ``KerasFacts``.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import replace
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, KerasFacts, Layout
 from ckptconv.codecs.hdf5.datasets import tensor
 from ckptconv.codecs.hdf5.file import H5File, Object, find_signature
 from ckptconv.codecs.hdf5.groups import is_dataset, walk
 from ckptconv.codecs.hdf5.types import texts
 from ckptconv.codecs.json import parse
 from ckptconv.errors import ContainerError
-from ckptconv.formats.keras.h5_writer import write
+from ckptconv.formats.keras.h5_writer import TOP_LEVEL, write
 from ckptconv.io.reader import Source
+from ckptconv.tensors.tensor import Tensor
 
 __all__ = ["read", "sniff", "write"]
 
-TOP_LEVEL = "top_level_model_weights"
 _OLD_ROOT = "_layer_checkpoint_dependencies/"
 _LEFT_OUT = {
     "optimizer": "optimizer state",
@@ -55,9 +53,9 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
     file = H5File(source)
     objects = dict(walk(file))
     attributes = {path: texts(file, m) for path, m in objects.items() if not is_dataset(m)}
-    checkpoint = Checkpoint("hdf5", {})
     for layout in (_legacy, _weights):
-        if layout(file, objects, attributes, checkpoint):
+        checkpoint = layout(file, objects, attributes)
+        if checkpoint is not None:
             return checkpoint
     raise ContainerError(
         "HDF5, but not weights of a Keras model",
@@ -70,17 +68,16 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
 Attributes = dict[str, dict[str, list[str]]]
 
 
-def _legacy(
-    file: H5File, objects: dict[str, Object], attributes: Attributes, checkpoint: Checkpoint
-) -> bool:
+def _legacy(file: H5File, objects: dict[str, Object], attributes: Attributes) -> Checkpoint | None:
     root = next(
         (p for p in ("", "model_weights") if _listed(attributes.get(p), "layer_names")), None
     )
     if root is None:
-        return False
+        return None
     prefix = f"{root}/" if root else ""
     layers = _listed(attributes[root], "layer_names") or []
-    weights: dict[str, list[str]] = {}
+    weights: dict[str, tuple[str, ...]] = {}
+    tensors: dict[str, Tensor] = {}
     for layer in [*layers, *([TOP_LEVEL] if prefix + TOP_LEVEL in attributes else [])]:
         names = _listed(attributes.get(prefix + layer), "weight_names")
         if names is None or layer in weights:
@@ -91,24 +88,24 @@ def _legacy(
                 expected="one group with @weight_names",
                 found="none" if names is None else "a repeated name",
             )
-        weights[layer] = names
+        weights[layer] = tuple(names)
         for name in names:
-            _take(file, objects, prefix, f"{layer}/{name}", checkpoint)
-    _record(file, attributes, root, checkpoint)
-    checkpoint.metadata |= {"layout": "legacy", "layer_names": layers, "weight_names": weights}
-    for path in _datasets(objects):
-        if path.removeprefix(prefix) not in checkpoint.tensors:
-            rule = _LEFT_OUT.get(path.split("/", 1)[0], "not in any @weight_names")
-            checkpoint.omitted[path] = rule
-    return True
+            _take(file, objects, prefix, f"{layer}/{name}", tensors)
+    facts = replace(_facts(file, attributes, root, "legacy"), weights=weights)
+    omitted = {
+        path: _LEFT_OUT.get(path.split("/", 1)[0], "not in any @weight_names")
+        for path in _datasets(objects)
+        if path.removeprefix(prefix) not in tensors
+    }
+    return Checkpoint("hdf5", tensors, facts=facts, omitted=omitted)
 
 
-def _weights(
-    file: H5File, objects: dict[str, Object], attributes: Attributes, checkpoint: Checkpoint
-) -> bool:
+def _weights(file: H5File, objects: dict[str, Object], attributes: Attributes) -> Checkpoint | None:
     if not any(path.rpartition("/")[2] == "vars" for path in attributes):
-        return False
-    names = {}
+        return None
+    names: dict[str, str] = {}
+    tensors: dict[str, Tensor] = {}
+    omitted: dict[str, str] = {}
     for path, texts_ in attributes.items():
         if path.endswith("/vars") and texts_.get("name"):
             names[path.removesuffix("/vars").removeprefix(_OLD_ROOT)] = texts_["name"][0]
@@ -118,20 +115,19 @@ def _weights(
         rule = _LEFT_OUT.get(name.split("/", 1)[0])
         rule = _LEFT_OUT["seed_generator"] if "seed_generator" in name.split("/") else rule
         if rule is None:
-            _take(file, objects, prefix, name, checkpoint)
+            _take(file, objects, prefix, name, tensors)
         else:
-            checkpoint.omitted[name] = rule
-    _record(file, attributes, "", checkpoint)
-    checkpoint.metadata |= {"layout": "weights.h5", "names": names}
-    return True
+            omitted[name] = rule
+    facts = replace(_facts(file, attributes, "", "weights.h5"), names=names)
+    return Checkpoint("hdf5", tensors, facts=facts, omitted=omitted)
 
 
 def _take(
-    file: H5File, objects: dict[str, Object], prefix: str, name: str, checkpoint: Checkpoint
+    file: H5File, objects: dict[str, Object], prefix: str, name: str, tensors: dict[str, Tensor]
 ) -> None:
     messages = objects.get(prefix + name)
-    if messages is None or not is_dataset(messages) or name in checkpoint.tensors:
-        found = "a repeated name" if name in checkpoint.tensors else "none"
+    if messages is None or not is_dataset(messages) or name in tensors:
+        found = "a repeated name" if name in tensors else "none"
         raise ContainerError(
             "a weight that the file names",
             file=file.path,
@@ -139,17 +135,16 @@ def _take(
             expected="one dataset",
             found=found,
         )
-    checkpoint.tensors[name] = tensor(file, messages, name)
+    tensors[name] = tensor(file, messages, name)
 
 
-def _record(file: H5File, attributes: Attributes, root: str, checkpoint: Checkpoint) -> None:
-    said: dict[str, Any] = {**attributes[root], **attributes[""]}
-    for key in ("keras_version", "backend"):
-        if said.get(key):
-            checkpoint.metadata[key] = said[key][0]
-    if said.get("model_config"):
-        config = parse(said["model_config"][0], file.path, "model_config")
-        checkpoint.metadata["model_config"] = config
+def _facts(file: H5File, attributes: Attributes, root: str, layout: Layout) -> KerasFacts:
+    said: dict[str, list[str]] = {**attributes[root], **attributes[""]}
+    version, backend, config = (
+        (said.get(key) or [""])[0] for key in ("keras_version", "backend", "model_config")
+    )
+    parsed = parse(config, file.path, "model_config") if config else None
+    return KerasFacts(layout, parsed, version, backend)
 
 
 def _datasets(objects: dict[str, Object]) -> list[str]:

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.errors import ContainerError
-from ckptconv.tensors.tensor import BFLOAT16, DType, Tensor
+from ckptconv.tensors.regions import DType
+from ckptconv.tensors.tensor import BFLOAT16, Tensor
 from ckptconv.tensors.writer import Progress, open_sink
 
 if TYPE_CHECKING:
     import h5py
 
+Tensors = Mapping[str, Tensor]
+TOP_LEVEL = "top_level_model_weights"
+"""A group of weights that belong to no layer; it stands in no ``layer_names``."""
 _MAX_ATTRIBUTE = 64512
 """What Keras lets one attribute hold; an object header has room for 64 KiB."""
 
 
 def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -> None:
-    """Write the layout that ``metadata["layout"]`` names (see ``hdf5``).
+    """Write the layout that ``checkpoint.facts`` asks for (see ``h5``).
 
-    The legacy layout needs ``layer_names`` and ``weight_names`` and loads in every Keras since
-    2.3; ``weights.h5`` loads in Keras 3 and tf_keras, and takes ``names``. The bytes depend on
-    nothing but the checkpoint and HDF5's version.
+    The legacy layout needs ``facts.weights`` and loads in every Keras since 2.3; ``weights.h5``
+    loads in Keras 3 and tf_keras, and takes ``facts.names``. The bytes depend on nothing but the
+    checkpoint and HDF5's version.
 
     Raises:
         ContainerError: names that do not fit together, or that one attribute cannot hold.
     """
     import h5py
 
-    write_layout = _LAYOUTS[checkpoint.metadata["layout"]]
+    facts = facts_of(checkpoint)
     with h5py.File(path, "w", libver="earliest", locking=False) as file:
         try:
-            offsets = write_layout(file, checkpoint)
+            offsets = _LAYOUTS[facts.layout](file, checkpoint.tensors, facts)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ContainerError("names that HDF5 cannot hold", found=error) from None
     with open_sink(path, progress) as sink:
@@ -43,29 +47,40 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
             sink.write_tensor(checkpoint.tensors[name])
 
 
-def _legacy(file: h5py.File, checkpoint: Checkpoint) -> dict[str, int]:
-    metadata, reserve = checkpoint.metadata, _Reserver()
-    file.attrs["backend"] = np.bytes_(metadata.get("backend", "tensorflow"))
-    file.attrs["keras_version"] = np.bytes_(metadata.get("keras_version", "2.15.0"))
-    _write_list(file, "layer_names", metadata["layer_names"])
+def facts_of(checkpoint: Checkpoint) -> KerasFacts:
+    """Return what a checkpoint of this family says beside its weights.
+
+    Raises:
+        ContainerError: another family's.
+    """
+    if not isinstance(checkpoint.facts, KerasFacts):
+        raise ContainerError("not a checkpoint of Keras", expected="KerasFacts")
+    return checkpoint.facts
+
+
+def _legacy(file: h5py.File, tensors: Tensors, facts: KerasFacts) -> dict[str, int]:
+    reserve = _Reserver()
+    file.attrs["backend"] = np.bytes_(facts.backend or "tensorflow")
+    file.attrs["keras_version"] = np.bytes_(facts.keras_version or "2.15.0")
+    _write_list(file, "layer_names", [name for name in facts.weights if name != TOP_LEVEL])
     offsets: dict[str, int] = {}
-    for layer, weights in metadata["weight_names"].items():
+    for layer, weights in facts.weights.items():
         group = file.create_group(layer)
-        _write_list(group, "weight_names", weights)
+        _write_list(group, "weight_names", list(weights))
         for weight in weights:
             name = f"{layer}/{weight}"
-            offsets |= reserve(group, weight, name, checkpoint.tensors[name])
-    _require_all(checkpoint, (f"{a}/{b}" for a, w in metadata["weight_names"].items() for b in w))
+            offsets |= reserve(group, weight, name, tensors[name])
+    _require_all(tensors, (f"{a}/{b}" for a, w in facts.weights.items() for b in w))
     return offsets
 
 
-def _weights(file: h5py.File, checkpoint: Checkpoint) -> dict[str, int]:
+def _weights(file: h5py.File, tensors: Tensors, facts: KerasFacts) -> dict[str, int]:
     offsets: dict[str, int] = {}
     reserve = _Reserver()
-    for name, tensor in checkpoint.tensors.items():
+    for name, tensor in tensors.items():
         offsets |= reserve(file, name, name, tensor)
     file.require_group("vars")  # Keras up to 3.3 and tf_keras want it
-    for path, name in checkpoint.metadata.get("names", {}).items():
+    for path, name in facts.names.items():
         file.require_group(f"{path}/vars").attrs["name"] = name
     return offsets
 
@@ -133,6 +148,6 @@ def _write_list(group: h5py.Group, name: str, values: list[str]) -> None:
             attribute.write(part)
 
 
-def _require_all(checkpoint: Checkpoint, written: Iterable[str]) -> None:
-    if left := checkpoint.tensors.keys() - set(written):
+def _require_all(tensors: Tensors, written: Iterable[str]) -> None:
+    if left := tensors.keys() - set(written):
         raise ContainerError("belongs to no layer", tensor=min(left))

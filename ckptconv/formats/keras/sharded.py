@@ -6,13 +6,17 @@ Source of the format: ``ShardedH5IOStore`` in Keras's ``saving/saving_lib.py``.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.codecs.json import parse
 from ckptconv.errors import ContainerError
 from ckptconv.formats.keras import h5 as hdf5
+from ckptconv.formats.keras.h5_writer import facts_of
 from ckptconv.io.reader import Source
+from ckptconv.tensors.tensor import Tensor
 
 _MAX_INDEX = 16 << 20
 
@@ -36,29 +40,31 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     index = _index(source)
     shards = _shards(source, index.get("weight_map"))
     indexed = {group for groups in shards.values() for group in groups}
-    merged = Checkpoint("keras-sharded", {}, metadata={"names": {}}, sources=[source])
-    folder = os.path.dirname(source.path)
+    tensors: dict[str, Tensor] = {}
+    omitted: dict[str, str] = {}
+    facts, files = KerasFacts("weights.h5"), [source]
     for file in shards:
-        shard = Source(os.path.join(folder, file))
+        shard = Source(os.path.join(os.path.dirname(source.path), file))
         part = hdf5.read(shard, select=select)
-        merged.sources.append(shard)
-        if part.metadata["layout"] != "weights.h5":
+        said = facts_of(part)
+        files.append(shard)
+        if said.layout != "weights.h5":
             raise _refused(source, file, "a shard in the layout weights.h5", "the legacy layout")
         for name in [*part.tensors, *part.omitted]:
             if name.rpartition("/")[0] not in indexed:
                 raise _refused(source, name, "each weight in the index", f"one in {file} alone")
-            if name in merged.tensors or name in merged.omitted:
+            if name in tensors or name in omitted:
                 raise _refused(source, name, "one shard with it", "two")
-        merged.tensors |= part.tensors
-        merged.omitted |= part.omitted
-        names = merged.metadata["names"]
-        merged.metadata |= {**part.metadata, "names": {**part.metadata["names"], **names}}
-    merged.tensors = dict(sorted(merged.tensors.items(), key=lambda item: hdf5.natural(item[0])))
-    present = {name.rpartition("/")[0] for name in (*merged.tensors, *merged.omitted)}
+        tensors |= part.tensors
+        omitted |= part.omitted
+        facts = replace(said, names={**said.names, **facts.names})
+    present = {name.rpartition("/")[0] for name in (*tensors, *omitted)}
     for group in sorted(indexed - present):
         raise _refused(source, group, "weights in a shard", "none")
-    _check_total(source, index.get("metadata"), merged)
-    return merged
+    if not omitted:
+        _check_total(source, index.get("metadata"), tensors)
+    ordered = dict(sorted(tensors.items(), key=lambda item: hdf5.natural(item[0])))
+    return Checkpoint("keras-sharded", ordered, facts=facts, omitted=omitted, files=tuple(files))
 
 
 def _index(source: Source) -> dict[str, Any]:
@@ -67,11 +73,11 @@ def _index(source: Source) -> dict[str, Any]:
     return parse(source.read(0, source.size), source.path, "the index")
 
 
-def _check_total(source: Source, metadata: Any, merged: Checkpoint) -> None:
+def _check_total(source: Source, metadata: Any, tensors: Mapping[str, Tensor]) -> None:
     """Notice a weight in a shard that Keras 3.10 names nowhere."""
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
-    held = sum(tensor.nbytes for tensor in merged.tensors.values())
-    if isinstance(total, int | float) and total != held and not merged.omitted:
+    held = sum(tensor.nbytes for tensor in tensors.values())
+    if isinstance(total, int | float) and total != held:
         raise _refused(source, None, f"{total} bytes of weights, as the index says", held)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, Module
+from collections.abc import Collection
+from dataclasses import replace
+
+from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, Module, TorchFacts
 from ckptconv.codecs.pickle.objects import Instance, Name
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.locate import (
@@ -18,6 +21,7 @@ from ckptconv.formats.torch.modules import Tree, join, versions, walk
 from ckptconv.formats.torch.packed import class_of, is_packed, unpacked
 from ckptconv.formats.torch.tensors import as_tensor, is_tensor
 from ckptconv.io.reader import Source
+from ckptconv.tensors.tensor import Tensor
 
 _SHORT = 40
 
@@ -35,19 +39,22 @@ def build(root: object, source: Source, container: str, select: str | None) -> C
         ContainerError: no weights, or tensors that cannot be read.
     """
     places = find(root, select, source.path)
-    checkpoint = Checkpoint(container, {})
-    fill(checkpoint, _all_contents(places, source.path), source.path)
-    if len(places) > 1 or places[0].path:
-        checkpoint.metadata["selected"] = select or places[0].name
-        checkpoint.notes += [
-            f"the weights stand under {place.name!r} in the file" for place in places if place.path
-        ]
-        _account(checkpoint, root, (), {place.path for place in places}, set())
-    return checkpoint
+    checkpoint = filled(container, _all_contents(places, source.path), source.path)
+    if len(places) == 1 and not places[0].path:
+        return checkpoint
+    beside = _Beside(checkpoint, {place.path for place in places})
+    beside.visit(root, ())
+    stand = (f"the weights stand under {p.name!r} in the file" for p in places if p.path)
+    return replace(
+        checkpoint,
+        facts=TorchFacts(selected=select or places[0].name),
+        omitted={**checkpoint.omitted, **beside.omitted},
+        notes=(*stand, *beside.notes),
+    )
 
 
-def fill(checkpoint: Checkpoint, tree: Tree, path: str) -> None:
-    """Make lazy tensors of what a walk found.
+def filled(container: str, tree: Tree, path: str) -> Checkpoint:
+    """Return lazy tensors of what a walk found.
 
     Raises:
         ContainerError: no tensors, too many, or one that cannot be read.
@@ -55,18 +62,26 @@ def fill(checkpoint: Checkpoint, tree: Tree, path: str) -> None:
     if len(tree.values) > MAX_TENSORS:
         found = len(tree.values)
         raise ContainerError("too many entries", file=path, expected=MAX_TENSORS, found=found)
-    checkpoint.modules, checkpoint.omitted = tree.modules, tree.omitted
+    tensors: dict[str, Tensor] = {}
+    modules, omitted = dict(tree.modules), dict(tree.omitted)
     for name, value in tree.values.items():
         inside = unpacked(name, value) if is_packed(value) else {}
         if not is_tensor(value) and not inside:
-            checkpoint.omitted[name] = f"not a tensor: {_kind(value, tree.seen)}"
+            omitted[name] = f"not a tensor: {_kind(value, tree.seen)}"
         if inside and (cls := class_of(value)):
-            checkpoint.modules[name] = Module(cls)
+            modules[name] = Module(cls)
         for place, tensor in (inside or {name: value}).items():
             if is_tensor(tensor):
-                checkpoint.tensors[place] = as_tensor(tensor, place, path)
-    if not checkpoint.tensors:
+                tensors[place] = as_tensor(tensor, place, path)
+    if not tensors:
         raise ContainerError("a state_dict with no tensors in it", file=path)
+    return Checkpoint(container, tensors, modules, omitted=omitted)
+
+
+def with_facts(checkpoint: Checkpoint, **facts: str) -> Checkpoint:
+    """Return a checkpoint that says more of its file; see ``TorchFacts``."""
+    known = checkpoint.facts if isinstance(checkpoint.facts, TorchFacts) else TorchFacts()
+    return replace(checkpoint, facts=replace(known, **facts))
 
 
 def _contents(place: Place, path: str) -> Tree:
@@ -101,28 +116,30 @@ def _all_contents(places: list[Place], path: str) -> Tree:
     return whole
 
 
-def _account(
-    checkpoint: Checkpoint,
-    value: object,
-    at: tuple[str, ...],
-    taken: set[tuple[str, ...]],
-    seen: set[int],
-) -> None:
-    """Say what stands beside the weights, on each level of the paths to them."""
-    for key, item in parts(value).items():
-        here = (*at, str(key))
-        if any(path[: len(here)] == here for path in taken):
-            if here not in taken:
-                _account(checkpoint, item, here, taken, seen)
-        elif at not in taken:
-            name = ".".join(here)
-            if holds_weights(item):
-                checkpoint.notes.append(
-                    f"{name!r} holds weights too, which are left out: convert them with "
-                    f"--select {name}"
-                )
-            used = name in checkpoint.tensors or name in checkpoint.omitted
-            checkpoint.omitted[f"/{name}" if used else name] = _beside(item, seen)
+class _Beside:
+    """What stands beside the weights, on each level of the paths to them."""
+
+    def __init__(self, checkpoint: Checkpoint, taken: Collection[tuple[str, ...]]) -> None:
+        self.omitted: dict[str, str] = {}
+        self.notes: list[str] = []
+        self._known = {*checkpoint.tensors, *checkpoint.omitted}
+        self._taken, self._seen = taken, set[int]()
+
+    def visit(self, value: object, at: tuple[str, ...]) -> None:
+        for key, item in parts(value).items():
+            here = (*at, str(key))
+            if any(path[: len(here)] == here for path in self._taken):
+                if here not in self._taken:
+                    self.visit(item, here)
+            elif at not in self._taken:
+                self._leave_out(".".join(here), item)
+
+    def _leave_out(self, name: str, item: object) -> None:
+        if holds_weights(item):
+            self.notes.append(
+                f"{name!r} holds weights too, which are left out: convert them with --select {name}"
+            )
+        self.omitted[f"/{name}" if name in self._known else name] = _beside(item, self._seen)
 
 
 def _beside(value: object, seen: set[int]) -> str:

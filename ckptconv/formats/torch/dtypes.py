@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 
 from ckptconv.codecs.pickle.objects import Name
-from ckptconv.tensors.tensor import DType
+from ckptconv.tensors.regions import DType
 
 _NARROW = "bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"
 DTYPES: dict[str, DType] = {

@@ -7,6 +7,7 @@ JSON, tells the class of each module and the arguments of the operators that rea
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.codecs.json import parse
 from ckptconv.codecs.zip.reader import Archive, has_member
 from ckptconv.errors import ContainerError
-from ckptconv.formats.torch.checkpoint import build, fill
+from ckptconv.formats.torch.checkpoint import build, filled, with_facts
 from ckptconv.formats.torch.dtypes import DTYPES
 from ckptconv.formats.torch.modules import Tree, jsonable, short_name
 from ckptconv.formats.torch.records import find_root, is_big_endian, unpickle_record
@@ -73,8 +74,9 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
             checkpoint = _read_new(archive, find_root(archive, _CONFIG))
         program = _program(archive)
         if program is not None:
-            checkpoint.modules = checkpoint.modules | _modules(program["graph_module"])
-            checkpoint.metadata["torch_version"] = str(program.get("torch_version"))
+            modules = {**checkpoint.modules, **_modules(program["graph_module"])}
+            version = str(program.get("torch_version"))
+            checkpoint = with_facts(replace(checkpoint, modules=modules), torch_version=version)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = f"damaged description of the weights: {error}"
         raise ContainerError(reason, file=source.path) from None
@@ -103,9 +105,7 @@ def _read_new(archive: Archive, root: str) -> Checkpoint:
         storage = Storage(partial(archive.member, record), dtype, big_endian=swapped)
         sizes, strides = (_integers(meta[key]) for key in ("sizes", "strides"))
         tree.values[name] = Stored(storage, meta["storage_offset"]["as_int"], sizes, strides)
-    checkpoint = Checkpoint("torch-export", {})
-    fill(checkpoint, tree, path)
-    return checkpoint
+    return filled("torch-export", tree, path)
 
 
 def _integers(values: list[dict[str, int]]) -> tuple[int, ...]:

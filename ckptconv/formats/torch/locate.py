@@ -124,15 +124,14 @@ def find(root: object, select: str | None, path: str) -> list[Place]:
     names = [place.name for place in places if place.path != start.path]
     listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
     beside = " and beside them" if len(names) < len(places) else ""
-    error = SeveralError(
+    raise SeveralError(
         f"weights in {len(places)} places",
+        choices=[*names, ALL],
         file=path,
         expected="one state_dict or module",
         found=listed + beside,
         hint=f"--select {names[0]}, or --select '{ALL}' for all of them under their keys",
     )
-    error.choices = [*names, ALL]
-    raise error
 
 
 def _places(start: Place, holds: Callable[[object], bool]) -> Iterator[Place]:

@@ -36,11 +36,11 @@ def is_big_endian(archive: Archive, root: str) -> bool:
     return order in archive and archive.read(order, 16) == b"big"
 
 
-def format_version(archive: Archive, root: str) -> dict[str, str]:
-    """Return what the file says of its format, as metadata."""
+def format_version(archive: Archive, root: str) -> str:
+    """Return the version that the file says its format has, or nothing."""
     name = f"{root}version"
     text = archive.read(name, 64).strip() if name in archive else b""
-    return {"format_version": text.decode("ascii", "replace")} if text else {}
+    return text.decode("ascii", "replace")
 
 
 def unpickle_record(archive: Archive, root: str, name: str = "data") -> Any:

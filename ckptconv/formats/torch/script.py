@@ -14,7 +14,7 @@ from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.codecs.pickle.objects import Instance, Name
 from ckptconv.codecs.zip.reader import Archive, has_member
 from ckptconv.errors import ContainerError
-from ckptconv.formats.torch.checkpoint import fill
+from ckptconv.formats.torch.checkpoint import filled, with_facts
 from ckptconv.formats.torch.locate import members
 from ckptconv.formats.torch.modules import Tree, attributes, join, short_name, take_attributes
 from ckptconv.formats.torch.records import find_root, format_version, unpickle_record
@@ -61,9 +61,8 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     if not tree.values:
         hint = "saving the module before torch.jit.freeze"
         raise ContainerError("no parameters or buffers in it", file=source.path, hint=hint)
-    checkpoint = Checkpoint("torchscript", {}, metadata={**format_version(archive, root)})
-    fill(checkpoint, tree, source.path)
-    return checkpoint
+    checkpoint = filled("torchscript", tree, source.path)
+    return with_facts(checkpoint, format_version=format_version(archive, root))
 
 
 class _Code:

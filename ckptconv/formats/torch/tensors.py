@@ -16,9 +16,11 @@ from ckptconv.codecs.pickle.objects import Call, Name
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.dtypes import DTYPES, dtype_name
 from ckptconv.io.reader import Source
+from ckptconv.tensors import computed
 from ckptconv.tensors import ops as relayout
+from ckptconv.tensors.regions import Array
 from ckptconv.tensors.strided import strided
-from ckptconv.tensors.tensor import Array, ArrayTensor, Tensor
+from ckptconv.tensors.tensor import ArrayTensor, Tensor
 
 _LISTS = ("int", "double", "bool", "tensor")
 _PER_CHANNEL = ("per_channel_affine", "per_channel_affine_float_qparams")
@@ -93,7 +95,7 @@ def _as_tensor(value: object) -> Tensor:
     if isinstance(value, Stored):
         return _dequantized(value) if value.quantizer is not None else _view(value)
     if isinstance(value, Cast):
-        return relayout.cast(_as_tensor(value.value), DTYPES[value.dtype])
+        return computed.cast(_as_tensor(value.value), DTYPES[value.dtype])
     if isinstance(value, Refused):
         raise ContainerError(f"{value.kind} cannot be converted", hint="saving it as a dense one")
     return ArrayTensor(as_array(value))
@@ -130,7 +132,7 @@ def _dequantized(stored: Stored) -> Tensor:
 
 
 def _affine(function: Callable[..., Array], *inputs: Tensor) -> Tensor:
-    return relayout.Elementwise(function, inputs, DTYPES["float32"], "dequantize")
+    return computed.Elementwise(function, inputs, DTYPES["float32"], "dequantize")
 
 
 def _per_channel(values: Array, scales: Array, zeros: Array) -> Array:

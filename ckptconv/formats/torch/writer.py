@@ -30,7 +30,7 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
         dtype = _NAMES.get(tensor.dtype)
         if dtype is None:
             found = f"dtype {tensor.dtype.name}"
-            raise ContainerError("cannot be written", file=path, tensor=name, found=found)
+            raise ContainerError("cannot be written", tensor=name, found=found)
         pieces.append(pickle.entry(name, tensor, dtype, key))
     pieces += b"u", pickle.versions(checkpoint.modules), b"."
     with open_sink(path, progress) as sink:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.codecs.zip.reader import Archive, has_member
-from ckptconv.formats.torch.checkpoint import build
+from ckptconv.formats.torch.checkpoint import build, with_facts
 from ckptconv.formats.torch.records import find_root, format_version, unpickle_record
 from ckptconv.formats.torch.writer import write
 from ckptconv.io.reader import Source
@@ -29,5 +29,4 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     archive = Archive(source)
     root = find_root(archive, "data.pkl")
     checkpoint = build(unpickle_record(archive, root), source, "torch-zip", select)
-    checkpoint.metadata |= format_version(archive, root)
-    return checkpoint
+    return with_facts(checkpoint, format_version=format_version(archive, root))

@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import Graph, Layer
-from ckptconv.tensors.tensor import Array
+from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.keras import Keras
 from ckptconv.verification.frameworks.mindspore import MindSpore
 from ckptconv.verification.frameworks.runner import Runner
@@ -49,20 +49,20 @@ class Side:
         self.by = self._runner.by
         self._own = self._runner.open(graph, select)
 
-    def run(self, chain: Sequence[Layer], given: Inputs) -> Outputs:
+    def run(self, chain: Sequence[RecurrentLayer], given: Inputs) -> Outputs:
         """Run layers of this file on what the framework loaded."""
         return run_chain(chain, given, lambda layer, x: self._run(layer, self._own(layer), x))
 
-    def control(self, chain: Sequence[Layer], given: Inputs) -> Outputs:
+    def control(self, chain: Sequence[RecurrentLayer], given: Inputs) -> Outputs:
         """Run layers in this framework on the values that ckptconv read."""
         return run_chain(chain, given, lambda layer, x: self._run(layer, _values(layer), x))
 
-    def tolerance(self, chain: Sequence[Layer], given: Inputs, exact: Outputs) -> float:
+    def tolerance(self, chain: Sequence[RecurrentLayer], given: Inputs, exact: Outputs) -> float:
         """Return what this framework's arithmetic may be off by."""
         emulate = partial(reference, self.graph, chain, given)
         return known_error(exact, self.framework, self.device, emulate)
 
-    def _run(self, layer: Layer, arrays: Mapping[str, Array], given: Inputs) -> Outputs:
+    def _run(self, layer: RecurrentLayer, arrays: Mapping[str, Array], given: Inputs) -> Outputs:
         return self._runner.run(layer, arrays, given)
 
 
@@ -93,7 +93,7 @@ def run_frameworks(
 def _judge(
     result: LayerResult,
     side: Side,
-    chain: Sequence[Layer],
+    chain: Sequence[RecurrentLayer],
     whose: str,
     given: Inputs,
     tolerance: float | None,
@@ -120,5 +120,5 @@ def _judge(
     result.cause = f"{side.by} is off by {run.difference.max_abs:.2g} on the {whose}, {reason}"
 
 
-def _values(layer: Layer) -> dict[str, Array]:
+def _values(layer: RecurrentLayer) -> dict[str, Array]:
     return {name: tensor.numpy() for name, tensor in layer.params.items()}

@@ -13,9 +13,9 @@ from ckptconv import dialects
 from ckptconv.codegen.arguments import facts_of
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.forms import stored_by_row
-from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import KINDS, Family
-from ckptconv.tensors.tensor import Array
+from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.runner import Arrays, Runner
 from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, Weights, weights_of
 from ckptconv.verification.stored_weights import KERAS_GATES
@@ -32,7 +32,7 @@ class Keras(Runner):
         os.environ.setdefault("KERAS_BACKEND", (found or ["torch"])[0])
         return super()._import()
 
-    def _open(self, graph: Graph, select: str | None) -> Callable[[Layer], Arrays]:  # noqa: ARG002
+    def _open(self, graph: Graph, select: str | None) -> Callable[[RecurrentLayer], Arrays]:  # noqa: ARG002
         """Build every layer of the file side by side, and let Keras load the file into them."""
         branches, inputs, outputs = {}, [], []
         for layer in graph:
@@ -40,25 +40,28 @@ class Keras(Runner):
             inputs += given
             outputs.append(made)
         model = self._framework.Model(inputs, outputs)
-        name = graph.path.lower()
+        name = graph.origin.path.lower()
         legacy = name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5")
-        model.load_weights(graph.path, **({"by_name": True} if legacy else {}))
+        model.load_weights(graph.origin.path, **({"by_name": True} if legacy else {}))
         return lambda layer: _canonical(weights_of(layer), branches[layer.path].get_weights())
 
     def _branch(self, layer: Layer) -> tuple[Any, list[Any], Any]:
         """Return a layer, symbolic inputs, and what it makes of them."""
         layers, shapes = self._framework.layers, _inputs(layer)
         given = [self._framework.Input(shape, dtype=dtype) for shape, dtype in shapes]
-        if layer.kind.endswith("Cell"):
+        if isinstance(layer, RecurrentLayer) and layer.is_cell:
             sizes = weights_of(layer)
             cell = getattr(layers, _class(layer.kind))(
                 sizes.shape[2], use_bias=sizes.cells[0, 0].b_ih is not None, name=_name(layer.path)
             )
             return cell, given, cell(given[0], given[1:])[0]
-        made = self._recurrent(layer) if layer.recurrent else _plain(layers, layer)
+        if isinstance(layer, RecurrentLayer):
+            made = self._recurrent(layer)
+        else:
+            made = _plain(layers, layer)
         return made, given, made(given[0])
 
-    def _run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
+    def _run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         sizes = weights_of(layer)
         directions = sizes.shape[1]
         made = self._recurrent(layer, return_state=True)
@@ -78,7 +81,7 @@ class Keras(Runner):
         c = np.stack(found[1::count]) if count == 2 else np.zeros(0)
         return Outputs(np.asarray(to_numpy(y)) * mask[:, :, None], h, c)
 
-    def _recurrent(self, layer: Layer, **options: Any) -> Any:
+    def _recurrent(self, layer: RecurrentLayer, **options: Any) -> Any:
         sizes = weights_of(layer)
         levels, directions, hidden, _ = sizes.shape
         if levels != 1:
@@ -147,9 +150,9 @@ def _plain(layers: Any, layer: Layer) -> Any:
 
 def _inputs(layer: Layer) -> list[tuple[tuple[int | None, ...], str]]:
     """Return the shapes and dtypes of inputs that a layer takes."""
-    if layer.recurrent:
+    if isinstance(layer, RecurrentLayer):
         sizes = weights_of(layer)
-        if layer.kind.endswith("Cell"):
+        if layer.is_cell:
             states = 2 if sizes.kind == "LSTM" else 1
             return [
                 ((width,), "float32") for width in (sizes.input_size, *[sizes.shape[2]] * states)

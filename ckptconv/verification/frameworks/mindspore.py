@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import Layer
-from ckptconv.tensors.tensor import Array
+from ckptconv.graph.graph import RecurrentLayer
+from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.runner import Arrays, Runner, outputs, single
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 
@@ -30,7 +30,7 @@ class MindSpore(Runner):
         found = self._framework.load_checkpoint(path, format=kind)
         return {name: _array(parameter) for name, parameter in found.items()}
 
-    def _run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
+    def _run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         ms = self._framework
         sizes = weights_of(layer)
         layers, directions, hidden, _ = sizes.shape

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import Graph, Layer
-from ckptconv.tensors.tensor import Array
+from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.tensors.regions import Array
 from ckptconv.verification.counterparts import Names
 from ckptconv.verification.reference.forward import Inputs, Outputs
 
@@ -67,7 +67,7 @@ class Runner(ABC):
     def _import(self) -> Any:
         return importlib.import_module(self.module)
 
-    def open(self, graph: Graph, select: str | None = None) -> Callable[[Layer], Arrays]:
+    def open(self, graph: Graph, select: str | None = None) -> Callable[[RecurrentLayer], Arrays]:
         """Let the framework load a graph's file; return what finds a layer's parameters in it.
 
         Args:
@@ -76,16 +76,16 @@ class Runner(ABC):
         Raises:
             CkptconvError: the framework refuses the file.
         """
-        with self.explained("cannot load it", graph.path, _WITHOUT):
+        with self.explained("cannot load it", graph.origin.path, _WITHOUT):
             return self._open(graph, select)
 
-    def _open(self, graph: Graph, select: str | None) -> Callable[[Layer], Arrays]:
-        loaded, names = self._load(graph.path), Names(graph)
+    def _open(self, graph: Graph, select: str | None) -> Callable[[RecurrentLayer], Arrays]:
+        loaded, names = self._load(graph.origin.path), Names(graph)
         if select is not None:
             inside = f"{select}."
             loaded = {n[len(inside) :]: a for n, a in loaded.items() if n.startswith(inside)}
         return lambda layer: {
-            param: _named(loaded, names.leaves(tensor)[0], graph.path)
+            param: _named(loaded, names.names(tensor)[0], graph.origin.path)
             for param, tensor in layer.params.items()
         }
 
@@ -93,7 +93,7 @@ class Runner(ABC):
         """Return every array of a file by the name that the framework gives it."""
         raise NotImplementedError
 
-    def run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
+    def run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         """Run a layer in float32.
 
         Args:
@@ -107,7 +107,7 @@ class Runner(ABC):
             return self._run(layer, arrays, given)
 
     @abstractmethod
-    def _run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
+    def _run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         """Run a layer, or raise any exception."""
 
 

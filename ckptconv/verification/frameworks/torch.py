@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ckptconv.graph.graph import Layer
-from ckptconv.tensors.tensor import Array
+from ckptconv.graph.graph import RecurrentLayer
+from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.runner import Arrays, Runner, outputs, single
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 
@@ -24,7 +24,7 @@ class Torch(Runner):
             state = self._framework.load(path, map_location="cpu", weights_only=True)
         return {name: _array(value) for name, value in _flat(state, self._framework.is_tensor)}
 
-    def _run(self, layer: Layer, arrays: Arrays, given: Inputs) -> Outputs:
+    def _run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         torch = self._framework
         sizes = weights_of(layer)
         layers, directions, hidden, out = sizes.shape

@@ -127,7 +127,7 @@ def _gates(proof: VerifyReport) -> Iterator[str]:
 
 def _pair(found: TensorDiff, graphs: Sequence[Graph], stacked: Sequence[pictures.Stackings]) -> str:
     sides = [
-        pictures.Side(graph.tensors[name], stacking[name])
+        pictures.Side(graph.origin.tensors[name], stacking[name])
         for graph, name, stacking in zip(graphs, (found.a, found.b), stacked, strict=True)
     ]
     caption = f"{found.a} → {found.b}: {found.verdict}"

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ckptconv.tensors.ops import divide
-from ckptconv.tensors.tensor import Array, Tensor
+from ckptconv.tensors.regions import Array
+from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.difference import Difference
 from ckptconv.verification.stored_weights import Stacked
 

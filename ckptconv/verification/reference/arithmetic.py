@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ckptconv.tensors.tensor import Array, DType
+from ckptconv.tensors.regions import Array, DType
 
 Function = Callable[[Array], Array]
 

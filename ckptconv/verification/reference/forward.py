@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ckptconv.graph.graph import Layer
-from ckptconv.tensors.tensor import Array, Tensor
+from ckptconv.graph.graph import RecurrentLayer
+from ckptconv.tensors.regions import Array
+from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.reference.arithmetic import EXACT, Arithmetic
 
 GATES = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}
@@ -99,12 +100,11 @@ class Outputs(NamedTuple):
     c: Array
 
 
-def weights_of(layer: Layer) -> Weights:
+def weights_of(layer: RecurrentLayer) -> Weights:
     """Return the weights of a layer of the canonical graph."""
-    kind = layer.recurrent or layer.kind
-    cells = {place: CellWeights(*cell, GATES[kind]) for place, cell in layer.cells().items()}
-    relu = kind == "RNN" and layer.attributes.get("nonlinearity") == "relu"
-    return Weights(kind, cells, Style(activation="relu" if relu else "tanh"))
+    cells = {place: CellWeights(*cell, GATES[layer.base]) for place, cell in layer.cells().items()}
+    relu = layer.base == "RNN" and layer.attributes.get("nonlinearity") == "relu"
+    return Weights(layer.base, cells, Style(activation="relu" if relu else "tanh"))
 
 
 def forward(weights: Weights, inputs: Inputs, arithmetic: Arithmetic = EXACT) -> Outputs:

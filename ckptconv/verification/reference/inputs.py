@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ckptconv.graph.graph import Graph, Layer
-from ckptconv.tensors.ops import cast
-from ckptconv.tensors.tensor import DType, Tensor
+from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.tensors.computed import cast
+from ckptconv.tensors.regions import DType
+from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.reference.arithmetic import (
     ASCEND,
     EXACT,
@@ -61,7 +62,7 @@ def probe(weights: Weights, seed: int = 0) -> Inputs:
 
 
 def run_chain(
-    chain: Sequence[Layer], given: Inputs, run: Callable[[Layer, Inputs], Outputs]
+    chain: Sequence[RecurrentLayer], given: Inputs, run: Callable[[RecurrentLayer, Inputs], Outputs]
 ) -> Outputs:
     """Run layers one after the other, each with its share of the states."""
     y, at = given.x, 0
@@ -77,7 +78,7 @@ def run_chain(
 
 
 def reference(
-    graph: Graph, chain: Sequence[Layer], given: Inputs, arithmetic: Arithmetic = EXACT
+    graph: Graph, chain: Sequence[RecurrentLayer], given: Inputs, arithmetic: Arithmetic = EXACT
 ) -> Outputs:
     """Run layers of a file in NumPy, on the file's own tensors."""
     return run_chain(
@@ -104,7 +105,7 @@ def known_error(
     return floor(exact) + _MARGIN * found
 
 
-def rounding_error(layer: Layer, dtype: DType, given: Inputs, exact: Outputs) -> float:
+def rounding_error(layer: RecurrentLayer, dtype: DType, given: Inputs, exact: Outputs) -> float:
     """Return what rounding a layer's weights to ``dtype`` may move its outputs by."""
     params = {name: cast(tensor, dtype) for name, tensor in layer.params.items()}
     rounded = forward(weights_of(replace(layer, params=params)), given)

@@ -132,7 +132,7 @@ class DiffReport:
 
 def describe(side: Graph) -> dict[str, str]:
     """Return path, container and framework, as reports name a side."""
-    return {"path": side.path, "container": side.container, "framework": side.dialect}
+    return {"path": side.origin.path, "container": side.origin.format, "framework": side.dialect}
 
 
 def tensor_rows(tensor: TensorDiff) -> Iterator[tuple[str, ...]]:

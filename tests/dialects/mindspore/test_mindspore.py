@@ -86,7 +86,7 @@ def _places(module):
 
 def write_ckpt(path, arrays):
     tensors = {name: ArrayTensor(array) for name, array in arrays.items()}
-    write(Checkpoint("mindspore-ckpt", tensors), path, sources=[])
+    write(Checkpoint("mindspore-ckpt", tensors), path)
     return path
 
 

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 from ckptconv import formats
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.errors import CkptconvError, ContainerError
 from ckptconv.formats.keras import archive as keras_zip
 from ckptconv.formats.keras import h5 as hdf5
@@ -101,13 +101,16 @@ def same(found, expected):
 
 def test_legacy_full_model(files, model):
     checkpoint = formats.read(files / "m.h5")
-    metadata = checkpoint.metadata
-    assert checkpoint.container == "hdf5"
-    assert metadata["layout"] == "legacy"
-    assert metadata["backend"] == "torch"
-    assert metadata["layer_names"] == [layer.name for layer in model.layers]
-    assert metadata["weight_names"]["dropout"] == []
-    assert metadata["model_config"]["class_name"] == "Sequential"
+    facts = checkpoint.facts
+    assert checkpoint.format == "hdf5"
+    assert facts.layout == "legacy"
+    assert facts.backend == "torch"
+    assert list(facts.weights) == [
+        *(layer.name for layer in model.layers),
+        "top_level_model_weights",
+    ]
+    assert facts.weights["dropout"] == ()
+    assert facts.config["class_name"] == "Sequential"
     weights = [np.asarray(w.numpy()) for layer in model.layers for w in layer.weights]
     for (name, found), expected in zip(values(checkpoint).items(), weights, strict=True):
         np.testing.assert_array_equal(found, expected, err_msg=name)
@@ -119,9 +122,9 @@ def test_legacy_full_model(files, model):
 @pytest.mark.parametrize("name", ["m.weights.h5", "m.keras", "s.weights.json"])
 def test_weights_layouts(files, model, name):
     checkpoint = formats.read(files / name)
-    assert checkpoint.metadata["layout"] == "weights.h5"
-    assert checkpoint.metadata["names"]["layers/lstm/cell"] == "lstm_cell"
-    assert checkpoint.metadata["names"]["layers/lstm"] == model.layers[2].name
+    assert checkpoint.facts.layout == "weights.h5"
+    assert checkpoint.facts.names["layers/lstm/cell"] == "lstm_cell"
+    assert checkpoint.facts.names["layers/lstm"] == model.layers[2].name
     found = values(checkpoint)
     for path, layer in (("lstm/cell", 2), ("gru/cell", 3), ("batch_normalization", 5)):
         for i, weight in enumerate(model.layers[layer].weights):
@@ -134,9 +137,9 @@ def test_weights_layouts(files, model, name):
 
 def test_keras_zip_has_its_configuration(files):
     checkpoint = formats.read(files / "m.keras")
-    assert checkpoint.container == "keras-zip"
-    assert checkpoint.metadata["model_config"]["config"]["name"] == "m"
-    assert checkpoint.metadata["keras_version"].startswith("3.")
+    assert checkpoint.format == "keras-zip"
+    assert checkpoint.facts.config["config"]["name"] == "m"
+    assert checkpoint.facts.keras_version.startswith("3.")
 
 
 def test_damaged_keras_zip_gives_no_value(files, tmp_path):
@@ -189,7 +192,7 @@ def test_keras_1_names_and_split_attributes(tmp_path):
         file[layers[0]].create_dataset("w_W_i", data=np.arange(6.0).reshape(2, 3))
 
     checkpoint = formats.read(h5(tmp_path / "m.h5", build))
-    assert checkpoint.metadata["layer_names"] == layers
+    assert list(checkpoint.facts.weights) == layers
     same(values(checkpoint), {f"{layers[0]}/w_W_i": np.arange(6.0).reshape(2, 3)})
 
 
@@ -555,7 +558,7 @@ def test_keras_loads_what_is_written(files, model, name):
     import keras
 
     checkpoint = formats.read(files / name)
-    formats.write(checkpoint, files / f"o_{name}", sources=checkpoint.sources, force=True)
+    formats.write(checkpoint, files / f"o_{name}", force=True)
     again = formats.read(files / f"o_{name}")
     same(values(again), values(checkpoint))
     other = keras.models.clone_model(model)
@@ -568,7 +571,7 @@ def test_keras_loads_what_is_written(files, model, name):
 def test_same_bytes_each_time(files):
     checkpoint = formats.read(files / "m.h5")
     for name in ("1.h5", "2.h5"):
-        formats.write(checkpoint, files / name, sources=[], force=True)
+        formats.write(checkpoint, files / name, force=True)
     assert (files / "1.h5").read_bytes() == (files / "2.h5").read_bytes()
     with h5py.File(files / "1.h5") as file:
         dataset = file["dense/m/dense/kernel"]
@@ -580,13 +583,9 @@ def test_long_lists_are_split_as_keras_does(tmp_path):
 
     layers = [f"layer_{i}_{'y' * 60}" for i in range(2000)]
     tensors = {f"{layer}/w": ArrayTensor(np.float32([i])) for i, layer in enumerate(layers)}
-    metadata = {
-        "layout": "legacy",
-        "layer_names": layers,
-        "weight_names": {layer: ["w"] for layer in layers},
-    }
-    checkpoint = Checkpoint("hdf5", tensors, metadata=metadata)
-    formats.write(checkpoint, tmp_path / "m.h5", sources=[])
+    facts = KerasFacts("legacy", weights=dict.fromkeys(layers, ("w",)))
+    checkpoint = Checkpoint("hdf5", tensors, facts=facts)
+    formats.write(checkpoint, tmp_path / "m.h5")
     with h5py.File(tmp_path / "m.h5") as file, h5py.File(tmp_path / "k.h5", "w") as theirs:
         assert legacy_h5_format.load_attributes_from_hdf5_group(file, "layer_names") == layers
         encoded = [layer.encode() for layer in layers]
@@ -602,11 +601,10 @@ def test_dtypes_written(tmp_path, layout):
     prefix = "a/w" if layout == "legacy" else "layers/a/vars/"
     names = [f"{prefix}{i}" for i in range(len(arrays))]
     tensors = {n: ArrayTensor(np.asarray(a)) for n, a in zip(names, arrays, strict=True)}
-    weights = {"a": [n.removeprefix("a/") for n in names]}
-    metadata = {"layout": layout, "layer_names": ["a"], "weight_names": weights}
-    metadata["names"] = {"layers/a": "mine"}
-    checkpoint = Checkpoint("hdf5", tensors, metadata=metadata)
-    formats.write(checkpoint, tmp_path / "m.h5", sources=[])
+    weights = {"a": tuple(n.removeprefix("a/") for n in names)}
+    facts = KerasFacts(layout, weights=weights, names={"layers/a": "mine"})
+    checkpoint = Checkpoint("hdf5", tensors, facts=facts)
+    formats.write(checkpoint, tmp_path / "m.h5")
     again = formats.read(tmp_path / "m.h5")
     same(values(again), values(checkpoint))
     with h5py.File(tmp_path / "m.h5") as file:
@@ -617,14 +615,13 @@ def test_dtypes_written(tmp_path, layout):
 @pytest.mark.parametrize("dtype", [np.complex64, ml_dtypes.float8_e5m2])
 def test_dtypes_not_written(tmp_path, dtype):
     tensors = {"layers/a/vars/0": ArrayTensor(np.ones(3, dtype))}
-    checkpoint = Checkpoint("hdf5", tensors, metadata={"layout": "weights.h5"})
+    checkpoint = Checkpoint("hdf5", tensors, facts=KerasFacts("weights.h5"))
     with pytest.raises(ContainerError, match="layers/a/vars/0: cannot stand in an HDF5 file"):
-        formats.write(checkpoint, tmp_path / "m.h5", sources=[])
+        formats.write(checkpoint, tmp_path / "m.h5")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_tensor_of_no_layer_is_not_written(tmp_path):
-    metadata = {"layout": "legacy", "layer_names": [], "weight_names": {}}
-    checkpoint = Checkpoint("hdf5", {"x": ArrayTensor(np.ones(2))}, metadata=metadata)
+    checkpoint = Checkpoint("hdf5", {"x": ArrayTensor(np.ones(2))}, facts=KerasFacts("legacy"))
     with pytest.raises(ContainerError, match="x: belongs to no layer"):
-        formats.write(checkpoint, tmp_path / "m.h5", sources=[])
+        formats.write(checkpoint, tmp_path / "m.h5")

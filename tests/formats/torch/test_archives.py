@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_torchscript(tmp_path: Path, net: Net, traced: bool) -> None:
     script = torch.jit.trace(net, INPUT) if traced else torch.jit.script(net)
     torch.jit.save(script, tmp_path / "x.pt")
     checkpoint = read(tmp_path / "x.pt")
-    assert checkpoint.container == "torchscript"
+    assert checkpoint.format == "torchscript"
     assert_same(checkpoint.tensors, torch.jit.load(tmp_path / "x.pt").state_dict())
     classes = {path: module.class_name for path, module in checkpoint.modules.items()}
     assert classes[""].endswith(".Net")
@@ -120,7 +121,7 @@ def export(net: Net, path: Path) -> dict[str, torch.Tensor]:
 def test_exported_programs(tmp_path: Path, net: Net) -> None:
     expected = export(net, tmp_path / "x.pt2")
     checkpoint = read(tmp_path / "x.pt2")
-    assert checkpoint.container == "torch-export"
+    assert checkpoint.format == "torch-export"
     assert checkpoint.tensors.keys() == expected.keys()
     assert_same(checkpoint.tensors, {name: expected[name] for name in checkpoint.tensors})
     tied = [checkpoint.tensors[name].extents() for name in ("fc.weight", "tied.weight")]
@@ -192,13 +193,12 @@ def shards(folder: Path, *, safe: bool) -> dict[str, torch.Tensor]:
 def test_sharded_checkpoints(tmp_path: Path, safe: bool) -> None:
     expected = shards(tmp_path, safe=safe)
     checkpoint = read(tmp_path / "model.index.json")
-    assert checkpoint.container == "sharded-index"
-    assert checkpoint.metadata == {"total_size": 96}
+    assert checkpoint.format == "sharded-index"
+    assert checkpoint.facts.metadata == {"total_size": 96}
     assert_same(checkpoint.tensors, expected)
-    assert len(checkpoint.sources) == 3
+    assert len(checkpoint.files) == 3
     assert not checkpoint.omitted
-    checkpoint.container = "torch-zip"
-    write(checkpoint, tmp_path / "one.pt", sources=checkpoint.sources)
+    write(replace(checkpoint, format="torch-zip"), tmp_path / "one.pt")
     assert_same(checkpoint.tensors, torch.load(tmp_path / "one.pt", weights_only=True))
 
 
@@ -270,18 +270,13 @@ def test_bundles(tmp_path: Path, mode: str, zipped: bool, style: int) -> None:
             file.addfile(info, io.BytesIO(data))
     checkpoint = read(path)
     assert_same(checkpoint.tensors, state)
-    assert checkpoint.notes == [f"read from {name!r} inside"]
-    assert [source.path for source in checkpoint.sources] == [str(path)]
+    assert checkpoint.notes == (f"read from {name!r} inside",)
+    assert [source.path for source in checkpoint.files] == [str(path)]
     assert_same(read(f"{path}:{name}").tensors, state)
     with pytest.raises(ContainerError, match=r"expected 'other', found 'config.json', 'a/long"):
         read(f"{path}:other")
-    write(checkpoint_as_zip(checkpoint), tmp_path / "o.pt", sources=checkpoint.sources)
+    write(replace(checkpoint, format="torch-zip"), tmp_path / "o.pt")
     assert_same(read(tmp_path / "o.pt").tensors, state)
-
-
-def checkpoint_as_zip(checkpoint: Any) -> Any:
-    checkpoint.container = "torch-zip"
-    return checkpoint
 
 
 def test_bundles_with_several_checkpoints_name_them(tmp_path: Path) -> None:

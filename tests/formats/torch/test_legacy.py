@@ -28,7 +28,7 @@ def saved(path: Path, value: object, **options: Any) -> Checkpoint:
 def test_dtypes(tmp_path: Path, dtype: str) -> None:
     tensors = {"matrix": sample(dtype, 3, 4), "scalar": sample(dtype), "none": sample(dtype, 0, 2)}
     checkpoint = saved(tmp_path / "x.pt", tensors)
-    assert checkpoint.container == "torch-legacy"
+    assert checkpoint.format == "torch-legacy"
     assert_same(checkpoint.tensors, tensors)
 
 
@@ -150,7 +150,7 @@ def test_tar_files(tmp_path: Path) -> None:
     old_tar(tmp_path / "x.pt")
     expected = torch.load(tmp_path / "x.pt", weights_only=False)["state_dict"]
     checkpoint = read(tmp_path / "x.pt")
-    assert checkpoint.container == "torch-tar"
+    assert checkpoint.format == "torch-tar"
     assert_same(checkpoint.tensors, expected)
     assert checkpoint.omitted == {"epoch": "beside the selected weights: 3"}
 

@@ -66,8 +66,8 @@ def test_training_checkpoints(tmp_path: Path, key: str, zipped: bool) -> None:
     checkpoint = saved(tmp_path / "x.pt", value, zipped)
     assert_same(checkpoint.tensors, network.state_dict())
     assert checkpoint.modules["2"] == Module(version=2)
-    assert checkpoint.metadata["selected"] == key
-    assert checkpoint.notes == [f"the weights stand under {key!r} in the file"]
+    assert checkpoint.facts.selected == key
+    assert checkpoint.notes == (f"the weights stand under {key!r} in the file",)
     count = 3 * len(list(network.parameters()))
     assert checkpoint.omitted["optimizer_state_dict"] == (
         f"beside the selected weights: {count} tensors"
@@ -82,7 +82,7 @@ def test_nested_places_and_selection(tmp_path: Path) -> None:
     value = {"a": {"model": {"weights": one}, "step": 1}, "b": 2}
     checkpoint = saved(tmp_path / "x.pt", value)
     assert_same(checkpoint.tensors, one)
-    assert checkpoint.metadata["selected"] == "a.model.weights"
+    assert checkpoint.facts.selected == "a.model.weights"
     assert checkpoint.omitted.keys() == {"a.step", "b"}
     value = {"model": one, "ema": two, "epoch": 1}
     with pytest.raises(ContainerError) as caught:
@@ -366,6 +366,6 @@ def test_state_dicts_in_a_list_and_a_great_vocabulary(tmp_path: Path) -> None:
     words = {f"wörd{i}": i for i in range(120_000)}
     checkpoint = saved(tmp_path / "x.pt", {"models": [rnn], "vocab": words, "itos": list(words)})
     assert_same(checkpoint.tensors, rnn)
-    assert checkpoint.metadata["selected"] == "models.0"
+    assert checkpoint.facts.selected == "models.0"
     with pytest.raises(SeveralError, match=r"found models\.0, models\.1"):
         saved(tmp_path / "x.pt", {"models": [rnn, nn.GRU(3, 4).state_dict()]})

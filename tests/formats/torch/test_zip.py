@@ -32,9 +32,9 @@ def saved(path: Path, value: object, **options: Any) -> Checkpoint:
 def test_every_dtype_both_ways(tmp_path: Path, dtype: str) -> None:
     tensors = {"matrix": sample(dtype, 3, 4), "scalar": sample(dtype), "none": sample(dtype, 0, 2)}
     checkpoint = saved(tmp_path / "in.pt", tensors)
-    assert checkpoint.container == "torch-zip"
+    assert checkpoint.format == "torch-zip"
     assert_same(checkpoint.tensors, tensors)
-    write(checkpoint, tmp_path / "out.pt", sources=checkpoint.sources)
+    write(checkpoint, tmp_path / "out.pt")
     for mmap in (False, True):
         loaded = torch.load(tmp_path / "out.pt", weights_only=True, mmap=mmap)
         for name, tensor in tensors.items():
@@ -115,7 +115,7 @@ def test_ties_and_flat_weights(tmp_path: Path) -> None:
     spans = {name: tensor.extents() for name, tensor in checkpoint.tensors.items()}
     assert spans["a"] == spans["b"]
     assert spans["x"] != spans["y"]
-    write(checkpoint, tmp_path / "out.pt", sources=checkpoint.sources)
+    write(checkpoint, tmp_path / "out.pt")
     loaded = torch.load(tmp_path / "out.pt", weights_only=True)
     assert loaded["a"].data_ptr() == loaded["b"].data_ptr()
     assert_same(checkpoint.tensors, loaded)
@@ -130,7 +130,7 @@ def test_written_files_satisfy_everybody(tmp_path: Path) -> None:
     checkpoint = saved(tmp_path / "in.pt", model.state_dict())
     outputs = []
     for name in ("one.pt", "two.pt"):
-        write(checkpoint, tmp_path / name, sources=checkpoint.sources)
+        write(checkpoint, tmp_path / name)
         outputs.append((tmp_path / name).read_bytes())
     assert outputs[0] == outputs[1]
     with zipfile.ZipFile(tmp_path / "one.pt") as file:
@@ -233,7 +233,7 @@ def test_opening_reads_no_values_and_imports_little(tmp_path: Path) -> None:
     with pytest.raises(ContainerError, match=r"big/data/0: damaged: expected CRC-32"):
         checkpoint.tensors["w"].numpy()
     with pytest.raises(ContainerError, match="damaged"):
-        write(checkpoint, tmp_path / "out.pt", sources=checkpoint.sources)
+        write(checkpoint, tmp_path / "out.pt")
     assert not (tmp_path / "out.pt").exists()
 
 
@@ -248,7 +248,7 @@ def test_deflated_records_are_read_right(tmp_path: Path) -> None:
             target.writestr(name, source.read(name))
     checkpoint = read(tmp_path / "y.pt")
     assert_same(checkpoint.tensors, state)
-    write(checkpoint, tmp_path / "z.pt", sources=checkpoint.sources)
+    write(checkpoint, tmp_path / "z.pt")
     assert_same(read(tmp_path / "z.pt").tensors, state)
 
 

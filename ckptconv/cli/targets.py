@@ -1,0 +1,42 @@
+"""Names on the command line: frameworks, and where a conversion goes by default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+from ckptconv.dialects import DIALECTS
+from ckptconv.errors import printable
+
+if TYPE_CHECKING:
+    from ckptconv.options import Target
+
+
+def framework(option: str, name: str) -> Target:
+    """Return a framework by its name or short name; anything else is wrong usage."""
+    known = {row.short: row.name for row in DIALECTS.values() if row.short}
+    full = known.get(name, name)
+    if full not in DIALECTS:
+        raise typer.BadParameter(f"{option} {printable(name)}: expected {', '.join(DIALECTS)}")
+    return cast("Target", full)
+
+
+def default_target(src: str, to: str) -> str:
+    """Return a name beside the source, or beside the bundle that holds it."""
+    from ckptconv.formats import split_member, stem
+
+    file, member = split_member(src)
+    return str(Path(file).with_name(stem(member or file) + DIALECTS[to].suffix))
+
+
+def framework_of(dst: str) -> str:
+    """Return the only framework whose files end so."""
+    own: dict[str, str] = {".keras": "keras"}
+    for row in DIALECTS.values():
+        own.update(dict.fromkeys(row.suffixes, row.name) if row.short else {})
+    found = {name for suffix, name in own.items() if dst.lower().endswith(suffix)}
+    if len(found) != 1 or dst.lower().endswith(".safetensors"):
+        raise typer.BadParameter(f"--to is needed: the suffix of {printable(dst)} does not tell")
+    return found.pop()

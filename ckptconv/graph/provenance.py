@@ -1,0 +1,32 @@
+"""Which tensor of the source is that: names of what a tensor was computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ckptconv.tensors.tensor import Tensor, Trace, trace
+
+
+class Provenance:
+    """The names of a file's tensors, found again in everything computed from them.
+
+    Tied names are one tensor object or several of the same bytes; each object has its own names.
+    """
+
+    def __init__(self, *files: Mapping[str, Tensor]) -> None:
+        self._names: dict[int, list[str]] = {}
+        for tensors in files:
+            for name, tensor in tensors.items():
+                self._names.setdefault(id(tensor), []).append(name)
+
+    def trace(self, tensor: Tensor) -> Trace:
+        """Return the source tensors that one is computed from, and what was done to them."""
+        return trace(tensor, self._names)
+
+    def own(self, tensor: Tensor) -> list[str]:
+        """Return the names of this very tensor; none for what the source does not hold."""
+        return self._names.get(id(tensor), [])
+
+    def names(self, tensor: Tensor) -> list[str]:
+        """Return the names of all source tensors that one is computed from, in order."""
+        return [name for origin in self.trace(tensor).origins for name in self.own(origin)]
