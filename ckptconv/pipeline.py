@@ -17,6 +17,7 @@ from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
 from ckptconv.options import Like, ReadOptions, StrPath, WriteOptions
 from ckptconv.passes import cast, match_target, restore
+from ckptconv.passes.check_kinds import check_kinds
 from ckptconv.report import Report, account
 
 IN_MEMORY = formats.Output(formats.Format("memory", "", "arrays in memory"))
@@ -35,6 +36,8 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
         graph = source.load().lift(checkpoint, options)
         if not graph.layers:
             raise ContainerError("holds no parameters")
+        columns = (row.forms for row in dialects.DIALECTS.values())
+        graph = check_kinds(graph, options.kinds, columns) if options.kinds else graph
         graph = passes.after_lift(graph, options, _table(options.map))
     if options.restore is not None:
         with locating(options.restore):

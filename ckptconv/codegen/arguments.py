@@ -25,7 +25,7 @@ def hyper_parameters(layer: Layer, source: Forms) -> tuple[Facts, Facts]:
     assumed: Facts = {}
     for name, default in kind.hyper.items() if kind else ():
         value = layer.attributes.get(name, form.fixed.get(name, _ABSENT) if form else _ABSENT)
-        if _possible(value, default):
+        if is_possible(value, default):
             facts[name] = value
             continue
         usual = form.defaults.get(name, default) if form else default
@@ -34,7 +34,7 @@ def hyper_parameters(layer: Layer, source: Forms) -> tuple[Facts, Facts]:
     return facts, assumed
 
 
-def _possible(value: Any, default: object) -> bool:
+def is_possible(value: Any, default: object) -> bool:
     """Tell whether a value from a file can be this hyper-parameter."""
     number = isinstance(value, int | float) and -_LIMIT < value < _LIMIT
     if isinstance(default, bool | str):

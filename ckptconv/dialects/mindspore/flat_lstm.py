@@ -96,6 +96,10 @@ def lift_flat(
 
 def _solve(name: str, path: str, total: int, layout: str, given: dict[str, Any]) -> Sizes:
     """Find the sizes that make up the length; they must be the only ones."""
+    for key, value in given.items():
+        if not isinstance(value, int):
+            problem = f"--kind {path}: {key} is no number"
+            raise DialectError(problem, expected=f"{key}=16", found=repr(value))
     biases = 1 if layout == "cpu" else 2
     found = [s for s in _candidates(total, given, biases) if s.length(biases) == total]
     if len(found) == 1:

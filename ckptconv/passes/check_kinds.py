@@ -1,0 +1,65 @@
+"""``--kind PATH=KIND(name=value)``: what the user says of a layer, held against the layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ckptconv.codegen.arguments import facts_of, is_possible
+from ckptconv.errors import CkptconvError
+from ckptconv.graph.forms import Forms, Has
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.kinds import KINDS
+from ckptconv.options import KindHint
+
+
+def check_kinds(graph: Graph, kinds: Mapping[str, KindHint], columns: Iterable[Forms]) -> Graph:
+    """Return the graph, whose layers are what the user says they are.
+
+    Args:
+        kinds: module path → what the user says.
+        columns: those of every framework, whose constructors tell what can be said of a kind.
+
+    Raises:
+        CkptconvError: an argument that the kind does not have, that cannot have this value, or
+            that contradicts the file.
+    """
+    columns = tuple(columns)
+    for layer in graph:
+        hint = kinds.get(layer.path)
+        if hint is not None and layer.kind in KINDS and hint.arguments:
+            _check(layer, hint.arguments, columns)
+    return graph
+
+
+def _check(layer: Layer, arguments: Mapping[str, Any], columns: tuple[Forms, ...]) -> None:
+    facts, known = facts_of(layer, columns[0]), _names(layer.kind, columns)
+    hyper = KINDS[layer.kind].hyper
+    for name, value in arguments.items():
+        if name not in known:
+            found, expected = f"{name}={value!r}", ", ".join(known)
+            raise _error(layer, f"{layer.kind} has no argument {name}", expected, found)
+        if name in hyper and not is_possible(value, hyper[name]):
+            expected = f"such as {hyper[name]!r}"
+            raise _error(layer, f"{name} cannot be this", expected, f"{name}={value!r}")
+        fact = known[name]
+        if name not in hyper and fact in facts and facts[fact] != value:
+            raise _error(layer, "the file says otherwise", f"{name}={facts[fact]!r}", value)
+
+
+def _names(kind: str, columns: tuple[Forms, ...]) -> dict[str, str]:
+    """Return the arguments that can be said of a kind, by torch's names first → fact."""
+    known = {name: name for name in KINDS[kind].hyper}
+    for form in (column.get(kind) for column in columns):
+        if form is None:
+            continue
+        known |= {place: place for place in form.call.places if len(place) > 1}
+        for keyword, arg in form.call.keywords.items():
+            fact = getattr(arg, "fact", "") or keyword
+            known.setdefault(keyword if isinstance(arg, Has) else fact, fact)
+    return known
+
+
+def _error(layer: Layer, problem: str, expected: object, found: object) -> CkptconvError:
+    where = f"--kind {layer.path}"
+    return CkptconvError(f"{where}: {problem}", expected=expected, found=found)

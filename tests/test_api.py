@@ -1,0 +1,260 @@
+"""The calls that users make: what they take, what they leave alone, what they refuse."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+
+import ckptconv
+from ckptconv import options as o
+from tests.cli.test_cli import run
+from tests.conftest import ROOT
+
+FUNCTIONS = [
+    name
+    for name in ckptconv.__all__
+    if inspect.isfunction(getattr(ckptconv, name)) and name.islower()
+]
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(5)
+    module = torch.nn.ModuleDict({"rnn": torch.nn.LSTM(3, 5), "fc": torch.nn.Linear(5, 2)})
+    torch.save(module.state_dict(), tmp_path / "m.pt")
+    return tmp_path / "m.pt"
+
+
+def test_the_public_names_are_listed():
+    assert set(ckptconv.__all__) <= set(dir(ckptconv))
+    assert not [name for name in dir(ckptconv) if name.startswith("_") and name != "__version__"]
+    for name in ckptconv.__all__:
+        assert getattr(ckptconv, name) is not None
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_says_what_it_takes_gives_and_raises(name):
+    text = inspect.getdoc(getattr(ckptconv, name))
+    for section in ("Args:", "Returns:", "Raises:", "Example:"):
+        assert section in text, section
+
+
+def test_no_function_takes_what_it_does_not_name():
+    for name in FUNCTIONS:
+        for parameter in inspect.signature(getattr(ckptconv, name)).parameters.values():
+            typed = "Unpack" in str(parameter.annotation)
+            assert parameter.kind is not parameter.VAR_KEYWORD or typed, name
+
+
+def test_handed_on_options_are_those_of_convert():
+    said = inspect.signature(ckptconv.convert).parameters
+    here = {"src", "dst", "to", "check", "dry_run", "force", "progress"}
+    assert list(o.ConvertKeywords.__annotations__) == [name for name in said if name not in here]
+    for name, annotation in o.ConvertKeywords.__annotations__.items():
+        assert annotation.__forward_arg__ == said[name].annotation, name
+
+
+def test_a_user_s_script_is_checked(tmp_path):
+    lines = {
+        'ckptconv.convert("a.pt", "b.ckpt", to="mindspore", force=True)': None,
+        'ckptconv.convert("a.pt", "b.ckpt", to="mindspore", forec=True)': '"forec"',
+        'ckptconv.convert("a.pt", "b.ckpt", to="mindspor")': '"mindspor"',
+        'ckptconv.convert_many([], to="torch", dtpye="float16")': '"dtpye"',
+        'ckptconv.load("a.pt", fold_proj=True)': '"fold_proj"',
+        'ckptconv.save(ckptconv.load("a.pt"), "b.pt", to="torch", dtype="f16")': '"f16"',
+    }
+    script = tmp_path / "script.py"
+    script.write_text("import ckptconv\n\n" + "\n".join(lines) + "\n")
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", str(script)]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    lines_of = found.stdout.splitlines()
+    reports = [line for line in lines_of if line.startswith(str(script)) and " error: " in line]
+    assert [report.split(":")[1] for report in reports] == ["4", "5", "6", "7", "8"]
+    for report, wrong in zip(reports, filter(None, lines.values()), strict=True):
+        assert wrong.strip('"') in report
+
+
+@pytest.mark.parametrize("option", ["device", "fold_proj", "like"])
+def test_load_names_what_it_does_not_take(model, option):
+    with pytest.raises(TypeError, match=rf"load\(\).*{option}"):
+        ckptconv.load(model, **{option: "ascend"})
+
+
+def test_mappings_and_iterables_are_taken_alike(model, tmp_path):
+    like = {"net.w": (1,)}
+    with pytest.raises(ckptconv.DialectError, match="like"):
+        ckptconv.convert(model, tmp_path / "x.pt", to="torch", like=like)
+    for rename in ({"^rnn$": "a"}, [("^rnn$", "a")], (pair for pair in [("^rnn$", "a")])):
+        assert ckptconv.load(model, rename=rename).layers[0].path == "a"
+    assert ckptconv.load(model, map={"rnn": "net.rnn"}).layers[0].path == "net.rnn"
+    assert ckptconv.load(model, kinds=[("fc", "Linear")])["fc"].evidence == "--kind"
+    two = torch.nn.ModuleDict({"a": torch.nn.GRU(3, 5), "b": torch.nn.GRU(5, 5)})
+    torch.save(two.state_dict(), tmp_path / "two.pt")
+    fused = ckptconv.load(tmp_path / "two.pt", fuse={"all": ["a", "b"]})
+    assert fused.layers[0].num_layers == 2
+
+
+def test_many_files_are_renamed_alike(model, tmp_path):
+    pairs = [(model, tmp_path / "1.ckpt"), (model, tmp_path / "2.ckpt")]
+    rename = (pair for pair in [("^rnn$", "encoder")])
+    for outcome in ckptconv.convert_many(pairs, to="mindspore", rename=rename):
+        assert outcome.status == "converted"
+        names = list(ckptconv.inspect(outcome.target).tensors)
+        assert names[0] == "encoder.weight_ih_l0"
+
+
+def test_saving_leaves_the_graph_as_it_was(tmp_path):
+    arrays = {"n.weight": np.ones(4, "f4"), "n.bias": np.zeros(4, "f4")}
+    graph = ckptconv.from_state_dict(arrays, "torch")
+    before = [(layer.kind, layer.candidates, layer.evidence) for layer in graph]
+    ckptconv.save(graph, tmp_path / "a.ckpt", to="mindspore", like={"n.gamma": [4], "n.beta": [4]})
+    cell = torch.nn.ModuleDict({"n": torch.nn.LayerNorm(4)})
+    ckptconv.load_into(cell, graph)
+    assert [(layer.kind, layer.candidates, layer.evidence) for layer in graph] == before
+    with pytest.raises(AttributeError):
+        graph.layers[0].path = "other"
+
+
+def test_arrays_that_are_given_out_are_copies():
+    module = torch.nn.LSTM(3, 5)
+    before = module.weight_ih_l0.detach().clone()
+    ckptconv.to_state_dict(ckptconv.from_torch(module), "torch")["weight_ih_l0"][:] = 7
+    assert torch.equal(module.weight_ih_l0, before)
+
+
+def test_the_report_s_order_is_the_file_s(tmp_path):
+    module = torch.nn.ModuleDict({f"bn{i}": torch.nn.BatchNorm1d(3) for i in range(9)})
+    torch.save(module.state_dict(), tmp_path / "m.pt")
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore", dry_run=True)
+    expected = [name for name in module.state_dict() if name.endswith("num_batches_tracked")]
+    assert list(report.omitted) == expected
+
+
+@pytest.mark.parametrize("kind", ["x", "int", "[1]"])
+def test_an_unknown_kind_is_named(model, kind):
+    with pytest.raises(ckptconv.CkptconvError, match="--kind fc: unknown kind"):
+        ckptconv.load(model, kinds={"fc": kind})
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("LSTM(foo=1)", "LSTM has no argument foo"),
+        ("LSTM(hidden_size=99)", "expected hidden_size=5, found 99"),
+        ("LSTM(hidden_size='x')", "expected hidden_size=5, found x"),
+        ("LSTM(batch_first=3)", "batch_first cannot be this"),
+        ("LSTM(3, 5)", "arguments that cannot be read"),
+        ("LSTM(**{'a': 1})", "arguments that cannot be read"),
+    ],
+)
+def test_what_contradicts_the_file_is_refused(model, said, problem):
+    with pytest.raises(ckptconv.CkptconvError) as error:
+        ckptconv.load(model, kinds={"rnn": said})
+    assert problem in str(error.value)
+    assert ckptconv.load(model, kinds={"rnn": "LSTM(hidden_size=5, batch_first=True)"})
+
+
+def test_the_sizes_of_a_flat_weight_are_numbers():
+    from ckptconv.options import ReadOptions
+    from ckptconv.pipeline import lift
+    from ckptconv.tensors.tensor import ArrayTensor
+
+    tensors = {"rnn.weight": ArrayTensor(np.ones((4 * 5 * (3 + 5 + 1), 1, 1), "f4"))}
+    flat = ckptconv.Checkpoint("memory", tensors)
+    read = ReadOptions(
+        source="mindspore", flat_layout="cpu", kinds={"rnn": "LSTM(hidden_size='x')"}
+    )
+    with pytest.raises(ckptconv.CkptconvError, match="hidden_size is no number"):
+        lift(flat, read)
+
+
+@pytest.mark.parametrize("options", [{"rename": {r"^fc\.": "x"}}, {"map": {"nothing": "x"}}])
+def test_an_entry_that_matches_nothing_lists_what_there_is(model, options):
+    with pytest.raises(ckptconv.CkptconvError, match=r"matches no module: .*'rnn', 'fc'"):
+        ckptconv.load(model, **options)
+
+
+def test_rules_apply_to_paths(model):
+    assert ckptconv.load(model, rename={"^fc": "head_"}).layers[1].path == "head_"
+    with pytest.raises(ckptconv.CkptconvError, match="not a regular expression"):
+        ckptconv.load(model, rename={"(": "x"})
+
+
+def test_swapped_names_are_swapped(model):
+    graph = ckptconv.load(model, map={"rnn": "fc", "fc": "rnn"})
+    assert [layer.path for layer in graph] == ["fc", "rnn"]
+
+
+def test_a_dry_run_counts_what_a_cast_loses(tmp_path):
+    torch.save({"fc.weight": torch.tensor([[7e4, 1e-9, 1.0]])}, tmp_path / "m.pt")
+    paths = tmp_path / "m.pt", tmp_path / "o.pt"
+    dry, real = (
+        ckptconv.convert(*paths, to="torch", dtype="float16", dry_run=dry).notes
+        for dry in (True, False)
+    )
+    assert dry == real
+    assert any("1 values overflow" in note for note in dry)
+
+
+def test_eight_bit_floats_are_cast_too(tmp_path):
+    torch.save({"fc.weight": torch.tensor([[0.5, 2.0]]).to(torch.float8_e5m2)}, tmp_path / "m.pt")
+    ckptconv.convert(tmp_path / "m.pt", tmp_path / "o.pt", to="torch", dtype="float32")
+    found = torch.load(tmp_path / "o.pt", weights_only=True)["fc.weight"]
+    assert found.dtype == torch.float32
+    assert found.tolist() == [[0.5, 2.0]]
+
+
+def test_errors_name_the_target_and_not_a_temporary_file(tmp_path):
+    torch.save({"fc.weight": torch.ones(2, 3).to(torch.float8_e5m2)}, tmp_path / "m.pt")
+    with pytest.raises(ckptconv.CkptconvError, match=f"^{tmp_path}/o.ckpt: fc.weight: ") as error:
+        ckptconv.convert(tmp_path / "m.pt", tmp_path / "o.ckpt", to="mindspore")
+    assert ".part" not in str(error.value)
+
+
+def test_a_kind_without_levels_has_no_num_layers(model):
+    assert not hasattr(ckptconv.load(model)["fc"], "num_layers")
+    assert ckptconv.load(model)["rnn"].num_layers == 1
+
+
+def test_default_targets_of_bundles_and_indexes(model, tmp_path):
+    import tarfile
+
+    with tarfile.open(tmp_path / "b2.tar", "w") as file:
+        file.add(model, "sub/m.pt")
+    run("torch2ms", f"{tmp_path}/b2.tar:sub/m.pt", "-q")
+    assert (tmp_path / "m.ckpt").exists()
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "sharded"
+    folder.mkdir()
+    state = torch.load(model, weights_only=True)
+    save_file(state, folder / "a.safetensors")
+    index = {"weight_map": dict.fromkeys(state, "a.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    run("torch2ms", folder / "model.safetensors.index.json", "-q")
+    assert (folder / "model.ckpt").exists()
+
+
+def test_a_source_that_cannot_be_read_is_named_as_such(model, tmp_path):
+    script = textwrap.dedent("""
+        import errno, os, sys, ckptconv
+        from ckptconv.io import reader
+        graph = ckptconv.load(sys.argv[1])
+        def fail(*_):
+            raise OSError(errno.EIO, "Input/output error")
+        os.preadv = fail
+        try:
+            ckptconv.save(graph, sys.argv[2], to="keras")
+        except ckptconv.ContainerError as error:
+            print(error)
+    """)
+    command = [sys.executable, "-c", script, str(model), str(tmp_path / "o.h5")]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert found.stdout.strip() == f"{model}: cannot be read: Input/output error"
