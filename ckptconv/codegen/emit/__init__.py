@@ -163,7 +163,9 @@ def _docstring(network: Network, goal: Target, parameters: list[str]) -> list[st
     lines = [f'"""{printable(network.title) or "A network"}, for {goal.title}.', ""]
     lines += ["Inputs:"]
     for value, name in zip(network.inputs, parameters, strict=True):
-        sizes = ", ".join(["batch", *("any" if n is None else str(n) for n in value.shape[1:])])
+        words = ["any" if n is None else str(n) for n in value.shape]
+        words[:1] = ["batch"] if value.shape[:1] == (None,) else words[:1]
+        sizes = ", ".join(words)
         lines.append(f"    {name}: {value.dtype} ({sizes})")
     for note in (*network.notes, *goal.notes(network)):
         lines += ["", *_wrapped(printable(note, 400))]

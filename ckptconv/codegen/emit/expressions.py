@@ -120,6 +120,14 @@ def _repeat_vector(torch: bool) -> Callable[[Arguments], str]:
     return text
 
 
+def _zeros_of(head: str) -> Callable[[Arguments], str]:
+    def text(a: Arguments) -> str:
+        sizes = [f"{{0}}.shape[{a['axis']}]" if n == -1 else number(n) for n in a["sizes"]]
+        return head + ", ".join(sizes) + ("), ms.float32)" if "ops" in head else ")")
+
+    return text
+
+
 def _pool(a: Arguments, head: str) -> str:
     return f"{head}({{0}}, {number(a['size'])}, {number(a['stride'])})"
 
@@ -161,6 +169,16 @@ EXPRESSIONS: Mapping[str, Row] = {
     "reshape": Row(lambda a: "{0}.reshape(-1, " + ", ".join(map(number, a["sizes"])) + ")"
                    if -1 not in a["sizes"]
                    else "{0}.reshape({0}.shape[0], " + ", ".join(map(number, a["sizes"])) + ")"),
+    "view": Row("{0}.reshape{sizes}"),
+    "tile": Row("{0}.repeat{times}", "ops.tile({0}, {times})"),
+    "zeros": Row("torch.zeros({sizes})", "ops.zeros({sizes}, ms.float32)"),
+    "zeros_of": Row(_zeros_of("{0}.new_zeros("), _zeros_of("ops.zeros((")),
+    "zeros_float_like": Row("torch.zeros_like({0})", "ops.zeros_like({0})"),
+    "linear_plain": Row("nn.functional.linear({0}, {1})", "ops.dense({0}, {1})"),
+    "linear_bias": Row("nn.functional.linear({0}, {1}, {2})", "ops.dense({0}, {1}, {2})"),
+    "glu": Row("nn.functional.glu({0}, {axis})", "ops.glu({0}, {axis})"),
+    "gelu_tanh": Row('nn.functional.gelu({0}, approximate="tanh")',
+                     'ops.gelu({0}, approximate="tanh")'),
     "permute": Row(_order),
     "expand": Row("{0}.unsqueeze({axis})", "{0}.expand_dims({axis})"),
     "squeeze": Row("{0}.squeeze({axis})"),

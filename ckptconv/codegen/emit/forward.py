@@ -89,6 +89,12 @@ class Forward:
         module = self.modules.get(node.outputs[0])
         if node.op == "recurrent":
             return self._recurrent(node, texts, module or ""), True
+        if node.op == "parameter":
+            return module or "", True
+        if node.op == "cell":
+            x, *states = texts
+            held = f"({', '.join(states)})" if len(states) > 1 else states[0]
+            return f"{module}({x}, {held})", True
         if module is not None:
             return f"{module}({', '.join(texts)})", True
         return expression(node.op, self.target, texts, node.arguments)
@@ -108,6 +114,8 @@ class Forward:
         for name in node.outputs:
             used = name in self.uses
             names.append(self._variable(i + 1, name) if used else "_")
+        if node.op != "recurrent":
+            return ", ".join(names)
         y, *states = names
         if all(state == "_" for state in states):
             return f"{y}, _"

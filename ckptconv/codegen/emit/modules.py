@@ -56,8 +56,12 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
     """
     if node.op == "recurrent" and not is_native(node, network, target):
         return _cell(node, layer)
+    if node.op == "parameter":
+        shape = number(layer.params[""].shape)
+        zeros = "torch.zeros(" + shape if target == "torch" else f"ops.zeros({shape}, ms.float32"
+        return f"nn.Parameter({zeros}))" if target == "torch" else f"Parameter({zeros}))"
     settings = {**layer.attributes, **_settings(node)}
-    kind = "BatchNorm1d" if layer.kind.startswith("BatchNorm") else layer.kind
+    kind = layer.kind if node.op == "recurrent" else str(settings.pop("kind", layer.kind))
     text = constructor(
         replace(layer, kind=kind, attributes=settings), columns.target, columns.source
     )
@@ -71,7 +75,8 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
 def _settings(node: Node) -> dict[str, Any]:
     if node.op != "recurrent":
         return dict(node.arguments)
-    found = {"batch_first": True, "dropout": 0.0}
+    a = node.arguments
+    found = {"batch_first": a.get("batch_first", True), "dropout": a.get("dropout", 0.0)}
     return found | ({"nonlinearity": node.arguments["activation"]} if _kind(node) == "RNN" else {})
 
 
@@ -82,7 +87,8 @@ def is_native(node: Node, network: Network, target: str) -> bool:
         return False
     if a.get("recurrent_activation", "sigmoid") != "sigmoid" or not a.get("reset_after", True):
         return False
-    if target == "torch" or _kind(node) == "LSTM":
+    whole = a.get("num_layers", 1) > 1 or not a.get("batch_first", True)
+    if target == "torch" or _kind(node) == "LSTM" or whole:
         return True
     lengths = [value.shape[1] or 0 for value in network.inputs if value.rank > 1]
     lengths += [int(m.arguments["n"]) for m in network if m.op == "repeat_vector"]

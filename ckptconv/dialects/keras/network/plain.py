@@ -124,10 +124,12 @@ def batch_norm(b: Builder, site: Site) -> list[Value]:
     last = moved(b, x, order)
     path = b.path(site)
     if x.rank == 2:
-        made = b.add("module", (last,), layer=path)
+        made = b.add("module", (last,), layer=path, kind="BatchNorm1d")
     else:
         rows = b.add("rows", (last,), (None, last.shape[-1]), size=last.shape[-1] or -1)
-        made = b.add("like", (b.add("module", (rows,), layer=path), last), last.shape)
+        made = b.add(
+            "like", (b.add("module", (rows,), layer=path, kind="BatchNorm1d"), last), last.shape
+        )
     back = tuple(order.index(i) for i in range(x.rank))
     return [masked(moved(b, made, back), x.mask)]
 

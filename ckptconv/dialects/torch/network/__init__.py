@@ -1,0 +1,61 @@
+"""The network of a torch.export program, from the JSON of its graph.
+
+Source of the format: torch/_export/serde/schema.py. A program calls aten operators: one for each
+recurrent layer, with all its settings. ``program`` holds what stands in it by name; ``operators``
+has a rule for each operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ckptconv.dialects.torch.network.operators import RULES
+from ckptconv.dialects.torch.network.program import Operator, Program
+from ckptconv.errors import DialectError, LossyError
+from ckptconv.graph.network import Network
+
+_MAX_NODES = 20_000
+_IGNORED = ("sym_constrain", "_assert", "sym_size", "_guards", "eq", "ge", "le", "lt", "gt", "ne")
+"""Conditions on sizes, which an exported program checks and computes nothing with."""
+
+
+def read(source: Mapping[str, Any], kinds: Mapping[str, str], title: str = "") -> Network:
+    """Return the network of an exported program.
+
+    Args:
+        source: the parsed ``graph_module``.
+        kinds: path of each layer that holds weights → its kind.
+
+    Raises:
+        DialectError: a damaged description, or weights that do not fit it.
+        LossyError: an operator that no rule covers, by its name.
+    """
+    try:
+        program = Program(source, kinds)
+        if len(source["graph"]["nodes"]) > _MAX_NODES:
+            raise DialectError("a network of more operations than can be written")
+        for node in source["graph"]["nodes"]:
+            _apply(program, Operator(program, node))
+        outputs = tuple(program.value(name).name for name in program.outputs)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DialectError(f"a damaged description of the network: {error}"[:300]) from None
+    return Network(tuple(program.nodes), tuple(program.inputs), outputs, title)
+
+
+def _apply(program: Program, operator: Operator) -> None:
+    rule = RULES.get(operator.name)
+    if rule is not None:
+        rule(operator)
+    elif operator.name == "sym_size":
+        program.sizes[operator.raw["outputs"][0]["as_sym_int"]["as_name"]] = (
+            operator.tensor_name("self"),
+            operator.get("dim"),
+        )
+    elif not operator.name.startswith(_IGNORED) or operator.gives_tensors:
+        hint = "padding and masks" if "packed" in operator.name else "another operator"
+        raise LossyError(
+            f"the operator {operator.name} cannot be written as a network",
+            tensor=operator.place or None,
+            hint=f"{hint} in the model before torch.export",
+        )

@@ -1,0 +1,194 @@
+"""THE table of aten operators: what each becomes in a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ckptconv.dialects.torch.network import layers, shapes
+from ckptconv.dialects.torch.network.program import Operator
+from ckptconv.graph.network import Value
+
+Rule = Callable[[Operator], None]
+_LARGEST = 1e30
+
+
+def _one(op: str) -> Rule:
+    return lambda o: o.give(op, o.tensor("self"))
+
+
+def _pair(op: str) -> Rule:
+    def rule(o: Operator) -> None:
+        if o.get("alpha", 1) != 1 or o.get("rounding_mode") is not None:
+            raise o.refuse("alpha or a rounding mode")
+        if o.has_tensor("other"):
+            o.give(op, o.tensor("self"), o.tensor("other"))
+        else:
+            o.give(f"{op}_number", o.tensor("self"), number=_number(o, "other"))
+
+    return rule
+
+
+def _number(o: Operator, key: str, default: float | None = None) -> float:
+    value = o.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
+        raise o.refuse(f"{key} that is no number")
+    return value
+
+
+def _reversed_subtraction(o: Operator) -> None:
+    o.give("number_subtract", o.tensor("self"), number=_number(o, "other"))
+
+
+def _power(o: Operator) -> None:
+    o.give("power_number", o.tensor("self"), number=_number(o, "exponent"))
+
+
+def _matmul(o: Operator) -> None:
+    o.give("matmul", o.tensor("self"), o.tensor("mat2" if "mat2" in o.given else "other"))
+
+
+def _reduce(op: str) -> Rule:
+    def rule(o: Operator) -> None:
+        given = o.get("dim")
+        rank = o.tensor("self").rank
+        axes = sorted(n % rank for n in ([given] if isinstance(given, int) else given or ()))
+        if not axes:
+            raise o.refuse("all axes, the batch's too")
+        keep = bool(o.get("keepdim", False))
+        if op == "amax" and len(o.outputs) == 2:  # max.dim: (values, indices)
+            o.program.give(op, [o.tensor("self")], o.outputs[:1], axes=tuple(axes), keep=keep)
+        else:
+            o.give(op, o.tensor("self"), axes=tuple(axes), keep=keep)
+
+    return rule
+
+
+def _softmax(op: str) -> Rule:
+    return lambda o: o.give(op, o.tensor("self"), axis=o.axis())
+
+
+def _clip(o: Operator) -> None:
+    low, high = o.get("min", o.get("min_val")), o.get("max", o.get("max_val"))
+    if o.name == "hardtanh":
+        low, high = o.get("min_val", -1.0), o.get("max_val", 1.0)
+    if low is None and high is None:
+        raise o.refuse("no bounds")
+    o.give("clip", o.tensor("self"), low=low, high=high)
+
+
+def _gelu(o: Operator) -> None:
+    if o.get("approximate", "none") != "none":
+        o.give("gelu_tanh", o.tensor("self"))
+    else:
+        o.give("gelu", o.tensor("self"))
+
+
+def _elu(o: Operator) -> None:
+    if o.get("scale", 1) != 1 or o.get("input_scale", 1) != 1:
+        raise o.refuse("a scale")
+    o.give("elu", o.tensor("self"), alpha=float(_number(o, "alpha", 1.0)))
+
+
+def _leaky(o: Operator) -> None:
+    o.give("leaky_relu", o.tensor("self"), slope=_number(o, "negative_slope", 0.01))
+
+
+def _softplus(o: Operator) -> None:
+    if o.get("beta", 1) != 1:
+        raise o.refuse("beta")
+    o.give("softplus", o.tensor("self"))
+
+
+def _dropout(o: Operator) -> None:
+    o.give("dropout", o.tensor("input"), rate=float(_number(o, "p", 0.5)))
+
+
+def _pool(op: str) -> Rule:
+    def rule(o: Operator) -> None:
+        size, stride = o.get("kernel_size"), o.get("stride") or o.get("kernel_size")
+        padding, dilation = o.get("padding", [0]), o.get("dilation", [1])
+        if any(padding) or any(d != 1 for d in dilation) or o.get("ceil_mode", False):
+            raise o.refuse("padding, dilation or ceil_mode")
+        rank = o.tensor("self").rank - 2
+        o.give(op, o.tensor("self"), rank=rank, size=tuple(size), stride=tuple(stride))
+
+    return rule
+
+
+def _adaptive(op: str) -> Rule:
+    def rule(o: Operator) -> None:
+        if any(n != 1 for n in o.get("output_size")):
+            raise o.refuse("an output of more than one place")
+        rank = o.tensor("self").rank
+        o.give(op, o.tensor("self"), axes=tuple(range(2, rank)), keep=True)
+
+    return rule
+
+
+def _zeros(o: Operator) -> None:
+    """Zeros: most are first states, which layers have by themselves."""
+    o.program.zeros.add(o.outputs[0])
+    sizes = o.given.get("size", {}).get("as_sym_ints")
+    shape = o.shape
+    free = [i for i, n in enumerate(shape) if n is None]
+    if not free:
+        o.program.give("zeros", [], o.outputs, sizes=tuple(n or 0 for n in shape))
+        return
+    like: Value | None = o.tensor("self") if o.name == "zeros_like" else None
+    if like is not None:
+        o.give("zeros_float_like", like)
+        return
+    if len(free) > 1 or sizes is None or "as_name" not in sizes[free[0]]:
+        raise o.refuse("sizes that are computed")
+    tensor, axis = o.program.sizes[sizes[free[0]]["as_name"]]
+    sizes_ = tuple(-1 if n is None else n for n in shape)
+    o.give("zeros_of", o.program.value(tensor), sizes=sizes_, axis=axis)
+
+
+_ONE = {
+    **{name: name for name in ("relu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "abs")},
+    **{name: name for name in ("sin", "cos", "selu", "silu", "mish", "relu6", "square")},
+    **{"neg": "negative", "hardswish": "hard_silu", "hardsigmoid": "hard_sigmoid"},
+    **{"softsign": "softsign", "log_sigmoid": "log_sigmoid"},
+}
+RULES: Mapping[str, Rule] = {
+    **layers.RULES,
+    **{name: _one(op) for name, op in _ONE.items()},
+    **{name: _one(op) for name, op in (("relu_", "relu"), ("tanh_", "tanh"), ("silu_", "silu"))},
+    **{n: _pair(op) for n, op in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"))},
+    **{"div": _pair("divide"), "maximum": _pair("maximum"), "minimum": _pair("minimum")},
+    **{"add_": _pair("add"), "mul_": _pair("multiply"), "rsub": _reversed_subtraction},
+    **{"pow": _power, "matmul": _matmul, "bmm": _matmul, "mm": _matmul},
+    **{"mean": _reduce("mean"), "sum": _reduce("sum"), "amax": _reduce("amax")},
+    **{"amin": _reduce("amin"), "max": _reduce("amax")},
+    **{"softmax": _softmax("softmax"), "_softmax": _softmax("softmax")},
+    **{"log_softmax": _softmax("log_softmax"), "_log_softmax": _softmax("log_softmax")},
+    **{"glu": _softmax("glu")},
+    **dict.fromkeys(("permute", "transpose", "t"), shapes.permute),
+    **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "squeeze"), shapes.shaped),
+    **dict.fromkeys(("unsqueeze", "unflatten"), shapes.shaped),
+    **{
+        "select": shapes.select,
+        "slice": shapes.slice,
+        "cat": shapes.several("concat"),
+        "stack": shapes.several("stack"),
+    },
+    **dict.fromkeys(("chunk", "split", "split_with_sizes", "unbind_"), shapes.chunk),
+    **{
+        "repeat": shapes.repeat,
+        "flip": shapes.flip,
+        "clamp": _clip,
+        "hardtanh": _clip,
+        "hardtanh_": _clip,
+    },
+    **{"gelu": _gelu, "elu": _elu, "elu_": _elu, "leaky_relu": _leaky, "leaky_relu_": _leaky},
+    **{"softplus": _softplus, "dropout": _dropout, "feature_dropout": _dropout},
+    **dict.fromkeys(
+        ("contiguous", "clone", "detach", "alias", "dropout_", "lift_fresh_copy"), shapes.same
+    ),
+    **{f"max_pool{n}d": _pool("max_pool") for n in (1, 2, 3)},
+    **{f"avg_pool{n}d": _pool("avg_pool") for n in (1, 2, 3)},
+    **{f"adaptive_avg_pool{n}d": _adaptive("mean") for n in (1, 2, 3)},
+    **{f"adaptive_max_pool{n}d": _adaptive("amax") for n in (1, 2, 3)},
+    **dict.fromkeys(("zeros", "new_zeros", "zeros_like"), _zeros),
+}

@@ -1,0 +1,172 @@
+"""An exported program by name: its weights, inputs, sizes and operators' arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ckptconv.errors import DialectError, LossyError
+from ckptconv.graph.network import Node, Shape, Value
+
+_DTYPES = {4: "int32", 5: "int64", 7: "float32", 8: "float64", 12: "bool", 6: "float16"}
+_WHOLE = 1 << 62
+_SCALARS = ("as_int", "as_float", "as_bool", "as_string", "as_ints", "as_floats", "as_bools")
+
+
+class Program:
+    """What was read so far.
+
+    Attributes:
+        weights: the graph's name of a parameter or buffer → its path.
+        sizes: name of a symbolic size → (tensor, axis).
+        zeros: values that hold zeros alone.
+    """
+
+    def __init__(self, source: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+        self.kinds, self.nodes = kinds, list[Node]()
+        self.described = source["graph"]["tensor_values"]
+        self.sizes: dict[str, tuple[str, int]] = {}
+        self.zeros: set[str] = set()
+        self.weights: dict[str, str] = {}
+        self.inputs: list[Value] = []
+        self._values: dict[str, Value] = {}
+        for spec in source["signature"]["input_specs"]:
+            self._input(spec)
+        specs = source["signature"]["output_specs"]
+        kept = [spec["user_output"] for spec in specs if "user_output" in spec]
+        self.outputs = [spec["arg"]["as_tensor"]["name"] for spec in kept]
+        if len(kept) < len(specs):
+            raise LossyError("a program that changes its buffers")
+
+    def _input(self, spec: Mapping[str, Any]) -> None:
+        if user := spec.get("user_input"):
+            if "as_tensor" not in user["arg"]:
+                return
+            name = user["arg"]["as_tensor"]["name"]
+            self._values[name] = Value(name, self.shape(name), self.dtype(name))
+            self.inputs.append(self._values[name])
+        elif lifted := spec.get("parameter") or spec.get("buffer"):
+            path = lifted.get("parameter_name") or lifted.get("buffer_name")
+            self.weights[lifted["arg"]["name"]] = str(path)
+        elif constant := spec.get("tensor_constant"):
+            self.weights[constant["arg"]["name"]] = str(constant["tensor_constant_name"])
+
+    def shape(self, name: str) -> Shape:
+        return tuple(size.get("as_int") for size in self.described[name]["sizes"])
+
+    def dtype(self, name: str) -> str:
+        code = self.described[name]["dtype"]
+        if code not in _DTYPES:
+            raise LossyError(f"a tensor of type {code}")
+        return _DTYPES[code]
+
+    def value(self, name: str) -> Value:
+        """Return a value; a weight that is used bare becomes one."""
+        if name not in self._values:
+            path = self.weights[name]
+            if self.kinds.get(path) != "Parameter":
+                raise DialectError("a weight of a layer is used by itself", tensor=path)
+            self.give("parameter", (), [name], layer=path)
+        return self._values[name]
+
+    def give(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        outputs: Sequence[str],
+        *,
+        layer: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        """Append a node."""
+        for name in outputs:
+            self._values[name] = Value(name, self.shape(name), self.dtype(name))
+        names = tuple(value.name for value in inputs)
+        self.nodes.append(Node(op, names, tuple(outputs), arguments, layer))
+
+    def same(self, name: str, value: Value) -> None:
+        """Let a name stand for a value that is there already."""
+        self._values[name] = value
+
+
+class Operator:
+    """One call of an aten operator."""
+
+    def __init__(self, program: Program, raw: Mapping[str, Any]) -> None:
+        self.program, self.raw = program, raw
+        self.name = str(raw["target"]).removeprefix("torch.ops.aten.").partition(".")[0]
+        self.overload = str(raw["target"]).rpartition(".")[2]
+        self.given = {item["name"]: item["arg"] for item in raw["inputs"]}
+        stack = str(raw["metadata"].get("nn_module_stack", "")).split(";")[-1].split(",")
+        self.place = stack[1] if len(stack) == 3 and not stack[1].startswith("_") else ""
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the tensors that it gives."""
+        found = []
+        for item in self.raw["outputs"]:
+            found += [one["name"] for one in item.get("as_tensors") or []]
+            found += [item["as_tensor"]["name"]] if item.get("as_tensor") else []
+        return found
+
+    @property
+    def gives_tensors(self) -> bool:
+        return bool(self.outputs)
+
+    @property
+    def shape(self) -> Shape:
+        return self.program.shape(self.outputs[0])
+
+    def tensor_name(self, key: str) -> str:
+        return str(self.given[key]["as_tensor"]["name"])
+
+    def tensor(self, key: str) -> Value:
+        return self.program.value(self.tensor_name(key))
+
+    def has_tensor(self, key: str) -> bool:
+        return bool(self.given.get(key, {}).get("as_tensor"))
+
+    def tensor_names(self, key: str) -> list[str]:
+        return [str(one["name"]) for one in self.given[key]["as_tensors"]]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a plain argument.
+
+        Raises:
+            LossyError: it is computed from sizes.
+        """
+        arg = self.given.get(key)
+        if arg is None or arg.get("as_none"):
+            return default
+        for kind in _SCALARS:
+            if kind in arg:
+                value = arg[kind]
+                return None if isinstance(value, int) and abs(value) >= _WHOLE else value
+        if "as_sym_int" in arg and "as_int" in arg["as_sym_int"]:
+            return arg["as_sym_int"]["as_int"]
+        if "as_sym_ints" in arg and all("as_int" in one for one in arg["as_sym_ints"]):
+            return [one["as_int"] for one in arg["as_sym_ints"]]
+        raise self.refuse(f"{key} that depends on the input's size")
+
+    def axis(self, key: str = "dim", rank: int | None = None) -> int:
+        axis = self.get(key)
+        size = self.tensor("self").rank if rank is None else rank
+        if type(axis) is not int or not -size <= axis < size:
+            raise self.refuse(f"{key} that is no axis")
+        return axis % size
+
+    def layer(self, key: str = "weight") -> str:
+        """Return the path of the layer that a weight belongs to."""
+        name = self.tensor_names(key)[0] if "as_tensors" in self.given[key] else (
+            self.tensor_name(key))  # fmt: skip
+        path = self.program.weights.get(name)
+        owner = path and path.rpartition(".")[0]
+        if owner is None or owner not in self.program.kinds:
+            raise DialectError("a weight of no layer that is known", tensor=path or name)
+        return owner
+
+    def give(self, op: str, *inputs: Value, layer: str | None = None, **arguments: Any) -> None:
+        self.program.give(op, inputs, self.outputs, layer=layer, **arguments)
+
+    def refuse(self, problem: str) -> LossyError:
+        return LossyError(f"{self.name} with {problem}", tensor=self.place or None)
