@@ -50,6 +50,7 @@ __all__ = [
     "Layer",
     "LossyError",
     "Module",
+    "Network",
     "Outcome",
     "ReadOptions",
     "RecurrentLayer",
@@ -68,6 +69,7 @@ __all__ = [
     "inspect",
     "load",
     "load_into",
+    "network",
     "replay",
     "roundtrip",
     "save",
@@ -76,9 +78,10 @@ __all__ = [
 ]
 
 _HOME = {
-    "api": ("convert", "inspect", "load", "save"),
+    "api": ("convert", "inspect", "load", "network", "save"),
     "batch": ("Outcome", "convert_many"),
     "checkpoint": ("Checkpoint", "Module"),
+    "graph.network": ("Network",),
     "graph.graph": ("Graph", "Layer", "RecurrentLayer"),
     "live": ("from_state_dict", "from_torch", "load_into", "to_state_dict"),
     "options": ("ReadOptions", "WriteOptions"),

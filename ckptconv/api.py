@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ckptconv import formats, pipeline
+from ckptconv import formats, networks, pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.graph.graph import Graph
+from ckptconv.graph.network import Network
 from ckptconv.options import (
     DTypeName,
     FlatLayout,
@@ -193,12 +194,17 @@ def convert(
     dry_run: bool = False,
     force: bool = False,
     progress: Progress | None = None,
+    network: StrPath | None = None,
+    stubs: Iterable[str] = (),
 ) -> Report:
     """Convert a checkpoint: ``load`` it, ``save`` it.
 
     Args:
         src: see ``load``, as for ``source`` to ``config``.
         dst: see ``save``, as for ``to`` and for ``like`` to ``progress``.
+        network: a Python file to write the network to, for torch or MindSpore, where the source
+            records it: a Keras model with its configuration, a torch.export archive.
+        stubs: names of layers that the network leaves as functions to be written by hand.
 
     Returns:
         The account of every source and every target tensor.
@@ -235,5 +241,23 @@ def convert(
         dry_run=dry_run,
         force=force,
         progress=progress,
+        network=network,
+        stubs=stubs,
     )
+    if network is not None:
+        return networks.convert(src, dst, to, reading, writing)
     return pipeline.write(pipeline.read(src, reading), dst, to, writing)
+
+
+def network(path: StrPath, *, config: StrPath | None = None, stubs: Iterable[str] = ()) -> Network:
+    """Return the network that a file records: which layer's output goes into which layer.
+
+    Args:
+        path: a Keras model, or a torch.export archive.
+        config: a Keras model's configuration as JSON, for a file of weights alone.
+        stubs: names of layers that need not be known.
+
+    Raises:
+        CkptconvError: the file records no network, or a layer that cannot be written.
+    """
+    return networks.read(path, ReadOptions(config=config), stubs)[1]

@@ -66,11 +66,13 @@ class TorchFacts:
     Attributes:
         selected: the path of the weights in a training checkpoint.
         format_version, torch_version: where recorded.
+        program: the graph of an exported program, as parsed JSON.
     """
 
     selected: str = ""
     format_version: str = ""
     torch_version: str = ""
+    program: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

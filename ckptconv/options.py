@@ -153,6 +153,8 @@ class WriteOptions:
         dry_run: do everything but write.
         force: replace an existing file.
         progress: called with the number of bytes just written.
+        network: a Python file to write the network to, where the source records it.
+        stubs: layers of the network that are left as functions to be written by hand.
     """
 
     like: Like | None = None
@@ -163,11 +165,14 @@ class WriteOptions:
     dry_run: bool = False
     force: bool = False
     progress: Progress | None = None
+    network: StrPath | None = None
+    stubs: Iterable[str] = ()
 
     def __post_init__(self) -> None:
         """Raise CkptconvError for a value that an option does not take."""
         for name in ("dtype", "hardware"):
             _choice(name, getattr(self, name))
+        object.__setattr__(self, "stubs", _texts("stubs", self.stubs))
 
 
 def _choice(name: str, value: Any) -> Any:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ckptconv.graph.forms import Forms
     from ckptconv.graph.graph import Graph
     from ckptconv.graph.lowered import Lowered
+    from ckptconv.graph.network import Network
     from ckptconv.options import ReadOptions
 
 
@@ -29,6 +30,15 @@ class DialectModule(Protocol):
 
     def lift(self, checkpoint: Checkpoint, options: ReadOptions) -> Graph:
         """Bring names, axes and gates of this dialect into the canonical graph."""
+
+    def lift_with_network(
+        self, checkpoint: Checkpoint, options: ReadOptions, stubs: tuple[str, ...] = ()
+    ) -> tuple[Graph, Network]:
+        """Return the graph, and the network that the file records.
+
+        Args:
+            stubs: layers of the network that need not be known.
+        """
 
     def lower(self, graph: Graph, variant: str = "") -> Lowered:
         """Return a graph in this dialect; ``variant`` is that of the output's format."""

@@ -48,19 +48,49 @@ def emit(
     network = _alive(network)
     _check_all_used(network, graph)
     built = _build(network, graph, goal, columns)
-    reserved = frozenset([*snippets.names(goal.cells), *goal.words])
-    body = Forward(network, goal.name, built.called, reserved)
+    stubs = _stubs(network, snippets.names(goal.cells))
+    reserved = frozenset([*snippets.names(goal.cells), *goal.words, *stubs.values()])
+    body = Forward(network, goal.name, built.called, stubs, reserved)
     lines, result = body.write()
     text = ["class Net(" + goal.base + "):", *goal.init, *built.lines, ""]
     text += goal.signature(body.parameters)
     text += [row for left, right in lines for row in _assignment(left, right)]
     text += [f"        return {result}"]
     net = "\n".join(text)
-    parts = [*snippets.needed(goal.cells, net), net, *goal.functions(network, weights)]
+    parts = [
+        *snippets.needed(goal.cells, net),
+        *_written(network, stubs),
+        net,
+        *goal.functions(network, weights),
+    ]
     code = "\n\n\n".join(parts)
     imports = goal.imports(frozenset(snippets.names_in(ast.parse(code))))
     header = [*_docstring(network, goal, body.parameters), "", *imports]
     return "\n".join(header) + f"\n\n\n{code}\n"
+
+
+def _stubs(network: Network, taken: frozenset[str]) -> dict[str, str]:
+    """Return output → name of the function that is left to be written."""
+    names: dict[str, str] = {}
+    for node in network:
+        if node.op == "stub":
+            said = str(node.arguments["about"])
+            names.setdefault(said, identifier(said, [*taken, *names.values()]))
+    stubs = [node for node in network if node.op == "stub"]
+    return {node.outputs[0]: names[str(node.arguments["about"])] for node in stubs}
+
+
+def _written(network: Network, stubs: Mapping[str, str]) -> list[str]:
+    texts: dict[str, str] = {}
+    for node in network:
+        if node.op == "stub":
+            name = stubs[node.outputs[0]]
+            arguments = ", ".join("xyzuvw"[: len(node.inputs)]) or "x"
+            texts[name] = (
+                f'def {name}({arguments}):\n    """TO BE WRITTEN: what the layer computes."""\n'
+                f'    raise NotImplementedError("{name}")'
+            )
+    return list(texts.values())
 
 
 def _alive(network: Network) -> Network:

@@ -30,12 +30,14 @@ class Forward:
 
     Attributes:
         modules: name of a node's first output → the module it calls, as ``self.…``.
+        stubs: the same for functions to be written by hand.
         reserved: what no variable may be called.
     """
 
     network: Network
     target: str
     modules: Mapping[str, str]
+    stubs: Mapping[str, str]
     reserved: frozenset[str]
     lines: list[tuple[str, str]] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
@@ -91,6 +93,8 @@ class Forward:
             return self._recurrent(node, texts, module or ""), True
         if node.op == "parameter":
             return module or "", True
+        if node.op == "stub":
+            return f"{self.stubs[node.outputs[0]]}({', '.join(texts)})", True
         if node.op == "cell":
             x, *states = texts
             held = f"({', '.join(states)})" if len(states) > 1 else states[0]
@@ -127,7 +131,7 @@ class Forward:
         waiting = self.waiting[name]
         if waiting.depth >= _DEEPEST or len(waiting.text) > _LONGEST_LINE:
             return False
-        if node.outputs[0] in self.modules or node.op == "recurrent":
+        if node.outputs[0] in self.modules or node.op in ("recurrent", "stub"):
             return True
         row = EXPRESSIONS[node.op]
         text = (self.target != "torch" and row.mindspore) or row.torch
@@ -138,7 +142,7 @@ class Forward:
 
     def _delimited(self, node: Node) -> bool:
         """Tell whether a node's values stand between commas and brackets."""
-        if node.outputs[0] in self.modules or node.op == "recurrent":
+        if node.outputs[0] in self.modules or node.op in ("recurrent", "stub"):
             return True
         text, atom = expression(node.op, self.target, ["V"] * len(node.inputs), node.arguments)
         return atom and not re.search(r"V[.\[]|[!=<>*/+-] V|V [!=<>*/+-]", text)

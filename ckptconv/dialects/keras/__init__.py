@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.dialects.infer_kind import Evidence
+from ckptconv.dialects.keras.apart import lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
@@ -33,17 +34,43 @@ from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.graph import Graph, Layer, cell_params
 from ckptconv.graph.kinds import KINDS
+from ckptconv.graph.network import Network
 from ckptconv.options import ReadOptions
 from ckptconv.tensors.ops import concat, divide
 from ckptconv.tensors.tensor import Tensor
 
-__all__ = ["FORMS", "lift", "lower"]
+__all__ = ["FORMS", "lift", "lift_with_network", "lower"]
 
 _UNORDERED = "the file does not record the order of its layers; they stand by name here"
 
 
-def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
+def lift_with_network(
+    checkpoint: Checkpoint, options: ReadOptions, stubs: tuple[str, ...] = ()
+) -> tuple[Graph, Network]:
+    """Return the graph of a Keras file and its network, from its configuration.
+
+    Raises:
+        CkptconvError: as ``lift``, but no setting of a recurrent layer is refused; a file without
+            configuration, or with a layer that no network can be written of.
+    """
+    graph = lift(checkpoint, options, apart=True)
+    facts = _facts(checkpoint)
+    root = entry(facts.config)
+    if root is None:
+        raise DialectError(
+            "the file does not record its network",
+            expected="a model's configuration",
+            hint="--config with the model's JSON (model.to_json()), or a file of model.save()",
+        )
+    paths = [layer.path for layer in graph]
+    return graph, read_network(root, facts.keras_version or None, paths, stubs)
+
+
+def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -> Graph:
     """Return the graph of a Keras file.
+
+    Args:
+        apart: read recurrent layers whatever their settings (``apart.lift_apart``).
 
     Raises:
         DialectError: weights that do not fit their layer, or a layer that nothing tells.
@@ -57,7 +84,11 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     with gathering() as each:
         for path, group in groups.items():
             with each():
-                layers += _lift_group(path, group, checkpoint.tensors, facts, options)
+                layers += (
+                    lift_apart(path, group, options)
+                    if apart and _is_sequence(group)
+                    else _lift_group(path, group, checkpoint.tensors, facts, options)
+                )
     _check_kinds(options, groups)
     ordered = facts.config is not None or (facts.layout == "legacy" and facts.weights)
     notes = () if ordered else (_UNORDERED,)
@@ -100,7 +131,7 @@ def _lift_group(
     facts: KerasFacts,
     options: ReadOptions,
 ) -> list[Layer]:
-    if any(is_recurrent(unit) for unit in group):
+    if _is_sequence(group):
         return [_lift_recurrent(path, group, facts, options)]
     if is_attention(group):
         return [lift_attention(path, group)]
@@ -111,6 +142,10 @@ def _lift_group(
             found=", ".join(unit.first for unit in group),
         )
     return [_settled(layer, tensors, facts) for layer in lift_plain(group[0], options)]
+
+
+def _is_sequence(group: list[Unit]) -> bool:
+    return any(is_recurrent(unit) for unit in group)
 
 
 def _lift_recurrent(path: str, group: list[Unit], facts: KerasFacts, options: ReadOptions) -> Layer:

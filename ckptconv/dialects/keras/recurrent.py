@@ -41,8 +41,11 @@ def is_recurrent(unit: Unit) -> bool:
     return bool(named or numbered or inside or class_name in _CLASSES)
 
 
-def lift_cell(unit: Unit, options: ReadOptions) -> tuple[str, Cell]:
+def lift_cell(unit: Unit, options: ReadOptions, *, any_gru: bool = False) -> tuple[str, Cell]:
     """Return (kind, the canonical parameters of one layer and direction).
+
+    Args:
+        any_gru: take a GRU with ``reset_after=False`` too; its one bias is the input's.
 
     Raises:
         DialectError: shapes or a number of weights that are no recurrent layer's.
@@ -59,7 +62,7 @@ def lift_cell(unit: Unit, options: ReadOptions) -> tuple[str, Cell]:
     if recurrent.shape[1] != gates * hidden or kernel.shape[1] != gates * hidden:
         raise _wrong(unit, f"(in, {gates}·units) and (units, {gates}·units) of a {kind}")
     cudnn = _is_cudnn(unit, bias, gates * hidden)
-    first, second = _biases(unit, kind, bias, gates * hidden, cudnn, options)
+    first, second = _biases(unit, kind, bias, gates * hidden, cudnn, None if any_gru else options)
     matrix = _from_cudnn if cudnn else _from_keras
     weights = matrix(kernel, kind), matrix(recurrent, kind)
     return kind, Cell(*weights, *(_reordered(b, kind) for b in (first, second)))
@@ -147,14 +150,15 @@ def _is_cudnn(unit: Unit, bias: Tensor | None, width: int) -> bool:
 
 
 def _biases(
-    unit: Unit, kind: str, bias: Tensor | None, width: int, cudnn: bool, options: ReadOptions
+    unit: Unit, kind: str, bias: Tensor | None, width: int, cudnn: bool, options: ReadOptions | None
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return (b_ih, b_hh) in Keras's gate order."""
-    if kind == "GRU" and not cudnn:
+    if kind == "GRU" and not cudnn and options is not None:
         _require_reset_after(unit, bias, width, options)
     if bias is None:
         return None, None
-    expected = (2 * width,) if cudnn else (2, width) if kind == "GRU" else (width,)
+    two_rows = kind == "GRU" and (options is not None or bias.ndim == 2)
+    expected = (2 * width,) if cudnn else (2, width) if two_rows else (width,)
     if bias.shape != expected:
         raise _wrong(unit, f"a bias of {expected}")
     if expected == (width,):

@@ -14,13 +14,27 @@ from ckptconv.dialects.mindspore.flat_lstm import lift_flat
 from ckptconv.dialects.mindspore.layers import FORMS, MINT
 from ckptconv.dialects.mindspore.training_state import training_state
 from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer
+from ckptconv.errors import DialectError
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered, gather
+from ckptconv.graph.network import Network
 from ckptconv.options import ReadOptions
 
 _NN_ONLY = frozenset(["gamma", "beta", "moving_mean", "moving_variance", "embedding_table"])
 _MINT_ONLY = frozenset(["running_mean", "running_var", "num_batches_tracked"])
+
+
+def lift_with_network(
+    checkpoint: Checkpoint,
+    options: ReadOptions,
+    stubs: tuple[str, ...] = (),  # noqa: ARG001
+) -> tuple[Graph, Network]:
+    """Refuse: a MindSpore checkpoint records no network."""
+    raise DialectError(
+        "a MindSpore checkpoint does not record its network",
+        expected="a Keras model or a torch.export archive (.pt2)",
+    )
 
 
 def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, TorchFacts
 from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer
 from ckptconv.dialects.torch.layers import FORMS
+from ckptconv.dialects.torch.network import read as read_network
 from ckptconv.dialects.torch.parametrized import without_parametrizations
 from ckptconv.dialects.torch.quantized import without_quantization
 from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered, Part, gather
+from ckptconv.graph.network import Network
 from ckptconv.options import ReadOptions
 
 _PREFIXES = ("module.", "model.")
@@ -36,6 +38,28 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     layers = tuple(lift_columns(plain, [FORMS], options.kinds))
     origin = replace(checkpoint, modules=plain.modules)
     return Graph(layers, "torch", origin, omitted=plain.omitted, notes=plain.notes)
+
+
+def lift_with_network(
+    checkpoint: Checkpoint,
+    options: ReadOptions,
+    stubs: tuple[str, ...] = (),  # noqa: ARG001
+) -> tuple[Graph, Network]:
+    """Return the graph of a torch.export archive, and its network.
+
+    Raises:
+        DialectError: a file that records none.
+        LossyError: an operator that no network can be written of.
+    """
+    program = checkpoint.facts.program if isinstance(checkpoint.facts, TorchFacts) else None
+    if program is None:
+        raise DialectError(
+            "the file does not record its network",
+            expected="an archive of torch.export.save (.pt2)",
+            hint="torch.export.save(torch.export.export(model.eval(), (x,)), 'model.pt2')",
+        )
+    graph = lift(checkpoint, options)
+    return graph, read_network(program, {layer.path: layer.kind for layer in graph})
 
 
 def lower(graph: Graph, variant: str = "") -> Lowered:  # noqa: ARG001

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, Module, TorchFacts
 from ckptconv.codecs.pickle.objects import Instance, Name
@@ -78,7 +79,7 @@ def filled(container: str, tree: Tree, path: str) -> Checkpoint:
     return Checkpoint(container, tensors, modules, omitted=omitted)
 
 
-def with_facts(checkpoint: Checkpoint, **facts: str) -> Checkpoint:
+def with_facts(checkpoint: Checkpoint, **facts: Any) -> Checkpoint:
     """Return a checkpoint that says more of its file; see ``TorchFacts``."""
     known = checkpoint.facts if isinstance(checkpoint.facts, TorchFacts) else TorchFacts()
     return replace(checkpoint, facts=replace(known, **facts))

@@ -76,7 +76,9 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
         if program is not None:
             modules = {**checkpoint.modules, **_modules(program["graph_module"])}
             version = str(program.get("torch_version"))
-            checkpoint = with_facts(replace(checkpoint, modules=modules), torch_version=version)
+            checkpoint = replace(checkpoint, modules=modules)
+            graph = program["graph_module"]
+            checkpoint = with_facts(checkpoint, torch_version=version, program=graph)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = f"damaged description of the weights: {error}"
         raise ContainerError(reason, file=source.path) from None

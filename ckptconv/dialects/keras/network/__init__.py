@@ -31,18 +31,21 @@ _BY_NUMBER = {**elementwise.RULES, "Dense": plain.dense}
 """Layers that TimeDistributed may as well not be around."""
 
 
-def read(root: Entry, version: str | None, paths: Sequence[str], title: str = "") -> Network:
+def read(
+    root: Entry, version: str | None, paths: Sequence[str], stubs: Sequence[str] = ()
+) -> Network:
     """Return the network that a configuration describes.
 
     Args:
         version: of the Keras that wrote it; activations and masks depend on it.
         paths: of the layers that hold weights, in the file's order.
+        stubs: names of layers that become functions to be written by hand.
 
     Raises:
         DialectError: a configuration that records no calls, or that the weights do not fit.
         LossyError: a layer or a setting that no rule covers, by its name.
     """
-    b = Builder(version, paths)
+    b = Builder(version, paths, stubs)
     try:
         given, outputs = _model(b, root, (), None)
     except RecursionError:
@@ -53,8 +56,7 @@ def read(root: Entry, version: str | None, paths: Sequence[str], title: str = ""
         tuple(b.nodes),
         (*inputs, *b.state_inputs),
         tuple(value.name for value in (*outputs, *b.state_results)),
-        title,
-        tuple(b.notes),
+        notes=tuple(b.notes),
     )
 
 
@@ -102,6 +104,8 @@ def apply(b: Builder, site: Site) -> list[Value]:
     if isinstance(mask := site.kwargs.get("mask"), Value):
         site = replace(site, inputs=(masked(site.x, mask), *site.inputs[1:]))
     rule = RULES.get(layer.class_name)
+    if layer.name in b.stubs:
+        return [b.add("stub", site.inputs, about=layer.name)]
     if rule is None:
         raise LossyError(
             f"{layer.class_name} cannot be written as a network",

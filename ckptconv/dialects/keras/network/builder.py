@@ -55,9 +55,12 @@ class Builder:
     Args:
         version: of the Keras that wrote the file.
         paths: of the layers that hold weights, in the file's order.
+        stubs: names of layers that become functions to be written by hand.
     """
 
-    def __init__(self, version: str | None, paths: Sequence[str]) -> None:
+    def __init__(
+        self, version: str | None, paths: Sequence[str], stubs: Sequence[str] = ()
+    ) -> None:
         match = _VERSION.match(version or "")
         self.version = (int(match[1]), int(match[2])) if match else (3, 0)
         self.tf_keras = self.version >= (2, 4) or "-tf" in (version or "")
@@ -65,6 +68,7 @@ class Builder:
         self.notes: list[str] = []
         self.state_inputs: list[Value] = []
         self.state_results: list[Value] = []
+        self.stubs = frozenset(stubs)
         self._paths = list(paths)
         self._names: set[str] = set()
         self._hint = "x"

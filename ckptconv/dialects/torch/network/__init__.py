@@ -20,7 +20,7 @@ _IGNORED = ("sym_constrain", "_assert", "sym_size", "_guards", "eq", "ge", "le",
 """Conditions on sizes, which an exported program checks and computes nothing with."""
 
 
-def read(source: Mapping[str, Any], kinds: Mapping[str, str], title: str = "") -> Network:
+def read(source: Mapping[str, Any], kinds: Mapping[str, str]) -> Network:
     """Return the network of an exported program.
 
     Args:
@@ -40,7 +40,7 @@ def read(source: Mapping[str, Any], kinds: Mapping[str, str], title: str = "") -
         outputs = tuple(program.value(name).name for name in program.outputs)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise DialectError(f"a damaged description of the network: {error}"[:300]) from None
-    return Network(tuple(program.nodes), tuple(program.inputs), outputs, title)
+    return Network(tuple(program.nodes), tuple(program.inputs), outputs)
 
 
 def _apply(program: Program, operator: Operator) -> None:

@@ -1,0 +1,86 @@
+"""The network beside the weights: read from a file that records it, written as a Python module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ckptconv import dialects, formats, pipeline
+from ckptconv.codegen.emit import emit
+from ckptconv.codegen.emit.modules import Columns
+from ckptconv.codegen.emit.names import paths
+from ckptconv.errors import CkptconvError, ContainerError, locating
+from ckptconv.graph.graph import Graph
+from ckptconv.graph.network import Network
+from ckptconv.io.atomic import atomic_path, check_target
+from ckptconv.options import ReadOptions, StrPath, WriteOptions
+from ckptconv.report import Report
+
+_TARGETS = ("torch", "mindspore")
+
+
+def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tuple[Graph, Network]:
+    """Return the graph of a file and its network, under paths whose parts are identifiers.
+
+    Raises:
+        CkptconvError: the file records no network, or a layer that cannot be written.
+    """
+    checkpoint = pipeline.configured(formats.read(path, select=options.select), options)
+    row = dialects.dialect(options.source or dialects.detect(checkpoint))
+    with locating(checkpoint.path):
+        before, network = row.load().lift_with_network(checkpoint, options, tuple(stubs))
+        if not before.layers:
+            raise ContainerError("holds no parameters")
+    graph = pipeline.finished(before, options)
+    if len(graph.layers) != len(before.layers):
+        raise CkptconvError("--network takes layers as the source has them: no --fuse, no --split")
+    known = paths(layer.path for layer in graph)
+    new = {old.path: known[layer.path] for old, layer in zip(before, graph, strict=True)}
+    layers = tuple(replace(layer, path=known[layer.path]) for layer in graph)
+    nodes = tuple(
+        node if node.layer is None else replace(node, layer=new[node.layer]) for node in network
+    )
+    title = f"The network of {os.path.basename(os.fspath(path))}"
+    return replace(graph, layers=layers), replace(network, nodes=nodes, title=title)
+
+
+def convert(
+    src: StrPath,
+    dst: StrPath,
+    to: str,
+    reading: ReadOptions,
+    writing: WriteOptions,
+) -> Report:
+    """Convert a checkpoint, and write its network to ``writing.network``; see ``api.convert``.
+
+    Raises:
+        CkptconvError: as said there. Neither file is left behind then.
+    """
+    target = writing.network
+    _check(to, writing)
+    graph, network = read(src, reading, writing.stubs)
+    columns = Columns(dialects.dialect(to).forms, dialects.dialect(graph.dialect).forms)
+    with locating(graph.origin.path):
+        text = emit(network, graph, to, columns, weights=os.fspath(dst))
+    if target is None or writing.dry_run:
+        return pipeline.write(graph, dst, to, writing)
+    check_target(target, graph.origin.files, force=writing.force)
+    if os.path.realpath(target) == os.path.realpath(dst):
+        raise ContainerError("the network and the weights are one file", file=target)
+    with atomic_path(target, force=writing.force) as temporary:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+        report = pipeline.write(graph, dst, to, writing)
+    report.notes.append(f"the network is in {os.fspath(target)}: load(weights) builds and fills it")
+    return report
+
+
+def _check(to: str, writing: WriteOptions) -> None:
+    if to not in _TARGETS:
+        raise CkptconvError(
+            "a network cannot be written for this target", expected=" or ".join(_TARGETS), found=to
+        )
+    given = {"like": writing.like, "dtype": writing.dtype, "fold_proj": writing.fold_proj}
+    if extra := [name for name, value in given.items() if value]:
+        raise CkptconvError(f"network= does not go with {', '.join(extra)}")
