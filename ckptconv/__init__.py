@@ -78,9 +78,10 @@ __all__ = [
 ]
 
 _HOME = {
-    "api": ("convert", "inspect", "load", "network", "save"),
+    "api": ("convert", "inspect", "load", "save"),
     "batch": ("Outcome", "convert_many"),
     "checkpoint": ("Checkpoint", "Module"),
+    "networks": ("network",),
     "graph.network": ("Network",),
     "graph.graph": ("Graph", "Layer", "RecurrentLayer"),
     "live": ("from_state_dict", "from_torch", "load_into", "to_state_dict"),

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from ckptconv import formats, networks, pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.graph.graph import Graph
-from ckptconv.graph.network import Network
 from ckptconv.options import (
     DTypeName,
     FlatLayout,
@@ -247,17 +246,3 @@ def convert(
     if network is not None:
         return networks.convert(src, dst, to, reading, writing)
     return pipeline.write(pipeline.read(src, reading), dst, to, writing)
-
-
-def network(path: StrPath, *, config: StrPath | None = None, stubs: Iterable[str] = ()) -> Network:
-    """Return the network that a file records: which layer's output goes into which layer.
-
-    Args:
-        path: a Keras model, or a torch.export archive.
-        config: a Keras model's configuration as JSON, for a file of weights alone.
-        stubs: names of layers that need not be known.
-
-    Raises:
-        CkptconvError: the file records no network, or a layer that cannot be written.
-    """
-    return networks.read(path, ReadOptions(config=config), stubs)[1]

@@ -20,6 +20,20 @@ from ckptconv.report import Report
 _TARGETS = ("torch", "mindspore")
 
 
+def network(path: StrPath, *, config: StrPath | None = None, stubs: Iterable[str] = ()) -> Network:
+    """Return the network that a file records: which layer's output goes into which layer.
+
+    Args:
+        path: a Keras model, or a torch.export archive.
+        config: a Keras model's configuration as JSON, for a file of weights alone.
+        stubs: names of layers that need not be known.
+
+    Raises:
+        CkptconvError: the file records no network, or a layer that cannot be written.
+    """
+    return read(path, ReadOptions(config=config), stubs)[1]
+
+
 def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tuple[Graph, Network]:
     """Return the graph of a file and its network, under paths whose parts are identifiers.
 
@@ -29,7 +43,9 @@ def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tupl
     checkpoint = pipeline.configured(formats.read(path, select=options.select), options)
     row = dialects.dialect(options.source or dialects.detect(checkpoint))
     with locating(checkpoint.path):
-        before, network = row.load().lift_with_network(checkpoint, options, tuple(stubs))
+        before, network = row.load().lift_with_network(
+            checkpoint, options.resolved(dialects.kind_of), tuple(stubs)
+        )
         if not before.layers:
             raise ContainerError("holds no parameters")
     graph = pipeline.finished(before, options)

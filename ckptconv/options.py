@@ -1,7 +1,5 @@
-"""What a caller can ask of a conversion: two immutable values, one for each side.
-
-The command line, the Python API and reports call every option by its name here.
-"""
+"""What a caller can ask of a conversion, by the names that the API, the command line and reports
+use: two immutable values, one for each side."""
 
 from __future__ import annotations
 
@@ -57,8 +55,7 @@ class ReadOptions:
         map: a TOML or JSON file, or a mapping, of old path → new path.
         fuse: (new path, paths): recurrent layers to make one layer of.
         split: paths of recurrent layers to make one layer each of.
-        gates: the order of the source's gates where it is not its framework's own: letters
-            (``iofc``, ``zrh``) or an ecosystem of ``graph.gates.ORDERS`` (``onnx``).
+        gates: the source's gate order: letters (``iofc``) or a row of ``graph.gates.ORDERS``.
         forget_bias: what the source adds to the forget gate at run time.
         z_convention: the source's GRU computes h' = (1 - z) ⊙ h + z ⊙ n.
         flat_layout: how a MindSpore before 1.6 laid out a flat LSTM weight.
@@ -144,17 +141,16 @@ class WriteOptions:
     """How a graph is written.
 
     Attributes:
-        like: the target network's parameters, whose names are taken: a file (a checkpoint of that
-            network, or a list), or a mapping name → shape.
-        dtype: cast floating-point tensors.
+        like: the target's parameters, whose names are taken: a file, or name → shape.
+        dtype: of floating-point tensors.
         fold_proj: turn an LSTM's ``proj_size`` into an exactly equal LSTM and a Dense.
         hardware: ``ascend`` makes what that hardware cannot do an error.
-        check: read the file back and compare every byte with what was meant, before it is named.
+        check: read the file back and compare every byte.
         dry_run: do everything but write.
         force: replace an existing file.
         progress: called with the number of bytes just written.
-        network: a Python file to write the network to, where the source records it.
-        stubs: layers of the network that are left as functions to be written by hand.
+        network: a Python file for the network, where the source records it; stubs: its layers
+            that are left as functions to be written by hand.
     """
 
     like: Like | None = None
@@ -221,8 +217,7 @@ def _parse_kind(path: str, text: str) -> KindHint:
 
 
 def _resolved(path: str, hint: KindHint, kind_of: Callable[[str], str | None]) -> KindHint:
-    kind = kind_of(hint.kind)
-    if kind is None:
+    if (kind := kind_of(hint.kind)) is None:
         raise _unknown_kind(path, hint.kind)
     return KindHint(kind, hint.arguments)
 

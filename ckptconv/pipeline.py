@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from ckptconv import dialects, formats, passes
-from ckptconv.checkpoint import Checkpoint, SafetensorsFacts
+from ckptconv.checkpoint import Checkpoint, KerasFacts, SafetensorsFacts
 from ckptconv.errors import CkptconvError, ContainerError, locating
 from ckptconv.formats import documents, shapes
 from ckptconv.graph.graph import Graph
@@ -30,12 +30,39 @@ def read(path: StrPath, options: ReadOptions) -> Graph:
 
 def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     """Bring an opened checkpoint into the canonical graph, and do what was asked of its layers."""
+    checkpoint = configured(checkpoint, options)
     source = dialects.dialect(options.source or dialects.detect(checkpoint))
-    options = options.resolved(dialects.kind_of)
     with locating(checkpoint.path):
-        graph = source.load().lift(checkpoint, options)
+        graph = source.load().lift(checkpoint, options.resolved(dialects.kind_of))
         if not graph.layers:
             raise ContainerError("holds no parameters")
+    return finished(graph, options)
+
+
+def configured(checkpoint: Checkpoint, options: ReadOptions) -> Checkpoint:
+    """Add the configuration that stands beside a Keras file of weights alone.
+
+    Raises:
+        CkptconvError: no Keras file, or no configuration.
+    """
+    if options.config is None:
+        return checkpoint
+    document = documents.read_object(options.config)
+    facts = checkpoint.facts
+    if not isinstance(facts, KerasFacts) or "class_name" not in document:
+        raise CkptconvError(
+            "not the configuration of a Keras model",
+            file=options.config,
+            expected="the JSON of model.to_json(), beside a file of Keras weights",
+        )
+    version = facts.keras_version or str(document.get("keras_version") or "")
+    return replace(checkpoint, facts=replace(facts, config=document, keras_version=version))
+
+
+def finished(graph: Graph, options: ReadOptions) -> Graph:
+    """Do what was asked of the layers of a graph that was read."""
+    options = options.resolved(dialects.kind_of)
+    with locating(graph.origin.path):
         columns = (row.forms for row in dialects.DIALECTS.values())
         graph = check_kinds(graph, options.kinds, columns) if options.kinds else graph
         graph = passes.after_lift(graph, options, _table(options.map))

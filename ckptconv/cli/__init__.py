@@ -54,6 +54,7 @@ def _add_direction(short_source: str, short_target: str) -> None:
         ),
         **(mint if target == "mindspore" else {}),
         **o.NAMES,
+        **o.NETWORK,
         **o.VALUES,
         **o.OUTPUT,
     )
@@ -75,6 +76,7 @@ for _source in o.FRAMEWORKS:
     source=o.Row(str | None, None, typer.Option("--from", metavar="NAME", help=_FROM)),
     to=o.Row(str | None, None, typer.Option("--to", metavar="NAME", help=_TO)),
     **o.NAMES,
+    **o.NETWORK,
     **o.VALUES,
     **o.OUTPUT,
 )
@@ -193,6 +195,7 @@ def _convert(
     allow: list[str] | None,
     fuse: list[str] | None,
     split: list[str] | None,
+    stubs: list[str] | None,
     as_json: bool,
     report_file: str | None,
     quiet: bool,
@@ -212,6 +215,7 @@ def _convert(
             allow=allow or (),
             fuse=[(new, parts.split(",")) for new, parts in o.pairs("--fuse", fuse)],
             split=split or (),
+            stubs=stubs or (),
             progress=progress,
             **options,
         )

@@ -67,6 +67,17 @@ NAMES = {
         "--split", metavar="PATH", help="Make PATH_0, PATH_1 … of a recurrent layer of several."
     ),
 }
+NETWORK = {
+    "config": _text(
+        "--config", metavar="JSON", help="A Keras model's configuration, beside weights alone."
+    ),
+    "network": _text(
+        "--network", metavar="FILE.py", help="Write the network too, where SRC records it."
+    ),
+    "stubs": _many(
+        "--stub", metavar="NAME", help="Leave a layer of the network as a function to write."
+    ),
+}
 VALUES = {
     "dtype": _text(
         "--dtype", metavar="NAME", help="Cast to float16, bfloat16, float32 or float64."

@@ -143,9 +143,8 @@ class LSTM(Recurrent):
         h, c = state[0], state[1]
         gates = x + ops.matmul(h, weight.T) + bias
         i, f, g, o = ops.chunk(gates, 4, -1)
-        c = self.recurrent_activation(f) * c + self.recurrent_activation(
-            i
-        ) * self.activation(g)
+        i, f = self.recurrent_activation(i), self.recurrent_activation(f)
+        c = f * c + i * self.activation(g)
         return self.recurrent_activation(o) * self.activation(c), c
 
 

@@ -123,9 +123,8 @@ class LSTM(Recurrent):
     def step(self, x, state, weight, bias):
         h, c = state
         i, f, g, o = (x + nn.functional.linear(h, weight, bias)).chunk(4, dim=-1)
-        c = self.recurrent_activation(f) * c + self.recurrent_activation(
-            i
-        ) * self.activation(g)
+        i, f = self.recurrent_activation(i), self.recurrent_activation(f)
+        c = f * c + i * self.activation(g)
         return self.recurrent_activation(o) * self.activation(c), c
 
 

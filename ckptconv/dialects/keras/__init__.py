@@ -20,6 +20,7 @@ from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.legacy_names import legacy_units
 from ckptconv.dialects.keras.lower import lower
 from ckptconv.dialects.keras.model_config import entry
+from ckptconv.dialects.keras.network import read as read_network
 from ckptconv.dialects.keras.plain import lift_plain, ranks_of
 from ckptconv.dialects.keras.recurrent import is_recurrent, lift_cell
 from ckptconv.dialects.keras.settings import (

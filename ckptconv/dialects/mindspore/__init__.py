@@ -25,11 +25,7 @@ _NN_ONLY = frozenset(["gamma", "beta", "moving_mean", "moving_variance", "embedd
 _MINT_ONLY = frozenset(["running_mean", "running_var", "num_batches_tracked"])
 
 
-def lift_with_network(
-    checkpoint: Checkpoint,
-    options: ReadOptions,
-    stubs: tuple[str, ...] = (),  # noqa: ARG001
-) -> tuple[Graph, Network]:
+def lift_with_network(*_: object) -> tuple[Graph, Network]:
     """Refuse: a MindSpore checkpoint records no network."""
     raise DialectError(
         "a MindSpore checkpoint does not record its network",
