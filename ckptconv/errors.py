@@ -73,20 +73,21 @@ class DialectError(CkptconvError):
 class AmbiguousKindError(DialectError):
     """Several layer kinds fit the same parameters and nothing decides between them.
 
-    ``paths`` are all modules of the file of which this is true; the message explains the first.
+    Attributes:
+        choices: module → the kinds that fit, of all modules of the file of which this is true; the
+            message explains the first.
     """
 
-    @property
-    def paths(self) -> tuple[str, ...]:
-        return (self.tensor or "", *self._more)
-
-    _more: tuple[str, ...] = ()
+    def __init__(self, problem: str, *, kinds: Sequence[str] = (), **said: Any) -> None:
+        super().__init__(problem, **said)
+        self.choices: dict[str, tuple[str, ...]] = {self.tensor or "": tuple(kinds)}
 
     @classmethod
     def of(cls, errors: Sequence[AmbiguousKindError]) -> AmbiguousKindError:
         """Return one error about all modules."""
-        first, more = errors[0], tuple(path for error in errors[1:] for path in error.paths)
-        first._more = more
+        first, *others = errors
+        more = [path for error in others for path in error.choices]
+        first.choices = {path: kinds for e in errors for path, kinds in e.choices.items()}
         if more:
             first.problem += f" (nor which {', '.join(more[:_SHOWN])} are"
             first.problem += f", and {len(more) - _SHOWN} more)" if len(more) > _SHOWN else ")"

@@ -125,6 +125,7 @@ def ambiguous(
     """Return the error that names the candidates and the options that decide."""
     return AmbiguousKindError(
         "the file does not tell which layer this is",
+        kinds=kinds,
         tensor=path,
         expected=" or ".join(kinds),
         found=", ".join(f"{name} {shape}" for name, shape in shapes.items()),

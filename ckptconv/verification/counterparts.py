@@ -126,6 +126,11 @@ class Names(Provenance):
     def __init__(self, *graphs: Graph) -> None:
         super().__init__(*(graph.origin.tensors for graph in graphs))
 
+    def stored(self, tensor: Tensor) -> tuple[str, tuple[int, ...]] | None:
+        """Return the name and shape that values have in a file, if they are of one tensor there."""
+        found = [origin for origin in self.trace(tensor).origins if self.own(origin)]
+        return (self.own(found[0])[0], found[0].shape) if len(found) == 1 else None
+
     def of(self, part: Part, param: str, tensor: Tensor) -> str:
         """Return a parameter's name in its file, or its canonical one if it was made up."""
         return " + ".join(self.names(tensor)) or part.layer.full_name(param)

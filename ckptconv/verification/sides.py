@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint
@@ -25,7 +25,14 @@ def lift_target(target: Checkpoint, source: Graph, kinds: Mapping[str, str] | No
         try:
             return pipeline.lift(target, ReadOptions(kinds=known))
         except AmbiguousKindError as error:  # noqa: PERF203
-            new = {p: said[p] for p in error.paths if p in said and p not in known}
+            choices = {path: kinds for path, kinds in error.choices.items() if path not in known}
+            new = {p: _closest(said[p], kinds) for p, kinds in choices.items() if p in said}
             if not new:
                 raise
             known |= new
+
+
+def _closest(kind: str, fitting: Sequence[str]) -> str:
+    """Return a kind, or the one of its rank where the other file cannot tell it from that."""
+    of_rank = [other for other in fitting if other[-2:] == kind[-2:]]
+    return of_rank[0] if of_rank and kind not in fitting else kind

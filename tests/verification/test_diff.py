@@ -10,7 +10,6 @@ import pytest
 import ckptconv
 from ckptconv.errors import CkptconvError, ContainerError
 from ckptconv.io.reader import Source
-from ckptconv.passes import restore
 from ckptconv.tensors.tensor import ArrayTensor
 from ckptconv.verification.diff import diff
 from ckptconv.verification.difference import compare_arrays, compare_tensors
@@ -167,11 +166,9 @@ def test_restored_only_where_the_sum_is_the_same(tmp_path):
     arrays = values()
     source, report = saved(tmp_path / "a.pt", arrays), tmp_path / "r.json"
     roundtrip(source, via="keras", report=report)
-    splits = restore.read(report)
     keras = tmp_path / "a.h5"
     ckptconv.convert(source, keras, to="keras")
-    graph = ckptconv.load(keras)
-    restore.apply(graph, splits)
+    graph = ckptconv.load(keras, restore=report)
     for name in ("bias_ih_l0", "bias_hh_l0"):
         assert np.array_equal(graph["lstm"].params[name].numpy(), arrays[f"lstm.{name}"])
     ckptconv.save(graph, tmp_path / "back.pt", to="torch")
@@ -179,7 +176,7 @@ def test_restored_only_where_the_sum_is_the_same(tmp_path):
     arrays["lstm.bias_ih_l0"][0] += 1
     ckptconv.convert(saved(tmp_path / "b.pt", arrays), tmp_path / "b.h5", to="keras")
     with pytest.raises(CkptconvError, match="the report is of another conversion"):
-        restore.apply(ckptconv.load(tmp_path / "b.h5"), splits, report=str(report))
+        ckptconv.load(tmp_path / "b.h5", restore=report)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +196,9 @@ def test_restored_only_where_the_sum_is_the_same(tmp_path):
 def test_bad_report(tmp_path, text):
     path = tmp_path / "r.json"
     path.write_text(text)
-    with pytest.raises(CkptconvError, match="not a report"):
-        restore.read(path)
+    source = saved(tmp_path / "a.pt", values())
+    with pytest.raises(CkptconvError, match=r"r.json: .*not a (report|JSON)"):
+        ckptconv.load(source, restore=path)
 
 
 def test_conversion_report_fits_the_schema(tmp_path):

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("GLOG_v", "3")
 
-from ckptconv.api import convert, from_state_dict, load, save
+from ckptconv import convert, from_state_dict, load, save
 from ckptconv.tensors.tensor import ArrayTensor
 from ckptconv.verification.frameworks.judge import Side
 from ckptconv.verification.pairing import sublayer

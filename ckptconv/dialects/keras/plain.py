@@ -49,6 +49,7 @@ def lift_plain(unit: Unit, options: ReadOptions) -> list[Layer]:
     if same != list(candidates):
         raise AmbiguousKindError(
             "the file does not tell which layer this is",
+            kinds=candidates,
             tensor=unit.path,
             expected=" or ".join(candidates),
             found=", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items()),

@@ -8,16 +8,25 @@ the file added nothing; and only up to what that arithmetic is known to do (``pr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from ckptconv import dialects
+from ckptconv.codegen.arguments import facts_of
+from ckptconv.codegen.constructor import constructor
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.graph.axes import fits
+from ckptconv.graph.forms import Facts, Forms, stored_by_row
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+from ckptconv.graph.kinds import KINDS
 from ckptconv.tensors.regions import Array
+from ckptconv.verification.counterparts import Names
 from ckptconv.verification.frameworks.keras import Keras
 from ckptconv.verification.frameworks.mindspore import MindSpore
-from ckptconv.verification.frameworks.runner import Runner
+from ckptconv.verification.frameworks.runner import NotRunError, Runner
+from ckptconv.verification.frameworks.samples import sample
 from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.pairing import Block
 from ckptconv.verification.probes import probes
@@ -45,13 +54,18 @@ class Side:
             raise CkptconvError(f"unknown device {device!r}", expected=" or ".join(DEVICES))
         self.graph, self.framework = graph, graph.dialect
         self.device = device if self.framework in ("mindspore", "mint") else "CPU"
-        self._runner = _RUNNERS[graph.dialect](self.device)
+        self.forms = _column(graph)
+        self._runner = _RUNNERS[graph.dialect](self.forms, self.device)
         self.by = self._runner.by
         self._own = self._runner.open(graph, select)
 
     def run(self, chain: Sequence[RecurrentLayer], given: Inputs) -> Outputs:
         """Run layers of this file on what the framework loaded."""
         return run_chain(chain, given, lambda layer, x: self._run(layer, self._own(layer), x))
+
+    def call(self, layer: Layer, facts: Facts, given: Sequence[Array]) -> Array:
+        """Run a layer of this file that is not recurrent, built by the table's call."""
+        return self._runner.call(layer, facts, self._own(layer), given)
 
     def control(self, chain: Sequence[RecurrentLayer], given: Inputs) -> Outputs:
         """Run layers in this framework on the values that ckptconv read."""
@@ -64,6 +78,25 @@ class Side:
 
     def _run(self, layer: RecurrentLayer, arrays: Mapping[str, Array], given: Inputs) -> Outputs:
         return self._runner.run(layer, arrays, given)
+
+
+def _column(graph: Graph) -> Forms:
+    """Return the column whose names and axes a file has: MindSpore has two, ``nn`` and ``mint``."""
+    names = Names(graph)
+    plain = [layer for layer in graph if layer.kind in KINDS and stored_by_row(layer.kind)]
+    for other in ("mint",) if graph.dialect == "mindspore" else ():
+        both = [dialects.dialect(name).forms for name in (graph.dialect, other)]
+        if not all(_fits(layer, names, both[0]) for layer in plain) and all(
+            _fits(layer, names, both[1]) for layer in plain
+        ):
+            return both[1]
+    return dialects.dialect(graph.dialect).forms
+
+
+def _fits(layer: Layer, names: Names, forms: Forms) -> bool:
+    stored = filter(None, map(names.stored, layer.params.values()))
+    shapes = {name.removeprefix(f"{layer.path}."): shape for name, shape in stored}
+    return fits(layer.kind, shapes, forms, layer.attributes)
 
 
 def run_frameworks(
@@ -80,14 +113,67 @@ def run_frameworks(
     source, target = Side(a, device, select), Side(b, device)
     report.frameworks = list(dict.fromkeys((source.by, target.by)))
     for block, result in zip(blocks, report.layers, strict=True):
-        if block.source is None or not result.runs:
-            continue
-        given = probes(a, block, report.seed)
-        for side, chain, whose, inputs in (
-            (source, [block.source], "source", given.source),
-            (target, block.chain, "target", given.target),
-        ):
-            _judge(result, side, chain, whose, inputs, tolerance)
+        try:
+            if block.source is None:
+                _compare_outputs(result, block, source, target, report.seed, tolerance)
+            elif result.runs:
+                _hold_against_reference(result, block, source, target, report.seed, tolerance)
+        except NotRunError as error:  # noqa: PERF203
+            report.notes.append(f"{block.layer.path}: not run: {error}")
+
+
+def _hold_against_reference(
+    result: LayerResult,
+    block: Block,
+    source: Side,
+    target: Side,
+    seed: int,
+    tolerance: float | None,
+) -> None:
+    """Run a recurrent layer in both frameworks."""
+    given = probes(source.graph, block, seed)
+    for side, chain, whose, inputs in (
+        (source, (block.source,) if block.source else (), "source", given.source),
+        (target, block.chain, "target", given.target),
+    ):
+        _judge(result, side, chain, whose, inputs, tolerance)
+
+
+def _compare_outputs(
+    result: LayerResult,
+    block: Block,
+    source: Side,
+    target: Side,
+    seed: int,
+    tolerance: float | None,
+) -> None:
+    """Run a layer that is not recurrent in both frameworks, by the calls that the report prints.
+
+    Both are built from what the source says of the layer, each with the weights of its own file.
+    """
+    layer, other = block.layer, replace(block.parts[0][1].layer, kind=block.layer.kind)
+    if layer.kind not in KINDS:
+        raise NotRunError(f"a {layer.kind} is no layer")
+    facts = facts_of(layer, source.forms)
+    given = sample(layer, facts, seed)
+    try:
+        expected = source.call(layer, facts, given)
+        found = target.call(other, facts, given)
+    except NotRunError:
+        raise
+    except CkptconvError as error:
+        raise NotRunError(str(error)) from None
+    exact = Outputs(expected, *[np.zeros(0)] * 2)
+    allowed = floor(exact) if tolerance is None else tolerance
+    apart = outputs_differ(exact._replace(y=found), exact)
+    run = Run(target.by, "target", f"source in {source.by}", apart, allowed)
+    result.runs.append(run)
+    if result.ok and not run.ok:
+        result.ok = False
+        result.cause = (
+            f"{target.by} computes otherwise than {source.by}: off by {apart.max_abs:.2g}, built"
+            f" as {constructor(layer, target.forms, source.forms)}"
+        )
 
 
 def _judge(

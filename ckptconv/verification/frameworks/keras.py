@@ -1,27 +1,31 @@
-"""Keras as a runner: a model built to fit a file, filled by ``load_weights``."""
+"""Keras as a runner: the user's own model where the file holds it, else one built to fit."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ckptconv import dialects
+from ckptconv.checkpoint import KerasFacts
 from ckptconv.codegen.arguments import facts_of
-from ckptconv.errors import CkptconvError
 from ckptconv.graph.forms import stored_by_row
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import KINDS, Family
 from ckptconv.tensors.regions import Array
-from ckptconv.verification.frameworks.runner import Arrays, Runner
+from ckptconv.verification.frameworks.runner import Arrays, NotRunError, Runner
+from ckptconv.verification.frameworks.samples import channels_first
 from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, Weights, weights_of
 from ckptconv.verification.stored_weights import KERAS_GATES
 
-FORMS = dialects.dialect("keras").forms
 _BACKENDS = ("torch", "tensorflow", "jax")
+_CODE = '"Lambda"'
+"""Such a layer is Python code in the file, which is never run."""
+_WHOLE = {"return_sequences": True, "go_backwards": False, "stateful": False}
+"""How a user's own recurrent layer is run, whose output is otherwise cut or turned."""
 
 
 class Keras(Runner):
@@ -32,7 +36,37 @@ class Keras(Runner):
         os.environ.setdefault("KERAS_BACKEND", (found or ["torch"])[0])
         return super()._import()
 
-    def _open(self, graph: Graph, select: str | None) -> Callable[[RecurrentLayer], Arrays]:  # noqa: ARG002
+    def _open(self, graph: Graph, select: str | None) -> Callable[[Layer], Arrays]:  # noqa: ARG002
+        """Let Keras load the file; every layer holds its own weights then."""
+        self._mine = self._users_layers(graph)
+        self._held = self._mine or self._built_to_fit(graph)
+        return self._weights
+
+    def _weights(self, layer: Layer) -> Arrays:
+        made = self._held.get(layer.path)
+        if made is None:
+            raise NotRunError("is not found in the model that Keras loads")
+        if isinstance(layer, RecurrentLayer):
+            return _canonical(weights_of(layer), made.get_weights())
+        return {}
+
+    def _users_layers(self, graph: Graph) -> dict[str, Any]:
+        """Return the layers of the model in the file by path; none where it holds weights only."""
+        facts = graph.origin.facts
+        config = facts.config if isinstance(facts, KerasFacts) else None
+        if config is None or _CODE in json.dumps(config):
+            return {}
+        try:
+            model = self._framework.saving.load_model(graph.origin.path, compile=False)
+        except Exception:
+            return {}  # another version's, or of classes that are not here
+        found: dict[str, Any] = {}
+        for path, layer in _below(model):
+            for spelt in (path, path.replace("/", "."), path.rpartition("/")[2]):
+                found.setdefault(spelt, layer)
+        return found
+
+    def _built_to_fit(self, graph: Graph) -> dict[str, Any]:
         """Build every layer of the file side by side, and let Keras load the file into them."""
         branches, inputs, outputs = {}, [], []
         for layer in graph:
@@ -43,23 +77,44 @@ class Keras(Runner):
         name = graph.origin.path.lower()
         legacy = name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5")
         model.load_weights(graph.origin.path, **({"by_name": True} if legacy else {}))
-        return lambda layer: _canonical(weights_of(layer), branches[layer.path].get_weights())
+        return branches
 
     def _branch(self, layer: Layer) -> tuple[Any, list[Any], Any]:
         """Return a layer, symbolic inputs, and what it makes of them."""
-        layers, shapes = self._framework.layers, _inputs(layer)
-        given = [self._framework.Input(shape, dtype=dtype) for shape, dtype in shapes]
-        if isinstance(layer, RecurrentLayer) and layer.is_cell:
-            sizes = weights_of(layer)
-            cell = getattr(layers, _class(layer.kind))(
-                sizes.shape[2], use_bias=sizes.cells[0, 0].b_ih is not None, name=_name(layer.path)
-            )
-            return cell, given, cell(given[0], given[1:])[0]
-        if isinstance(layer, RecurrentLayer):
+        form = self.forms.get(layer.kind)
+        if form is None or not (isinstance(layer, RecurrentLayer) or stored_by_row(layer.kind)):
+            raise NotRunError(f"a {layer.kind} cannot be rebuilt to load this file")
+        given = [self._framework.Input(shape, dtype=dtype) for shape, dtype in self._inputs(layer)]
+        cell = isinstance(layer, RecurrentLayer) and layer.is_cell
+        if isinstance(layer, RecurrentLayer) and not cell:
             made = self._recurrent(layer)
         else:
-            made = _plain(layers, layer)
+            made = self.build(form.call, facts_of(layer, self.forms), name=_name(layer.path))
+        if cell:
+            return made, given, made(given[0], given[1:])[0]
         return made, given, made(given[0])
+
+    def _call(
+        self,
+        layer: Layer,
+        built: list[Any],
+        values: Arrays,  # noqa: ARG002
+        given: Sequence[Array],
+    ) -> Array:
+        held = self._held[layer.path]
+        made = _changed(held, activation="linear") if self._mine else built[1]
+        turned = channels_first(layer) and _channels_last(made)
+        found = [np.moveaxis(array, 1, -1) if turned else array for array in given]
+        if layer.kind == "MultiheadAttention":
+            found = [found[0], found[2], found[1]]  # query, value, key
+        steps = [made] if self._mine else list(filter(None, built))
+        for _ in range(2):  # once to make the weights
+            y: Any = found
+            for step in steps:
+                y = [step(*y)]
+            made.set_weights(held.get_weights())
+        array = np.asarray(self._framework.ops.convert_to_numpy(y[0]))
+        return np.moveaxis(array, -1, 1) if turned else array
 
     def _run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         sizes = weights_of(layer)
@@ -82,23 +137,63 @@ class Keras(Runner):
         return Outputs(np.asarray(to_numpy(y)) * mask[:, :, None], h, c)
 
     def _recurrent(self, layer: RecurrentLayer, **options: Any) -> Any:
-        sizes = weights_of(layer)
-        levels, directions, hidden, _ = sizes.shape
-        if levels != 1:
-            raise CkptconvError("Keras has no layer of several levels", tensor=layer.path)
-        options |= {"activation": "relu"} if sizes.style.activation == "relu" else {}
-        bias = next(iter(sizes.cells.values())).b_ih is not None
-        made = getattr(self._framework.layers, _class(sizes.kind))(
-            hidden, use_bias=bias, return_sequences=True, name=_name(layer.path), **options
-        )
-        if directions == 1:
+        """Return a layer that gives every step: the user's own, or by the table's call."""
+        mine = self._mine.get(layer.path)
+        if mine is not None and not layer.is_cell:
+            return _changed(mine, **_WHOLE, **options)
+        form = self.forms[layer.base]
+        if form is None or weights_of(layer).shape[0] != 1:
+            raise NotRunError("Keras has no such layer")
+        facts = facts_of(layer, self.forms) | {"return_sequences": True}
+        made = self.build(form.call, facts, name=_name(layer.path), **options)
+        if not facts["bidirectional"]:
             return made
-        return self._framework.layers.Bidirectional(made, name=_name(layer.path))
+        return getattr(self._framework.layers, form.pair)(made, name=_name(layer.path))
+
+    def _inputs(self, layer: Layer) -> list[tuple[tuple[int | None, ...], str]]:
+        """Return the shapes and dtypes of inputs that a layer takes."""
+        if isinstance(layer, RecurrentLayer):
+            sizes = weights_of(layer)
+            if not layer.is_cell:
+                return [((None, sizes.input_size), "float32")]
+            states = [sizes.shape[2]] * (2 if sizes.kind == "LSTM" else 1)
+            return [((width,), "float32") for width in (sizes.input_size, *states)]
+        kind = KINDS[layer.kind]
+        shape = next(iter(layer.params.values())).shape
+        if "v" in kind.params[0].axes:
+            return [((None,), "int32")]
+        if kind.family in (Family.CONVOLUTION, Family.TRANSPOSED):
+            return [((*[None] * kind.rank, facts_of(layer, self.forms)["i"]), "float32")]
+        return [(shape if kind.family is Family.NORM else shape[-1:], "float32")]
 
 
-def _class(kind: str) -> str:
-    form = FORMS[kind]
-    return form.call.name if form else ""
+def _below(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the layers of a model, and of models in it, by the names on the way to them."""
+    for layer in getattr(model, "layers", ()):
+        here = f"{path}/{layer.name}" if path else layer.name
+        yield here, layer
+        if hasattr(layer, "layers"):
+            yield from _below(layer, here)
+        elif type(layer).__name__ == "TimeDistributed":
+            yield f"{here}/{layer.layer.name}", layer.layer
+            yield here, layer.layer
+
+
+def _changed(layer: Any, **options: Any) -> Any:
+    """Return a layer like this one, not built yet, with other options where it has them."""
+    config = dict(layer.get_config())
+    for inner in ("layer", "backward_layer"):
+        if isinstance(config.get(inner), dict):
+            own = dict(config[inner]["config"])
+            turned = {"go_backwards": own.get("go_backwards")} if inner != "layer" else {}
+            own |= {name: value for name, value in options.items() if name in own} | turned
+            config[inner] = config[inner] | {"config": own}
+    config |= {name: value for name, value in options.items() if name in config}
+    return type(layer).from_config(config)
+
+
+def _channels_last(layer: Any) -> bool:
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
 def _canonical(sizes: Weights, held: list[Array]) -> dict[str, Array]:
@@ -135,36 +230,6 @@ def _order(src: str, dst: str) -> Callable[[Array], Array]:
         return np.concatenate([blocks[src.index(letter)] for letter in dst], axis=-1)
 
     return reorder
-
-
-def _plain(layers: Any, layer: Layer) -> Any:
-    form = FORMS.get(layer.kind)
-    if form is None or not stored_by_row(layer.kind):
-        raise CkptconvError(
-            f"a {layer.kind} cannot be rebuilt to load this file",
-            tensor=layer.path,
-            hint="the proof without --run, which needs no framework",
-        )
-    return form.call.build(layers, facts_of(layer, FORMS), name=_name(layer.path))
-
-
-def _inputs(layer: Layer) -> list[tuple[tuple[int | None, ...], str]]:
-    """Return the shapes and dtypes of inputs that a layer takes."""
-    if isinstance(layer, RecurrentLayer):
-        sizes = weights_of(layer)
-        if layer.is_cell:
-            states = 2 if sizes.kind == "LSTM" else 1
-            return [
-                ((width,), "float32") for width in (sizes.input_size, *[sizes.shape[2]] * states)
-            ]
-        return [((None, sizes.input_size), "float32")]
-    kind = KINDS[layer.kind]
-    shape = next(iter(layer.params.values())).shape
-    if "v" in kind.params[0].axes:
-        return [((None,), "int32")]
-    if kind.family in (Family.CONVOLUTION, Family.TRANSPOSED):
-        return [((*[None] * kind.rank, facts_of(layer, FORMS)["i"]), "float32")]
-    return [(shape if kind.family is Family.NORM else shape[-1:], "float32")]
 
 
 def _name(path: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ckptconv.codegen.arguments import facts_of
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import RecurrentLayer
+from ckptconv.graph.forms import Forms
+from ckptconv.graph.graph import Layer, RecurrentLayer
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.runner import Arrays, Runner, outputs, single
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
@@ -17,9 +20,9 @@ from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 class MindSpore(Runner):
     module = "mindspore"
 
-    def __init__(self, device: str = "CPU") -> None:
+    def __init__(self, forms: Forms, device: str = "CPU") -> None:
         os.environ.setdefault("GLOG_v", "3")
-        super().__init__(device)
+        super().__init__(forms, device)
         with self.explained(f"cannot run on {device} here", hint="--device CPU"):
             # Each operation at once: handing a thousand little ones to another thread, and waiting
             # for it, was measured to take six to twelve times as long on two cores.
@@ -30,24 +33,42 @@ class MindSpore(Runner):
         found = self._framework.load_checkpoint(path, format=kind)
         return {name: _array(parameter) for name, parameter in found.items()}
 
+    def _call(
+        self,
+        layer: Layer,  # noqa: ARG002
+        built: list[Any],
+        values: Arrays,
+        given: Sequence[Array],
+    ) -> Array:
+        self._fill(built[1], values)
+        indices = given[0].dtype.kind == "i"
+        found = [
+            self._framework.Tensor(a.astype(np.int32) if indices else single(a)) for a in given
+        ]
+        for step in filter(None, built):
+            made = step.set_train(False)(*found)
+            found = [made[0] if isinstance(made, tuple) else made]
+        return _array(found[0])
+
+    def _fill(self, cell: Any, values: Arrays) -> None:
+        ms = self._framework
+        within = ms.nn.CellList(
+            [cell]
+        )  # a BatchNorm that stands alone calls its statistics otherwise
+        named = {f"0.{name}": np.ascontiguousarray(array) for name, array in values.items()}
+        parameters = {name: ms.Parameter(array, name=name) for name, array in named.items()}
+        left = ms.load_param_into_net(within, parameters, strict_load=True)
+        if left != ([], []):
+            raise CkptconvError(f"{self.by} does not take the parameters", found=left)
+
     def _run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         ms = self._framework
         sizes = weights_of(layer)
-        layers, directions, hidden, _ = sizes.shape
-        options = {"nonlinearity": sizes.style.activation} if sizes.kind == "RNN" else {}
-        cell = getattr(ms.nn, sizes.kind)(
-            sizes.input_size,
-            hidden,
-            layers,
-            has_bias="bias_ih_l0" in arrays,
-            batch_first=True,
-            bidirectional=directions == 2,
-            **options,
-        )
-        parameters = {name: ms.Parameter(single(a), name=name) for name, a in arrays.items()}
-        left = ms.load_param_into_net(cell, parameters, strict_load=True)
-        if left != ([], []):
-            raise CkptconvError(f"{self.by} does not take the parameters", found=left)
+        form = self.forms[sizes.kind]
+        if form is None:
+            raise CkptconvError(f"{self.by} has no {sizes.kind}", tensor=layer.path)
+        cell = self.build(form.call, facts_of(layer, self.forms), batch_first=True)
+        self._fill(cell.set_train(False), arrays)
         x, h, c = (ms.Tensor(single(a)) for a in (given.x, given.h, given.c))
         ragged = (given.lengths != given.x.shape[1]).any()
         lengths = ms.Tensor(given.lengths.astype(np.int32)) if ragged else None

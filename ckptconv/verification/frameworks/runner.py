@@ -7,21 +7,30 @@ A runner never sees what ckptconv read from the file: it gets names.
 from __future__ import annotations
 
 import importlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.graph.forms import Call, Facts, Form, Forms, slots
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+from ckptconv.graph.kinds import UNKNOWN
 from ckptconv.tensors.regions import Array
+from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.counterparts import Names
 from ckptconv.verification.reference.forward import Inputs, Outputs
 
 Arrays = Mapping[str, Array]
 _WITHOUT = "the proof without --run, which needs no framework"
+
+
+class NotRunError(CkptconvError):
+    """A layer that cannot be run from what the framework loads; its weights are compared only."""
 
 
 class Runner(ABC):
@@ -30,11 +39,12 @@ class Runner(ABC):
     Attributes:
         module: the package to import.
         by: its name and version.
+        forms: the column of the table of layers that layers are built by.
     """
 
     module: str
 
-    def __init__(self, device: str = "CPU") -> None:
+    def __init__(self, forms: Forms, device: str = "CPU") -> None:
         """Import the framework.
 
         Raises:
@@ -47,7 +57,7 @@ class Runner(ABC):
                 f"{self.module} is needed to run this and cannot be imported: {error}",
                 hint=f"pip install 'ckptconv[{self.module}]'",
             ) from None
-        self.device = device
+        self.device, self.forms = device, forms
         self.by = f"{self.module} {self._framework.__version__}"
 
     @contextmanager
@@ -60,14 +70,15 @@ class Runner(ABC):
         except CkptconvError:
             raise
         except Exception as error:
-            reason = next(filter(None, map(str.strip, str(error).splitlines())), "")
+            lines = (line.strip() for line in str(error).splitlines())
+            reason = next((line for line in lines if any(map(str.isalnum, line))), "")
             problem = f"{self.by} {what}: {type(error).__name__}: {reason}"
             raise CkptconvError(problem, file=file, hint=hint) from None
 
     def _import(self) -> Any:
         return importlib.import_module(self.module)
 
-    def open(self, graph: Graph, select: str | None = None) -> Callable[[RecurrentLayer], Arrays]:
+    def open(self, graph: Graph, select: str | None = None) -> Callable[[Layer], Arrays]:
         """Let the framework load a graph's file; return what finds a layer's parameters in it.
 
         Args:
@@ -79,13 +90,13 @@ class Runner(ABC):
         with self.explained("cannot load it", graph.origin.path, _WITHOUT):
             return self._open(graph, select)
 
-    def _open(self, graph: Graph, select: str | None) -> Callable[[RecurrentLayer], Arrays]:
+    def _open(self, graph: Graph, select: str | None) -> Callable[[Layer], Arrays]:
         loaded, names = self._load(graph.origin.path), Names(graph)
         if select is not None:
             inside = f"{select}."
             loaded = {n[len(inside) :]: a for n, a in loaded.items() if n.startswith(inside)}
         return lambda layer: {
-            param: _named(loaded, names.names(tensor)[0], graph.origin.path)
+            param: _named(loaded, names.stored(tensor), tensor, graph.origin.path)
             for param, tensor in layer.params.items()
         }
 
@@ -106,6 +117,49 @@ class Runner(ABC):
         with self.explained(f"cannot run {layer.path or layer.kind} on {self.device}"):
             return self._run(layer, arrays, given)
 
+    def call(self, layer: Layer, facts: Facts, held: Arrays, given: Sequence[Array]) -> Array:
+        """Run a layer that is not recurrent, built by the table's call, in float32.
+
+        Args:
+            facts: what the call says (``codegen.arguments``).
+            held: canonical parameter name → values, in the framework's own axes.
+            given: inputs in torch's layout, as is what is returned.
+
+        Raises:
+            CkptconvError: the framework has no such layer, or the facts do not suffice.
+        """
+        form = self.forms.get(layer.kind)
+        if form is None or form.nearest:
+            raise NotRunError(f"{self.by} has no {layer.kind}")
+        places, named = form.call.arguments(facts)
+        if UNKNOWN in places or UNKNOWN in named.values():
+            raise NotRunError("the file does not tell all arguments")
+        own = {param.name: slot.name for param, slot in slots(layer.kind, self.forms) if slot}
+        values = {own[name]: array for name, array in held.items() if name in own}
+        with self.explained(f"cannot run {layer.path or layer.kind}"):
+            return self._call(layer, self._built(form, facts), values, given)
+
+    def build(self, call: Call, facts: Facts, **more: Any) -> Any:
+        """Build a layer by a call of the table."""
+        space = reduce(getattr, call.space.split("."), self._framework)
+        return call.build(space, facts, **more)
+
+    def _built(self, form: Form, facts: Facts) -> list[Any]:
+        """Return a layer between those that stand for options it lacks; None where not needed."""
+        around = [
+            self.build(call, facts)
+            if call and all(facts[fact] is not None for fact in call.places)
+            else None
+            for call in (form.before, form.after)
+        ]
+        return [around[0], self.build(form.call, facts), around[1]]
+
+    @abstractmethod
+    def _call(
+        self, layer: Layer, built: list[Any], values: Arrays, given: Sequence[Array]
+    ) -> Array:
+        """Fill a layer strictly and run it in inference mode, or raise any exception."""
+
     @abstractmethod
     def _run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         """Run a layer, or raise any exception."""
@@ -122,8 +176,13 @@ def outputs(y: Any, state: Any, convert: Callable[[Any], Array]) -> Outputs:
     return Outputs(convert(y), convert(h), np.zeros(0) if c is None else convert(c))
 
 
-def _named(loaded: Arrays, name: str, file: str) -> Array:
+def _named(
+    loaded: Arrays, stored: tuple[str, tuple[int, ...]] | None, tensor: Tensor, file: str
+) -> Array:
     """Find a name, which may stand below the key that the state_dict is kept under."""
+    if stored is None or math.prod(stored[1]) != tensor.size:
+        raise NotRunError("its weights are computed from what the file holds")
+    name = stored[0]
     nested = [name] if name in loaded else [key for key in loaded if key.endswith("." + name)]
     if len(nested) != 1:
         raise CkptconvError("the framework does not find it", file=file, tensor=name, found=nested)

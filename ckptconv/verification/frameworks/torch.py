@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ckptconv.graph.graph import RecurrentLayer
+from ckptconv.codegen.arguments import facts_of
+from ckptconv.errors import CkptconvError
+from ckptconv.graph.graph import Layer, RecurrentLayer
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.runner import Arrays, Runner, outputs, single
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
@@ -24,21 +26,30 @@ class Torch(Runner):
             state = self._framework.load(path, map_location="cpu", weights_only=True)
         return {name: _array(value) for name, value in _flat(state, self._framework.is_tensor)}
 
+    def _call(
+        self,
+        layer: Layer,  # noqa: ARG002
+        built: list[Any],
+        values: Arrays,
+        given: Sequence[Array],
+    ) -> Array:
+        torch = self._framework
+        state = {name: torch.from_numpy(np.array(array)) for name, array in values.items()}
+        built[1].eval().load_state_dict(state, strict=True)
+        found = [torch.from_numpy(array) for array in given]
+        with torch.no_grad():
+            for step in filter(None, built):
+                made = step(*found)
+                found = [made[0] if isinstance(made, tuple) else made]
+        return _array(found[0])
+
     def _run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         torch = self._framework
         sizes = weights_of(layer)
-        layers, directions, hidden, out = sizes.shape
-        options: dict[str, Any] = {"proj_size": out} if out != hidden else {}
-        options |= {"nonlinearity": sizes.style.activation} if sizes.kind == "RNN" else {}
-        module = getattr(torch.nn, sizes.kind)(
-            sizes.input_size,
-            hidden,
-            layers,
-            bias="bias_ih_l0" in arrays,
-            batch_first=True,
-            bidirectional=directions == 2,
-            **options,
-        )
+        form = self.forms[sizes.kind]
+        if form is None:
+            raise CkptconvError(f"{self.by} has no {sizes.kind}", tensor=layer.path)
+        module = self.build(form.call, facts_of(layer, self.forms), batch_first=True).eval()
         tensors = {name: torch.from_numpy(single(array)) for name, array in arrays.items()}
         module.load_state_dict(tensors, strict=True)
         x, h, c = (torch.from_numpy(single(a)) for a in (given.x, given.h, given.c))

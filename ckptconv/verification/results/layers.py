@@ -129,17 +129,29 @@ class VerifyReport:
         """Every tensor has its counterpart and every layer computes the same."""
         return not (self.missing or self.added) and all(layer.ok for layer in self.layers)
 
+    @property
+    def verdict(self) -> str:
+        """What was shown, and no more: of what was only compared, it does not say that it runs."""
+        if not self.ok:
+            return "NOT the same model"
+        states = {layer.weights for layer in self.layers}
+        compared = next((said for state, said in _COMPARED.items() if state in states), "")
+        by = {run.by for layer in self.layers for run in layer.runs} - {"reference"}
+        done = [any(not by or run.by in by for run in layer.runs) for layer in self.layers]
+        count = f"{sum(done)} of {len(done)} layers {'run' if by else 'computed'}"
+        same = "the same model: " if all(done) and compared else ""
+        return same + "; ".join(filter(None, (compared, count)))
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-like values; ``report.schema.json`` describes them."""
         layers = [layer.to_dict() for layer in self.layers]
         document = {name: value for name, value in vars(self).items() if name != "graphs"}
-        return {**document, "ok": self.ok, "layers": layers}
+        return {**document, "ok": self.ok, "verdict": self.verdict, "layers": layers}
 
     def tables(self) -> Iterator[Table]:
         """Yield what was found as plain text."""
-        verdict = "the same model" if self.ok else "NOT the same model"
         yield (
-            verdict,
+            self.verdict,
             ("layer", "kind", "weights", "result", "because"),
             [
                 (
@@ -163,6 +175,10 @@ class VerifyReport:
         unpaired += [(name, "", "left out by rule") for name in self.left_out]
         if unpaired:
             yield "tensors without counterpart", ("tensor", "side", "what"), unpaired
+
+
+_COMPARED = {"rounded": "weights equal but for exact rounding", "equal": "weights equal"}
+"""What is said of all weights, by the weakest state of any layer's."""
 
 
 _RUN_HEADERS = (
