@@ -24,11 +24,14 @@ if TYPE_CHECKING:
         DialectError,
         LossyError,
         SeveralError,
+        UnmatchedError,
         VerificationError,
     )
     from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
     from ckptconv.live import from_state_dict, from_torch, load_into, to_state_dict
+    from ckptconv.live.matching import match
     from ckptconv.options import ReadOptions, WriteOptions
+    from ckptconv.passes.match.plan import Plan
     from ckptconv.report import Report
     from ckptconv.tensors.tensor import Tensor
     from ckptconv.verification.diff import diff
@@ -52,11 +55,13 @@ __all__ = [
     "Module",
     "Network",
     "Outcome",
+    "Plan",
     "ReadOptions",
     "RecurrentLayer",
     "Report",
     "SeveralError",
     "Tensor",
+    "UnmatchedError",
     "VerificationError",
     "VerifyReport",
     "WriteOptions",
@@ -69,6 +74,7 @@ __all__ = [
     "inspect",
     "load",
     "load_into",
+    "match",
     "network",
     "replay",
     "roundtrip",
@@ -85,7 +91,9 @@ _HOME = {
     "graph.network": ("Network",),
     "graph.graph": ("Graph", "Layer", "RecurrentLayer"),
     "live": ("from_state_dict", "from_torch", "load_into", "to_state_dict"),
+    "live.matching": ("match",),
     "options": ("ReadOptions", "WriteOptions"),
+    "passes.match.plan": ("Plan",),
     "report": ("Report",),
     "tensors.tensor": ("Tensor",),
     "verification.diff": ("diff",),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from ckptconv import formats, networks, pipeline
 from ckptconv.checkpoint import Checkpoint
@@ -22,6 +24,8 @@ from ckptconv.options import (
     WriteOptions,
 )
 from ckptconv.report import Report
+
+Options = TypeVar("Options", ReadOptions, WriteOptions)
 
 
 def inspect(path: StrPath, *, select: str | None = None) -> Checkpoint:
@@ -94,22 +98,7 @@ def load(
     Example:
         >>> graph = load("model.h5", kinds={"head": "Linear"})  # doctest: +SKIP
     """
-    options = ReadOptions(
-        source=source,
-        select=select,
-        kinds=kinds,
-        rename=rename,
-        map=map,
-        fuse=fuse,
-        split=split,
-        gates=gates,
-        forget_bias=forget_bias,
-        z_convention=z_convention,
-        flat_layout=flat_layout,
-        allow=allow,
-        restore=restore,
-        config=config,
-    )
+    options = _chosen(ReadOptions, locals())
     return pipeline.read(path, options)
 
 
@@ -119,6 +108,10 @@ def save(
     *,
     to: Target,
     like: Like | None = None,
+    like_order: bool = False,
+    fill: Pairs = (),
+    drop: Iterable[str] = (),
+    fold_bias: Pairs = (),
     dtype: DTypeName | None = None,
     fold_proj: bool = False,
     hardware: Hardware | None = None,
@@ -134,7 +127,12 @@ def save(
         path: its suffix chooses the format (``.ckpt``, ``.pt``, ``.safetensors``, …).
         to: ``torch``, ``keras``, ``mindspore`` or ``mint``.
         like: a checkpoint or parameter list of the target network, or name → shape; its names are
-            taken.
+            taken, all of them or none.
+        like_order: accept what is paired by order, where shapes and names do not decide.
+        fill: module or parameter that only the target has → ``zeros``, ``ones``, or ``target`` for
+            its own values.
+        drop: modules and parameters of the source to leave out.
+        fold_bias: convolution → the BatchNorm that follows it, into which its bias goes.
         dtype: cast floating-point tensors.
         fold_proj: turn an LSTM's ``proj_size`` into an exactly equal LSTM and a Dense.
         hardware: ``ascend`` makes what that hardware cannot do an error.
@@ -153,16 +151,7 @@ def save(
     Example:
         >>> save(load("model.h5"), "model.ckpt", to="mindspore")  # doctest: +SKIP
     """
-    options = WriteOptions(
-        like=like,
-        dtype=dtype,
-        fold_proj=fold_proj,
-        hardware=hardware,
-        check=check,
-        dry_run=dry_run,
-        force=force,
-        progress=progress,
-    )
+    options = _chosen(WriteOptions, locals())
     return pipeline.write(graph, path, to, options)
 
 
@@ -186,6 +175,10 @@ def convert(
     restore: StrPath | None = None,
     config: StrPath | None = None,
     like: Like | None = None,
+    like_order: bool = False,
+    fill: Pairs = (),
+    drop: Iterable[str] = (),
+    fold_bias: Pairs = (),
     dtype: DTypeName | None = None,
     fold_proj: bool = False,
     hardware: Hardware | None = None,
@@ -215,34 +208,13 @@ def convert(
     Example:
         >>> convert("model.pt", "model.ckpt", to="mindspore", check=True)  # doctest: +SKIP
     """
-    reading = ReadOptions(
-        source=source,
-        select=select,
-        kinds=kinds,
-        rename=rename,
-        map=map,
-        fuse=fuse,
-        split=split,
-        gates=gates,
-        forget_bias=forget_bias,
-        z_convention=z_convention,
-        flat_layout=flat_layout,
-        allow=allow,
-        restore=restore,
-        config=config,
-    )
-    writing = WriteOptions(
-        like=like,
-        dtype=dtype,
-        fold_proj=fold_proj,
-        hardware=hardware,
-        check=check,
-        dry_run=dry_run,
-        force=force,
-        progress=progress,
-        network=network,
-        stubs=stubs,
-    )
+    reading, writing = _chosen(ReadOptions, locals()), _chosen(WriteOptions, locals())
     if network is not None:
         return networks.convert(src, dst, to, reading, writing)
     return pipeline.write(pipeline.read(src, reading), dst, to, writing)
+
+
+def _chosen(options: type[Options], arguments: Mapping[str, Any]) -> Options:
+    """Return the arguments of a call that are options of this kind."""
+    names = (field.name for field in fields(options))
+    return options(**{name: arguments[name] for name in names if name in arguments})

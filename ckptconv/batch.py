@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ckptconv import formats, pipeline
+from ckptconv import options as o
 from ckptconv._version import __version__
 from ckptconv.errors import CkptconvError
 from ckptconv.io.atomic import atomic_path
@@ -24,8 +25,6 @@ from ckptconv.tensors.writer import open_sink
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-    from ckptconv.options import ConvertKeywords
 
 CONVERTED, UNCHANGED, FAILED = "converted", "unchanged", "failed"
 
@@ -38,6 +37,33 @@ class Outcome:
     target: str
     status: str
     error: str = ""
+
+
+class ConvertKeywords(TypedDict, total=False):
+    """The options of ``convert`` for functions that hand them on; a test holds the two equal."""
+
+    source: o.Framework | None
+    select: str | None
+    kinds: o.Pairs
+    rename: o.Pairs
+    map: o.StrPath | Mapping[str, str] | None
+    fuse: o.Fuses
+    split: Iterable[str]
+    gates: str | None
+    forget_bias: float
+    z_convention: bool
+    flat_layout: o.FlatLayout | None
+    allow: Iterable[str]
+    restore: o.StrPath | None
+    config: o.StrPath | None
+    like: o.Like | None
+    like_order: bool
+    fill: o.Pairs
+    drop: Iterable[str]
+    fold_bias: o.Pairs
+    dtype: o.DTypeName | None
+    fold_proj: bool
+    hardware: o.Hardware | None
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,14 @@ def gathering() -> Iterator[Callable[[], AbstractContextManager[None]]]:
         raise AmbiguousKindError.of(errors)
 
 
+class UnmatchedError(DialectError):
+    """A source and a target network have no pairing that is beyond doubt; ``plan`` is the plan."""
+
+    def __init__(self, problem: str, *, plan: Any, hint: str | None = None) -> None:
+        super().__init__(problem, hint=hint)
+        self.plan = plan
+
+
 class LossyError(CkptconvError):
     """The target has no equal for what the source holds; outputs would change."""
 

@@ -9,8 +9,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
+from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Framework as Framework
 from ckptconv.graph.kinds import KINDS, PARAMETER
@@ -24,7 +25,7 @@ Progress = Callable[[int], None]
 """Called with the number of bytes just written."""
 Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
 Fuses = Mapping[str, Sequence[str]] | Iterable[tuple[str, Sequence[str]]]
-Like = StrPath | Mapping[str, Sequence[int]]
+Like = StrPath | Mapping[str, Sequence[int]] | Checkpoint
 
 _SPEC = re.compile(r"([\w.]+)(?:\((.*)\))?", re.DOTALL)
 _CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -142,6 +143,10 @@ class WriteOptions:
 
     Attributes:
         like: the target's parameters, whose names are taken: a file, or name → shape.
+        like_order: accept what is paired by order where names and shapes do not decide.
+        fill: (module or parameter that only the target has, ``zeros``, ``ones`` or ``target``).
+        drop: modules and parameters of the source to leave out.
+        fold_bias: (convolution, BatchNorm that follows it): its bias goes into the statistics.
         dtype: of floating-point tensors.
         fold_proj: turn an LSTM's ``proj_size`` into an exactly equal LSTM and a Dense.
         hardware: ``ascend`` makes what that hardware cannot do an error.
@@ -154,6 +159,10 @@ class WriteOptions:
     """
 
     like: Like | None = None
+    like_order: bool = False
+    fill: Pairs = ()
+    drop: Iterable[str] = ()
+    fold_bias: Pairs = ()
     dtype: DTypeName | None = None
     fold_proj: bool = False
     hardware: Hardware | None = None
@@ -169,6 +178,9 @@ class WriteOptions:
         for name in ("dtype", "hardware"):
             _choice(name, getattr(self, name))
         object.__setattr__(self, "stubs", _texts("stubs", self.stubs))
+        for name in ("fill", "fold_bias"):
+            object.__setattr__(self, name, tuple(_pairs(getattr(self, name))))
+        object.__setattr__(self, "drop", _texts("drop", self.drop))
 
 
 def _choice(name: str, value: Any) -> Any:
@@ -225,26 +237,3 @@ def _resolved(path: str, hint: KindHint, kind_of: Callable[[str], str | None]) -
 def _unknown_kind(path: str, text: str) -> CkptconvError:
     known = ", ".join((*KINDS, PARAMETER))
     return CkptconvError(f"--kind {path}: unknown kind", expected=known, found=repr(text))
-
-
-class ConvertKeywords(TypedDict, total=False):
-    """The options of ``convert`` for functions that hand them on; a test holds the two equal."""
-
-    source: Framework | None
-    select: str | None
-    kinds: Pairs
-    rename: Pairs
-    map: StrPath | Mapping[str, str] | None
-    fuse: Fuses
-    split: Iterable[str]
-    gates: str | None
-    forget_bias: float
-    z_convention: bool
-    flat_layout: FlatLayout | None
-    allow: Iterable[str]
-    restore: StrPath | None
-    config: StrPath | None
-    like: Like | None
-    dtype: DTypeName | None
-    fold_proj: bool
-    hardware: Hardware | None

@@ -11,14 +11,18 @@ from dataclasses import asdict, replace
 
 from ckptconv import dialects, formats, passes
 from ckptconv.checkpoint import Checkpoint, KerasFacts, SafetensorsFacts
+from ckptconv.dialects.mindspore.training_state import training_state
 from ckptconv.errors import CkptconvError, ContainerError, locating
 from ckptconv.formats import documents, shapes
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
 from ckptconv.options import Like, ReadOptions, StrPath, WriteOptions
-from ckptconv.passes import cast, match_target, restore
+from ckptconv.passes import cast, match, restore
 from ckptconv.passes.check_kinds import check_kinds
+from ckptconv.passes.edit import drop, fold_bias
+from ckptconv.passes.homeward import go_home
 from ckptconv.report import Report, account
+from ckptconv.tensors.declared import Declared
 
 IN_MEMORY = formats.Output(formats.Format("memory", "", "arrays in memory"))
 
@@ -68,29 +72,64 @@ def finished(graph: Graph, options: ReadOptions) -> Graph:
         graph = passes.after_lift(graph, options, _table(options.map))
     if options.restore is not None:
         with locating(options.restore):
-            splits = restore.parse(documents.read_object(options.restore))
-        graph = restore.apply(graph, splits, report=os.fspath(options.restore))
+            report = documents.read_object(options.restore)
+            splits = restore.parse(report)
+            graph = restore.apply(graph, splits, report=os.fspath(options.restore))
+            graph = go_home(graph, report)
     return graph
+
+
+def edited(graph: Graph, options: WriteOptions) -> Graph:
+    """Leave out and fold what the user named; before ``lower`` and ``plan``, for the account."""
+    with locating(graph.origin.path):
+        return fold_bias(drop(graph, options.drop), dict(options.fold_bias))
 
 
 def lower(
     graph: Graph, to: str, options: WriteOptions, output: formats.Output = IN_MEMORY
 ) -> Lowered:
     """Bring a graph into the names, axes and gate order of framework ``to``."""
-    target, wanted = dialects.dialect(to), _shapes(options.like)
+    if options.like is not None:
+        found = plan(graph, options.like, to, options, output)
+        with locating(graph.origin.path):
+            return match.lowered(found, order=options.like_order)
+    target = dialects.dialect(to)
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
-        if wanted is not None:
-            graph = match_target.settle_kinds(graph, wanted, target.forms)
-        lowered = target.load().lower(graph, output.variant)
-        if wanted is not None:
-            lowered = match_target.match(lowered, wanted)
-        return cast.to_dtype(lowered, options.dtype)
+        return cast.to_dtype(target.load().lower(graph, output.variant), options.dtype)
+
+
+def plan(
+    graph: Graph,
+    like: Like,
+    to: str,
+    options: WriteOptions,
+    output: formats.Output = IN_MEMORY,
+    *,
+    called: match.Order | None = None,
+) -> match.Matching:
+    """Pair the layers of a graph with the modules of a target network.
+
+    Args:
+        called: see ``passes.match.engine.match``.
+    """
+    wanted = target_network(like).tensors
+    target = dialects.dialect(to)
+    lowerings = [_lowering(name, options, output) for name in (to, *target.others)]
+    with locating(graph.origin.path):
+        graph = passes.before_lower(graph, target, options)
+        return match.matching(graph, wanted, lowerings, fill=dict(options.fill), called=called)
+
+
+def _lowering(name: str, options: WriteOptions, output: formats.Output) -> match.Lower:
+    lower = dialects.dialect(name).load().lower
+    return lambda graph: cast.to_dtype(lower(graph, output.variant), options.dtype)
 
 
 def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report:
     """Account for every tensor, then write the graph; see ``api.save``."""
     output = formats.output(path, dialects.dialect(to).suffixes)
+    graph = edited(graph, options)
     lowered = lower(graph, to, options, output)
     target = {"path": os.fspath(path), "container": output.format.name, "framework": to}
     report = account(graph, lowered, target, shares=output.format.shares)
@@ -125,16 +164,28 @@ def _table(given: StrPath | Mapping[str, str] | None) -> Mapping[str, str]:
     return given or {}
 
 
-def _shapes(like: Like | None) -> shapes.Shapes | None:
-    """Return name → shape of the target network, where it is given.
+def _without_training_state(target: Checkpoint) -> Checkpoint:
+    if target.format == shapes.FORMAT or dialects.detect(target) != "mindspore":
+        return target
+    state = training_state(target.tensors)
+    kept = {name: tensor for name, tensor in target.tensors.items() if name not in state.omitted}
+    own = {state.renamed.get(name, name): tensor for name, tensor in kept.items()}
+    return replace(target, tensors=own)
+
+
+def target_network(like: Like) -> Checkpoint:
+    """Return the parameters of a target network; those of its training are left out.
 
     Raises:
-        CkptconvError: not a file or a mapping that holds them.
+        CkptconvError: not a file, a checkpoint or a mapping that holds them.
     """
-    if like is None or isinstance(like, str | os.PathLike):
-        return None if like is None else shapes.read(like)
+    if isinstance(like, Checkpoint):
+        return like
+    if isinstance(like, str | os.PathLike):
+        return _without_training_state(shapes.read(like))
     try:
-        return {name: tuple(map(int, shape)) for name, shape in like.items()}
+        tensors = {name: Declared(tuple(map(int, dims))) for name, dims in like.items()}
     except (AttributeError, TypeError, ValueError):
         expected = "a file, or a mapping of names to shapes"
         raise CkptconvError("like", expected=expected, found=repr(like)[:100]) from None
+    return Checkpoint(shapes.FORMAT, tensors)

@@ -48,7 +48,7 @@ ROOMS = {
 }
 REGISTRIES = ("__init__.py", "formats/registry.py", "dialects/__init__.py")
 """Where a module may be imported by a name that is computed: rows name it."""
-JUDGES = ("verification/frameworks/", "live.py", "codegen/cells/")
+JUDGES = ("verification/frameworks/", "live/", "codegen/cells/")
 """Where the frameworks themselves may be imported."""
 
 

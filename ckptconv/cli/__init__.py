@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from ckptconv.cli import match
 from ckptconv.cli import options as o
 from ckptconv.cli.targets import default_target, framework, framework_of
 from ckptconv.cli.verify import add_to
@@ -160,6 +161,7 @@ def batch(
 
 
 add_to(app)
+match.add_to(app)
 
 
 def main() -> None:
@@ -190,12 +192,6 @@ def _convert(
     src: str,
     dst: str,
     *,
-    rename: list[str] | None,
-    kind: list[str] | None,
-    allow: list[str] | None,
-    fuse: list[str] | None,
-    split: list[str] | None,
-    stubs: list[str] | None,
     as_json: bool,
     report_file: str | None,
     quiet: bool,
@@ -207,18 +203,7 @@ def _convert(
     if report_file and os.path.lexists(report_file) and not options["force"]:
         raise CkptconvError("exists already", file=report_file, hint="--force to replace it")
     with progress_bar(src, enabled=not quiet) as progress:
-        report = convert(
-            src,
-            dst,
-            rename=o.pairs("--rename", rename),
-            kinds=dict(o.pairs("--kind", kind)),
-            allow=allow or (),
-            fuse=[(new, parts.split(",")) for new, parts in o.pairs("--fuse", fuse)],
-            split=split or (),
-            stubs=stubs or (),
-            progress=progress,
-            **options,
-        )
+        report = convert(src, dst, progress=progress, **o.named(options))
     if report_file:
         _write_report(report, report_file)
     if as_json:

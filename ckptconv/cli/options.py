@@ -37,7 +37,11 @@ def _flag(*names: str, help: str) -> Row:
 SRC = Row(
     str, inspect.Parameter.empty, typer.Argument(metavar="SRC", help="The checkpoint to read.")
 )
-SELECT = _text("--select", metavar="KEY", help="Which part of SRC, where it holds several.")
+SELECT = _text(
+    "--select",
+    metavar="KEY",
+    help="Which part of SRC; KEY=NAME,… for several under names of their own.",
+)
 JSON = _flag("--json", help="Print one JSON document.")
 QUIET = _flag("-q", "--quiet", help="Print nothing but errors.")
 FORCE = _flag("--force", help="Replace an existing target.")
@@ -49,11 +53,23 @@ NAMES = {
         metavar="REGEX=REPL",
         help="Rename modules, by their paths; repeatable, applied in order.",
     ),
-    "map": _text("--map", metavar="FILE", help='TOML or JSON of "old path" = "new path".'),
+    "map": _text(
+        "--map", metavar="FILE", help='TOML or JSON of "source" = "target": modules, parameters.'
+    ),
     "like": _text(
         "--like",
         metavar="FILE",
         help="Take the names of this checkpoint or parameter list of the target network.",
+    ),
+    "like_order": _flag(
+        "--like-order", help="With --like: accept what 'ckptconv match' proposes by order."
+    ),
+    "fill": _many(
+        "--fill", metavar="PATH=zeros|ones|target", help="With --like: what only the target has."
+    ),
+    "drop": _many("--drop", metavar="PATH", help="Leave a module or parameter of SRC out."),
+    "fold_bias": _many(
+        "--fold-bias", metavar="CONV=BN", help="Move a convolution's bias into its BatchNorm."
     ),
     "restore": _text(
         "--restore", metavar="REPORT", help="Undo the conversion that made SRC: split its biases."
@@ -78,6 +94,8 @@ NETWORK = {
         "--stub", metavar="NAME", help="Leave a layer of the network as a function to write."
     ),
 }
+LIKE_ALONE = ("like", "like_order", "restore")
+"""Options of names that mean nothing where nothing is written."""
 VALUES = {
     "dtype": _text(
         "--dtype", metavar="NAME", help="Cast to float16, bfloat16, float32 or float64."
@@ -124,6 +142,19 @@ def takes(**rows: Row) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return function
 
     return decorate
+
+
+_LISTS = ("allow", "split", "drop", "stubs")
+
+
+def named(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of ``NAMES`` and ``VALUES`` as the API takes them."""
+    pairwise = {"rename": "rename", "kind": "kinds", "fill": "fill", "fold_bias": "fold_bias"}
+    taken = dict(options)
+    for name, argument in pairwise.items():
+        taken[argument] = pairs(f"--{name.replace('_', '-')}", taken.pop(name))
+    taken["fuse"] = [(new, parts.split(",")) for new, parts in pairs("--fuse", taken["fuse"])]
+    return taken | {name: taken[name] or () for name in _LISTS if name in taken}
 
 
 def pairs(option: str, values: list[str] | None) -> list[tuple[str, str]]:

@@ -56,6 +56,8 @@ class Dialect:
             is the default.
         projections: whether its LSTM has ``proj_size``.
         ascend: whether it runs on that hardware.
+        others: dialects whose names a network of this one may have beside its own, for layers of
+            mint's or written by hand.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Dialect:
     suffixes: Mapping[str, tuple[str, str]]
     projections: bool = False
     ascend: bool = False
+    others: tuple[str, ...] = ()
 
     def load(self) -> DialectModule:
         return cast(DialectModule, importlib.import_module(f"{__name__}.{self.package}"))
@@ -105,8 +108,24 @@ DIALECTS: Mapping[str, Dialect] = {
                 ".hdf5": ("hdf5", "legacy"),
             },
         ),
-        Dialect("mindspore", "ms", "MindSpore", "mindspore", _MINDSPORE, ascend=True),
-        Dialect("mint", "", "MindSpore", "mindspore.mint", _MINDSPORE, ascend=True),
+        Dialect(
+            "mindspore",
+            "ms",
+            "MindSpore",
+            "mindspore",
+            _MINDSPORE,
+            ascend=True,
+            others=("mint", "torch"),
+        ),
+        Dialect(
+            "mint",
+            "",
+            "MindSpore",
+            "mindspore.mint",
+            _MINDSPORE,
+            ascend=True,
+            others=("mindspore", "torch"),
+        ),
     )
 }
 

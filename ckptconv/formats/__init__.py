@@ -80,9 +80,16 @@ def split_member(path: StrPath) -> tuple[str, str]:
 def read(path: StrPath, *, select: str | None = None) -> Checkpoint:
     """Open a file, or ``bundle.tar.gz:member``, and read everything but the values.
 
+    Args:
+        select: the part that is wanted, or ``PART=PREFIX,…`` for several under names of their own.
+
     Raises:
         ContainerError: not a file, not a known format, or damaged.
     """
+    if select is not None and "=" in select:
+        from ckptconv.formats import several
+
+        return several.read(path, select)
     file, member = split_member(path)
     outer = Source(file)
     source = outer

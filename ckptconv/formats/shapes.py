@@ -1,64 +1,139 @@
-"""The names and shapes of a target network, from a checkpoint of its own or a list."""
+"""A target network's parameters: a checkpoint of its own, or what printing them gives.
+
+Lines are taken as any of the usual loops prints them::
+
+    for name, p in net.named_parameters(): print(name, p.shape)        # name torch.Size([5, 3])
+    for p in net.get_parameters(): print(p)     # Parameter (name=fc.weight, shape=(5, 3), dtype=…)
+
+and ``name (5, 3)``, ``name: [5, 3] float32``, ``name 5x3``; JSON is ``{"name": [5, 3]}`` or
+``{"name": {"shape": [5, 3], "dtype": "float32"}}``.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ckptconv import formats
+from ckptconv.checkpoint import Checkpoint, Facts, MindSporeFacts, TorchFacts
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
+from ckptconv.tensors.declared import Declared
+from ckptconv.tensors.tensor import Tensor
 
-Shapes = Mapping[str, tuple[int, ...]]
-_LINE = re.compile(r"([^\s:]+)[\s:]+[(\[]?\s*((?:\d+[\s,×x]*)*)[)\]]?")
-_MAX_LIST = 64 << 20
+FORMAT = "shapes"
+_MAX_LIST, _MAX_LINE = 64 << 20, 4096
+_MARKS = {"torch": "torch.", "mindspore": "Parameter ("}
+_DIMS = r"(?P<dims>[\[(][\d\s,]*[\])]|\d+(?:\s*[,x×\s]\s*\d+)*)"
+_DTYPE = r"(?:(?:dtype=)?(?:\w+\.)?(?P<dtype>[A-Za-z]+\d+|[Bb]ool))"
+_PARAMETER = re.compile(
+    r"Parameter\s*\(name=(?P<name>[^,\s]+),\s*shape=(?P<dims>\([\d\s,]*\))"
+    r"(?:,\s*dtype=(?:\w+\.)?(?P<dtype>\w+))?"
+)
+_QUOTED = re.compile(
+    r"""(?P<q>['"])(?P<name>[^'"\s]+)(?P=q)\s*[:,]\s*(?:torch\.Size\()?"""
+    r"""(?P<dims>[\[(][\d\s,]*[\])])\)*(?:\s*,\s*(?:\w+\.)(?P<dtype>\w+))?"""
+)
+_LINE = re.compile(
+    rf"""['"]?(?P<name>[^\s'":=|]+?)['"]?(?:\s*[:=|,]\s*|\s*(?:->|→)\s*|\s+)"""
+    rf"""(?:shape=)?(?:torch\.Size\()?{_DIMS}\)?\s*[,|]?\s*{_DTYPE}?(?:\s+(?:True|False))?[\s,|]*"""
+)
 
 
-def read(path: str | os.PathLike[str]) -> Shapes:
-    """Return name → shape of the target's parameters.
+class _Declaration(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
 
-    Args:
-        path: a checkpoint of the target network, a JSON object ``{"name": [dims]}``, or a text of
-            lines ``name (dims)``.
+
+def read(path: str | os.PathLike[str], *, select: str | None = None) -> Checkpoint:
+    """Return the parameters of a target network, in its order.
 
     Raises:
-        ContainerError: none of these.
+        ContainerError: neither a checkpoint nor a list of parameters.
     """
-    source = Source(path)
     try:
-        checkpoint = formats.read(path)
+        return formats.read(path, select=select)
     except ContainerError as error:
-        text = _text(source, error)
-        return _from_json(text, source.path) if text.startswith("{") else _from_lines(text, error)
-    return {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+        text = _text(path, error)
+        if text is None:
+            raise
+        return _declared(text, os.fspath(path), error)
 
 
-def _text(source: Source, error: ContainerError) -> str:
-    if source.size > _MAX_LIST:
+def _declared(text: str, path: str, error: ContainerError) -> Checkpoint:
+    entries = _entries(text)
+    if not entries:
+        expected = 'a checkpoint, {"name": [dims], …} or lines such as: name (dims)'
+        raise ContainerError("not a list of parameters", file=path, expected=expected) from error
+    tensors: dict[str, Tensor] = {}
+    for name, dims, dtype in entries:
+        try:
+            tensor = Declared(dims, dtype)
+        except ValueError as wrong:
+            raise ContainerError(str(wrong), file=path, tensor=name) from None
+        if tensors.setdefault(name, tensor).shape != dims:
+            found = f"{tensors[name].shape} and {dims}"
+            raise ContainerError("stands twice in the list", file=path, tensor=name, found=found)
+    return Checkpoint(FORMAT, tensors, facts=_printed_by(text), path=path)
+
+
+def _printed_by(text: str) -> Facts | None:
+    """Tell whose way of printing a list is in."""
+    found = {name for name, mark in _MARKS.items() if mark in text}
+    if len(found) != 1:
+        return None
+    return TorchFacts() if found == {"torch"} else MindSporeFacts()
+
+
+def _entries(text: str) -> list[_Declaration]:
+    """Return what was printed: JSON, Parameters, quoted pairs in brackets, or one to a line."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return _from_text(text)
+    try:
+        return [_Declaration(name, *_described(value)) for name, value in document.items()]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
+
+
+def _described(value: Any) -> tuple[tuple[int, ...], str]:
+    dims, dtype = (
+        (value["shape"], value.get("dtype", "")) if isinstance(value, dict) else (value, "")
+    )
+    if not all(type(n) is int and n >= 0 for n in dims):
+        raise ValueError("not a shape")
+    return tuple(dims), str(dtype)
+
+
+def _from_text(text: str) -> list[_Declaration]:
+    if found := [_entry(m) for m in _PARAMETER.finditer(text)]:
+        return found
+    if text.startswith(("{", "[", "(", "OrderedDict", "odict")):
+        whole = not re.search(r"['\"]", _QUOTED.sub("", text))
+        return [_entry(m) for m in _QUOTED.finditer(text)] if whole else []
+    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    matches = [_LINE.fullmatch(line) if len(line) <= _MAX_LINE else None for line in lines]
+    return [_entry(m) for m in matches if m] if all(matches) else []
+
+
+def _entry(match: re.Match[str]) -> _Declaration:
+    dims = tuple(map(int, re.findall(r"\d+", match["dims"])))
+    return _Declaration(match["name"], dims, match["dtype"] or "")
+
+
+def _text(path: str | os.PathLike[str], error: ContainerError) -> str | None:
+    """Return a file as text, or None where it is none."""
+    if not os.path.isfile(path):
         raise error
+    source = Source(path)
+    if source.size > _MAX_LIST:
+        return None
     try:
-        return source.read(0, source.size).decode("utf-8").strip()
+        text = source.read(0, source.size).decode("utf-8").strip()
     except UnicodeDecodeError:
-        raise error from None
-
-
-def _from_json(text: str, file: str) -> Shapes:
-    try:
-        shapes = {name: tuple(map(int, dims)) for name, dims in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise ContainerError(
-            "not a list of parameters", file=file, expected='{"name": [dims], …}'
-        ) from None
-    return shapes
-
-
-def _from_lines(text: str, error: ContainerError) -> Shapes:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
-        found = _LINE.fullmatch(line)
-        if found is None:
-            raise error
-        shapes[found[1]] = tuple(map(int, re.findall(r"\d+", found[2])))
-    return shapes
+        return None
+    return None if "\x00" in text else text

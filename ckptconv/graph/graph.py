@@ -140,6 +140,7 @@ class Graph:
         origin: what was read; ``origin.modules`` by the paths of the layers.
         omitted: source name → the rule by which it was left out.
         notes: remarks for the report.
+        named: paths of layers that the user gave, module by module (``--map``).
     """
 
     layers: tuple[Layer, ...]
@@ -147,6 +148,7 @@ class Graph:
     origin: Checkpoint
     omitted: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    named: frozenset[str] = frozenset()
 
     @property
     def recurrent(self) -> tuple[RecurrentLayer, ...]:

@@ -14,7 +14,8 @@ from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.passes.check_ascend import check_ascend
 from ckptconv.passes.fold_projection import without_projections
 from ckptconv.passes.gate_convention import to_canonical
-from ckptconv.passes.rename import relocate, rename
+from ckptconv.passes.name_map import apply_map
+from ckptconv.passes.rename import rename
 from ckptconv.passes.stack import fuse, split
 
 
@@ -32,7 +33,7 @@ def after_lift(graph: Graph, options: ReadOptions, table: Mapping[str, str]) -> 
         graph = split(graph, path)
     for path, parts in options.fuse:
         graph = fuse(graph, path, parts)
-    return relocate(rename(graph, options.rename), table)
+    return apply_map(rename(graph, options.rename), table)
 
 
 def before_lower(graph: Graph, target: Dialect, options: WriteOptions) -> Graph:

@@ -1,9 +1,9 @@
-"""``--rename`` and ``--map``: new paths for modules."""
+"""``--rename``: new paths for modules."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ckptconv.errors import CkptconvError, DialectError
@@ -26,36 +26,11 @@ def rename(graph: Graph, rules: Iterable[tuple[str, str]]) -> Graph:
         for pattern, text in rules:
             compiled = re.compile(pattern)
             if not any(map(compiled.search, paths)):
-                raise _matches_nothing("--rename", pattern, graph)
+                raise _matches_nothing(pattern, graph)
             paths = [compiled.sub(text, path) for path in paths]
     except (re.error, IndexError) as error:
         raise CkptconvError(f"--rename: not a regular expression: {error}") from None
     return _with_paths(graph, paths)
-
-
-def relocate(graph: Graph, table: Mapping[str, str]) -> Graph:
-    """Give modules the paths of a table; an entry moves the module and all below it.
-
-    The entries apply at once, so that two modules can change places; the longest that fits a
-    module decides.
-
-    Raises:
-        CkptconvError: an entry that names no module.
-    """
-    if not table:
-        return graph
-    used: set[str] = set()
-    paths = []
-    for layer in graph:
-        steps = layer.path.split(".")
-        heads = (".".join(steps[:n]) for n in range(len(steps), 0, -1))
-        entry = next((head for head in heads if head in table), None)
-        used |= {entry} if entry is not None else set()
-        paths.append(layer.path if entry is None else table[entry] + layer.path.removeprefix(entry))
-    for entry in table:
-        if entry not in used:
-            raise _matches_nothing("--map", entry, graph)
-    return _with_paths(graph, [path.strip(".") for path in paths])
 
 
 def _with_paths(graph: Graph, paths: Iterable[str]) -> Graph:
@@ -67,7 +42,7 @@ def _with_paths(graph: Graph, paths: Iterable[str]) -> Graph:
     return replace(graph, layers=layers)
 
 
-def _matches_nothing(option: str, entry: str, graph: Graph) -> CkptconvError:
+def _matches_nothing(entry: str, graph: Graph) -> CkptconvError:
     there = [layer.path for layer in graph]
     listed = ", ".join(map(repr, there[:_SHOWN])) + (", …" if len(there) > _SHOWN else "")
-    return CkptconvError(f"{option}: {entry!r} matches no module", expected=f"a path of {listed}")
+    return CkptconvError(f"--rename: {entry!r} matches no module", expected=f"a path of {listed}")

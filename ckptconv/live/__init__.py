@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ckptconv import pipeline
-from ckptconv.checkpoint import Checkpoint, Module
+from ckptconv.checkpoint import Checkpoint, Facts, MindSporeFacts, Module, TorchFacts
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph
 from ckptconv.options import Framework, Pairs, ReadOptions, StrPath, Target, WriteOptions
 from ckptconv.report import Report, account
 from ckptconv.tensors.regions import Array
-from ckptconv.tensors.tensor import BFLOAT16, ArrayTensor, Tensor
+from ckptconv.tensors.tensor import BFLOAT16, ArrayTensor
 
+FORMAT = "memory"
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -83,12 +85,7 @@ def from_torch(module: Any) -> Graph:
     Example:
         >>> graph = from_torch(torch.nn.LSTM(3, 5))  # doctest: +SKIP
     """
-    tensors: dict[str, Tensor] = {
-        name: ArrayTensor(_array(value)) for name, value in module.state_dict().items()
-    }
-    modules = {path: _describe(part) for path, part in module.named_modules()}
-    checkpoint = Checkpoint("memory", tensors, modules, path=type(module).__name__)
-    return pipeline.lift(checkpoint, ReadOptions(source="torch"))
+    return graph_of(module, ReadOptions())
 
 
 def load_into(target: Any, source: StrPath | Graph, *, kinds: Pairs = ()) -> Report:
@@ -113,28 +110,51 @@ def load_into(target: Any, source: StrPath | Graph, *, kinds: Pairs = ()) -> Rep
         True
     """
     graph = source if isinstance(source, Graph) else pipeline.read(source, ReadOptions(kinds=kinds))
-    framework, shapes, fill = _adapter(target)
-    lowered = pipeline.lower(graph, framework, WriteOptions(like=shapes))
-    told = {"path": type(target).__name__, "container": "memory", "framework": framework}
+    wanted = parameters(target)
+    framework, fill = _ADAPTERS[type(wanted.facts)]
+    lowered = pipeline.lower(graph, framework, WriteOptions(like=wanted))
+    told = {"path": wanted.path, "container": FORMAT, "framework": framework}
     report = account(graph, lowered, told)
-    fill({name: tensor.numpy() for name, tensor in lowered.tensors.items()})
+    fill(target, {name: tensor.numpy() for name, tensor in lowered.tensors.items()})
     report.written = True
     return report
 
 
-def _adapter(target: Any) -> Any:
-    """Return (framework, name → shape, function that fills) of a live network."""
-    if hasattr(target, "parameters_dict"):
-        cell = {name: tuple(p.shape) for name, p in target.parameters_dict().items()}
-        return "mindspore", cell, lambda arrays: _fill_cell(target, arrays)
-    if hasattr(target, "load_state_dict"):
-        state = {name: tuple(value.shape) for name, value in target.state_dict().items()}
-        return "torch", state, lambda arrays: _fill_module(target, arrays)
-    raise CkptconvError(
-        "cannot be filled",
-        expected="a mindspore.nn.Cell or a torch.nn.Module",
-        found=type(target).__name__,
-    )
+def parameters(network: Any) -> Checkpoint:
+    """Return what a live network holds, with its values and the classes of its modules.
+
+    Names of one parameter have one tensor.
+
+    Args:
+        network: a ``mindspore.nn.Cell`` or a ``torch.nn.Module``.
+
+    Raises:
+        CkptconvError: neither of them.
+    """
+    facts: Facts
+    if hasattr(network, "parameters_dict"):
+        held, parts, facts = network.parameters_dict(), network.cells_and_names(), MindSporeFacts()
+    elif hasattr(network, "load_state_dict"):
+        held = network.state_dict(keep_vars=True)
+        parts, facts = network.named_modules(), TorchFacts()
+    else:
+        raise CkptconvError(
+            "not a network",
+            expected="a mindspore.nn.Cell or a torch.nn.Module",
+            found=type(network).__name__,
+        )
+    array = _array if isinstance(facts, TorchFacts) else _cell_array
+    once = {id(value): ArrayTensor(array(value)) for value in held.values()}
+    tensors = {name: once[id(value)] for name, value in held.items()}
+    modules = {path: _describe(part) for path, part in parts}
+    return Checkpoint(FORMAT, tensors, modules, facts, path=type(network).__name__)
+
+
+def graph_of(network: Any, options: ReadOptions) -> Graph:
+    """Return the graph of a live network of either framework."""
+    checkpoint = parameters(network)
+    framework, _ = _ADAPTERS[type(checkpoint.facts)]
+    return pipeline.lift(checkpoint, replace(options, source=framework))
 
 
 def _fill_cell(cell: Any, arrays: Mapping[str, Array]) -> None:
@@ -166,6 +186,14 @@ def _fill_module(module: Any, arrays: Mapping[str, Array]) -> None:
     module.load_state_dict(state, strict=True)
 
 
+def _cell_array(value: Any) -> Array:
+    if str(value.dtype) == "BFloat16":
+        import mindspore
+
+        return np.asarray(value.astype(mindspore.float32).asnumpy()).astype(BFLOAT16)
+    return np.asarray(value.asnumpy())
+
+
 def _array(value: Any) -> Array:
     value = value.detach().cpu().contiguous()
     if str(value.dtype) == "torch.bfloat16":
@@ -176,9 +204,15 @@ def _array(value: Any) -> Array:
     return np.asarray(value.numpy())
 
 
+_ADAPTERS: Mapping[type, tuple[Framework, Callable[[Any, Mapping[str, Array]], None]]] = {
+    TorchFacts: ("torch", _fill_module),
+    MindSporeFacts: ("mindspore", _fill_cell),
+}
+
+
 def _describe(module: Any) -> Module:
     kind = type(module)
-    own = kind.__module__.startswith("torch.nn.")
+    own = kind.__module__.startswith(("torch.nn.", "mindspore.nn.", "mindspore.mint.nn."))
     name = kind.__name__ if own else f"{kind.__module__}.{kind.__qualname__}"
     attributes = {
         key: value

@@ -1,0 +1,101 @@
+"""``ckptconv match``: the plan for a target network, on a screen, as a map, or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ckptconv.cli import options as o
+from ckptconv.cli.targets import framework
+from ckptconv.errors import printable
+
+if TYPE_CHECKING:
+    from ckptconv.passes.match import Plan
+
+_SHOWN = {"forced": 4, "proposed": 7, "ambiguous": 5, "impossible": 5}
+"""Lines of each group on a screen."""
+_WIDE = 96
+_ROWS = {
+    "src": o.SRC,
+    "target": o.SRC._replace(
+        declaration=typer.Argument(
+            metavar="TARGET", help="A checkpoint of the target network, or a list of parameters."
+        )
+    ),
+    "output": o.Row(
+        str | None, None, typer.Option("-o", "--output", metavar="MAP", help="Write it for --map.")
+    ),
+    "to": o.Row(
+        str | None, None, typer.Option("--to", metavar="NAME", help="Whose network TARGET is.")
+    ),
+    "mint": o.Row(bool, False, typer.Option("--mint", help="The same as --to mint.")),
+    **{name: row for name, row in o.NAMES.items() if name not in o.LIKE_ALONE},
+    **{name: o.VALUES[name] for name in ("dtype", "allow", "fold_proj")},
+    "force": o.FORCE,
+    "as_json": o.JSON,
+    "quiet": o.QUIET,
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    help_ = "Say which module of SRC is which of the target network, and how that is known."
+    app.command("match", help=help_)(o.takes(**_ROWS)(_match))
+
+
+def _match(
+    src: str,
+    target: str,
+    output: str | None,
+    to: str | None,
+    mint: bool,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    from ckptconv.live.matching import match
+
+    whose = "mint" if mint else framework("--to", to) if to else None
+    plan = match(src, target, to=whose, **o.named(options))
+    if output:
+        _write(plan.to_map(), output, force=force)
+    if as_json:
+        print(json.dumps(plan.to_dict(), indent=1))
+    elif not quiet:
+        for line in _screen(plan):
+            print(printable(line))
+        if output:
+            print(printable(f"wrote {output}: edit it, then --map {output} --like {target}"))
+
+
+def _screen(plan: Plan) -> Iterator[str]:
+    """Yield a plan as one looks at it: what needs a decision, and a taste of what does not."""
+    yield plan.counts()
+    for group, shown in _SHOWN.items():
+        entries = sorted(getattr(plan, group), key=lambda entry: not entry.warning)
+        for entry in entries[:shown]:
+            old, new = (
+                "?" if path is None else path or "(root)" for path in (entry.source, entry.target)
+            )
+            doubt = f"; BUT {entry.warning}" if entry.warning else ""
+            line = f"{group:10} {old} → {new}: {entry.why}{doubt}"
+            yield line if len(line) <= _WIDE else f"{line[:_WIDE]}…"
+        if len(entries) > shown:
+            yield f"{group:10} … and {len(entries) - shown} more: -o MAP or --json"
+    if plan.complete:
+        yield "--like takes all of it"
+    elif not (plan.ambiguous or plan.impossible):
+        yield "--like refuses; --like-order accepts what is proposed, -o MAP is to correct it"
+
+
+def _write(text: str, path: str, *, force: bool) -> None:
+    from ckptconv.io.atomic import atomic_path, check_target
+    from ckptconv.tensors.writer import open_sink
+
+    check_target(path, (), force=force)
+    with atomic_path(path, force=force) as temporary, open_sink(temporary) as sink:
+        sink.write(text.encode())

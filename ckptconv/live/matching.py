@@ -1,0 +1,170 @@
+"""``match``: which module of a source is which of a target network, before anything is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, cast
+
+from ckptconv import dialects, live, pipeline
+from ckptconv.checkpoint import Checkpoint, MindSporeFacts, TorchFacts
+from ckptconv.errors import CkptconvError
+from ckptconv.formats import shapes
+from ckptconv.graph.graph import Framework, Graph
+from ckptconv.options import DTypeName, Pairs, ReadOptions, StrPath, Target, WriteOptions
+from ckptconv.passes.match import Plan
+from ckptconv.tensors.regions import Array
+
+_MAX_FOUND = 200
+_NN_LEAVES = ("gamma", "beta", "moving_mean", "moving_variance", "embedding_table")
+
+
+def match(
+    source: StrPath | Graph | Any,
+    target: StrPath | Mapping[str, Sequence[int]] | Any,
+    *,
+    inputs: tuple[Array, ...] | None = None,
+    to: Target | None = None,
+    select: str | None = None,
+    kinds: Pairs = (),
+    rename: Pairs = (),
+    map: StrPath | Mapping[str, str] | None = None,
+    fuse: Mapping[str, Sequence[str]] | Iterable[tuple[str, Sequence[str]]] = (),
+    split: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    fill: Pairs = (),
+    drop: Iterable[str] = (),
+    fold_bias: Pairs = (),
+    fold_proj: bool = False,
+    dtype: DTypeName | None = None,
+) -> Plan:
+    """Pair the modules of a source with those of a target network, as ``like=`` does.
+
+    Args:
+        source: a checkpoint file of any framework, a graph, or a live ``torch.nn.Module`` or
+            ``mindspore.nn.Cell``.
+        target: a checkpoint of the target network, a list of its parameters, name → shape, or a
+            live network.
+        inputs: arrays to run both networks on, where both are live: modules that shapes and names
+            do not tell apart are then paired in the order in which they are called. Nothing that
+            is computed is looked at; the networks are left as they were.
+        to: the target's framework, where its parameters do not tell.
+        select, kinds, rename, map, fuse, split, allow: see ``load``.
+        fill, drop, fold_bias, fold_proj, dtype: see ``save``.
+
+    Returns:
+        The plan: every module of both sides, ``forced``, ``proposed``, ``ambiguous`` or
+        ``impossible``.
+
+    Raises:
+        CkptconvError: either side cannot be read, or an option fits nothing in it.
+
+    Example:
+        >>> print(match("model.pt", "network.txt").to_map())  # doctest: +SKIP
+    """
+    reading = ReadOptions(
+        select=select, kinds=kinds, rename=rename, map=map, fuse=fuse, split=split, allow=allow
+    )
+    writing = WriteOptions(
+        fill=fill, drop=drop, fold_bias=fold_bias, fold_proj=fold_proj, dtype=dtype
+    )
+    called = None
+    if inputs is not None:
+        called = _calls(source, inputs), _calls(target, inputs)
+    graph = pipeline.edited(_graph(source, reading), writing)
+    wanted = _wanted(target)
+    framework = to or target_framework(wanted, graph.dialect)
+    found = pipeline.plan(graph, wanted, framework, writing, called=called).plan
+    return replace(
+        found,
+        source={"path": graph.origin.path, "framework": graph.dialect},
+        target={"path": wanted.path, "framework": framework},
+    )
+
+
+def target_framework(target: Checkpoint, source: Framework) -> Target:
+    """Tell whose network a list of parameters is: by its file, its printing, or its names."""
+    if target.format not in (shapes.FORMAT, live.FORMAT):
+        return cast(Target, dialects.detect(target))
+    if isinstance(target.facts, TorchFacts | MindSporeFacts):
+        return "torch" if isinstance(target.facts, TorchFacts) else "mindspore"
+    leaves = {name.rpartition(".")[2] for name in target.tensors}
+    return "mindspore" if leaves & set(_NN_LEAVES) or source != "mindspore" else "torch"
+
+
+def _graph(source: Any, options: ReadOptions) -> Graph:
+    if isinstance(source, Graph):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return pipeline.read(source, options)
+    return live.graph_of(source, options)
+
+
+def _wanted(target: Any) -> Checkpoint:
+    if isinstance(target, str | os.PathLike | Mapping):
+        return pipeline.target_network(target)
+    return live.parameters(target)
+
+
+def _calls(network: Any, inputs: tuple[Array, ...]) -> list[str]:
+    """Run a live network and return the paths of its modules in the order of their calls.
+
+    Raises:
+        CkptconvError: not a live network, or one that does not take these inputs.
+    """
+    order: list[str] = []
+    is_cell = hasattr(network, "cells_and_names")
+    if not (is_cell or hasattr(network, "named_modules")):
+        expected = "two live networks: a torch.nn.Module or a mindspore.nn.Cell each"
+        raise CkptconvError("inputs", expected=expected, found=type(network).__name__)
+    parts = network.cells_and_names() if is_cell else network.named_modules()
+    run = _run_cell if is_cell else _run_module
+    with _hooked(parts, order):
+        try:
+            run(network, inputs)
+        except Exception as error:
+            found = f"{type(error).__name__}: {error}"[:_MAX_FOUND]
+            raise CkptconvError(f"{type(network).__name__} does not run", found=found) from error
+    return order
+
+
+@contextmanager
+def _hooked(parts: Iterable[tuple[str, Any]], order: list[str]) -> Iterator[None]:
+    """Write down the path of every module that is called."""
+
+    def hook(path: str) -> Any:
+        return lambda *_: order.append(path)
+
+    handles = [part.register_forward_pre_hook(hook(path)) for path, part in parts]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _run_module(module: Any, inputs: tuple[Array, ...]) -> None:
+    """Call a torch module as in inference, and leave it in the mode it was in."""
+    import torch
+
+    training = {part: part.training for part in module.modules()}
+    with torch.no_grad():
+        try:
+            module.eval()(*map(torch.from_numpy, inputs))
+        finally:
+            for part, mode in training.items():
+                part.training = mode
+
+
+def _run_cell(cell: Any, inputs: tuple[Array, ...]) -> None:
+    """Call a MindSpore cell as in inference, and leave it in the mode it was in."""
+    import mindspore
+
+    training = [(part, part.training) for _, part in cell.cells_and_names()]
+    try:
+        cell.set_train(False)(*map(mindspore.Tensor, inputs))
+    finally:
+        for part, mode in training:
+            part.training = mode

@@ -1,0 +1,173 @@
+"""The way home: layers get the paths, and the stacking, that the source of a conversion had.
+
+The report of that conversion says from which source tensors each tensor of its target came. A file
+that it wrote, or one that was trained on since, is taken back by those names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ckptconv.errors import CkptconvError
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+from ckptconv.graph.kinds import PARAMETER
+from ckptconv.graph.provenance import Provenance
+from ckptconv.passes.name_map import apply_map
+from ckptconv.passes.stack import fuse, split
+from ckptconv.tensors.tensor import Tensor
+
+_OF_CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
+_LEVEL = re.compile(r"_l(\d+)(?:_reverse)?$")
+
+
+class _Told(NamedTuple):
+    """What a report says of one target tensor: the layer's path there, and its sources."""
+
+    path: str
+    sources: tuple[str, ...]
+
+
+class _Home(NamedTuple):
+    """Where a layer, or a level of one, comes from."""
+
+    path: str
+    level: int
+
+
+def go_home(graph: Graph, report: Mapping[str, Any]) -> Graph:
+    """Return the graph with the paths of the source of the conversion that made its file.
+
+    Args:
+        report: what ``--report`` wrote, as parsed JSON.
+
+    Raises:
+        CkptconvError: not a report, or of another conversion.
+    """
+    told = _parse(report)
+    names = Provenance(graph.origin.tensors)
+    if not any(name in told for name in graph.origin.tensors):
+        raise CkptconvError(
+            "the report is of another conversion",
+            expected=f"tensors of {graph.origin.path or 'the file'}",
+            found=", ".join(list(told)[:3]) or "none",
+        )
+    for layer in graph.recurrent:
+        homes = _levels(layer, names, told)
+        if len(homes) > 1 and len({home.path for home in homes}) == len(homes):
+            graph = split(graph, layer.path)
+    graph = _fused(_with_cells(graph, names, told), names, told)
+    paths = {layer.path: list(_homes(layer, names, told)) for layer in graph}
+    table = {path: homes[0].path for path, homes in paths.items() if homes}
+    moved = {old: new for old, new in table.items() if old != new}
+    taken = [new for old, new in table.items() if new]
+    if len(set(taken)) < len(taken):
+        moved = dict(_by_parameter(graph, names, told))
+    return apply_map(graph, moved)
+
+
+def _with_cells(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Graph:
+    """Make cells again of the layers that a framework without cells' names made of them."""
+    layers: list[Layer] = []
+    for layer in graph:
+        param = layer.params.get("weight_ih_l0")
+        sources = [s for n in _known(param, names, told) for s in told[n].sources]
+        if isinstance(layer, RecurrentLayer) and any(s.endswith(".weight_ih") for s in sources):
+            params = {name.removesuffix("_l0"): tensor for name, tensor in layer.params.items()}
+            kept = {name: v for name, v in layer.attributes.items() if name in _OF_CELLS}
+            layer = replace(layer, kind=f"{layer.base}Cell", params=params, attributes=kept)
+        layers.append(layer)
+    return replace(graph, layers=tuple(layers))
+
+
+def _fused(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Graph:
+    """Join layers of one level each that were the levels of one layer."""
+    stacks: dict[str, list[str]] = {}
+    for layer in graph.recurrent:
+        if not layer.is_cell and layer.num_layers == 1:
+            for home in _homes(layer, names, told):
+                stacks.setdefault(home.path, []).append(layer.path)
+    for home_path, parts in stacks.items():
+        if len(parts) > 1:
+            graph = fuse(graph, home_path, parts)
+    return graph
+
+
+def _known(tensor: Tensor | None, names: Provenance, told: Mapping[str, _Told]) -> list[str]:
+    """Return the names, in the file, of what a tensor comes from, where the report has them."""
+    return [name for name in names.names(tensor) if name in told] if tensor is not None else []
+
+
+def _levels(layer: RecurrentLayer, names: Provenance, told: Mapping[str, _Told]) -> list[_Home]:
+    if layer.is_cell:
+        return []
+    ordered = sorted(layer.cells().items())
+    found = (_home(layer, f"weight_ih_l{k}", cell.w_ih, names, told) for (k, _), cell in ordered)
+    return list(dict.fromkeys(home for home in found if home is not None))
+
+
+def _homes(layer: Layer, names: Provenance, told: Mapping[str, _Told]) -> Iterator[_Home]:
+    """Yield where a layer comes from; several for one that was put together."""
+    found = (_home(layer, name, t, names, told) for name, t in layer.params.items())
+    yield from dict.fromkeys(home._replace(level=0) for home in found if home is not None)
+
+
+def _home(
+    layer: Layer, param: str, tensor: Tensor, names: Provenance, told: Mapping[str, _Told]
+) -> _Home | None:
+    """Return the module of the source, and the level there, that a parameter comes from."""
+    known = [told[name] for name in _known(tensor, names, told)]
+    sources = [source for entry in known for source in entry.sources]
+    if not sources:
+        return None
+    first, path = sources[0], known[0].path
+    level = _LEVEL.search(first)
+    number = int(level[1]) if level else 0
+    if layer.kind == PARAMETER:
+        return _Home(first, number)
+    if "/" in first:
+        scope = first.partition("/")[0]
+        return _Home(path if scope == "layers" else scope, number)
+    if all(source.startswith(f"{path}.") for source in sources) or not path:
+        return _Home(path, number)
+    inner = first.removesuffix(f".{param}")
+    return _Home(inner if inner != first else first.rpartition(".")[0], number)
+
+
+def _by_parameter(
+    graph: Graph, names: Provenance, told: Mapping[str, _Told]
+) -> Iterator[tuple[str, str]]:
+    """Yield the entries of a map for modules that were taken apart.
+
+    Raises:
+        CkptconvError: a parameter was put together of several, or of a part of one.
+    """
+    used: set[str] = set()
+    for layer in graph:
+        for param, tensor in layer.params.items():
+            sources = [s for n in _known(tensor, names, told) for s in told[n].sources]
+            if len(sources) != 1 or sources[0] in used:
+                raise CkptconvError(
+                    "--restore cannot put together what --map took apart",
+                    tensor=layer.full_name(param),
+                    hint="--map with the entries turned round",
+                )
+            used.add(sources[0])
+            yield layer.full_name(param), sources[0]
+
+
+def _parse(report: Mapping[str, Any]) -> dict[str, _Told]:
+    try:
+        return {
+            str(tensor["target"]): _Told(str(layer["path"]), tuple(map(str, tensor["sources"])))
+            for layer in report["layers"]
+            for tensor in layer["tensors"]
+        }
+    except (KeyError, TypeError) as error:
+        raise CkptconvError(
+            "not a report of a conversion",
+            expected="the JSON that --report wrote",
+            found=f"{type(error).__name__}: {error}"[:100],
+        ) from None

@@ -1,0 +1,225 @@
+"""``--like``: a graph under the names of a target network, all of it or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ckptconv.errors import DialectError, UnmatchedError
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.kinds import PARAMETER
+from ckptconv.graph.lowered import Dropped, Lowered, Made
+from ckptconv.passes.match.bare import with_other_names
+from ckptconv.passes.match.engine import ANOTHER_DTYPE, Order, match
+from ckptconv.passes.match.plan import Entry, Plan
+from ckptconv.passes.match.sides import (
+    Form,
+    Lower,
+    Source,
+    Target,
+    key,
+    knows_dtypes,
+    sources,
+    targets,
+)
+from ckptconv.tensors.declared import Declared
+from ckptconv.tensors.tensor import FilledTensor, Tensor
+
+FILLS = ("zeros", "ones", "target")
+_SHOWN = 4
+_EVIDENCE = "parameters of the target (--like)"
+
+
+@dataclass(frozen=True)
+class Matching:
+    """A plan, and what it speaks of."""
+
+    plan: Plan
+    sources: Mapping[str, Source]
+    targets: Mapping[str, Target]
+    filled: Mapping[str, Tensor]
+
+
+def matching(
+    graph: Graph,
+    wanted: Mapping[str, Tensor],
+    lowerings: Sequence[Lower],
+    *,
+    fill: Mapping[str, str] | None = None,
+    called: Order | None = None,
+) -> Matching:
+    """Pair the modules of a graph with those of a target network.
+
+    Args:
+        wanted: the target's parameters in its order, with values where it has them.
+        lowerings: the ways of writing one layer; the target decides for each.
+        fill: module or parameter of the target → ``zeros``, ``ones`` or ``target``.
+        called: paths of modules in the order in which either network calls them.
+
+    Raises:
+        DialectError: ``fill``, or a path that the user gave, is not in the target.
+    """
+    filled = _filled(wanted, fill or {})
+    open_ = {name: tensor for name, tensor in wanted.items() if name not in filled}
+    dtypes = knows_dtypes(open_)
+    mine = sources(graph, lowerings, dtypes=dtypes)
+    theirs = targets(open_, mine, dtypes=dtypes)
+    mine = with_other_names(mine, theirs)
+    said = {s.module.path: s.module.path for s in mine if _is_said(s, graph)}
+    made = match([s.module for s in mine], [t.module for t in theirs], said=said, called=called)
+    return Matching(
+        made,
+        {s.module.path: s for s in mine},
+        {t.module.path: t for t in theirs},
+        filled,
+    )
+
+
+def lowered(found: Matching, *, order: bool = False) -> Lowered:
+    """Return the graph under the target's names.
+
+    Args:
+        order: accept what is proposed by order.
+
+    Raises:
+        UnmatchedError: not all is forced, or accepted; ``plan`` is the whole plan.
+    """
+    plan = found.plan
+    if plan.ambiguous or plan.impossible or (plan.proposed and not order):
+        raise _unmatched(plan)
+    result = _Result(found.targets)
+    pairs = plan.pairs(order=order)
+    for path, source in found.sources.items():
+        if path in pairs:
+            result.take(source, found.targets[pairs[path]])
+        else:
+            result.left += next(iter(source.forms.values())).tensors.values()
+    result.leave_ties()
+    for name, tensor in found.filled.items():
+        result.add(name, tensor, "--fill")
+    notes = (*result.notes, *_moves(plan, order=order))
+    return Lowered(result.tensors, tuple(result.made), tuple(result.dropped), notes)
+
+
+class _Result:
+    """What was written so far."""
+
+    def __init__(self, targets: Mapping[str, Target]) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.made: list[Made] = []
+        self.dropped: list[Dropped] = []
+        self.notes: list[str] = []
+        self._partners: dict[Hashable, list[str]] = {}
+        for target in targets.values():
+            for leaf, tensor in target.tensors.items():
+                self._partners.setdefault(key(tensor), []).append(target.names[leaf])
+        self.left: list[Tensor] = []
+        self._written: set[Hashable] = set()
+
+    def take(self, source: Source, target: Target) -> None:
+        form = _form(source, target)
+        for layer, part in form.layers:
+            kept = {
+                target.names[name]: tensor
+                for name, tensor in part.tensors.items()
+                if name not in form.left_out
+            }
+            self.tensors |= kept
+            self._written |= set(map(key, kept.values()))
+            self.made.append(Made(_settled(layer, source), tuple(kept)))
+            self.left += (part.tensors[name] for name in form.left_out & part.tensors.keys())
+            self.dropped += part.dropped
+            self.notes += part.notes
+        for leaf, tensor in target.tensors.items():
+            self._complete(key(tensor), target.names[leaf])
+
+    def _complete(self, place: Hashable, name: str) -> None:
+        """Give the target's tied names the tensor that one of them got."""
+        for partner in self._partners[place] if name in self.tensors else ():
+            if partner not in self.tensors:
+                self.add(partner, self.tensors[name], f"tied to {name} in the target")
+
+    def leave_ties(self) -> None:
+        """Account for tied parameters that the target holds under another name.
+
+        Raises:
+            DialectError: it holds them under none.
+        """
+        rule = "tied: the target has the same tensor under another name"
+        for tensor in self.left:
+            if key(tensor) not in self._written:
+                raise DialectError(f"a tied parameter of {tensor.shape} has no place in the target")
+            self.dropped.append(Dropped(tensor, rule))
+
+    def add(self, name: str, tensor: Tensor, evidence: str) -> None:
+        self.tensors[name] = tensor
+        layer = Layer(name, PARAMETER, {"": tensor}, evidence=evidence)
+        self.made.append(Made(layer, (name,)))
+
+
+def _is_said(source: Source, graph: Graph) -> bool:
+    form = next(iter(source.forms.values()))
+    return any(layer.path in graph.named for layer, _ in form.layers)
+
+
+def _form(source: Source, target: Target) -> Form:
+    structures = source.module.structures
+    return next(source.forms[s] for s in structures if s in target.module.structures)
+
+
+def _settled(layer: Layer, source: Source) -> Layer:
+    """Say so where the target has decided the kind."""
+    kinds = {one.kind for form in source.forms.values() for one, _ in form.layers}
+    return replace(layer, evidence=_EVIDENCE) if len(kinds) > 1 and layer.candidates else layer
+
+
+def _moves(plan: Plan, *, order: bool) -> list[str]:
+    accepted = plan.proposed if order else ()
+    notes = [
+        f"--like: {entry.source or '(root)'} → {entry.target or '(root)'}: {entry.why}"
+        for entry in plan.forced
+        if None not in (entry.source, entry.target) and entry.source != entry.target
+    ]
+    return notes + [
+        f"--like-order: {entry.source or '(root)'} → {entry.target or '(root)'}: {entry.why}"
+        + (f"; but {entry.warning}" if entry.warning else "")
+        for entry in accepted
+    ]
+
+
+def _unmatched(plan: Plan) -> UnmatchedError:
+    problems = [*plan.impossible, *plan.ambiguous, *plan.proposed]
+    lines = [_told(entry) for entry in problems[:_SHOWN]]
+    lines += [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    hints = ["'ckptconv match SRC TARGET -o map.toml' and --map"]
+    if any(ANOTHER_DTYPE in entry.why for entry in plan.impossible):
+        hints.insert(0, "--dtype to cast")
+    if not plan.ambiguous and not plan.impossible:
+        hints.insert(0, "--like-order to accept what is proposed")
+    return UnmatchedError(
+        f"--like: {plan.counts()}: {'; '.join(lines)}", plan=plan, hint=" or ".join(hints)
+    )
+
+
+def _told(entry: Entry) -> str:
+    old, new = ("?" if path is None else path or "(root)" for path in (entry.source, entry.target))
+    return f"{old} → {new}: {entry.why}" + (f", but {entry.warning}" if entry.warning else "")
+
+
+def _filled(wanted: Mapping[str, Tensor], fill: Mapping[str, str]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for path, how in fill.items():
+        names = [name for name in wanted if name == path or name.startswith(f"{path}.")]
+        if not names:
+            raise DialectError("--fill: the target has no such module or parameter", tensor=path)
+        if how not in FILLS:
+            raise DialectError(f"--fill {path}={how}", expected=" or ".join(FILLS))
+        for name in names:
+            tensor = wanted[name]
+            if how == "target" and isinstance(tensor, Declared):
+                expected = "a checkpoint of the target network, which has values"
+                raise DialectError(f"--fill {path}=target", tensor=name, expected=expected)
+            value = 1.0 if how == "ones" else 0.0
+            constant = FilledTensor(tensor.shape, tensor.dtype, value)
+            found[name] = tensor if how == "target" else constant
+    return found

@@ -1,0 +1,210 @@
+"""``--map``: a table of "source" = "target" over modules, parameters and parts of parameters.
+
+A module's entry moves it and all below it. Where the target has taken a module apart, entries speak
+of parameters by their canonical names, with slices as Python spells them on either side, ``.T`` and
+sums on the left::
+
+    "decoder.rnn.weight_ih" = "decoder.rnn.linear1.weight"
+    "attn.qkv.weight[0:64]" = "attn.q.weight"
+    "rnn.weight_ih_l0[0:64].T" = "rnn.w[0:32, 0:64]"
+    "rnn.bias_ih_l0 + rnn.bias_hh_l0" = "rnn.b"
+
+All entries apply at once. What an entry takes apart must be used wholly, each value once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from ckptconv.errors import CkptconvError, DialectError
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.kinds import PARAMETER
+from ckptconv.tensors.computed import add
+from ckptconv.tensors.ops import cut, transpose
+from ckptconv.tensors.regions import Region, whole
+from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.tiled import overlapping, shown, tiled
+
+_TERM = re.compile(r"(?P<name>.+?)(?P<slices>\[[^\[\]]*\])?(?P<turned>\.T)?", re.DOTALL)
+_SLICE = re.compile(r"\s*(\d*)\s*:\s*(\d*)\s*")
+_SUGGESTED = 3
+
+
+class _Place(NamedTuple):
+    """A parameter of the graph: its layer's number and its name there."""
+
+    layer: int
+    param: str
+
+
+class _Taken(NamedTuple):
+    """What one side of an entry reads: a parameter's region."""
+
+    place: _Place
+    region: Region
+
+
+def apply_map(graph: Graph, table: Mapping[str, str]) -> Graph:
+    """Return the graph with the paths of a table; see above.
+
+    Raises:
+        CkptconvError: an entry that fits nothing, or entries that overlap or leave out a part.
+    """
+    if not table:
+        return graph
+    params = {
+        layer.full_name(param): _Place(number, param)
+        for number, layer in enumerate(graph)
+        if layer.kind != PARAMETER
+        for param in layer.params
+    }
+    paths = {head for layer in graph for head in (layer.path, *_heads(layer.path))}
+    modules = {left: right for left, right in table.items() if left in paths}
+    pieces: dict[str, list[tuple[Region, Tensor]]] = {}
+    taken: list[_Taken] = []
+    for left, right in table.items():
+        if left not in modules:
+            value, read = _value(left, graph, params)
+            taken += read
+            name, slices, _ = _parsed(right)
+            pieces.setdefault(name, []).append((_target_region(right, slices, value), value))
+    _check_taken(graph, taken)
+    made = {name: _made(name, parts) for name, parts in pieces.items()}
+    return _rebuilt(graph, modules, {read.place.layer for read in taken}, made)
+
+
+def _rebuilt(
+    graph: Graph, modules: Mapping[str, str], gone: set[int], made: Mapping[str, Layer]
+) -> Graph:
+    """Move modules, and put what was made of others in the place of the first of them."""
+    layers: list[Layer] = []
+    named: set[str] = set(made)
+    used: set[str] = set()
+    for number, layer in enumerate(graph):
+        if number in gone:
+            layers += made.values() if number == min(gone) else ()
+            continue
+        entry = next((head for head in _heads(layer.path) if head in modules), None)
+        if entry is not None:
+            used.add(entry)
+            path = (modules[entry] + layer.path.removeprefix(entry)).strip(".")
+            named |= {path} if entry == layer.path else set()
+            layer = replace(layer, path=path)
+        if not layer.path and "" in layer.params:
+            raise DialectError("--map leaves a parameter without a name")
+        layers.append(layer)
+    for entry in modules:
+        if entry not in used:
+            raise CkptconvError("--map: all of it is moved by other entries", tensor=entry)
+    return replace(graph, layers=tuple(layers), named=graph.named | named)
+
+
+def _heads(path: str) -> Iterator[str]:
+    """Yield a path and the modules above it, the root left out."""
+    steps = path.split(".")
+    return (".".join(steps[:count]) for count in range(len(steps), 0, -1))
+
+
+def _value(left: str, graph: Graph, params: Mapping[str, _Place]) -> tuple[Tensor, list[_Taken]]:
+    """Return what the left side of an entry means, and what it reads."""
+    terms = [term.strip() for term in left.split(" + ")] if left not in params else [left]
+    values: list[Tensor] = []
+    taken: list[_Taken] = []
+    for term in terms:
+        name, slices, turned = (term, None, False) if term in params else _parsed(term)
+        if name not in params:
+            raise _unknown(left, name, params, graph)
+        place = params[name]
+        tensor = graph.layers[place.layer].params[place.param]
+        region = _source_region(term, slices, tensor.shape)
+        taken.append(_Taken(place, region))
+        for axis, (start, stop) in enumerate(region):
+            if (start, stop) != (0, tensor.shape[axis]):
+                tensor = cut(tensor, axis, start, stop, f"slice {shown(region)}")
+        values.append(transpose(tensor, tuple(range(tensor.ndim))[::-1]) if turned else tensor)
+    shapes = {(value.shape, value.dtype) for value in values}
+    if len(shapes) > 1:
+        found = " and ".join(f"{v.shape} {v.dtype.name}" for v in values)
+        raise CkptconvError("--map: a sum of unequal parts", tensor=left, found=found)
+    return functools.reduce(add, values), taken
+
+
+def _parsed(term: str) -> tuple[str, str | None, bool]:
+    match = _TERM.fullmatch(term)
+    if match is None:
+        raise CkptconvError("--map: an empty name")
+    return match["name"], match["slices"], bool(match["turned"])
+
+
+def _source_region(term: str, slices: str | None, shape: tuple[int, ...]) -> Region:
+    if slices is None:
+        return whole(shape)
+    bounds = _bounds(term, slices)
+    region = [
+        (start, size if stop is None else stop)
+        for (start, stop), size in zip(bounds, shape, strict=False)
+    ]
+    rest = whole(shape)[len(bounds) :]
+    inside = all(a < b <= n for (a, b), n in zip(region, shape, strict=False))
+    if len(bounds) > len(shape) or not inside:
+        raise CkptconvError("--map: a slice outside", tensor=term, expected=f"within {shape}")
+    return (*region, *rest)
+
+
+def _target_region(right: str, slices: str | None, value: Tensor) -> Region:
+    bounds = [] if slices is None else _bounds(right, slices)
+    bounds += [(0, None)] * (value.ndim - len(bounds))
+    return tuple(
+        (start, start + (value.shape[axis] if axis < value.ndim else 0) if stop is None else stop)
+        for axis, (start, stop) in enumerate(bounds)
+    )
+
+
+def _bounds(term: str, slices: str) -> list[tuple[int, int | None]]:
+    matches = [_SLICE.fullmatch(part) for part in slices[1:-1].split(",")]
+    if not all(matches):
+        raise CkptconvError("--map: not a slice", tensor=term, expected="such as [0:64, 32:]")
+    return [(int(m[1] or 0), int(m[2]) if m[2] else None) for m in matches if m]
+
+
+def _made(name: str, parts: list[tuple[Region, Tensor]]) -> Layer:
+    try:
+        return Layer(name, PARAMETER, {"": tiled(parts)}, evidence="--map")
+    except ValueError as error:
+        raise CkptconvError(f"--map: {error}", tensor=name) from None
+
+
+def _check_taken(graph: Graph, taken: list[_Taken]) -> None:
+    """Hold what entries read against what the layers they take apart have."""
+    read: dict[_Place, list[Region]] = {}
+    for place, region in taken:
+        read.setdefault(place, []).append(region)
+    for number in sorted({place.layer for place in read}):
+        layer = graph.layers[number]
+        for param, tensor in layer.params.items():
+            regions = read.get(_Place(number, param), [])
+            if both := overlapping(regions):
+                twice = f"{shown(both[0])} and {shown(both[1])}"
+                problem = f"--map uses a part of it twice: {twice} overlap"
+                raise CkptconvError(problem, tensor=layer.full_name(param))
+            size = sum(math.prod(b - a for a, b in region) for region in regions)
+            if size != tensor.size:
+                problem = f"no entry of --map says where {tensor.size - size} of its values go"
+                hint = f"--drop {layer.full_name(param)}" if not regions else None
+                raise CkptconvError(problem, tensor=layer.full_name(param), hint=hint)
+
+
+def _unknown(left: str, name: str, params: Mapping[str, _Place], graph: Graph) -> CkptconvError:
+    there = [*params, *(layer.path for layer in graph)]
+    close = difflib.get_close_matches(name, there, _SUGGESTED, 0.3)
+    return CkptconvError(
+        "--map: matches no module and no parameter of the source",
+        tensor=left,
+        expected=" or ".join(close) or None,
+    )

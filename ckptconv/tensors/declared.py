@@ -1,0 +1,32 @@
+"""A tensor of which only shape and, perhaps, dtype are known: a parameter that waits for values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ckptconv.errors import CkptconvError
+from ckptconv.tensors.regions import Array, Region
+from ckptconv.tensors.tensor import BFLOAT16, Tensor
+
+
+class Declared(Tensor):
+    """A parameter without values.
+
+    Args:
+        dtype: as numpy, torch or MindSpore write it (``float32``, ``torch.float32``,
+            ``Float32``); ``""`` where nobody says, and then ``dtype_known`` is False.
+
+    Raises:
+        ValueError: no dtype of that name.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: str = "") -> None:
+        self.shape, self.dtype_known = shape, bool(dtype)
+        name = dtype.rpartition(".")[2].lower()
+        try:
+            self.dtype = BFLOAT16 if name == "bfloat16" else np.dtype(name or "float32")
+        except TypeError:
+            raise ValueError(f"no dtype is called {dtype}") from None
+
+    def read(self, region: Region) -> Array:  # noqa: ARG002
+        raise CkptconvError("the target tells names and shapes, and no values")

@@ -1,0 +1,89 @@
+"""A target network's parameters in every usual printing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ckptconv.errors import ContainerError
+from ckptconv.formats import shapes
+
+PRINTED = {
+    "json": '{"fc.weight": [5, 3], "s": []}',
+    "json with dtypes": '{"fc.weight": {"shape": [5, 3], "dtype": "float32"}, "s": {"shape": []}}',
+    "tuples": "fc.weight (5, 3)\ns ()\n",
+    "colons": "fc.weight: (5, 3)\n\n  s: []",
+    "torch sizes": "fc.weight torch.Size([5, 3])\ns torch.Size([])",
+    "torch dtypes": "fc.weight torch.Size([5, 3]) torch.float32\ns torch.Size([]) torch.int64",
+    "requires_grad": "fc.weight torch.Size([5, 3]) True\ns torch.Size([]) False",
+    "times": "fc.weight 5x3\ns ()",
+    "pipes": "fc.weight | (5, 3) | float32\ns | () | int64",
+    "tabs": "fc.weight\t[5, 3]\ns\t[]",
+    "pairs": "('fc.weight', torch.Size([5, 3]))\n('s', torch.Size([]))",
+    "a list of pairs": "[('fc.weight', (5, 3)), ('s', ())]",
+    "an ordered dict": "OrderedDict([('fc.weight', torch.Size([5, 3])), ('s', torch.Size([]))])",
+    "a dict": "{'fc.weight': (5, 3), 's': ()}",
+    "mindspore": (
+        "Parameter (name=fc.weight, shape=(5, 3), dtype=Float32, requires_grad=True)\n"
+        "Parameter (name=s, shape=(), dtype=Int64, requires_grad=False)"
+    ),
+    "a list of mindspore": (
+        "[Parameter (name=fc.weight, shape=(5, 3), dtype=Float32, requires_grad=True), "
+        "Parameter (name=s, shape=(), dtype=Int64, requires_grad=False)]"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", PRINTED.values(), ids=PRINTED)
+def test_every_usual_printing(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text)
+    found = shapes.read(tmp_path / "list.txt").tensors
+    assert {name: tensor.shape for name, tensor in found.items()} == {"fc.weight": (5, 3), "s": ()}
+    told = "float32" in text.lower()
+    assert found["fc.weight"].dtype_known is told
+
+
+def test_what_the_frameworks_print(tmp_path):
+    nn = pytest.importorskip("mindspore").nn
+    cell = nn.SequentialCell(nn.Dense(3, 5), nn.BatchNorm1d(5))
+    module = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.BatchNorm1d(5))
+    lines = {
+        "ms": "\n".join(str(p) for p in cell.get_parameters()),
+        "pt": "\n".join(f"{name} {value.shape}" for name, value in module.state_dict().items()),
+    }
+    for name, text in lines.items():
+        (tmp_path / name).write_text(text)
+    expected = {p.name: p.shape for p in cell.get_parameters()}
+    assert {n: t.shape for n, t in shapes.read(tmp_path / "ms").tensors.items()} == expected
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    assert {n: t.shape for n, t in shapes.read(tmp_path / "pt").tensors.items()} == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}{",
+        "what is this (1, 2) here",
+        '{"a": "b"}',
+        '{"a": [1], "b": "c"}',
+        '{"a": [-1]}',
+        "{'a': (1,), 'b': what}",
+        "a (1, 2)\nand so on",
+        "a float33 (3,)",
+        "\x00\xff",
+        "",
+    ],
+)
+def test_what_is_no_list_of_parameters(tmp_path, text):
+    (tmp_path / "list").write_text(text)
+    with pytest.raises(ContainerError):
+        shapes.read(tmp_path / "list")
+
+
+def test_a_name_twice_and_a_dtype_of_nobody(tmp_path):
+    (tmp_path / "list").write_text("a (1, 2)\na (3,)")
+    with pytest.raises(ContainerError, match=r"a: stands twice .* \(1, 2\) and \(3,\)"):
+        shapes.read(tmp_path / "list")
+    (tmp_path / "list").write_text('{"a": {"shape": [1], "dtype": "float33"}}')
+    with pytest.raises(ContainerError, match="a: no dtype is called float33"):
+        shapes.read(tmp_path / "list")

@@ -1,0 +1,112 @@
+"""--restore: home again under the source's own names, bit for bit."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import ckptconv
+from tests import networks as n
+
+
+def there_and_back(folder, source, out, back, to, home, **options):
+    """Convert to ``out`` and home to ``back``, with the report of the way out."""
+    report = ckptconv.convert(source, out, to=to, **options)
+    (folder / "report.json").write_text(json.dumps(report.to_dict()))
+    return ckptconv.convert(out, back, to=home, restore=folder / "report.json")
+
+
+@pytest.fixture
+def network(tmp_path):
+    parts = {
+        "rnn": nn.LSTM(3, 4, 2, bidirectional=True),
+        "cell": nn.GRUCell(4, 4),
+        "fc1": nn.Linear(4, 4),
+        "fc2": nn.Linear(4, 4),
+    }
+    module = n.fill(nn.ModuleDict(parts))
+    torch.save(module.state_dict(), tmp_path / "m.pt")
+    return module.state_dict()
+
+
+def test_levels_names_and_biases_come_back(tmp_path, network):
+    there_and_back(
+        tmp_path,
+        tmp_path / "m.pt",
+        tmp_path / "m.h5",
+        tmp_path / "back.pt",
+        "keras",
+        "torch",
+        rename=[("fc", "dense_")],
+    )
+    again = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert list(again) == list(network)
+    assert all(torch.equal(value, again[name]) for name, value in network.items())
+
+
+def test_the_target_networks_names_are_undone(tmp_path, network):
+    like = {f"net.{name.replace('fc', 'out')}": value.shape for name, value in network.items()}
+    table = {
+        **{f"cell.{p}_{s}": f"net.cell.{s}.{p}" for p in ("weight", "bias") for s in ("ih", "hh")},
+        **{name: f"net.{name.replace('fc', 'out')}" for name in ("rnn", "fc1", "fc2")},
+    }
+    like = {
+        f"net.cell.{name[-2:]}.{name[5:-3]}" if "cell" in name else name: shape
+        for name, shape in like.items()
+        for name in [name.removeprefix("net.") if "cell" in name else name]
+    }
+    there_and_back(
+        tmp_path,
+        tmp_path / "m.pt",
+        tmp_path / "m.ckpt",
+        tmp_path / "back.pt",
+        "mindspore",
+        "torch",
+        map=table,
+        like=like,
+    )
+    again = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert again.keys() == network.keys()
+    assert all(torch.equal(value, again[name]) for name, value in network.items())
+
+
+def test_layers_that_were_fused_are_parted(tmp_path):
+    keras = pytest.importorskip("keras")
+    lstm = keras.layers.LSTM
+    layers = [keras.layers.Input((None, 3)), lstm(4, return_sequences=True, name="low")]
+    model = keras.Sequential([*layers, lstm(4, name="high")])
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=w.shape).astype("f4") for w in model.get_weights()])
+    model.save(tmp_path / "m.h5")
+    there_and_back(
+        tmp_path,
+        tmp_path / "m.h5",
+        tmp_path / "m.pt",
+        tmp_path / "back.h5",
+        "torch",
+        "keras",
+        fuse={"rnn": ["low", "high"]},
+    )
+    with h5py.File(tmp_path / "back.h5") as file:
+        assert list(file.attrs["layer_names"].astype(str)) == ["low", "high"]
+    before = model.get_weights()
+    model.set_weights([w * 0 for w in before])
+    model.load_weights(tmp_path / "back.h5")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_report_of_another_conversion(tmp_path, network):  # noqa: ARG001
+    torch.save({"x.weight": torch.ones(2, 3), "x.bias": torch.ones(2)}, tmp_path / "x.pt")
+    report = ckptconv.convert(tmp_path / "x.pt", tmp_path / "x.ckpt", to="mindspore").to_dict()
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(ckptconv.CkptconvError, match=r"of another conversion.*x\.weight"):
+        ckptconv.load(tmp_path / "m.pt", restore=tmp_path / "report.json")
+    (tmp_path / "report.json").write_text('{"restore": []}')
+    with pytest.raises(ckptconv.CkptconvError, match="not a report of a conversion"):
+        ckptconv.load(tmp_path / "m.pt", restore=tmp_path / "report.json")
