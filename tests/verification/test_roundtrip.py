@@ -88,7 +88,7 @@ def test_torch_keras_torch(tmp_path, torch_file, modules, middle):
         for found, expected in pairs:
             n.close(found, expected)
     (tmp_path / "r.json").write_text(json.dumps(report.to_dict()))
-    back_from_keras(tmp_path / middle, tmp_path / "c.pt", like=tmp_path / "r.json")
+    back_from_keras(tmp_path / middle, tmp_path / "c.pt", restore=tmp_path / "r.json")
     loaded = torch.load(tmp_path / "c.pt", weights_only=True)
     for name, value in torch.nn.ModuleDict(modules).state_dict().items():
         assert loaded[name].numpy().tobytes() == value.numpy().tobytes(), name
