@@ -23,7 +23,12 @@ class CkptconvError(Exception):
 
     The message reads ``file: tensor: problem: expected …, found …; try …`` with the parts that
     are known.
+
+    Attributes:
+        others: what else of the file is refused, each with its tensor.
     """
+
+    others: Sequence[str] = ()
 
     def __init__(
         self,
@@ -45,7 +50,9 @@ class CkptconvError(Exception):
         facts = [f"expected {_short(self.expected)}"] if self.expected is not None else []
         facts += [f"found {_short(self.found)}"] if self.found is not None else []
         text = ": ".join([*where, _short(self.problem)] + ([", ".join(facts)] if facts else []))
-        return printable(f"{text}; try {_short(self.hint)}" if self.hint else text)
+        hint = [f"try {_short(self.hint)}"] if self.hint else []
+        also = [f"and {_short(other)}" for other in self.others]
+        return printable("; ".join([text, *hint, *also]))
 
 
 def _short(part: object) -> str:
@@ -96,25 +103,33 @@ class AmbiguousKindError(DialectError):
 
 @contextmanager
 def gathering() -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Let a loop go on past modules whose kind is ambiguous; raise one error of all at its end.
+    """Let a loop go on past modules that are refused; raise one error of all at its end.
 
     >>> with gathering() as each:
     ...     for path in paths:
     ...         with each():
     ...             lift(path)
     """
-    errors: list[AmbiguousKindError] = []
+    errors: list[CkptconvError] = []
 
     @contextmanager
     def each() -> Iterator[None]:
         try:
             yield
-        except AmbiguousKindError as error:
+        except (DialectError, LossyError) as error:
             errors.append(error)
 
     yield each
-    if errors:
-        raise AmbiguousKindError.of(errors)
+    ambiguous = [error for error in errors if isinstance(error, AmbiguousKindError)]
+    refused = [error for error in errors if error not in ambiguous]
+    if ambiguous and not refused:
+        raise AmbiguousKindError.of(ambiguous)
+    if refused:
+        first, *more = refused
+        also = [f"{error.tensor}: {error.problem}" for error in (*more, *ambiguous)]
+        rest = [f"{len(also) - _SHOWN} more"] if len(also) > _SHOWN else []
+        first.others = (*also[:_SHOWN], *rest)
+        raise first
 
 
 class UnmatchedError(DialectError):

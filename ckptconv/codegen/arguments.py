@@ -15,6 +15,7 @@ _LONGEST = 20
 _LIMIT = 1e9
 _FLOAT32_EPSILON = 2.0**-23
 _ABSENT = object()
+_WORDS = ("same", "valid", "causal")
 _PER_AXIS = ("stride", "padding", "dilation", "output_padding")
 
 
@@ -42,7 +43,7 @@ def is_possible(value: Any, default: object) -> bool:
     if isinstance(default, int):
         row = isinstance(value, list | tuple) and 0 < len(value) <= 3
         whole = row and all(isinstance(n, int) and abs(n) < _LIMIT for n in value)
-        return whole or (isinstance(value, int) and number) or value in ("same", "valid")
+        return whole or (isinstance(value, int) and number) or value in _WORDS
     return number or (value is None and default is not UNKNOWN)
 
 
@@ -101,19 +102,76 @@ def _convolution(layer: Layer, facts: Facts, grouped: str = "i") -> Facts:
     shape, padding = layer.params["weight"].shape, facts["padding"]
     groups = facts["groups"] if isinstance(facts["groups"], int) else 1
     word = padding if isinstance(padding, str) or padding is UNKNOWN else None
+    sides = _sides(layer, facts, shape[2:])
+    causal = word == "causal"
     return {
         **{name: _short(value) for name, value in facts.items() if name in _PER_AXIS},
         grouped: facts.get(grouped, 1) * groups,
         "kernel": _short(shape[2:]),
-        "pad_mode": word or "pad",
+        "padding": 0 if sides is not None or causal else _short(padding),
+        "pad_mode": "valid" if causal else word or "pad",
         "pads": 0 if word else _mindspore_pads(facts, len(shape) - 2),
         "pad_word": word or "valid",
         "margin": None if word or _short(padding) == 0 else _short(padding),
+        "sides": sides,
+        "causal_sides": sides if causal else None,
+        "zero": 0.0,
     }
 
 
+def _sides(layer: Layer, facts: Facts, kernel: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the zeros before and after each axis, the last axis first, that stand for a word.
+
+    Source: ``keras.layers.Conv1D``: ``causal`` pads the beginning; ``same`` with strides pads
+    what the last window lacks, which depends on the input's size, the smaller half first.
+    """
+    rank, padding = len(kernel), facts["padding"]
+    stride, dilation = (_per_axis(facts[name], rank) for name in ("stride", "dilation"))
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if padding == "causal":
+        pads = [(n, 0) for n in reach]
+    elif padding == "same" and any(s > 1 for s in stride):
+        sizes = layer.attributes.get("input_sizes") or [None]
+        if len(sizes) != rank or not all(isinstance(n, int) for n in sizes):
+            return (0,) * (2 * rank)
+        totals = [max((-(-n // s) - 1) * s + r + 1 - n, 0)
+                  for n, s, r in zip(sizes, stride, reach, strict=True)]  # fmt: skip
+        pads = [(total // 2, total - total // 2) for total in totals]
+    else:
+        return None
+    return tuple(n for pair in reversed(pads) for n in pair)
+
+
 def _transposed(layer: Layer, facts: Facts) -> Facts:
-    return _convolution(layer, facts, "o")
+    """Return the facts of a transposed convolution, torch's numbers for Keras's words too.
+
+    Source: ``conv_transpose`` of Keras's torch backend: the whole output, of which each side is
+    cut off, or which is continued where windows do not meet.
+    """
+    found = _convolution(layer, {**facts, "output_padding": facts.get("output_padding", 0)}, "o")
+    if facts["padding"] not in ("same", "valid"):
+        return {**found, "trim": None}
+    kernel = layer.params["weight"].shape[2:]
+    rank = len(kernel)
+    stride, dilation = (_per_axis(facts[name], rank) for name in ("stride", "dilation"))
+    cuts = [_cut(facts["padding"], d * (k - 1) + 1, s)
+            for k, s, d in zip(kernel, stride, dilation, strict=True)]  # fmt: skip
+    trims = [n for left, right in reversed(cuts) for n in (0, -max(right - left, 0))]
+    return {
+        **found,
+        "padding": _short([left for left, _ in cuts]),
+        "output_padding": _short([max(left - right, 0) for left, right in cuts]),
+        "trim": tuple(trims) if any(trims) else None,
+    }
+
+
+def _cut(word: str, kernel: int, stride: int) -> tuple[int, int]:
+    """Return what is cut off each side of the whole output; less than nothing is added."""
+    if word == "valid":
+        return 0, kernel - max(kernel, stride)
+    total = stride + kernel - 2
+    left = min(total // 2 + total % 2, kernel - 1)
+    return kernel - 1 - left, kernel - 1 - (total - left)
 
 
 def _mindspore_pads(facts: Facts, rank: int) -> Any:

@@ -44,6 +44,7 @@ def unknown(layer: Layer, source: Forms) -> list[str]:
         f"{name} (must be given)" if value is UNKNOWN else f"{name} ({value!r} is assumed)"
         for name, value in assumed.items()
     ]
+    texts += [f"{name} ({value!r} is assumed)" for name, value in layer.assumed.items()]
     if len(layer.candidates) > 1:
         texts.insert(0, "which of " + ", ".join(layer.candidates))
     return texts

@@ -72,7 +72,7 @@ TABLE: Sequence[Row] = (
     Row("Keras", "stateful", Fate.NOTED, "hand the states to the next call"),
     Row("Keras", "initial_state", Fate.EXACT, "hx, with an axis for layers and directions"),
     Row("Keras", "time_major", Fate.NOTED, "batch_first=False"),
-    Row("Keras", "go_backwards", Fate.NOTED, "reverse the input along time, and the output again"),
+    Row("Keras", "go_backwards", Fate.NOTED, "reverse the input along time, not the output"),
     Row("Keras", "mask, mask_zero", Fate.NOTED, "MindSpore: `seq_length`; torch: pack"),
     Row("Keras", "zero_output_for_mask", Fate.NOTED, "set masked outputs to zero"),
     Row("Keras", "reset_after=True", Fate.EXACT, ""),

@@ -52,6 +52,7 @@ class Layer:
         evidence: what decided the kind.
         candidates: every kind that what is known allows, ``kind`` first.
         notes: remarks for the report.
+        assumed: settings of the source's layer that nothing records → what is assumed.
     """
 
     path: str
@@ -61,6 +62,7 @@ class Layer:
     evidence: str = ""
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    assumed: Mapping[str, Any] = field(default_factory=dict)
 
     def full_name(self, param: str) -> str:
         return ".".join(part for part in (self.path, param) if part)
@@ -141,6 +143,8 @@ class Graph:
         omitted: source name → the rule by which it was left out.
         notes: remarks for the report.
         named: paths of layers that the user gave, module by module (``--map``).
+        feeds: path → the path of the one layer that takes a layer's whole output, and nothing
+            beside; None for a source of which the order of the layers is all there is to know.
     """
 
     layers: tuple[Layer, ...]
@@ -149,6 +153,7 @@ class Graph:
     omitted: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
+    feeds: Mapping[str, str] | None = None
 
     @property
     def recurrent(self) -> tuple[RecurrentLayer, ...]:

@@ -31,6 +31,7 @@ def fuse(graph: Graph, path: str, parts: Sequence[str]) -> Graph:
             found=", ".join(layer.path for layer in graph.layers),
         )
     for before, after in itertools.pairwise(layers):
+        _check_joint(graph, before, after)
         _check_chain(before, after)
     params: dict[str, Tensor] = {}
     offset = 0
@@ -94,6 +95,19 @@ def _find(graph: Graph, path: str) -> RecurrentLayer:
     )
 
 
+def _check_joint(graph: Graph, before: RecurrentLayer, after: RecurrentLayer) -> None:
+    """Refuse layers of which the source does not say that one's output alone feeds the other."""
+    if graph.feeds is None or graph.feeds.get(before.path) == after.path:
+        return
+    raise DialectError(
+        f"--fuse: the file does not say that {before.path} alone feeds {after.path}",
+        tensor=after.path,
+        expected="a configuration with nothing between them, and nothing else that takes the "
+        "first one's output",
+        found=graph.feeds.get(before.path, "no such joint") if graph.feeds else "no configuration",
+    )
+
+
 def _check_chain(before: RecurrentLayer, after: RecurrentLayer) -> None:
     first, second = before.cells()[0, 0], after.cells()[0, 0]
     facts = {
@@ -102,15 +116,22 @@ def _check_chain(before: RecurrentLayer, after: RecurrentLayer) -> None:
         "directions": (before.num_directions, after.num_directions),
         "bias": (first.b_ih is not None, second.b_ih is not None),
         "dtype": (first.w_hh.dtype.name, second.w_hh.dtype.name),
+        "nonlinearity": tuple(x.attributes.get("nonlinearity", "tanh") for x in (before, after)),
+        "direction": tuple(bool(x.attributes.get("go_backwards")) for x in (before, after)),
         "input size": (before.num_directions * first.w_hh.shape[1], second.w_ih.shape[1]),
     }
     for fact, (expected, found) in facts.items():
         if expected != found:
             raise DialectError(
                 f"--fuse: the {fact} of {after.path} does not fit {before.path}",
+                tensor=after.path,
                 expected=expected,
                 found=found,
             )
+    if before.attributes.get("go_backwards"):
+        raise DialectError(
+            "--fuse: goes backwards, which no layer of several does", tensor=before.path
+        )
     if before.attributes.get("return_sequences") is False:
         raise DialectError(
             "--fuse: gives only its last step, so the next layer is not fed by its sequence",

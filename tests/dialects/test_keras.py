@@ -471,8 +471,9 @@ def test_epsilon_momentum_and_activation_of_other_layers(tmp_path):
     ])  # fmt: skip
     model.save(tmp_path / "m.keras")
     graph = ckptconv.load(tmp_path / "m.keras")
-    assert graph["a"].notes == ["activation: apply relu to this layer's output"]
-    assert graph["b"].attributes == {"eps": 0.25, "momentum": 0.25}
+    assert graph["a"].notes == ("activation: apply relu to this layer's output",)
+    moments = {"eps": 0.25, "momentum": 0.25, "data_format": "channels_last"}
+    assert graph["b"].attributes == moments
     assert graph["c"].attributes == {"eps": 0.5}
     np.testing.assert_array_equal(graph["b"].params["weight"].numpy(), np.ones(3, "f4"))
 

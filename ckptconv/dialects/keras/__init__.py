@@ -1,43 +1,36 @@
 """Keras's weights, from every layout of Keras 1 to 3, and to the layouts that Keras loads.
 
-Reading: ``keras_legacy`` and ``keras_groups`` group a file's names into layers, ``keras_recurrent``
-brings cells into the canonical convention, ``keras_plain`` the others by the table of layers.
-What the file's ``model_config`` says of a layer decides its kind; else the name of its group or of
-its weights.
+Reading: ``config_tree`` walks the model's configuration, ``legacy_names`` and ``weights_h5_names``
+group a file's names into the objects it finds there; ``sequence`` makes recurrent layers of them,
+``attention`` and ``plain`` the others. Where a file has a configuration, it alone decides: the
+class of an object (Keras's own, not any class of that name) and every setting. Where it has none,
+shapes and the names of groups do, and all else is listed as assumed.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
-from ckptconv.dialects.infer_kind import Evidence
 from ckptconv.dialects.keras.apart import lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
-from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.dialects.keras.grouping import Unit, dotted
+from ckptconv.dialects.keras.joints import joints
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.legacy_names import legacy_units
 from ckptconv.dialects.keras.lower import lower
-from ckptconv.dialects.keras.model_config import entry
+from ckptconv.dialects.keras.model_config import Entry, entry
 from ckptconv.dialects.keras.network import read as read_network
-from ckptconv.dialects.keras.plain import lift_plain, ranks_of
-from ckptconv.dialects.keras.recurrent import is_recurrent, lift_cell
-from ckptconv.dialects.keras.settings import (
-    attributes,
-    check_activations,
-    hard_by_default,
-    notes,
-    settings,
-)
+from ckptconv.dialects.keras.plain import lift_plain
+from ckptconv.dialects.keras.recurrent import is_recurrent
+from ckptconv.dialects.keras.sequence import lift_sequence
 from ckptconv.dialects.keras.weights_h5_names import group_units
-from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import DialectError, LossyError, gathering
-from ckptconv.graph.graph import Graph, Layer, cell_params
-from ckptconv.graph.kinds import KINDS
+from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.network import Network
 from ckptconv.options import ReadOptions
-from ckptconv.tensors.ops import concat, divide
 from ckptconv.tensors.tensor import Tensor
 
 __all__ = ["FORMS", "lift", "lift_with_network", "lower"]
@@ -78,27 +71,31 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
         LossyError: a layer or option that neither torch nor MindSpore has, by its name.
     """
     facts = _facts(checkpoint)
+    root = entry(facts.config)
+    joined = joints(root)
+    deep = any(tensor.ndim == 5 for tensor in checkpoint.tensors.values())
     groups: dict[str, list[Unit]] = {}
-    for unit in _units(checkpoint.tensors, facts):
+    for unit in _units(checkpoint.tensors, facts, root):
         groups.setdefault(unit.path, []).append(unit)
     layers: list[Layer] = []
     with gathering() as each:
         for path, group in groups.items():
             with each():
+                rank = joined.ranks.get(group[0].part.path) if group[0].part else None
                 layers += (
                     lift_apart(path, group, options)
                     if apart and _is_sequence(group)
-                    else _lift_group(path, group, checkpoint.tensors, facts, options)
+                    else _lift_group(path, group, facts, options, deep=deep, rank=rank)
                 )
     _check_kinds(options, groups)
     ordered = facts.config is not None or (facts.layout == "legacy" and facts.weights)
-    notes = () if ordered else (_UNORDERED,)
     return Graph(
         tuple(layers),
         "keras",
         replace(checkpoint, modules={}),
         omitted=checkpoint.omitted,
-        notes=(*checkpoint.notes, *notes),
+        notes=(*checkpoint.notes, *(() if ordered else (_UNORDERED,))),
+        feeds={**_stacks(groups), **{dotted(a): dotted(b) for a, b in joined.feeds.items()}},
     )
 
 
@@ -110,8 +107,7 @@ def _facts(checkpoint: Checkpoint) -> KerasFacts:
     return KerasFacts("weights.h5" if numbered else "legacy")
 
 
-def _units(tensors: Mapping[str, Tensor], facts: KerasFacts) -> Iterator[Unit]:
-    root = entry(facts.config)
+def _units(tensors: Mapping[str, Tensor], facts: KerasFacts, root: Entry | None) -> Iterator[Unit]:
     if facts.layout == "legacy":
         return legacy_units(tensors, facts, root)
     return group_units(tensors, facts, root)
@@ -128,12 +124,17 @@ def _check_kinds(options: ReadOptions, groups: Mapping[str, object]) -> None:
 def _lift_group(
     path: str,
     group: list[Unit],
-    tensors: Mapping[str, Tensor],
     facts: KerasFacts,
     options: ReadOptions,
+    *,
+    deep: bool,
+    rank: int | None,
 ) -> list[Layer]:
+    known = group[0].entry
+    if known is not None and len(group) > 1 and not (_is_sequence(group) or is_attention(group)):
+        raise LossyError(f"{known.class_name} has no equal in torch and MindSpore", tensor=path)
     if _is_sequence(group):
-        return [_lift_recurrent(path, group, facts, options)]
+        return [lift_sequence(path, group, facts, options)]
     if is_attention(group):
         return [lift_attention(path, group)]
     if len(group) > 1:
@@ -142,97 +143,19 @@ def _lift_group(
             tensor=path,
             found=", ".join(unit.first for unit in group),
         )
-    return [_settled(layer, tensors, facts) for layer in lift_plain(group[0], options)]
+    return lift_plain(group[0], options, facts, deep=deep, rank=rank)
+
+
+def _stacks(groups: Mapping[str, list[Unit]]) -> dict[str, str]:
+    """Return path → path of the cells of StackedRNNCells, each of which feeds the next."""
+    parts = [group[0].part for group in groups.values()]
+    cells = [part for part in parts if part is not None and part.is_stacked]
+    return {
+        dotted(one.path): dotted(other.path)
+        for one, other in itertools.pairwise(cells)
+        if one.path[:-1] == other.path[:-1] and one.place[0] + 1 == other.place[0]
+    }
 
 
 def _is_sequence(group: list[Unit]) -> bool:
     return any(is_recurrent(unit) for unit in group)
-
-
-def _lift_recurrent(path: str, group: list[Unit], facts: KerasFacts, options: ReadOptions) -> Layer:
-    halves = sorted(group, key=lambda unit: unit.half or 0)
-    if [unit.half for unit in halves] not in ([None], [0, 1]):
-        raise DialectError(
-            "an incomplete Bidirectional",
-            tensor=path,
-            expected="a forward and a backward layer, or one layer",
-            found=", ".join(unit.first for unit in group),
-        )
-    lifted = [lift_cell(unit, options) for unit in halves]
-    kind = lifted[0][0]
-    if any(other != kind for other, _ in lifted):
-        raise LossyError(
-            "the halves of this Bidirectional are of different kinds",
-            tensor=path,
-            expected=kind,
-            found=lifted[1][0],
-        )
-    place = None if _is_cell(halves[0], kind, options) else 0
-    params: dict[str, Tensor] = {}
-    for direction, (_, cell) in enumerate(lifted):
-        params |= cell_params(cell, place, direction)
-    layer = lift_recurrent(path, params, Evidence(options.kinds))
-    attributes, notes = dict(layer.attributes), list(layer.notes)
-    for unit in halves:
-        said, remarks = check_activations(unit, kind, options)
-        attributes |= said
-        notes += remarks
-    layer = replace(layer, attributes=attributes, notes=tuple(notes), gates_known=True)
-    return _described(layer, halves[0], facts)
-
-
-def _is_cell(unit: Unit, kind: str, options: ReadOptions) -> bool:
-    """Tell a cell that stands alone from a layer that runs over a sequence."""
-    hint = options.kinds.get(unit.path)
-    if hint is not None and hint.kind in (kind, f"{kind}Cell"):
-        return hint.kind.endswith("Cell")
-    if hint is not None:
-        raise DialectError(f"cannot be a {hint.kind}", tensor=unit.path, expected=kind)
-    if unit.entry is not None:
-        return unit.entry.class_name.endswith("Cell") and not unit.in_cell
-    if all(leaf.isdecimal() for leaf in unit.leaves):
-        return not unit.in_cell
-    return unit.word.endswith("_cell") and not unit.in_cell
-
-
-def _described(layer: Layer, unit: Unit, facts: KerasFacts) -> Layer:
-    """Add what the configuration says, or what its absence leaves open."""
-    said = settings(unit)
-    remarks = [*layer.notes, *notes(said)]
-    around = unit.wrapper.config if unit.wrapper and unit.half is not None else {}
-    if (merge := around.get("merge_mode", "concat")) != "concat":
-        raise LossyError(
-            f"merge_mode {merge} has no equal in torch and MindSpore",
-            tensor=layer.path,
-            expected="concat",
-            found=merge,
-            hint="two separate layers in the target",
-        )
-    if unit.half == 0 and said.get("go_backwards"):
-        raise LossyError("a forward layer that goes backwards", tensor=layer.path)
-    if unit.entry is None and hard_by_default(unit, facts.keras_version):
-        remarks.append(
-            "recurrent_activation is not recorded, and the Keras that wrote this file had "
-            "hard_sigmoid as its default; sigmoid is assumed"
-        )
-    return replace(
-        layer,
-        evidence="model_config" if unit.entry else layer.evidence,
-        attributes={**attributes(layer.kind, said), **layer.attributes},
-        notes=tuple(remarks),
-    )
-
-
-def _settled(layer: Layer, tensors: Mapping[str, Tensor], facts: KerasFacts) -> Layer:
-    """Finish what the rest of the file decides: the rank of a BatchNorm, Theano's kernels."""
-    ranks = ranks_of(layer.kind)
-    if len(ranks) > 1:
-        deep = any(tensor.ndim == 5 for tensor in tensors.values())
-        return replace(layer, candidates=tuple(k for k in ranks if deep or KINDS[k].rank < 3))
-    kernel = layer.params.get("weight")
-    if kernel is None or "Conv" not in layer.kind or facts.backend != "theano":
-        return layer
-    for axis in range(2, kernel.ndim):
-        parts = divide(kernel, axis, kernel.shape[axis])
-        kernel = concat(parts[::-1], axis, "reversed, as Theano convolves")
-    return replace(layer, params={**layer.params, "weight": kernel})

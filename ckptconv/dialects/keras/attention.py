@@ -6,6 +6,10 @@ Shapes in Keras: query, key, value (in, heads, dim) with biases (heads, dim); at
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from ckptconv.dialects.keras.assumed import assumed_of_plain
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.graph import Layer
@@ -15,6 +19,13 @@ from ckptconv.tensors.tensor import Tensor
 _INPUTS = ("query", "key", "value")
 _OUTPUT = "attention_output"
 _LEAVES = {"0": "kernel", "1": "bias"}
+_ORDER = "Keras calls it with (query, value, key), torch and MindSpore with (query, key, value)"
+_OPTIONS: Mapping[str, tuple[object, ...]] = {
+    # setting → the values with which the layer is torch's
+    "attention_axes": (None, [1]),
+    "use_gate": (None, False),
+    "sliding_window": (None,),
+}
 
 
 def is_attention(group: list[Unit]) -> bool:
@@ -49,14 +60,34 @@ def lift_attention(path: str, group: list[Unit]) -> Layer:
             expected=f"input, output and heads·key_dim equal ({heads * dim})",
             found=shapes,
         )
+    kind, entry = "MultiheadAttention", group[0].entry
+    config = entry.config if entry else {}
+    _check(path, config)
+    said = {"num_heads": heads, "batch_first": True}
+    if isinstance(config.get("dropout"), int | float):
+        said["dropout"] = config["dropout"]
     return Layer(
         path,
-        "MultiheadAttention",
+        kind,
         _params(kernels, biases, heads * dim),
-        {"num_heads": heads, "batch_first": True},
-        "names of the weights",
-        ("MultiheadAttention",),
+        said,
+        "model_config" if entry else "names of the weights",
+        (kind,),
+        (_ORDER,),
+        assumed_of_plain(kind, "MultiHeadAttention", known=said) if entry is None else {},
     )
+
+
+def _check(path: str, config: Mapping[str, Any]) -> None:
+    """Raise LossyError where the attention goes over other axes or computes something more."""
+    for name, allowed in _OPTIONS.items():
+        if name in config and config[name] not in allowed:
+            raise LossyError(
+                f"{name}={config[name]!r} of MultiHeadAttention has no equal in torch's and "
+                "MindSpore's layer",
+                tensor=path,
+                expected=" or ".join(map(repr, allowed)),
+            )
 
 
 def lower_attention(layer: Layer) -> dict[str, Tensor]:

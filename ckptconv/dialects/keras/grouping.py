@@ -1,26 +1,29 @@
 """What a Keras file's names are grouped into: the weights of one layer, cell or half of a layer.
 
-``keras_legacy`` and ``keras_groups`` do it for the two layouts.
+``legacy_names`` and ``weights_h5_names`` do it for the two layouts; which object of the
+configuration a group belongs to, ``config_tree`` tells.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ckptconv.dialects.keras.config_tree import Part, Scope
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.tensors.tensor import Tensor
 
-COUNTER = re.compile(r"_\d+$")
-ATTENTION = {
-    "query_dense": "query",
-    "key_dense": "key",
-    "value_dense": "value",
-    "output_dense": "attention_output",
-}
-"""MultiHeadAttention's attributes, which name groups, → its layers, which name scopes."""
-
-Scope = tuple[str, ...]
+ATTENTION: Mapping[str, str] = {
+    # MultiHeadAttention's attributes, which name groups → its layers, which name scopes
+    **(projections := {
+        "query_dense": "query",
+        "key_dense": "key",
+        "value_dense": "value",
+        "output_dense": "attention_output",
+    }),
+    **{f"_{attribute}": layer for attribute, layer in projections.items()},  # tf_keras
+}  # fmt: skip
+PROJECTIONS = frozenset(ATTENTION.values())
 
 
 @dataclass
@@ -34,8 +37,10 @@ class Unit:
         word: what the file calls its class, in snake case without counter, or ``""``.
         half: 0 forward, 1 backward, None where it is not half of a Bidirectional.
         in_cell: the group says that a recurrent layer holds it as its cell.
-        entry: the class and settings of the layer, where the file has them.
-        wrapper: the same of the Bidirectional or RNN around it.
+        stacked: it is one of several cells that a recurrent layer holds.
+        named_by_class: ``word`` is the class of a layer, and no attribute that holds one.
+        part: the object of the configuration that it is, where the file has one.
+        owner: the user's own layer that it is an attribute of, whose class tells nothing of it.
     """
 
     path: str
@@ -45,34 +50,31 @@ class Unit:
     half: int | None = None
     in_cell: bool = False
     keras1: bool = False
-    entry: Entry | None = None
-    wrapper: Entry | None = None
+    stacked: bool = False
+    named_by_class: bool = False
+    part: Part | None = None
+    owner: Entry | None = None
+
+    @property
+    def entry(self) -> Entry | None:
+        """The class and settings of the object, where the file has them."""
+        return self.part.entry if self.part else None
+
+    def settle(self, part: Part, below: Scope) -> None:
+        """Take over what the configuration says.
+
+        Args:
+            below: the names below the object: of its cell, or of what a user's layer holds.
+        """
+        if below and not part.entry.is_keras:
+            self.owner, self.half = part.entry, None
+            self.path = dotted((*part.path, *below))
+            return
+        self.part, self.half, self.stacked = part, part.half, part.is_stacked
+        self.path = dotted(part.path)
+        self.in_cell = any(part.wrapper(name) for name in ("RNN", "StackedRNNCells"))
 
 
-def describe(unit: Unit, scope: Scope, known: Entry | None) -> None:
-    """Find the settings of a unit in the configuration of its layer."""
-    while known is not None and known.layers():
-        inner = {layer.name: layer for layer in known.layers()}
-        known = next((inner[part] for part in scope if part in inner), None) or next(
-            (inner[p] for p in (COUNTER.sub("", part) for part in scope) if p in inner), None
-        )
-    if known is None:
-        return
-    if unit.half is not None:
-        unit.wrapper = known
-        known = (unit.half and known.inner("backward_layer")) or known.inner("layer")
-    elif known.class_name == "TimeDistributed":
-        known = known.inner("layer")
-    if known is not None and known.class_name == "RNN":
-        unit.wrapper, unit.in_cell = unit.wrapper or known, True
-        known = known.inner("cell")
-        if known is not None and known.class_name == "StackedRNNCells":
-            known = _stacked(known.cells(), scope)
-    unit.entry = known
-
-
-def _stacked(cells: list[Entry], scope: Scope) -> Entry | None:
-    named = next((cell for cell in cells if cell.name and cell.name in scope), None)
-    match = re.fullmatch(r"cell_(\d+)", scope[-1]) if scope else None
-    index = int(match[1]) if match else 0
-    return named or (cells[index] if index < len(cells) else None)
+def dotted(path: Scope) -> str:
+    """Return names as a module path, without the names of recurrent layers' own cells."""
+    return ".".join(path).replace("/", ".")

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from ckptconv.checkpoint import KerasFacts
-from ckptconv.dialects.keras.grouping import ATTENTION, COUNTER, Scope, Unit, describe
+from ckptconv.dialects.keras.config_tree import COUNTER, Part, Scope, match, parts
+from ckptconv.dialects.keras.grouping import PROJECTIONS, Unit, dotted
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.errors import DialectError
 from ckptconv.tensors.tensor import Tensor
@@ -40,16 +41,23 @@ def legacy_units(
         root: the model's configuration.
 
     Raises:
-        DialectError: a name that the layout does not have.
+        DialectError: a name that the layout does not have, or weights that the configuration does
+            not explain.
     """
-    known = {layer.name: layer for layer in root.layers()} if root else {}
+    known: dict[str, list[Part]] = {}
+    for part in parts(root) if root else []:
+        known.setdefault(part.scopes[0][0], []).append(part)
     by_layer: dict[str, dict[str, Tensor]] = {}
     listed = facts.weights or _guess_layers(tensors)
     for layer, names in listed.items():
         for name in names:
             by_layer.setdefault(layer, {})[name] = tensors[f"{layer}/{name}"]
     for layer, weights in by_layer.items():
-        yield from _of_layer(layer, weights, known.get(layer))
+        scopes = _scopes(layer, weights)
+        if layer in known:
+            yield from _told(scopes, known[layer])
+        else:
+            yield from _untold(layer, scopes)
 
 
 def _guess_layers(names: Iterable[str]) -> dict[str, list[str]]:
@@ -62,7 +70,7 @@ def _guess_layers(names: Iterable[str]) -> dict[str, list[str]]:
     return listed
 
 
-def _of_layer(layer: str, weights: dict[str, Tensor], known: Entry | None) -> Iterator[Unit]:
+def _scopes(layer: str, weights: dict[str, Tensor]) -> dict[Scope, Unit]:
     scopes: dict[Scope, Unit] = {}
     for name, tensor in weights.items():
         scope, leaf, keras1 = _split(name)
@@ -72,22 +80,51 @@ def _of_layer(layer: str, weights: dict[str, Tensor], known: Entry | None) -> It
         unit.leaves[leaf] = tensor
     for scope in [scope for scope in scopes if (*scope, "cell_1") in scopes]:
         scopes = {(*s, "cell_0") if s == scope else s: unit for s, unit in scopes.items()}
+    for scope, unit in scopes.items():
+        unit.word = COUNTER.sub("", (scope or (layer,))[-1])
+        unit.in_cell = len(scope) > 1 and bool(_CELL_SCOPE.fullmatch(scope[-1]))
+    return scopes
+
+
+def _told(scopes: dict[Scope, Unit], known: list[Part]) -> Iterator[Unit]:
+    """Yield the units of a layer that the configuration has."""
+    found = match(list(scopes), known)
+    for scope, unit in scopes.items():
+        if scope not in found:
+            raise DialectError(
+                "the file's configuration does not tell which layer these weights belong to",
+                tensor=unit.first,
+                expected=" or ".join(dict.fromkeys(".".join(part.path) for part in known)),
+            )
+        part, below = found[scope]
+        attention = part.entry.class_name == "MultiHeadAttention"
+        if attention and scope and scope[-1] in PROJECTIONS:
+            unit.leaves = {f"{scope[-1]}/{k}": v for k, v in unit.leaves.items()}
+        held = below[:-1] if unit.in_cell else below
+        unit.settle(part, held)
+        yield unit
+
+
+def _untold(layer: str, scopes: dict[Scope, Unit]) -> Iterator[Unit]:
+    """Yield the units of a layer of which only the names of its weights are known."""
     halves = {scope: half for scope in scopes if (half := _half(scope))}
     paired = {owner for owner, side in halves.values() if (owner, 1 - side) in halves.values()}
+    beside: dict[Scope, set[str]] = {}
+    for scope in scopes:
+        beside.setdefault(scope[:-1], set()).update(scope[-1:])
     owners: dict[Scope, Scope] = {}
     for scope, unit in scopes.items():
         owner, side = halves.get(scope, (None, None))
         unit.half = side if owner in paired else None
-        owners[scope] = owner if owner is not None and owner in paired else _owner(scope)
+        attention = beside[scope[:-1]] >= PROJECTIONS and scope[-1] in PROJECTIONS
+        if attention:
+            unit.leaves = {f"{scope[-1]}/{k}": v for k, v in unit.leaves.items()}
+        within = scope[:-1] if unit.in_cell or attention else scope
+        owners[scope] = owner if owner is not None and owner in paired else within
     shared = len(_common(set(owners.values()))) if len(set(owners.values())) > 1 else None
     for scope, unit in scopes.items():
         inner = owners[scope][shared:] if shared is not None else ()
-        unit.path = ".".join((layer.replace("/", "."), *inner))
-        unit.in_cell = len(scope) > 1 and bool(_CELL_SCOPE.fullmatch(scope[-1]))
-        unit.word = COUNTER.sub("", (scope or (layer,))[-1])
-        if scope and scope[-1] in ATTENTION.values():
-            unit.leaves = {f"{scope[-1]}/{k}": v for k, v in unit.leaves.items()}
-        describe(unit, scope, known)
+        unit.path = dotted((layer, *inner))
         yield unit
 
 
@@ -102,14 +139,6 @@ def _split(name: str) -> tuple[Scope, str, bool]:
     if repeated:  # StackedRNNCells before TensorFlow 2 numbers its cells' weights
         return (*scope, f"cell_{repeated[2]}"), repeated[1], False
     return tuple(scope), leaf, False
-
-
-def _owner(scope: Scope) -> Scope:
-    """Return the scopes without those below the layer: its cell, its projections."""
-    for i, part in enumerate(scope):
-        if part in ATTENTION.values() or (i and _CELL_SCOPE.fullmatch(part)):
-            return scope[:i]
-    return scope
 
 
 def _half(scope: Scope) -> tuple[Scope, int] | None:

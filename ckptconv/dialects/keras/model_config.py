@@ -10,13 +10,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_PACKAGES = ("keras", "tf_keras", "tensorflow")
+_MODELS = ("Sequential", "Functional", "Model", "Graph")
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One layer or model of a configuration."""
+    """One layer or model of a configuration.
+
+    Attributes:
+        class_name: Keras's own classes by their bare name; all others with the package or module
+            that they are from, ``own>Dense``, so that no table of Keras's classes knows them.
+        input_shape: that it was built for, with the batch in front; None where not recorded.
+    """
 
     class_name: str
     config: Mapping[str, Any]
+    input_shape: tuple[int | None, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -25,11 +35,22 @@ class Entry:
     @property
     def snake(self) -> str:
         """The class in snake case, as Keras names its groups in ``.weights.h5``."""
-        return snake_case(self.class_name)
+        return snake_case(re.split(r"[>.]", self.class_name)[-1])
+
+    @property
+    def is_keras(self) -> bool:
+        """Whether the class is one of Keras's own."""
+        return not re.search(r"[>.]", self.class_name)
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the layers of this configuration are those of a model, and not an option."""
+        listed = isinstance(self.config.get("layers"), list)
+        return listed and (self.class_name in _MODELS or "input_layers" in self.config)
 
     def layers(self) -> list[Entry]:
         """Return a model's layers in its order; empty for what is no model."""
-        return _entries(self.config.get("layers"))
+        return _entries(self.config.get("layers")) if self.is_model else []
 
     def inner(self, key: str) -> Entry | None:
         """Return what a wrapper wraps: ``layer``, ``backward_layer`` or ``cell``."""
@@ -49,7 +70,30 @@ def entry(value: object) -> Entry | None:
         config = {"layers": config}
     if not isinstance(name, str) or not isinstance(config, dict):
         return None
-    return Entry(name.rpartition(">")[2], config)
+    return Entry(full_class(value), config, _input_shape(value))
+
+
+def full_class(value: Mapping[str, Any]) -> str:
+    """Return the class or function that a serialised object names, as ``Entry.class_name`` has it.
+
+    Files up to Keras 2 name no module: there a package in front (``own>Dense``) alone tells.
+    """
+    name, module, registered = (
+        str(value.get(key) or "") for key in ("class_name", "module", "registered_name")
+    )
+    if ">" in registered or ">" in name:
+        return registered if ">" in registered else name
+    if not module or module.partition(".")[0] in _PACKAGES:
+        return name
+    return f"{module}.{name}"
+
+
+def _input_shape(value: Mapping[str, Any]) -> tuple[int | None, ...] | None:
+    built = value.get("build_config")
+    shape = built.get("input_shape") if isinstance(built, dict) else None
+    if not isinstance(shape, list) or not all(n is None or isinstance(n, int) for n in shape):
+        return None
+    return tuple(shape)
 
 
 def _entries(value: object) -> list[Entry]:

@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.infer_kind import Evidence, by_name
+from ckptconv.dialects.keras.assumed import assumed_of_plain
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
-from ckptconv.dialects.keras.model_config import snake_case
+from ckptconv.dialects.keras.plain_options import with_options
+from ckptconv.dialects.keras.plain_weights import CLASSES, SNAKE_KINDS, canonical
 from ckptconv.dialects.keras.settings import attributes, notes, settings
+from ckptconv.dialects.keras.stored import with_stored_weights
 from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
-from ckptconv.graph.axes import fits, realign
-from ckptconv.graph.forms import Slot, classes, slots, stored_by_row
 from ckptconv.graph.graph import Layer
-from ckptconv.graph.kinds import KINDS, PARAMETER, Param
+from ckptconv.graph.kinds import KINDS, PARAMETER
 from ckptconv.options import ReadOptions
-from ckptconv.tensors.tensor import FilledTensor, Tensor
-
-_CLASSES = {name: kinds for name, kinds in classes(FORMS).items() if stored_by_row(kinds[0])}
-_SNAKE_KINDS = {snake_case(name): kinds[0] for name, kinds in _CLASSES.items()}
+from ckptconv.tensors.ops import concat, divide
+from ckptconv.tensors.tensor import Tensor
 
 
-def ranks_of(kind: str) -> tuple[str, ...]:
-    """Return the kinds that Keras has one class for: BatchNormalization of any rank."""
-    form = FORMS.get(kind)
-    kinds = _CLASSES.get(form.call.name, ()) if form else ()
-    return kinds if kind in kinds else (kind,)
-
-
-def lift_plain(unit: Unit, options: ReadOptions) -> list[Layer]:
+def lift_plain(
+    unit: Unit, options: ReadOptions, facts: KerasFacts, *, deep: bool, rank: int | None = None
+) -> list[Layer]:
     """Return a unit as a layer of the table, or its weights as parameters of no known layer.
+
+    Args:
+        deep: whether the file has a kernel for volumes.
+        rank: of the layer's input, with the batch, where the configuration tells it.
 
     Raises:
         DialectError: the weights are not those of the layer that is said, or of several.
         LossyError: a form of the layer that neither torch nor MindSpore has.
     """
     hint = options.kinds.get(unit.path)
+    unit = with_stored_weights(unit)
     kind, evidence = _said_kind(unit, hint.kind if hint else None)
     if kind == PARAMETER:
         return _parameters(unit, "--kind")
     candidates = (kind,) if kind else _fitting(unit)
     if not candidates:
         return _parameters(unit, "no known layer")
-    lifted = {c: _canonical(unit, c) for c in candidates}
+    lifted = {c: canonical(unit, c) for c in candidates}
     first = candidates[0]
     params, told = lifted[first]
     same = [c for c in candidates if _ops(lifted[c][0]) == _ops(params)]
@@ -55,31 +56,62 @@ def lift_plain(unit: Unit, options: ReadOptions) -> list[Layer]:
             found=", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items()),
             hint=" or ".join(f"--kind {unit.path}={c}" for c in candidates),
         )
-    said = settings(unit)
-    said_by = {**attributes(first, said), **(hint.arguments if hint else {}), **told}
-    remarks = tuple(notes(said))
-    return [Layer(unit.path, first, params, said_by, evidence, candidates, remarks)]
+    said, given = settings(unit), hint.arguments if hint else {}
+    attributed = {**attributes(first, said), **given, **told}
+    layer = Layer(unit.path, first, params, attributed, evidence, candidates, tuple(notes(said)))
+    layer = with_options(_settled(layer, facts, deep), unit, rank)
+    if unit.entry is None:
+        assumed = assumed_of_plain(layer.kind, _class_name(layer.kind), known=attributed)
+        layer = replace(layer, assumed={**layer.assumed, **assumed})
+    return [layer]
+
+
+def _class_name(kind: str) -> str:
+    form = FORMS.get(kind)
+    return form.call.name if form else kind
+
+
+def _settled(layer: Layer, facts: KerasFacts, deep: bool) -> Layer:
+    """Finish what the rest of the file decides: the rank of a BatchNorm, Theano's kernels.
+
+    Args:
+        deep: whether the file has a kernel for volumes.
+    """
+    ranks = CLASSES.get(_class_name(layer.kind), ())
+    if len(ranks) > 1 and layer.kind in ranks:
+        return replace(layer, candidates=tuple(k for k in ranks if deep or KINDS[k].rank < 3))
+    kernel = layer.params.get("weight")
+    if kernel is None or "Conv" not in layer.kind or facts.backend != "theano":
+        return layer
+    for axis in range(2, kernel.ndim):
+        parts = divide(kernel, axis, kernel.shape[axis])
+        kernel = concat(parts[::-1], axis, "reversed, as Theano convolves")
+    return replace(layer, params={**layer.params, "weight": kernel})
 
 
 def _said_kind(unit: Unit, hint: str | None) -> tuple[str | None, str]:
     """Return (kind, evidence) by the user, the configuration or the name of the group."""
     if hint is not None:
         return hint, "--kind"
-    if unit.entry is not None and unit.entry.class_name in _CLASSES:
-        return _CLASSES[unit.entry.class_name][0], "model_config"
-    if unit.entry is None and unit.word in _SNAKE_KINDS:
-        return _SNAKE_KINDS[unit.word], "name of the group"
+    if unit.entry is not None and unit.entry.class_name in CLASSES:
+        return CLASSES[unit.entry.class_name][0], "model_config"
+    if unit.entry is None and unit.word in SNAKE_KINDS:
+        return SNAKE_KINDS[unit.word], "name of the group"
     return None, "names and shapes of the weights, or the name of the layer"
 
 
 def _fitting(unit: Unit) -> tuple[str, ...]:
-    """Return the kinds of layer that the weights can be, narrowed by the layer's name."""
-    if unit.entry is not None:  # a class that is not converted
+    """Return the kinds of layer that the weights can be, narrowed by the layer's name.
+
+    A group that is named after a class is of that class alone, and one vector may be anything.
+    """
+    single = len(unit.leaves) == 1 and next(iter(unit.leaves.values())).ndim < 2
+    if unit.entry is not None or unit.named_by_class or single:
         return ()
     found = []
-    for kind in dict.fromkeys(_SNAKE_KINDS.values()):
+    for kind in dict.fromkeys(SNAKE_KINDS.values()):
         try:
-            _, told = _canonical(unit, kind)
+            _, told = canonical(unit, kind)
         except DialectError:
             continue
         if not told or max(told.values()) > 1:
@@ -95,121 +127,31 @@ def _parameters(unit: Unit, evidence: str) -> list[Layer]:
     Raises:
         DialectError: they have no names, and the user does not say to keep them.
     """
-    if evidence != "--kind" and any(leaf.isdecimal() for leaf in unit.leaves):
+    keep = f"--kind {unit.path}=KIND, or {unit.path}=Parameter to keep them as they are"
+    found = ", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items())
+    numbered = evidence != "--kind" and any(leaf.isdecimal() for leaf in unit.leaves)
+    if numbered and unit.entry is not None:
+        raise LossyError(
+            f"{unit.entry.class_name} has no equal in torch and MindSpore",
+            tensor=unit.path,
+            found=found,
+            hint=keep,
+        )
+    if numbered:
         raise DialectError(
             "nothing tells which layer these weights belong to",
             tensor=unit.path,
-            expected="a layer of " + ", ".join(sorted(_CLASSES)),
-            found=", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items()),
-            hint=f"--kind {unit.path}=KIND, or {unit.path}=Parameter to keep them as they are",
+            expected="a layer of " + ", ".join(sorted(CLASSES)),
+            found=found,
+            hint=keep,
         )
+    if unit.entry is not None and evidence != "--kind":
+        evidence = f"{unit.entry.class_name}, which is not converted"
     return [
         Layer(f"{unit.path}.{leaf}", PARAMETER, {"": tensor}, evidence=evidence)
         for leaf, tensor in unit.leaves.items()
     ]
 
 
-def _canonical(unit: Unit, kind: str) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """Return a unit's weights as the canonical parameters of ``kind``, and what their shapes tell.
-
-    The second are hyper-parameters that canonical shapes do not tell, such as ``groups``.
-
-    Raises:
-        DialectError: they are not that layer's.
-    """
-    rows = {slot.name: (param, slot) for param, slot in _slots(kind) if slot}
-    named = _named(unit, kind, list(rows))
-    rows |= {name: rows[slot.name] for _, slot in list(rows.values()) for name in slot.also}
-    params: dict[str, Tensor] = {}
-    sizes: dict[str, int] = {}
-    for leaf, tensor in named.items():
-        param, slot = rows.get(leaf, (None, None))
-        if param is None or slot is None or (len(slot.axes) != tensor.ndim and slot.axes != "*"):
-            raise _misfit(unit, kind)
-        sizes.update(zip(slot.axes, tensor.shape, strict=False))
-        params[param.name] = realign(tensor, slot.axes, param.axes, KINDS[kind].products)
-    params |= _neutral(kind, params)
-    row = KINDS.get(kind)
-    told = {
-        hyper: sizes[axis] for hyper, axis in (row.sizes if row else {}).items() if axis in sizes
-    }
-    if not fits(kind, {name: tensor.shape for name, tensor in params.items()}, {}, told):
-        raise _misfit(unit, kind)
-    if unit.keras1 and "weight" in params and params["weight"].ndim > 2:
-        raise LossyError(
-            "Theano flips the kernels of Keras 1, and the file does not name its backend",
-            tensor=unit.path,
-            hint="loading and saving the model with Keras 2",
-        )
-    return params, told
-
-
-def _named(unit: Unit, kind: str, rows: Iterable[str]) -> dict[str, Tensor]:
-    """Return weights by Keras's names; in ``.weights.h5`` they are numbered in that order."""
-    leaves = unit.leaves
-    if kind == "Embedding" and unit.keras1 and set(leaves) == {"kernel"}:
-        return {"embeddings": leaves["kernel"]}
-    if kind == "PReLU" and "alpha" in leaves:
-        leaves = {**leaves, "alpha": _channels(unit, leaves["alpha"])}
-    if not all(leaf.isdecimal() for leaf in leaves):
-        return leaves
-    config = settings(unit)
-    flags = {"gamma": "scale", "beta": "center", "bias": "use_bias"}
-    names = [name for name in rows if config.get(flags.get(name, ""), True)]
-    if unit.entry is None and len(leaves) != len(names):
-        names = _shorter(names, len(leaves))
-    if len(names) != len(leaves) or sorted(map(int, leaves)) != list(range(len(names))):
-        raise _misfit(unit, kind)
-    found = dict(zip(names, leaves.values(), strict=True))
-    return found if kind != "PReLU" else {"alpha": _channels(unit, found["alpha"])}
-
-
-def _shorter(names: list[str], count: int) -> list[str]:
-    """Return the names of fewer weights where only one reading is possible."""
-    without = [name for name in names if name not in ("gamma", "beta", "bias")]
-    return without if len(without) == count else []
-
-
-def _channels(unit: Unit, alpha: Tensor) -> Tensor:
-    """Return PReLU's slopes, which Keras has for every place that is not shared."""
-    if any(n != 1 for n in alpha.shape[:-1]) or not alpha.ndim:
-        if unit.entry is None and unit.word not in _SNAKE_KINDS:
-            raise _misfit(unit, "PReLU")
-        raise LossyError(
-            "PReLU with a slope for each place has no equal in torch and MindSpore",
-            tensor=unit.path,
-            expected="shared_axes that leave the channels alone",
-            found=alpha.shape,
-        )
-    return realign(alpha, "1" * (alpha.ndim - 1) + "n", "n")
-
-
-def _neutral(kind: str, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return ones and zeros for ``scale=False`` and ``center=False``, where torch has both."""
-    like = next(iter(params.values()), None)
-    needs = {p.name: p for p, slot in _slots(kind) if slot and slot.name in ("gamma", "beta")}
-    present = needs.keys() & params.keys()
-    if like is None or not present or (kind == "LayerNorm" and "weight" in present):
-        return {}
-    return {
-        name: FilledTensor(like.shape, like.dtype, row.fill)
-        for name, row in needs.items()
-        if name not in params
-    }
-
-
-def _slots(kind: str) -> list[tuple[Param, Slot | None]]:
-    return list(slots(kind, FORMS)) if kind in KINDS else []
-
-
 def _ops(params: Mapping[str, Tensor]) -> Iterable[object]:
     return [(name, tensor.shape, tensor.label) for name, tensor in params.items()]
-
-
-def _misfit(unit: Unit, kind: str) -> DialectError:
-    return DialectError(
-        f"not the weights of a {kind}",
-        tensor=unit.path,
-        expected=", ".join(f"{slot.name} ({slot.axes})" for _, slot in _slots(kind) if slot),
-        found=", ".join(f"{leaf} {tensor.shape}" for leaf, tensor in unit.leaves.items()),
-    )

@@ -31,14 +31,14 @@ _CLASSES = {name: kinds[0] for name, kinds in classes(FORMS).items() if kinds[0]
 
 def is_recurrent(unit: Unit) -> bool:
     """Tell whether a unit's weights are those of a recurrent layer or cell."""
-    class_name = unit.entry.class_name.removesuffix("Cell") if unit.entry else ""
+    if unit.entry and unit.entry.class_name.removesuffix("Cell") in _CLASSES:
+        return True
     named = {"recurrent_kernel", "U_i", "U_z"} & set(unit.leaves)
     numbered = set(unit.leaves) <= {"0", "1", "2"} and unit.word.removesuffix("_cell") in (
         *("lstm", "gru", "simple_rnn", "cell"),
         *("forward_layer", "backward_layer"),
     )
-    inside = unit.in_cell and "0" in unit.leaves
-    return bool(named or numbered or inside or class_name in _CLASSES)
+    return bool(named or (unit.entry is None and (numbered or (unit.in_cell and unit.leaves))))
 
 
 def lift_cell(unit: Unit, options: ReadOptions, *, any_gru: bool = False) -> tuple[str, Cell]:

@@ -6,26 +6,31 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ckptconv.dialects.keras.activations import activation
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.errors import LossyError
 from ckptconv.options import ReadOptions
 
-_SAME = ("return_sequences", "return_state")
+_SAME = ("return_sequences", "return_state", "go_backwards")
 _REMARKS = (
     # setting, values that need nothing, remark
-    ("go_backwards", (False,), "go_backwards: reverse the input along time, and the output again"),
-    ("return_sequences", (True,), "return_sequences=False: take the last step of the output "
-     "(of a backward direction: its first)"),
     ("stateful", (False,), "stateful: hand the final state to the next call yourself"),
     ("time_major", (False,), "time_major: the sequence is the first axis"),
     ("mask_zero", (False,), "mask_zero: give the sequences' lengths to the layers after it"),
     ("zero_output_for_mask", (False,), "zero_output_for_mask: set masked outputs to zero yourself"),
     ("dropout", (0, 0.0), "dropout acts on this layer's input, in training only"),
     ("recurrent_dropout", (0, 0.0), "recurrent_dropout acts in training only"),
-)  # fmt: skip
+)
+_BACKWARDS = "go_backwards: reverse the input along time; the output stays in that reversed order"
+_BACKWARD_HALF = (
+    "half of a Bidirectional: reverse the input along time; Bidirectional turns the output of the "
+    "last of these cells back and joins it after the forward half's"
+)
+_LAST = (
+    "return_sequences=False: take the last step of the output (of a backward direction: its first)"
+)
 _SIGMOIDS = ("recurrent_activation", "inner_activation")
-_RECURRENT_ONLY = "recurrent_initializer", "inner_init"
 
 
 def attributes(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,7 +38,7 @@ def attributes(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     form = FORMS.get(kind)
     recorded = {**dict(zip(_SAME, _SAME, strict=True)), **(form.recorded if form else {})}
     found = {recorded[k]: v for k, v in config.items() if k in recorded}
-    if isinstance(config.get("epsilon"), float):
+    if isinstance(config.get("epsilon"), int | float):
         found["eps"] = config["epsilon"]
     momentum = config.get("momentum")
     if kind.startswith("BatchNorm") and isinstance(momentum, int | float):
@@ -42,19 +47,33 @@ def attributes(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def notes(config: Mapping[str, Any]) -> list[str]:
-    """Return what the user must do beside building the layer."""
-    remarks = [text for key, plain, text in _REMARKS if config.get(key, plain[0]) not in plain]
-    activation = config.get("activation", "linear")
-    if not any(key in config for key in _RECURRENT_ONLY) and activation not in ("linear", None):
-        name = activation if isinstance(activation, str) else "its own function"
+    """Return what the user must do beside building a layer that is not recurrent."""
+    remarks = _remarks(config)
+    if (name := activation(config.get("activation"))) != "linear":
         remarks.append(f"activation: apply {name} to this layer's output")
     return remarks
 
 
+def sequence_notes(unit: Unit) -> list[str]:
+    """Return what the user must do beside building a recurrent layer, one cell of it, or a half."""
+    said, (index, count) = settings(unit), unit.part.place if unit.part else (0, 1)
+    remarks = []
+    if index == 0 and said.get("go_backwards") and (unit.half is None or unit.stacked):
+        remarks.append(_BACKWARD_HALF if unit.half else _BACKWARDS)
+    runs = unit.entry is not None and (unit.in_cell or "return_sequences" in said)
+    if runs and index == count - 1 and not said.get("return_sequences", False):
+        remarks.append(_LAST)
+    return [*remarks, *_remarks(said)]
+
+
+def _remarks(config: Mapping[str, Any]) -> list[str]:
+    return [text for key, plain, text in _REMARKS if config.get(key, plain[0]) not in plain]
+
+
 def settings(unit: Unit) -> Mapping[str, Any]:
     """Return the layer's settings, a cell's completed by those of the RNN around it."""
-    around = unit.wrapper.config if unit.wrapper and unit.wrapper.class_name == "RNN" else {}
-    return {**around, **(unit.entry.config if unit.entry else {})}
+    around = unit.part.wrapper("RNN") if unit.part else None
+    return {**(around.config if around else {}), **(unit.entry.config if unit.entry else {})}
 
 
 def check_activations(
@@ -72,7 +91,7 @@ def check_activations(
     if kind != "RNN":
         wanted |= dict.fromkeys(_SIGMOIDS, ("sigmoid",))
     for key, allowed in wanted.items():
-        found = _activation(config.get(key, allowed[0]))
+        found = activation(config.get(key, allowed[0]))
         if found not in allowed:
             if found not in options.allow:
                 raise LossyError(
@@ -101,12 +120,3 @@ def hard_by_default(unit: Unit, version: object) -> bool:
     match = re.match(r"(\d+)\.(\d+)", str(version))
     old = match is not None and (int(match[1]), int(match[2])) < (2, 3)
     return old or (unit.keras1 and match is None)
-
-
-def _activation(value: object) -> str:
-    """Return the name of an activation; Keras 3 may serialise functions as objects."""
-    if isinstance(value, dict):
-        inner = value.get("config")
-        name = inner if isinstance(inner, str) else value.get("class_name")
-        return str(name).lower()
-    return str(value).rpartition(">")[2]

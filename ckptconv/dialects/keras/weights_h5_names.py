@@ -7,11 +7,11 @@ called and how they follow each other only the model's configuration tells.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ckptconv.checkpoint import KerasFacts
-from ckptconv.dialects.keras.grouping import ATTENTION, COUNTER, Scope, Unit, describe
+from ckptconv.dialects.keras.config_tree import COUNTER, Part, Scope, parts
+from ckptconv.dialects.keras.grouping import ATTENTION, PROJECTIONS, Unit, dotted
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.errors import DialectError
 from ckptconv.tensors.tensor import Tensor
@@ -27,6 +27,28 @@ def group_units(
     Raises:
         DialectError: a name that the layout does not have, or weights that do not fit ``root``.
     """
+    groups = _groups(tensors)
+    known = {part.group: part for part in (parts(root, groups) if root else [])}
+    order = {scope: i for i, scope in enumerate(known)}
+    for scope in sorted(groups, key=lambda s: order.get(_beginning(s, known), len(order))):
+        unit, part = groups[scope], known.get(_beginning(scope, known))
+        unit.word, unit.stacked = COUNTER.sub("", scope[-1]), "cells" in scope
+        unit.in_cell = "cell" in scope[1:] or unit.stacked
+        unit.named_by_class = scope[-2:-1] in (("layers",), ("cells",))
+        unit.half = None if part else _half(scope, groups)
+        listed = part.entry.class_name == "MultiHeadAttention" if part else _four(scope, groups)
+        attention = listed and scope[-1] in ATTENTION
+        kept = [i for i in _telling(scope, unit) if not (attention and i == len(scope) - 1)]
+        if part:
+            unit.settle(part, tuple(scope[i] for i in kept if i >= len(part.group)))
+        else:
+            unit.path = _path(scope, kept, facts.names)
+        if attention:
+            unit.leaves = {f"{ATTENTION[scope[-1]]}/{k}": v for k, v in unit.leaves.items()}
+        yield unit
+
+
+def _groups(tensors: Mapping[str, Tensor]) -> dict[Scope, Unit]:
     groups: dict[Scope, Unit] = {}
     for name, tensor in tensors.items():
         *parts, mark, leaf = ["", "", *name.split("/")]
@@ -34,71 +56,48 @@ def group_units(
         if mark != "vars" or not scope:
             raise DialectError("not a name of Keras", tensor=name, expected="<group>/vars/<number>")
         groups.setdefault(scope, Unit("", name)).leaves[leaf] = tensor
-    entries = _locate(root, list(groups), ()) if root else {}
-    order = {scope: i for i, scope in enumerate(entries)}
-    for scope in sorted(groups, key=lambda s: order.get(_known(s, entries), len(order))):
-        unit = groups[scope]
-        unit.path = _dotted(scope, facts.names, entries)
-        unit.half = next((_HALVES[p] for p in scope if p in _HALVES), None)
-        unit.in_cell = "cell" in scope or "cells" in scope
-        unit.word = COUNTER.sub("", scope[-1])
-        if scope[-1] in ATTENTION:
-            unit.leaves = {f"{ATTENTION[scope[-1]]}/{k}": v for k, v in unit.leaves.items()}
-        known = _known(scope, entries)
-        describe(unit, scope[len(known) :], entries.get(known))
-        yield unit
+    return groups
 
 
-def _known(scope: Scope, entries: dict[Scope, Entry]) -> Scope:
+def _beginning(scope: Scope, known: Mapping[Scope, Part]) -> Scope:
     """Return the longest beginning of a group's path that the configuration explains."""
-    return next((s for n in range(len(scope), 0, -1) if (s := scope[:n]) in entries), ())
+    return next((s for n in range(len(scope), 0, -1) if (s := scope[:n]) in known), ())
 
 
-def _locate(model: Entry, scopes: list[Scope], base: Scope) -> dict[Scope, Entry]:
-    """Return group → layer: the n-th group of a class is the n-th layer of that class.
-
-    Raises:
-        DialectError: the groups of a class are more than its layers.
-    """
-    below = [scope[len(base) :] for scope in scopes if scope[: len(base)] == base]
-    base = (*base, "layers") if any(s[0] == "layers" for s in below if s) else base
-    heads = dict.fromkeys(s[len(base)] for s in scopes if s[: len(base)] == base and s != base)
-    queues: dict[str, list[str]] = {}
-    for head in heads:
-        queues.setdefault(COUNTER.sub("", head), []).append(head)
-    counts: dict[str, int] = {}
-    found: dict[Scope, Entry] = {}
-    classes = Counter(layer.snake for layer in model.layers())
-    for layer in model.layers():
-        number = counts[layer.snake] = counts.get(layer.snake, -1) + 1
-        queue = queues.get(layer.snake, [])
-        if len(queue) > classes[layer.snake]:
-            raise DialectError(
-                "the weights do not fit the file's configuration",
-                tensor="/".join((*base, queue[-1])),
-                expected=f"{classes[layer.snake]} layers of the class {layer.class_name}",
-                found=len(queue),
-            )
-        if len(queue) == classes[layer.snake]:
-            group = queue[number]
-        else:  # some layers of the class hold no weights
-            group = f"{layer.snake}_{number}" if number else layer.snake
-        if group in heads:
-            found[(*base, group)] = layer
-            if layer.layers():
-                found |= _locate(layer, scopes, (*base, group))
-    return found
-
-
-def _dotted(scope: Scope, names: Mapping[str, str], entries: dict[Scope, Entry]) -> str:
-    """Return a group as a module path, with Keras's names of the layers where they are known."""
-    parts = []
+def _half(scope: Scope, groups: Mapping[Scope, Unit]) -> int | None:
+    """Tell a half of what looks like a Bidirectional where no configuration does."""
     for i, part in enumerate(scope):
-        here = scope[: i + 1]
+        if part in _HALVES:
+            above, other = scope[:i], next(n for n in _HALVES if n != part)
+            paired = any(s[: i + 1] == (*above, other) for s in groups)
+            if above[-2:-1] == ("layers",):  # a group that is named after its class
+                return _HALVES[part] if COUNTER.sub("", above[-1]) == "bidirectional" else None
+            return _HALVES[part] if paired and above else None
+    return None
+
+
+def _four(scope: Scope, groups: Mapping[Scope, Unit]) -> bool:
+    """Tell whether all projections of an attention stand beside a group."""
+    beside = {ATTENTION.get(s[-1]) for s in groups if s[:-1] == scope[:-1]}
+    return beside >= PROJECTIONS
+
+
+def _telling(scope: Scope, unit: Unit) -> Iterator[int]:
+    """Yield the places of the names that tell layers apart: no containers, no layer's own cell."""
+    joined = unit.half is not None and not unit.stacked
+    for i, part in enumerate(scope):
+        last = i == len(scope) - 1
+        contains = part in ("layers", "cells") and not last
+        cell = i > 0 and part == "cell" and (last or scope[i + 1] == "cells")
         wrapped = part == "layer" and scope[i - 1].startswith("time_distributed")
-        if part in _HALVES or part in ATTENTION or wrapped or part in ("cell", "cells", "layers"):
-            continue
+        if not (contains or cell or wrapped or (joined and part in _HALVES)):
+            yield i
+
+
+def _path(scope: Scope, kept: list[int], names: Mapping[str, str]) -> str:
+    """Return a group as a module path, with Keras's names of the layers where they are recorded."""
+    found = []
+    for i in kept:
         listed = i > 0 and scope[i - 1] == "layers"
-        known = names.get("/".join(here)) if listed else None
-        parts.append((entries[here].name if here in entries else known) or part)
-    return ".".join(parts).replace("/", ".") or ".".join(scope)
+        found.append((names.get("/".join(scope[: i + 1])) if listed else None) or scope[i])
+    return dotted(tuple(found)) or ".".join(scope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ckptconv.dialects.torch import layers as torch
+from ckptconv.dialects.torch.layers import CHANNELS
 from ckptconv.graph.forms import Arg, Call, Form, Forms, Has, Note, Slot, within
 
 _BIAS = Has("bias")
@@ -62,7 +63,7 @@ def _batch_norm(rank: int) -> Form:
         use_batch_statistics=Arg(default=None),
     )
     held = _affine("bn2d." if rank == 3 else "") | {"num_batches_tracked": None}
-    return Form(call, held, notes=(_CUMULATIVE,))
+    return Form(call, held, notes=(CHANNELS, _CUMULATIVE))
 
 
 def _instance_norm(rank: int) -> Form:
@@ -70,9 +71,10 @@ def _instance_norm(rank: int) -> Form:
     return Form(call, _affine())
 
 
-def _kernel(name: str, axes: str) -> Form:
+def _kernel(name: str, axes: str, rank: int = 0) -> Form:
     call = Call(name, "i", "o", "kernel", **_KERNEL)
-    return Form(call, {"weight": Slot(axes=axes)}, notes=(_PADDING,))
+    before = Call(f"ConstantPad{rank}d", "causal_sides", "zero") if rank else None
+    return Form(call, {"weight": Slot(axes=axes)}, before=before, notes=(CHANNELS, _PADDING))
 
 
 _ATTENTION = Call(
@@ -117,14 +119,15 @@ FORMS: Forms = within(
         "GroupNorm": Form(
             Call("GroupNorm", "num_groups", "n", eps=Arg()),
             {"weight": Slot("gamma"), "bias": Slot("beta")},
+            notes=(CHANNELS,),
         ),
         "RMSNorm": None,
         **{f"BatchNorm{n}d": _batch_norm(n) for n in _RANKS},
         **{f"InstanceNorm{n}d": _instance_norm(n) for n in _RANKS},
-        **{f"Conv{n}d": _kernel(f"Conv{n}d", f"oi{_PLANES[n]}") for n in _RANKS},
-        **{f"DepthwiseConv{n}d": _kernel(f"Conv{n}d", f"o1{_PLANES[n]}") for n in (1, 2)},
+        **{f"Conv{n}d": _kernel(f"Conv{n}d", f"oi{_PLANES[n]}", n) for n in _RANKS},
+        **{f"DepthwiseConv{n}d": _kernel(f"Conv{n}d", f"o1{_PLANES[n]}", n) for n in (1, 2)},
         **{f"ConvTranspose{n}d": _kernel(f"Conv{n}dTranspose", f"io{_PLANES[n]}") for n in _RANKS},
-        "PReLU": Form(Call("PReLU", "n"), {"weight": Slot("w")}),
+        "PReLU": Form(Call("PReLU", "n"), {"weight": Slot("w")}, notes=(CHANNELS,)),
         "MultiheadAttention": Form(_ATTENTION),
         "LSTM": _recurrent("LSTM", Note("hx is the tuple (h_0, c_0)")),
         "GRU": _recurrent("GRU"),

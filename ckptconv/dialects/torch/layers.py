@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from ckptconv.graph.forms import Arg, Call, Form, Forms, Has, Slot, within
+from ckptconv.graph.forms import Arg, Call, Form, Forms, Has, Note, Slot, within
+
+CHANNELS = Note(
+    "channels are axis 1 here: where the input has more than two axes, move its last axis there, "
+    "and move it back in the output",
+    "data_format",
+    ("channels_last",),
+)
+STRIDED_SAME = Note(
+    "padding 'same' with strides depends on the input: along an axis of n, pad "
+    "max((ceil(n / stride) - 1) * stride + dilation * (kernel - 1) + 1 - n, 0) zeros, the smaller "
+    "half in front",
+    "same_pads",
+    ("unknown",),
+)
 
 _BIAS = Has("bias", default=True)
 _SEQUENCE = {
@@ -39,6 +53,7 @@ def _batch_norm(rank: int) -> Form:
         call,
         {"num_batches_tracked": Slot(always=True)},
         also=(f"LazyBatchNorm{rank}d", *also),
+        notes=(CHANNELS,),
     )
 
 
@@ -50,12 +65,21 @@ def _instance_norm(rank: int) -> Form:
 def _conv(rank: int) -> Form:
     order = ("dilation", "groups", "bias", "padding_mode")
     arguments = {**_PADDED, **{name: _KERNEL[name] for name in order}}
-    return Form(Call(f"Conv{rank}d", "i", "o", "kernel", **arguments), also=(f"LazyConv{rank}d",))
+    return Form(
+        Call(f"Conv{rank}d", "i", "o", "kernel", **arguments),
+        also=(f"LazyConv{rank}d",),
+        before=Call(f"ConstantPad{rank}d", "sides", "zero"),
+        notes=(CHANNELS, STRIDED_SAME),
+    )
 
 
 def _conv_transpose(rank: int) -> Form:
     arguments = {**_PADDED, "output_padding": Arg(default=0), **_KERNEL}
-    return Form(Call(f"ConvTranspose{rank}d", "i", "o", "kernel", **arguments))
+    return Form(
+        Call(f"ConvTranspose{rank}d", "i", "o", "kernel", **arguments),
+        after=Call(f"ConstantPad{rank}d", "trim", "zero"),
+        notes=(CHANNELS,),
+    )
 
 
 _ATTENTION = Call(
@@ -83,14 +107,14 @@ FORMS: Forms = within(
         "Embedding": Form(Call("Embedding", "v", "n", padding_idx=_PADDING_IDX)),
         "EmbeddingBag": Form(Call("EmbeddingBag", "v", "n", mode=Arg(), padding_idx=_PADDING_IDX)),
         "LayerNorm": Form(Call("LayerNorm", "shape", eps=Arg(), bias=_BIAS)),
-        "GroupNorm": Form(Call("GroupNorm", "num_groups", "n", eps=Arg())),
+        "GroupNorm": Form(Call("GroupNorm", "num_groups", "n", eps=Arg()), notes=(CHANNELS,)),
         "RMSNorm": Form(Call("RMSNorm", "shape", eps=Arg())),
         **{f"BatchNorm{n}d": _batch_norm(n) for n in _RANKS},
         **{f"InstanceNorm{n}d": _instance_norm(n) for n in _RANKS},
         **{f"Conv{n}d": _conv(n) for n in _RANKS},
         **{f"DepthwiseConv{n}d": _conv(n) for n in (1, 2)},  # with a group for each channel
         **{f"ConvTranspose{n}d": _conv_transpose(n) for n in _RANKS},
-        "PReLU": Form(Call("PReLU", "n")),
+        "PReLU": Form(Call("PReLU", "n"), notes=(CHANNELS,)),
         "MultiheadAttention": Form(_ATTENTION),
         "LSTM": Form(
             Call(

@@ -26,6 +26,7 @@ class Place:
 
     call: str
     activation: Callable[[Array], Array] | None
+    owner: Any = None
 
 
 Do = Callable[[Array, "re.Match[str]", Place], Array]
@@ -65,15 +66,37 @@ def _activate(y: Array, match: re.Match[str], place: Place) -> Array:
     return np.asarray(place.activation(y))
 
 
+def _to_front(x: Array, *_: Any) -> Array:
+    return np.moveaxis(x, -1, 1) if x.ndim > 2 else x
+
+
+def _to_back(y: Array, *_: Any) -> Array:
+    return np.moveaxis(y, 1, -1) if y.ndim > 2 else y
+
+
+def _pad_same(x: Array, _: Any, place: Place) -> Array:
+    """Pad as the note's formula says; the channels are axis 1 by now."""
+    owner, widths = place.owner, [(0, 0), (0, 0)]
+    for n, s, d, k in zip(
+        x.shape[2:], owner.strides, owner.dilation_rate, owner.kernel_size, strict=True
+    ):
+        total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+        widths.append((total // 2, total - total // 2))
+    return np.pad(x, widths)
+
+
 BEFORE: tuple[tuple[str, Do], ...] = (
     # note → what it says to do with the layer's input
-    (r"go_backwards: reverse the input along time", _flip),
+    (r"reverse the input along time", _flip),
+    (r"channels are axis 1 here", _to_front),
+    (r"padding 'same' with strides depends on the input", _pad_same),
 )
 AFTER: tuple[tuple[str, Do], ...] = (
     # note → what it says to do with the layer's output
     (r"and the output again", _flip),
+    (r"channels are axis 1 here", _to_back),
     (r"return_sequences=False: take the last step", _last),
-    (r"activation: apply ([\w ]+) to this layer's output", _activate),
+    (r"activation: apply (.+) to this layer's output", _activate),
 )
 
 

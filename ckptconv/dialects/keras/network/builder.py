@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ckptconv.dialects.keras.grouping import COUNTER
+from ckptconv.dialects.keras.config_tree import COUNTER
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.network import Node, Shape, Value
