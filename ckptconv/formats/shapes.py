@@ -64,6 +64,8 @@ def read(path: str | os.PathLike[str], *, select: str | None = None) -> Checkpoi
 
 
 def _declared(text: str, path: str, error: ContainerError) -> Checkpoint:
+    if '"ckptconv-report-' in text:
+        raise ContainerError("the report of a conversion", file=path, hint="--restore") from error
     entries = _entries(text)
     if not entries:
         expected = 'a checkpoint, {"name": [dims], …} or lines such as: name (dims)'

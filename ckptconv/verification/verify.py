@@ -11,6 +11,7 @@ from ckptconv import api
 from ckptconv.graph.graph import Graph
 from ckptconv.verification.compare import compare_items, in_threads
 from ckptconv.verification.counterparts import Names, items
+from ckptconv.verification.order import say_order
 from ckptconv.verification.pairing import Block, blocks, fold_like, pair
 from ckptconv.verification.probes import probes, projected
 from ckptconv.verification.reference.inputs import floor, reference, rounding_error
@@ -70,6 +71,7 @@ def verify(
         missing += [names.of(part, n, t) for part in parts for n, t in part.params.items()]
     found = blocks(paired, folds)
     _compare(report, found, names)
+    report.notes += say_order(found, report.layers, b)
     for block, result in zip(found, report.layers, strict=True):
         if block.source and all(tensor.difference for tensor in result.tensors):
             _compute(result, block, a, b, seed, tolerance)
