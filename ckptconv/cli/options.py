@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -148,12 +148,14 @@ _LISTS = ("allow", "split", "drop", "stubs")
 
 
 def named(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of ``NAMES`` and ``VALUES`` as the API takes them."""
+    """Return options of ``NAMES`` and ``VALUES`` as the API takes them."""
     pairwise = {"rename": "rename", "kind": "kinds", "fill": "fill", "fold_bias": "fold_bias"}
     taken = dict(options)
     for name, argument in pairwise.items():
-        taken[argument] = pairs(f"--{name.replace('_', '-')}", taken.pop(name))
-    taken["fuse"] = [(new, parts.split(",")) for new, parts in pairs("--fuse", taken["fuse"])]
+        if name in taken:
+            taken[argument] = pairs(f"--{name.replace('_', '-')}", taken.pop(name))
+    if "fuse" in taken:
+        taken["fuse"] = [(new, parts.split(",")) for new, parts in pairs("--fuse", taken["fuse"])]
     return taken | {name: taken[name] or () for name in _LISTS if name in taken}
 
 
@@ -164,3 +166,30 @@ def pairs(option: str, values: list[str] | None) -> list[tuple[str, str]]:
         if not left or not separator:
             raise typer.BadParameter(f"{option} {left}{separator}{right}: expected LEFT=RIGHT")
     return [(left, right) for left, _, right in found]
+
+
+READ = {
+    "source": _text("--from", metavar="NAME", help="Its framework; default: what SRC speaks."),
+    **{n: NAMES[n] for n in ("select", "kind", "rename", "map", "fuse", "split", "restore")},
+    "config": NETWORK["config"],
+    **{n: VALUES[n] for n in ("allow", "gates", "forget_bias", "z_convention", "flat_layout")},
+}
+"""What says how a file is read."""
+
+
+def prefixed(prefix: str, rows: Mapping[str, Row], of: str) -> dict[str, Row]:
+    """Return options of the same meaning for another file: ``--kind`` as ``--target-kind``."""
+    made = {}
+    for name, row in rows.items():
+        option = row.declaration.default  # where typer keeps the first name
+        here = typer.Option(
+            f"--{prefix}-{option[2:]}", metavar=row.declaration.metavar, help=f"{option} for {of}."
+        )
+        made[f"{prefix}_{name}"] = row._replace(declaration=here)
+    return made
+
+
+def reading(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return what the API takes of the options in ``READ`` that were given."""
+    found = {name: given[prefix + name] for name in READ if given.get(prefix + name)}
+    return {prefix + name: value for name, value in named(found).items()}

@@ -9,12 +9,7 @@ import typer
 from ckptconv.cli import options as o
 from ckptconv.cli.targets import framework
 
-_KINDS = {
-    "kind": o.KIND,
-    "target_kind": o.KIND._replace(
-        declaration=typer.Option("--target-kind", metavar="PATH=KIND", help="--kind for DST.")
-    ),
-}
+_BOTH = {**o.READ, **o.prefixed("target", o.READ, "the second file")}
 _DEVICE = o.Row(
     str, "CPU", typer.Option("--device", metavar="CPU|GPU|Ascend", help="What MindSpore runs on.")
 )
@@ -57,9 +52,7 @@ _VERIFY = {
     ),
     "seed": _SEED,
     "device": _DEVICE,
-    **{name: o.NAMES[name] for name in ("rename", "select")},
-    **{name: o.VALUES[name] for name in ("allow", "gates", "forget_bias", "z_convention")},
-    **_KINDS,
+    **_BOTH,
     "html": _HTML,
     "force": o.FORCE,
     **_OUTPUT,
@@ -83,7 +76,7 @@ _GOLDEN = {
         str, o.SRC.default, typer.Option("-o", "--output", metavar="V.npz", help="To write.")
     ),
     "seed": _SEED,
-    "kind": o.KIND,
+    **o.READ,
     "force": o.FORCE,
     **_OUTPUT,
 }
@@ -108,7 +101,7 @@ _REPLAY = {
     "reference_only": o.Row(
         bool, False, typer.Option("--reference", help="Run in NumPy, without a framework.")
     ),
-    "kind": o.KIND,
+    **o.READ,
     **_OUTPUT,
 }
 
@@ -124,8 +117,7 @@ _DIFF = {
     "a": _path("A", "A checkpoint."),
     "b": _path("B", "Another one."),
     "atol": o.Row(float, 0.0, typer.Option("--atol", help="Still the same; 0 means every bit.")),
-    "rename": o.NAMES["rename"],
-    **_KINDS,
+    **_BOTH,
     **_OUTPUT,
 }
 
@@ -143,7 +135,7 @@ _ROUNDTRIP = {
         str, o.SRC.default, typer.Option("--via", metavar="NAME", help="torch, keras, mindspore.")
     ),
     "report": o.OUTPUT["report_file"],
-    "kind": o.KIND,
+    **o.READ,
     "force": o.FORCE,
     **_OUTPUT,
 }
@@ -159,14 +151,8 @@ def roundtrip(src: str, via: str, **options: Any) -> None:
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bool]]:
     """Separate what the API takes from what is about printing."""
     shown = {name: options.pop(name) for name in _OUTPUT}
-    for option, argument in (("kind", "kinds"), ("target_kind", "target_kinds")):
-        if option in options:
-            options[argument] = dict(o.pairs("--kind", options.pop(option)))
-    if "rename" in options:
-        options["rename"] = o.pairs("--rename", options["rename"])
-    if "allow" in options:
-        options["allow"] = options["allow"] or ()
-    return options, shown
+    own = {name: value for name, value in options.items() if name not in _BOTH}
+    return own | o.reading(options) | o.reading(options, "target_"), shown
 
 
 def _finish(report: Any, as_json: bool, quiet: bool) -> None:

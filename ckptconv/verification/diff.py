@@ -2,57 +2,63 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ckptconv import api, dialects, pipeline
+from ckptconv import dialects, formats, pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph
-from ckptconv.options import ReadOptions
+from ckptconv.options import ReadOptions, StrPath
 from ckptconv.verification.compare import compare_items, lonely
 from ckptconv.verification.counterparts import Item, Names, items
 from ckptconv.verification.pairing import fold_like, pair
 from ckptconv.verification.results.tensors import DiffReport, TensorDiff, describe
-from ckptconv.verification.sides import lift_target
+from ckptconv.verification.sides import SidesKeywords, lift_target, sides
 from ckptconv.verification.stored_weights import stacking
 
-Path = str | os.PathLike[str]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_AS_THEY_ARE = {"source", "select", "kinds"}
+"""Options that leave names and values as the file has them."""
 
 
 def diff(
-    a: Path,
-    b: Path,
-    *,
-    atol: float = 0.0,
-    kinds: Mapping[str, str] | None = None,
-    target_kinds: Mapping[str, str] | None = None,
-    rename: Iterable[tuple[str, str]] = (),
+    a: StrPath, b: StrPath, *, atol: float = 0.0, **options: Unpack[SidesKeywords]
 ) -> DiffReport:
     """Compare two checkpoints.
 
     Two files of one framework are compared tensor by tensor under their own names, bit for bit.
-    Those of two frameworks, or with ``rename``, meet in the canonical graph, where layers are
-    paired by path or, failing that, by kind, shapes and order; what only one side can have (a
-    counter of training steps) is compared with what its absence means. Files of any size are read
-    in blocks.
+    Those of two frameworks, or with options that change what is read, meet in the canonical graph,
+    where layers are paired by path or, failing that, by kind, shapes and order; what only one side
+    can have (a counter of training steps) is compared with what its absence means. Files of any
+    size are read once, in pieces.
 
     Args:
+        a: a file.
+        b: another one.
         atol: the largest absolute difference that is still the same.
-        kinds, rename: see ``load``; of ``a``.
-        target_kinds: of ``b``.
+        options: those of ``load`` for ``a``; for ``b`` with a prefix: ``target_kinds``, ….
+
+    Returns:
+        What differs by how much, tensor by tensor and gate by gate.
 
     Raises:
         ContainerError: a file that cannot be read.
         DialectError: a file of another framework whose names cannot be explained.
+        TypeError: an option that reading does not take.
+
+    Example:
+        >>> [t.verdict for t in diff("model.pt", "model.ckpt").different]  # doctest: +SKIP
     """
-    one, other = api.inspect(a), api.inspect(b)
-    spoken = dialects.detect(one), dialects.detect(other)
-    rename = tuple(rename)
-    if spoken[0] == spoken[1] and not rename:
-        return _raw(one, other, spoken[0], atol, kinds)
-    left = pipeline.lift(one, ReadOptions(kinds=kinds or {}, rename=rename))
-    return diff_graphs(left, lift_target(other, left, target_kinds), atol=atol)
+    source, target = sides("diff", options)
+    one, other = (formats.read(f, select=s.get("select")) for f, s in ((a, source), (b, target)))
+    spoken = [s.get("source") or dialects.detect(f) for f, s in ((one, source), (other, target))]
+    if spoken[0] == spoken[1] and not (set(source) | set(target)) - _AS_THEY_ARE:
+        return _raw(one, other, spoken[0], atol, source)
+    left = pipeline.lift(one, ReadOptions(**source))
+    return diff_graphs(left, lift_target(other, left, target), atol=atol)
 
 
 def diff_graphs(a: Graph, b: Graph, *, atol: float = 0.0) -> DiffReport:
@@ -78,12 +84,12 @@ def diff_graphs(a: Graph, b: Graph, *, atol: float = 0.0) -> DiffReport:
 
 
 def _raw(
-    a: Checkpoint, b: Checkpoint, dialect: str, atol: float, kinds: Mapping[str, str] | None
+    a: Checkpoint, b: Checkpoint, dialect: str, atol: float, options: Mapping[str, Any]
 ) -> DiffReport:
     both = [name for name in a.tensors if name in b.tensors]
     compared = compare_items([Item(n, n, a.tensors[n], b.tensors[n]) for n in both])
     different = [name for name, diff in zip(both, compared, strict=True) if not diff.same_bits]
-    by_name = dict(zip(both, compared, strict=True)) | _by_gate(a, b, different, kinds)
+    by_name = dict(zip(both, compared, strict=True)) | _by_gate(a, b, different, options)
     found = [by_name.get(n) or lonely(n, t, first=True) for n, t in a.tensors.items()]
     found += [lonely(n, t, first=False) for n, t in b.tensors.items() if n not in a.tensors]
     sides = [{"path": s.path, "container": s.format, "framework": dialect} for s in (a, b)]
@@ -92,11 +98,11 @@ def _raw(
 
 
 def _by_gate(
-    a: Checkpoint, b: Checkpoint, names: Sequence[str], kinds: Mapping[str, str] | None
+    a: Checkpoint, b: Checkpoint, names: Sequence[str], options: Mapping[str, Any]
 ) -> dict[str, TensorDiff]:
     """Compare tensors again by gates, where the file can be understood well enough."""
     try:
-        gates = stacking(pipeline.lift(a, ReadOptions(kinds=kinds or {}))) if names else {}
+        gates = stacking(pipeline.lift(a, ReadOptions(**options))) if names else {}
     except CkptconvError:
         return {}
     stacked = [name for name in names if name in gates]

@@ -6,15 +6,14 @@ i there are ``i.x i.lengths i.h i.c`` (inputs) and ``i.y i.last_h i.last_c`` (fl
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckptconv import api
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.io.atomic import atomic_path, check_target
+from ckptconv.options import StrPath
 from ckptconv.tensors.regions import Array
 from ckptconv.verification import npz
 from ckptconv.verification.fingerprint import PRECISIONS, fingerprint
@@ -30,20 +29,23 @@ from ckptconv.verification.reference.inputs import (
 from ckptconv.verification.results.tensors import describe
 from ckptconv.verification.stored_weights import own_weights
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ckptconv.verification.sides import ReadKeywords
+
 SCHEMA = "ckptconv-golden-1"
 FIELDS = ("x", "lengths", "h", "c", "y", "last_h", "last_c")
 TARGETS = (*(("mindspore", device) for device in DEVICES), ("torch", "CPU"), ("keras", "CPU"))
-Path = str | os.PathLike[str]
 
 
 def golden(
-    src: Path,
-    out: Path,
+    src: StrPath,
+    out: StrPath,
     *,
-    kinds: Mapping[str, str] | None = None,
-    rename: Iterable[tuple[str, str]] = (),
     seed: int = 0,
     force: bool = False,
+    **options: Unpack[ReadKeywords],
 ) -> dict[str, Any]:
     """Write inputs, states, lengths, outputs and tolerances for every recurrent layer of a file.
 
@@ -51,16 +53,22 @@ def golden(
     four times what an emulation of its float16 path is off by on these very inputs, and so on.
 
     Args:
+        src: a checkpoint.
         out: a new ``.npz`` file; written whole or not at all.
-        kinds, rename: see ``load``.
+        seed: of the inputs.
+        force: replace an existing file.
+        options: those of ``load``.
 
     Returns:
         The ``meta`` document that stands in the file.
 
     Raises:
         CkptconvError: the source cannot be read or has no recurrent layer, or ``out`` exists.
+
+    Example:
+        >>> golden("model.pt", "vectors.npz")["layers"]  # doctest: +SKIP
     """
-    graph = api.load(src, kinds=kinds or {}, rename=rename)
+    graph = api.load(src, **options)
     check_target(out, graph.origin.files, force=force)
     layers = [sublayer(layer, 0, layer.num_layers) for layer in graph.recurrent]
     if not layers:

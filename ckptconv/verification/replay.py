@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,47 +12,61 @@ from ckptconv import api
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError, VerificationError
 from ckptconv.graph.graph import CELL_PARAMS, Framework, Graph, RecurrentLayer
+from ckptconv.options import StrPath
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification import npz
 from ckptconv.verification.fingerprint import PRECISIONS, fingerprint, similar
 from ckptconv.verification.frameworks.judge import Side
-from ckptconv.verification.golden import FIELDS, SCHEMA, Path
+from ckptconv.verification.golden import FIELDS, SCHEMA
 from ckptconv.verification.pairing import Block, blocks, pair
 from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, weights_of
 from ckptconv.verification.reference.inputs import DEVICES, floor, reference
 from ckptconv.verification.results.layers import LayerResult, Run, VerifyReport, outputs_differ
 from ckptconv.verification.results.tensors import describe
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ckptconv.verification.sides import ReadKeywords
+
 _MAX_LEVELS = 1000
 _MAX_SIZE = 1 << 24
 
 
 def replay(
-    dst: Path,
-    vectors: Path,
+    dst: StrPath,
+    vectors: StrPath,
     *,
     device: str = "CPU",
     reference_only: bool = False,
-    kinds: Mapping[str, str] | None = None,
+    **options: Unpack[ReadKeywords],
 ) -> VerifyReport:
     """Run a model in its own framework on a vectors file and compare what comes out.
 
     Only the framework of ``dst`` is needed, on the machine where it will run.
 
     Args:
+        dst: the checkpoint to run.
+        vectors: what ``golden`` wrote.
         device: ``CPU``, ``GPU`` or ``Ascend``.
         reference_only: run the NumPy reference instead, which needs no framework.
-        kinds: see ``load``.
+        options: those of ``load``, for ``dst``.
+
+    Returns:
+        What was computed, layer by layer.
 
     Raises:
         VerificationError: the vectors were made for another model.
-        CkptconvError: a file that cannot be read, or a framework that is not installed.
+        CkptconvError: a file that cannot be read, or a framework or a device that is not here.
+
+    Example:
+        >>> replay("model.ckpt", "vectors.npz", device="Ascend").ok  # doctest: +SKIP
     """
     if device not in DEVICES:
         raise CkptconvError(f"unknown device {device!r}", expected=" or ".join(DEVICES))
     meta, arrays = _read(vectors)
-    graph = api.load(dst, kinds=kinds or {})
+    graph = api.load(dst, **options)
     made_for = _graph((_layer(entry, vectors) for entry in meta["layers"]), "torch")
     found = _counterparts(made_for, graph, meta, vectors)
     side = None if reference_only else Side(graph, device)
@@ -88,7 +102,7 @@ def _play(
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+def _read(path: StrPath) -> tuple[dict[str, Any], dict[str, Array]]:
     arrays = npz.read(path)
     meta = npz.decode(arrays.pop("meta", np.zeros(0)))
     if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
@@ -113,7 +127,7 @@ _ENTRY: Mapping[str, type] = {
 }
 
 
-def _layer(entry: Any, path: Path) -> RecurrentLayer:
+def _layer(entry: Any, path: StrPath) -> RecurrentLayer:
     """Return a layer of the shapes that an entry of ``meta`` tells, without values."""
     for key, kind in _ENTRY.items():
         value = entry.get(key) if isinstance(entry, dict) else None
@@ -143,7 +157,7 @@ def _graph(layers: Iterable[RecurrentLayer], dialect: Framework) -> Graph:
 
 
 def _counterparts(
-    made_for: Graph, graph: Graph, meta: Mapping[str, Any], path: Path
+    made_for: Graph, graph: Graph, meta: Mapping[str, Any], path: StrPath
 ) -> Sequence[Block]:
     """Pair the layers of the vectors with the model's.
 
@@ -172,7 +186,7 @@ def _counterparts(
 
 
 def _vectors(
-    arrays: Mapping[str, Array], index: int, layer: RecurrentLayer, path: Path
+    arrays: Mapping[str, Array], index: int, layer: RecurrentLayer, path: StrPath
 ) -> tuple[Inputs, Outputs]:
     """Return the arrays of one layer, their shapes checked."""
     layers, directions, hidden, out = weights_of(layer).shape
@@ -201,7 +215,7 @@ def _shapes(graph: Graph) -> str:
     return ", ".join(found[:5]) or "no recurrent layer"
 
 
-def _malformed(path: Path, where: str, expected: object, found: object) -> CkptconvError:
+def _malformed(path: StrPath, where: str, expected: object, found: object) -> CkptconvError:
     return CkptconvError(
         "not a vectors file", file=os.fspath(path), tensor=where, expected=expected, found=found
     )

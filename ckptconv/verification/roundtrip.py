@@ -5,27 +5,32 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
 
 from ckptconv import api, dialects
 from ckptconv.errors import ContainerError
 from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import atomic_path, check_target
-from ckptconv.options import Target
+from ckptconv.options import StrPath, Target
 from ckptconv.passes import restore
-from ckptconv.verification.diff import Path, diff_graphs
+from ckptconv.verification.diff import diff_graphs
 from ckptconv.verification.results.tensors import DiffReport
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ckptconv.verification.sides import ReadKeywords
 
 
 def roundtrip(
-    src: Path,
+    src: StrPath,
     *,
     via: Target,
-    report: Path | None = None,
-    kinds: Mapping[str, str] | None = None,
+    report: StrPath | None = None,
     force: bool = False,
+    **options: Unpack[ReadKeywords],
 ) -> DiffReport:
     """Convert a checkpoint to another framework and back, and compare bit for bit.
 
@@ -34,15 +39,22 @@ def roundtrip(
     report of the way out gives them back.
 
     Args:
+        src: a checkpoint.
         via: ``torch``, ``keras``, ``mindspore`` or ``mint``.
         report: a new file for the report of the way out; the way back restores biases from it.
-        kinds: see ``load``.
         force: replace an existing report file.
+        options: those of ``load``; what they change is compared as changed.
+
+    Returns:
+        What came back otherwise, tensor by tensor.
 
     Raises:
         CkptconvError: one of the conversions is refused.
+
+    Example:
+        >>> roundtrip("model.pt", via="keras", report="out.json").ok  # doctest: +SKIP
     """
-    source = api.load(src, kinds=kinds or {})
+    source = api.load(src, **options)
     try:
         folder = tempfile.TemporaryDirectory(prefix=".ckptconv-", dir=os.path.dirname(src) or ".")
     except OSError as error:
@@ -56,7 +68,8 @@ def roundtrip(
             _write(report, written, force=force)
             returning = restore.apply(returning, restore.parse(written), report=os.fspath(report))
         api.save(returning, back, to=source.dialect)
-        again = api.load(back, kinds=(kinds or {}) if source.dialect == "keras" else {})
+        keras = source.dialect == "keras"
+        again = api.load(back, kinds=options.get("kinds", ()) if keras else ())
         found = diff_graphs(source, _as_source(again, source))
     found.b["path"] = f"{found.a['path']} by way of {via}"
     found.notes = [f"left out on the way out: {n}: {r}" for n, r in written["omitted"].items()]
@@ -81,7 +94,7 @@ def _as_source(back: Graph, source: Graph) -> Graph:
     return replace(back, layers=tuple(layers))
 
 
-def _suffix(framework: str, path: Path = "") -> str:
+def _suffix(framework: str, path: StrPath = "") -> str:
     """Return the suffix of a path if the framework's files may have it, else its default."""
     known = dialects.dialect(framework).suffixes
     name = os.path.basename(os.fspath(path)).lower()
@@ -89,7 +102,7 @@ def _suffix(framework: str, path: Path = "") -> str:
     return max(fitting, key=len, default=next(iter(known)))
 
 
-def _write(path: Path, document: object, *, force: bool) -> None:
+def _write(path: StrPath, document: object, *, force: bool) -> None:
     check_target(path, [], force=force)
     with atomic_path(path, force=force) as temporary:
         FilePath(temporary).write_text(json.dumps(document, ensure_ascii=False, indent=1), "utf-8")

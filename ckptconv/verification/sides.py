@@ -1,29 +1,86 @@
-"""The two sides of a comparison, read so that they can meet."""
+"""The two sides of a comparison, read with options of their own so that they can meet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict, get_type_hints
 
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import AmbiguousKindError
-from ckptconv.graph.graph import Graph, RecurrentLayer
-from ckptconv.options import ReadOptions
+from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
+from ckptconv.options import FlatLayout, Fuses, Pairs, ReadOptions, StrPath
+
+_PREFIX = "target_"
 
 
-def lift_target(target: Checkpoint, source: Graph, kinds: Mapping[str, str] | None) -> Graph:
+class ReadKeywords(TypedDict, total=False):
+    """The options of ``load``, for a file."""
+
+    source: Framework | None
+    select: str | None
+    kinds: Pairs
+    rename: Pairs
+    map: StrPath | Mapping[str, str] | None
+    fuse: Fuses
+    split: Iterable[str]
+    gates: str | None
+    forget_bias: float
+    z_convention: bool
+    flat_layout: FlatLayout | None
+    allow: Iterable[str]
+    restore: StrPath | None
+    config: StrPath | None
+
+
+class SidesKeywords(ReadKeywords, total=False):
+    """The options of ``load`` for a first file and, with a prefix, for a second one."""
+
+    target_source: Framework | None
+    target_select: str | None
+    target_kinds: Pairs
+    target_rename: Pairs
+    target_map: StrPath | Mapping[str, str] | None
+    target_fuse: Fuses
+    target_split: Iterable[str]
+    target_gates: str | None
+    target_forget_bias: float
+    target_z_convention: bool
+    target_flat_layout: FlatLayout | None
+    target_allow: Iterable[str]
+    target_restore: StrPath | None
+    target_config: StrPath | None
+
+
+def sides(call: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Separate the options of the first file from those of the second.
+
+    Raises:
+        TypeError: an option that reading does not take.
+    """
+    for name in given:
+        if name not in get_type_hints(SidesKeywords):
+            raise TypeError(f"{call}() got an unexpected keyword argument {name!r}")
+    target = {n.removeprefix(_PREFIX): v for n, v in given.items() if n.startswith(_PREFIX)}
+    return {n: v for n, v in given.items() if not n.startswith(_PREFIX)}, target
+
+
+def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -> Graph:
     """Lift the second of two files; what it leaves open is read as the first one's kind.
 
     The kind decides names and axes only: were it wrong, values would not be equal.
+
+    Args:
+        options: of ``ReadOptions``, by name.
 
     Raises:
         AmbiguousKindError: the first file has no layer of that path either.
     """
     said = {layer.path: layer.kind for layer in source if not isinstance(layer, RecurrentLayer)}
-    known = dict(kinds or {})
+    known = dict(options.get("kinds") or ())
     while True:
         try:
-            return pipeline.lift(target, ReadOptions(kinds=known))
+            return pipeline.lift(target, ReadOptions(**{**options, "kinds": known}))
         except AmbiguousKindError as error:  # noqa: PERF203
             choices = {path: kinds for path, kinds in error.choices.items() if path not in known}
             new = {p: _closest(said[p], kinds) for p, kinds in choices.items() if p in said}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ckptconv import api
+from ckptconv import formats, pipeline
 from ckptconv.graph.graph import Graph
+from ckptconv.options import ReadOptions, StrPath
 from ckptconv.verification.compare import compare_items, in_threads
 from ckptconv.verification.counterparts import Names, items
 from ckptconv.verification.order import say_order
@@ -17,47 +17,59 @@ from ckptconv.verification.probes import probes, projected
 from ckptconv.verification.reference.inputs import floor, reference, rounding_error
 from ckptconv.verification.results.layers import LayerResult, Run, VerifyReport, outputs_differ
 from ckptconv.verification.results.tensors import TensorDiff, describe
-from ckptconv.verification.sides import lift_target
+from ckptconv.verification.sides import SidesKeywords, lift_target, sides
 
-Path = str | os.PathLike[str]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def verify(
-    src: Path,
-    dst: Path,
+    src: StrPath,
+    dst: StrPath,
     *,
     run: bool = False,
-    kinds: Mapping[str, str] | None = None,
-    target_kinds: Mapping[str, str] | None = None,
     tolerance: float | None = None,
     seed: int = 0,
     device: str = "CPU",
-    select: str | None = None,
-    **source: Any,
+    **options: Unpack[SidesKeywords],
 ) -> VerifyReport:
     """Show that two checkpoints compute the same, or where they do not.
 
     (a) Every tensor of either file has its counterpart of equal value; a lower precision must be
     the exact rounding, and a sum of biases the exact sum. (b) Every recurrent layer is run in the
     NumPy reference (``reference/forward.py``) on seeded inputs, from each file's own tensors.
-    (c) With ``run``, also in each file's framework, loaded by the framework's own loader, and each
-    result is held against the float64 reference: an error passes only where the weights are equal
-    and the framework's arithmetic is known to make it.
+    (c) With ``run``, layers of every kind are run in each file's framework, built by the call that
+    the report of a conversion prints and filled by the framework's own loader. A recurrent one is
+    held against the float64 reference: an error passes only where the weights are equal and the
+    framework's arithmetic is known to make it.
 
     Args:
+        src: the source of a conversion.
+        dst: its target.
         run: needs the frameworks of both files installed.
-        kinds, target_kinds: see ``load``; what the user knows of ``src`` and of ``dst``.
         tolerance: allow this absolute difference of outputs instead of what is derived.
+        seed: of the inputs.
         device: what MindSpore runs on (``CPU``, ``GPU``, ``Ascend``).
-        source: more arguments of ``load`` for ``src`` (``rename``, ``select``).
+        options: those of ``load`` that the conversion of ``src`` had (``rename``, ``gates``, …);
+            for ``dst`` with a prefix: ``target_kinds``, ``target_select``, ….
+
+    Returns:
+        What was compared and computed, layer by layer; ``ok`` and ``verdict`` sum it up.
 
     Raises:
         ContainerError: a file that cannot be read.
         DialectError: names that the framework's conventions do not explain.
-        CkptconvError: ``run`` and a framework is not installed, or refuses its file.
+        CkptconvError: ``run`` and a framework is not installed, has no such device, or refuses
+            its file.
+        TypeError: an option that reading does not take.
+
+    Example:
+        >>> verify("model.h5", "model.ckpt", run=True).verdict  # doctest: +SKIP
+        'the same model: weights equal; 5 of 5 layers run'
     """
-    a = api.load(src, kinds=kinds or {}, select=select, **source)
-    b = lift_target(api.inspect(dst), a, target_kinds)
+    source, target = sides("verify", options)
+    a = pipeline.read(src, ReadOptions(**source))
+    b = lift_target(formats.read(dst, select=target.get("select")), a, target)
     report = VerifyReport(describe(a), describe(b), seed, graphs=(a, b))
     report.notes += [f"{layer.path}: {note}" for g in (a, b) for layer in g for note in layer.notes]
     report.left_out = [
@@ -78,7 +90,7 @@ def verify(
     if run:
         from ckptconv.verification.frameworks.judge import run_frameworks
 
-        run_frameworks(report, a, b, found, device=device, tolerance=tolerance, select=select)
+        run_frameworks(report, a, b, found, device=device, tolerance=tolerance)
     return report
 
 

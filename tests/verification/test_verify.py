@@ -14,7 +14,9 @@ from ckptconv.verification.frameworks.mindspore import MindSpore
 from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.golden import golden
 from ckptconv.verification.replay import replay
+from ckptconv.verification.roundtrip import roundtrip
 from ckptconv.verification.verify import verify
+from tests.cli.test_cli import run
 from tests.verification.test_diff import SCHEMA, valid
 
 torch = pytest.importorskip("torch")
@@ -291,3 +293,36 @@ def test_device_that_is_not_there(tmp_path):
     with pytest.raises(CkptconvError, match="unknown device 'TPU'"):
         verify(source, target, run=True, device="TPU")
     assert verify(source, target, run=True).ok
+
+
+def test_what_the_conversion_was_told_verify_can_be_told(tmp_path):
+    """Read options of the source; with a prefix, of the target."""
+    torch.manual_seed(4)
+    module = torch.nn.ModuleDict({"a": torch.nn.GRU(3, 5), "b": torch.nn.GRU(5, 5)})
+    torch.save({"one": module.state_dict(), "two": Net().state_dict()}, tmp_path / "m.pt")
+    told = {"select": "one", "fuse": {"rnn": ["a", "b"]}, "map": {"rnn": "encoder"}}
+    told |= {"gates": "zrh"}
+    target = tmp_path / "m.ckpt"
+    ckptconv.convert(tmp_path / "m.pt", target, to="mindspore", **told)
+    assert verify(tmp_path / "m.pt", target, **told).ok
+    assert diff(tmp_path / "m.pt", target, **told).ok
+    turned = {f"target_{name}": value for name, value in told.items()}
+    assert verify(target, tmp_path / "m.pt", **turned).ok
+    assert diff(target, tmp_path / "m.pt", **turned).ok
+    assert not verify(tmp_path / "m.pt", target, **{**told, "gates": None}).ok
+    assert golden(tmp_path / "m.pt", tmp_path / "v.npz", **told)["layers"][0]["path"] == "encoder"
+    assert replay(target, tmp_path / "v.npz", reference_only=True).ok
+    assert replay(tmp_path / "m.pt", tmp_path / "v.npz", reference_only=True, **told).ok
+    assert roundtrip(tmp_path / "m.pt", via="mindspore", **told).ok
+    for call in (verify, diff):
+        with pytest.raises(TypeError, match=rf"{call.__name__}\(\).*fold_proj"):
+            call(target, target, fold_proj=True)
+
+
+def test_command_takes_them_too(tmp_path):
+    torch.save({"one": Net(1).state_dict(), "two": Net(2).state_dict()}, tmp_path / "m.pt")
+    files = [tmp_path / "m.pt"] * 2
+    for command in ("verify", "diff"):
+        asked = [command, *files, "--select", "one", "--rename", "lstm=x", "--target-select"]
+        run(*asked, "one", "--target-rename", "lstm=x")
+        run(*asked, "two", code=1)

@@ -49,7 +49,7 @@ class Side:
         CkptconvError: the framework is not installed, or refuses the file.
     """
 
-    def __init__(self, graph: Graph, device: str, select: str | None = None) -> None:
+    def __init__(self, graph: Graph, device: str) -> None:
         if device not in DEVICES:
             raise CkptconvError(f"unknown device {device!r}", expected=" or ".join(DEVICES))
         self.graph, self.framework = graph, graph.dialect
@@ -57,7 +57,7 @@ class Side:
         self.forms = _column(graph)
         self._runner = _RUNNERS[graph.dialect](self.forms, self.device)
         self.by = self._runner.by
-        self._own = self._runner.open(graph, select)
+        self._own = self._runner.open(graph)
 
     def run(self, chain: Sequence[RecurrentLayer], given: Inputs) -> Outputs:
         """Run layers of this file on what the framework loaded."""
@@ -107,10 +107,9 @@ def run_frameworks(
     *,
     device: str,
     tolerance: float | None,
-    select: str | None = None,
 ) -> None:
     """Add each framework's outputs to the report's layers, and whose errors they are."""
-    source, target = Side(a, device, select), Side(b, device)
+    source, target = Side(a, device), Side(b, device)
     report.frameworks = list(dict.fromkeys((source.by, target.by)))
     for block, result in zip(blocks, report.layers, strict=True):
         try:

@@ -36,7 +36,7 @@ class Keras(Runner):
         os.environ.setdefault("KERAS_BACKEND", (found or ["torch"])[0])
         return super()._import()
 
-    def _open(self, graph: Graph, select: str | None) -> Callable[[Layer], Arrays]:  # noqa: ARG002
+    def _open(self, graph: Graph) -> Callable[[Layer], Arrays]:
         """Let Keras load the file; every layer holds its own weights then."""
         self._mine = self._users_layers(graph)
         self._held = self._mine or self._built_to_fit(graph)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ckptconv.checkpoint import TorchFacts
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.forms import Call, Facts, Form, Forms, slots
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
@@ -78,22 +79,20 @@ class Runner(ABC):
     def _import(self) -> Any:
         return importlib.import_module(self.module)
 
-    def open(self, graph: Graph, select: str | None = None) -> Callable[[Layer], Arrays]:
+    def open(self, graph: Graph) -> Callable[[Layer], Arrays]:
         """Let the framework load a graph's file; return what finds a layer's parameters in it.
-
-        Args:
-            select: the part of the file that the graph was read from.
 
         Raises:
             CkptconvError: the framework refuses the file.
         """
         with self.explained("cannot load it", graph.origin.path, _WITHOUT):
-            return self._open(graph, select)
+            return self._open(graph)
 
-    def _open(self, graph: Graph, select: str | None) -> Callable[[Layer], Arrays]:
+    def _open(self, graph: Graph) -> Callable[[Layer], Arrays]:
         loaded, names = self._load(graph.origin.path), Names(graph)
-        if select is not None:
-            inside = f"{select}."
+        facts = graph.origin.facts
+        if isinstance(facts, TorchFacts) and facts.selected:
+            inside = f"{facts.selected}."
             loaded = {n[len(inside) :]: a for n, a in loaded.items() if n.startswith(inside)}
         return lambda layer: {
             param: _named(loaded, names.stored(tensor), tensor, graph.origin.path)
