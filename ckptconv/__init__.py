@@ -62,6 +62,7 @@ __all__ = [
     "SeveralError",
     "Tensor",
     "UnmatchedError",
+    "UsageError",
     "VerificationError",
     "VerifyReport",
     "WriteOptions",

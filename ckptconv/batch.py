@@ -21,6 +21,7 @@ from ckptconv._version import __version__
 from ckptconv.errors import CkptconvError
 from ckptconv.io.atomic import atomic_path
 from ckptconv.options import ReadOptions, Target, WriteOptions
+from ckptconv.report import to_json
 from ckptconv.tensors.writer import open_sink
 
 if TYPE_CHECKING:
@@ -239,4 +240,4 @@ def _read_record(target: str) -> dict[str, Any]:
 def _write_record(target: str, record: Mapping[str, Any]) -> None:
     path = target + ".report.json"
     with atomic_path(path, force=True) as temporary, open_sink(temporary) as sink:
-        sink.write(json.dumps(record, indent=1).encode())
+        sink.write(to_json(record).encode())

@@ -55,6 +55,10 @@ class CkptconvError(Exception):
         return printable("; ".join([text, *hint, *also]))
 
 
+class UsageError(CkptconvError):
+    """An option's value, or a target's name, that is wrong whatever the file holds."""
+
+
 def _short(part: object) -> str:
     """A file can make a name as long as it likes."""
     text = str(part)

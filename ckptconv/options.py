@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Framework as Framework
 from ckptconv.graph.kinds import KINDS, PARAMETER
 
@@ -101,7 +101,7 @@ class ReadOptions:
         """Check the options, and keep iterables and mappings as tuples.
 
         Raises:
-            CkptconvError: a value that an option does not take.
+            UsageError: a value that an option does not take.
         """
         given = {
             "source": _choice("source", source),
@@ -129,7 +129,7 @@ class ReadOptions:
             kind_of: what finds the kind that a framework's class is (``Dense`` → ``Linear``).
 
         Raises:
-            CkptconvError: a kind that no framework knows, or an argument that it does not have.
+            UsageError: a kind that no framework knows, or an argument that it does not have.
         """
         made = copy.copy(self)
         kinds = {path: _resolved(path, hint, kind_of) for path, hint in self.kinds.items()}
@@ -174,7 +174,7 @@ class WriteOptions:
     stubs: Iterable[str] = ()
 
     def __post_init__(self) -> None:
-        """Raise CkptconvError for a value that an option does not take."""
+        """Raise UsageError for a value that an option does not take."""
         for name in ("dtype", "hardware"):
             _choice(name, getattr(self, name))
         object.__setattr__(self, "stubs", _texts("stubs", self.stubs))
@@ -186,7 +186,7 @@ class WriteOptions:
 def _choice(name: str, value: Any) -> Any:
     if value is not None and value not in _CHOICES[name]:
         expected = " or ".join(_CHOICES[name])
-        raise CkptconvError(f"unknown {name} {value!r}", expected=expected)
+        raise UsageError(f"unknown {name} {value!r}", expected=expected)
     return value
 
 
@@ -195,13 +195,13 @@ def _pairs(given: Any) -> list[tuple[str, Any]]:
     for pair in pairs:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
             expected = "a mapping, or pairs of texts"
-            raise CkptconvError("an option that takes pairs", expected=expected, found=repr(pair))
+            raise UsageError("an option that takes pairs", expected=expected, found=repr(pair))
     return [(left, right) for left, right in pairs]
 
 
 def _texts(name: str, given: Iterable[str]) -> tuple[str, ...]:
     if isinstance(given, str):
-        raise CkptconvError(f"{name}: a text where a list of texts is meant", found=repr(given))
+        raise UsageError(f"{name}: a text where a list of texts is meant", found=repr(given))
     return tuple(given)
 
 
@@ -209,7 +209,7 @@ def _parse_kind(path: str, text: str) -> KindHint:
     """Read ``LSTM(hidden_size=128, bias=True)``.
 
     Raises:
-        CkptconvError: an unknown kind, or arguments that are not ``name=literal``.
+        UsageError: an unknown kind, or arguments that are not ``name=literal``.
     """
     match = _SPEC.fullmatch(text.strip())
     if match is None:
@@ -221,7 +221,7 @@ def _parse_kind(path: str, text: str) -> KindHint:
             raise ValueError
         return KindHint(kind, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords})
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-        raise CkptconvError(
+        raise UsageError(
             f"--kind {path}: arguments that cannot be read",
             expected=f"{kind}(name=number, …)",
             found=repr(text),
@@ -234,6 +234,6 @@ def _resolved(path: str, hint: KindHint, kind_of: Callable[[str], str | None]) -
     return KindHint(kind, hint.arguments)
 
 
-def _unknown_kind(path: str, text: str) -> CkptconvError:
+def _unknown_kind(path: str, text: str) -> UsageError:
     known = ", ".join((*KINDS, PARAMETER))
-    return CkptconvError(f"--kind {path}: unknown kind", expected=known, found=repr(text))
+    return UsageError(f"--kind {path}: unknown kind", expected=known, found=repr(text))

@@ -6,6 +6,8 @@ so nothing has to be written down along the way, and nothing can be forgotten.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -85,6 +87,19 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-like values; ``report.schema.json`` describes them."""
         return asdict(self)
+
+
+def to_json(document: Any) -> str:
+    """Return a document as JSON text; numbers that are not finite are null."""
+    return json.dumps(_finite(document), indent=1, allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def account(

@@ -15,7 +15,7 @@ import torch
 import ckptconv
 from ckptconv.batch import CONVERTED, FAILED, UNCHANGED, find
 from tests import networks as n
-from tests.cli.test_cli import run
+from tests.cli.test_cli import run, validate
 
 
 @pytest.fixture
@@ -130,6 +130,7 @@ def test_the_command(folder, tmp_path):
     assert out.splitlines()[-1] == "3 converted, 0 unchanged, 1 failed"
     assert "bad.pt" in err
     document = json.loads(run("batch", folder, tmp_path / "out", "--to", "ms", "--json", code=1)[0])
-    assert [o["status"] for o in document].count("unchanged") == 3
+    assert [o["status"] for o in document["outcomes"]].count("unchanged") == 3
+    validate(document)
     assert "not a folder" in run("batch", folder / "a.pt", tmp_path / "o", "--to", "ms", code=1)[1]
     run("batch", folder, tmp_path / "out", "--to", "nothing", code=2)

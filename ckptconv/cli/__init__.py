@@ -1,22 +1,20 @@
 """The command line: the only room that prints or exits.
 
-Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 the data cannot be
-read or converted, 2 wrong usage.
+Results go to stdout, progress and messages to stderr; ``process`` has the exit codes.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from ckptconv._version import __version__
 from ckptconv.cli import match
 from ckptconv.cli import options as o
+from ckptconv.cli.process import run
 from ckptconv.cli.targets import default_target, framework, framework_of
 from ckptconv.cli.verify import add_to
 from ckptconv.dialects import DIALECTS
@@ -32,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 _DST = o.SRC._replace(
@@ -39,6 +38,24 @@ _DST = o.SRC._replace(
 )
 _FROM = "torch, keras or mindspore; default: what SRC speaks."
 _TO = "torch, keras, mindspore or mint; default: by DST's suffix."
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ckptconv {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+@o.takes(
+    version=o.Row(
+        bool,
+        False,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="The version."),
+    )
+)
+def _options(version: bool) -> None:
+    """What stands before a command."""
 
 
 def _add_direction(short_source: str, short_target: str) -> None:
@@ -85,17 +102,34 @@ def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
     _convert(src, dst, to=to or framework_of(dst), **options)
 
 
-@app.command(help="Show what a checkpoint holds: container, modules, tensors.")
-@o.takes(src=o.SRC, select=o.SELECT, as_json=o.JSON)
-def inspect(src: str, select: str | None, as_json: bool) -> None:
-    from ckptconv.cli.render import print_inspection, print_json
+@app.command(help="Show what checkpoints hold: container, modules, tensors.")
+@o.takes(
+    files=o.Row(
+        list[str], o.SRC.default, typer.Argument(metavar="FILE...", help="Checkpoints to read.")
+    ),
+    select=o.SELECT,
+    as_json=o.JSON,
+)
+def inspect(files: list[str], select: str | None, as_json: bool) -> None:
+    from ckptconv.cli.documents import error_document, inspections, print_json
+    from ckptconv.cli.render import print_inspection
     from ckptconv.inspection import describe
 
-    description = describe(src, select=select)
+    found: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            found.append(describe(file, select=select))
+        except CkptconvError as error:
+            if len(files) == 1:
+                raise
+            found.append(error_document(error))
+            print(f"ckptconv: {error}", file=sys.stderr)
+        if not as_json and "modules" in found[-1]:
+            print_inspection(found[-1])
     if as_json:
-        print_json(description)
-    else:
-        print_inspection(description)
+        print_json(found[0] if len(files) == 1 else inspections(found))
+    if not all("modules" in document for document in found):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -137,7 +171,8 @@ def batch(
     from contextlib import nullcontext
 
     from ckptconv.batch import FAILED, convert_many, find
-    from ckptconv.cli.render import print_json, print_outcome, print_outcomes
+    from ckptconv.cli.documents import outcomes_document, print_json
+    from ckptconv.cli.render import print_outcome, print_outcomes
 
     target = framework("--to", to)
     if not os.path.isdir(src):
@@ -153,7 +188,7 @@ def batch(
             **options,
         )
     if as_json:
-        print_json([vars(outcome) for outcome in outcomes])
+        print_json(outcomes_document(outcomes))
     elif not quiet:
         print_outcomes(outcomes)
     if any(outcome.status == FAILED for outcome in outcomes):
@@ -164,28 +199,9 @@ add_to(app)
 match.add_to(app)
 
 
-def main() -> None:
-    """Run the command line; a CkptconvError becomes one line on stderr and exit code 1."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        app()
-    except CkptconvError as error:
-        _fail(str(error))
-    except MemoryError:
-        _fail("out of memory")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    """Leave through the exception path, so that temporary files are removed."""
-    sys.exit(128 + signum)
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"ckptconv: {message}", file=sys.stderr)
-    sys.exit(1)
+def main() -> NoReturn:
+    """Run the command line; see ``process`` for how it ends."""
+    run(app)
 
 
 def _convert(
@@ -198,7 +214,8 @@ def _convert(
     **options: Any,
 ) -> None:
     from ckptconv.api import convert
-    from ckptconv.cli.render import print_json, print_report, progress_bar
+    from ckptconv.cli.documents import print_json
+    from ckptconv.cli.render import print_report, progress_bar
 
     if report_file and os.path.lexists(report_file) and not options["force"]:
         raise CkptconvError("exists already", file=report_file, hint="--force to replace it")
@@ -214,7 +231,8 @@ def _convert(
 
 def _write_report(report: Report, path: str) -> None:
     from ckptconv.io.atomic import atomic_path
+    from ckptconv.report import to_json
     from ckptconv.tensors.writer import open_sink
 
     with atomic_path(path, force=True) as temporary, open_sink(temporary) as sink:
-        sink.write(json.dumps(report.to_dict(), indent=1).encode())
+        sink.write(to_json(report.to_dict()).encode())

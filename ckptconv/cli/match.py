@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +56,7 @@ def _match(
     quiet: bool,
     **options: Any,
 ) -> None:
+    from ckptconv.cli.documents import print_json
     from ckptconv.live.matching import match
 
     whose = "mint" if mint else framework("--to", to) if to else None
@@ -64,7 +64,7 @@ def _match(
     if output:
         _write(plan.to_map(), output, force=force)
     if as_json:
-        print(json.dumps(plan.to_dict(), indent=1))
+        print_json(plan.to_dict())
     elif not quiet:
         for line in _screen(plan):
             print(printable(line))

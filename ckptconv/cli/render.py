@@ -5,7 +5,6 @@ Only the command line uses this module; rich is imported when there is something
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import Counter
@@ -182,10 +181,6 @@ def _tensor_label(tensor: dict[str, Any]) -> str:
     stored = f" (stored as {tensor['stored']})" if tensor["stored"] != tensor["dtype"] else ""
     tied = f"  tied to {', '.join(tensor['tied'])}" if tensor["tied"] else ""
     return f"{tensor['name']}  {tensor['dtype']}{stored} {shape}{tied}"
-
-
-def print_json(document: Any) -> None:
-    print(json.dumps(document, indent=1))
 
 
 def print_texts(texts: Iterable[str]) -> None:

@@ -83,7 +83,7 @@ _GOLDEN = {
 
 
 def golden(src: str, output: str, force: bool, **options: Any) -> None:
-    from ckptconv.cli.render import print_json
+    from ckptconv.cli.documents import print_json
     from ckptconv.verification.golden import golden as make
 
     arguments, shown = _split(options)
@@ -157,7 +157,8 @@ def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bool]]:
 
 def _finish(report: Any, as_json: bool, quiet: bool) -> None:
     """Print what was found; exit with 1 unless everything is the same."""
-    from ckptconv.cli.render import print_json, print_table, print_texts
+    from ckptconv.cli.documents import print_json
+    from ckptconv.cli.render import print_table, print_texts
 
     if as_json:
         print_json(report.to_dict())

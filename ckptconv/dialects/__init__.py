@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import UsageError
 
 if TYPE_CHECKING:
     from ckptconv.checkpoint import Checkpoint
@@ -143,12 +143,12 @@ def dialect(name: str) -> Dialect:
     """Return a row by name.
 
     Raises:
-        CkptconvError: no such dialect.
+        UsageError: no such dialect.
     """
     try:
         return DIALECTS[name]
     except KeyError:
-        raise CkptconvError(f"unknown framework {name!r}", expected=" or ".join(DIALECTS)) from None
+        raise UsageError(f"unknown framework {name!r}", expected=" or ".join(DIALECTS)) from None
 
 
 def kind_of(name: str) -> str | None:

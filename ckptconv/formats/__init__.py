@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ckptconv.errors import ContainerError, locating
+from ckptconv.errors import ContainerError, UsageError, locating
 from ckptconv.formats.registry import FORMATS, SUFFIXES, Format, StrPath, WritableModule, stem
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.io.reader import Source
@@ -56,14 +56,14 @@ def output(path: StrPath, suffixes: Mapping[str, tuple[str, str]]) -> Output:
         suffixes: suffix → (format, variant); the longest that fits decides.
 
     Raises:
-        ContainerError: none fits.
+        UsageError: none fits.
     """
     name = os.path.basename(os.fspath(path)).lower()
     for suffix in sorted(suffixes, key=len, reverse=True):
         if name.endswith(suffix):
             return Output(_named(suffixes[suffix][0]), suffixes[suffix][1])
     expected = "a name that ends in " + " or ".join(suffixes)
-    raise ContainerError("not a file name for this framework", file=path, expected=expected)
+    raise UsageError("not a file name for this framework", file=path, expected=expected)
 
 
 def split_member(path: StrPath) -> tuple[str, str]:

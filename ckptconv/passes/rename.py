@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ckptconv.errors import CkptconvError, DialectError
+from ckptconv.errors import CkptconvError, DialectError, UsageError
 from ckptconv.graph.graph import Graph
 
 _SHOWN = 20
@@ -16,7 +16,8 @@ def rename(graph: Graph, rules: Iterable[tuple[str, str]]) -> Graph:
     """Apply (regular expression, replacement) rules in order to the paths of modules.
 
     Raises:
-        CkptconvError: not a regular expression, or one that matches no path.
+        UsageError: not a regular expression.
+        CkptconvError: one that matches no path.
     """
     rules = tuple(rules)
     if not rules:
@@ -29,7 +30,7 @@ def rename(graph: Graph, rules: Iterable[tuple[str, str]]) -> Graph:
                 raise _matches_nothing(pattern, graph)
             paths = [compiled.sub(text, path) for path in paths]
     except (re.error, IndexError) as error:
-        raise CkptconvError(f"--rename: not a regular expression: {error}") from None
+        raise UsageError(f"--rename: not a regular expression: {error}") from None
     return _with_paths(graph, paths)
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -30,6 +31,14 @@ def run(*arguments, cwd=None, code=0, **options):
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     return result.stdout, result.stderr
+
+
+SCHEMA = json.loads((ROOT / "ckptconv/report.schema.json").read_text())
+
+
+def validate(document):
+    """Hold a document against the schema that the package brings."""
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
 
 
 @pytest.fixture
@@ -110,6 +119,7 @@ def test_inspect(tagger):
     assert "lstm.weight_hh_l1_reverse  float32 64×16" in out
     document = json.loads(run("inspect", tagger, "--json")[0])
     assert document["container"] == "torch-zip"
+    validate(document)
     assert document["modules"][2]["kinds"] == ["LayerNorm", "GroupNorm"]
     assert document["modules"][2]["evidence"] == "_metadata version"
 
@@ -210,7 +220,7 @@ def test_the_source_is_never_the_target(tagger):
 
 
 def test_a_wrong_suffix_for_mindspore_is_refused(tagger, tmp_path):
-    _, err = run("torch2ms", tagger, "-o", tmp_path / "model.pt2", code=1)
+    _, err = run("torch2ms", tagger, "-o", tmp_path / "model.pt2", code=2)
     assert "expected a name that ends in .ckpt or .safetensors" in err
 
 
@@ -258,5 +268,5 @@ def test_safetensors_for_mindspore(tagger, tmp_path):
 
 
 def test_an_unknown_device_is_not_ignored(tagger):
-    _, err = run("torch2ms", tagger, "--target", "ascent", code=1)
+    _, err = run("torch2ms", tagger, "--target", "ascent", code=2)
     assert "unknown hardware 'ascent': expected ascend" in err

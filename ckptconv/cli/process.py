@@ -1,0 +1,120 @@
+"""The process around the commands: its output in any encoding, its signals, and how it ends.
+
+Exit codes: 0 done, 1 the data cannot be read or converted, 2 wrong usage, 130 and 143 stopped.
+Whoever closes a pipe has read enough: that changes no exit code.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+
+from ckptconv.errors import CkptconvError, UsageError
+
+_WRITTEN = {"→": "->", "×": "x", "…": "...", "–": "-", "·": "*", "⊙": "*", "─": "-"}
+_CLOSED = (errno.EPIPE, errno.EINVAL)
+"""What a system says of a pipe that nobody reads; Windows says the second."""
+_Refused: type[Any] = typer.BadParameter.__mro__[1]
+"""typer's error of usage, which it has no public name for."""
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Run the command line; every error becomes one line on stderr and, with --json, a document."""
+    signal.signal(signal.SIGTERM, _terminate)
+    _prepare_output()
+    code = _closing(lambda: app(prog_name="ckptconv", standalone_mode=False))
+    sys.exit(_closing(sys.stdout.flush) or code)
+
+
+def _closing(step: Any) -> int:
+    """Return the exit code of a step, having said what is wrong."""
+    try:
+        code = step()
+    except _Refused as error:
+        error.show()
+        _document(UsageError(error.format_message()), error.exit_code)
+        return int(error.exit_code)
+    except CkptconvError as error:
+        return _fail(error, 2 if isinstance(error, UsageError) else 1)
+    except MemoryError:
+        return _fail(CkptconvError("out of memory"), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        return 128 + signal.SIGINT
+    return code if isinstance(code, int) else 0
+
+
+def _fail(error: CkptconvError, code: int) -> int:
+    print(f"ckptconv: {error}", file=sys.stderr)
+    _document(error, code)
+    return code
+
+
+def _document(error: CkptconvError, code: int) -> None:
+    if "--json" in sys.argv:
+        from ckptconv.cli.documents import error_document, print_json
+
+        print_json(error_document(error) | {"exit_code": code})
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    """Leave through the exception path, so that temporary files are removed."""
+    sys.exit(128 + signum)
+
+
+class _Output(io.RawIOBase):
+    """Standard output, which a reader may close early, and which may be a file on a full disk."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw, self._open = raw, True
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()
+
+    def write(self, data: Any) -> int | None:
+        if not self._open:
+            return len(data)
+        try:
+            return self._raw.write(data)
+        except OSError as error:
+            self._open = False  # or the interpreter would try again when it ends
+            if error.errno in _CLOSED:
+                return len(data)
+            problem = f"standard output cannot be written: {error.strerror}"
+            raise CkptconvError(problem) from None
+
+
+def _prepare_output() -> None:
+    codecs.register_error("ckptconv", _readable)
+    plain = sys.stdout
+    if isinstance(plain, io.TextIOWrapper):
+        raw: Any = getattr(plain.buffer, "raw", plain.buffer)  # no buffer where Python is told so
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Output(raw)),
+            encoding=plain.encoding,
+            errors="ckptconv",
+            line_buffering=plain.line_buffering,
+        )
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="ckptconv")
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    """Write what the terminal's encoding lacks in its characters: ``->`` for ``→``."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    texts = (_WRITTEN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking)
+    return "".join(texts), error.end

@@ -1,0 +1,110 @@
+"""The process around the commands: exit codes, closed pipes, full disks, encodings, documents."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckptconv import __version__
+from ckptconv.report import to_json
+from tests.cli.test_cli import run, tagger, validate
+from tests.conftest import ROOT
+
+__all__ = ["tagger"]  # a fixture
+
+
+def shell(script: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of shell in which ``ckptconv`` is the command."""
+    command = f'ckptconv() {{ {sys.executable} -m ckptconv "$@"; }}; set -o pipefail; {script}'
+    given = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.run(["bash", "-c", command], capture_output=True, env=given, timeout=60)
+
+
+def test_the_version_and_help() -> None:
+    assert run("--version") == (f"ckptconv {__version__}\n", "")
+    assert "torch2ms" in run("-h")[0]
+    assert "--allow" in run("torch2ms", "-h")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dtype", "fp16"), "expected float16 or bfloat16"),
+        (("--kind", "head=Lineer"), "--kind head: unknown kind"),
+        (("--kind", "head=Linear(3)"), "arguments that cannot be read"),
+        (("--rename", "(=x"), "not a regular expression"),
+        (("-o", "x.pt"), "ends in .ckpt or .safetensors"),
+        (("--nothing",), "No such option"),
+    ],
+)
+def test_wrong_usage_is_2_and_a_document(tagger: Path, arguments: tuple, message: str) -> None:
+    out, err = run("torch2ms", tagger, *arguments, "--json", code=2)
+    document = json.loads(out)
+    validate(document)
+    assert document["error"] == "UsageError"
+    assert document["exit_code"] == 2
+    assert message in document["message"]
+    assert message in err
+    assert os.listdir(tagger.parent) == [tagger.name]
+
+
+def test_an_error_with_json_is_a_document(tagger: Path) -> None:
+    run("torch2ms", tagger, "-q")
+    document = json.loads(run("torch2ms", tagger, "--json", code=1)[0])
+    validate(document)
+    assert document["error"] == "ContainerError"
+    assert document["file"] == str(tagger.with_suffix(".ckpt"))
+
+
+def test_several_files_are_inspected_and_a_bad_one_does_not_stop_the_rest(tagger: Path) -> None:
+    bad = tagger.with_name("bad.pt")
+    bad.write_text("no checkpoint")
+    out, err = run("inspect", bad, tagger, tagger, code=1)
+    assert out.count("lstm.weight_hh_l1_reverse") == 2
+    assert "bad.pt: not a checkpoint" in err
+    document = json.loads(run("inspect", bad, tagger, "--json", code=1)[0])
+    validate(document)
+    assert [file["schema"] for file in document["files"]] == [
+        "ckptconv-error-1",
+        "ckptconv-inspect-1",
+    ]
+
+
+def test_numbers_that_are_not_finite_are_null() -> None:
+    document = json.loads(to_json({"a": [math.nan, 1.5, (math.inf,)], "b": {"c": -math.inf}}))
+    assert document == {"a": [None, 1.5, [None]], "b": {"c": None}}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="written for a POSIX shell")
+def test_a_pipe_that_is_closed_when_the_work_is_done(tagger: Path) -> None:
+    result = shell(f"ckptconv torch2ms {tagger} | true")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert tagger.with_suffix(".ckpt").exists()
+    result = shell(f"ckptconv inspect {tagger} /nowhere.pt | true")
+    assert result.returncode == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_under_the_output(tagger: Path) -> None:
+    for arguments in (f"torch2ms {tagger}", f"inspect {tagger} --json"):
+        result = shell(f"ckptconv {arguments} > /dev/full")
+        message = b"ckptconv: standard output cannot be written: No space left on device\n"
+        assert (result.returncode, result.stderr) == (1, message)
+    assert tagger.with_suffix(".ckpt").exists()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_any_encoding(tagger: Path, encoding: str) -> None:
+    result = shell(
+        f"ckptconv torch2ms {tagger}; ckptconv inspect {tagger}", PYTHONIOENCODING=encoding
+    )
+    text = result.stdout.decode(encoding)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert "embedding.weight -> embedding.embedding_table" in text
+    assert ("64x16" if encoding == "ascii" else "64×16") in text
