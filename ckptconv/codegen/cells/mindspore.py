@@ -90,9 +90,8 @@ class Recurrent(nn.Cell):
         return (ops.where(mask, new[0], old[0]),)
 
     def first(self, x, hx, i):
-        return (
-            ops.zeros((x.shape[1], self.hidden_size), x.dtype) if hx is None else hx[i],
-        )
+        zeros = ops.zeros((x.shape[1], self.hidden_size), x.dtype)
+        return (zeros if hx is None else hx[i],)
 
     def last(self, state, reverse):
         return ops.stack([state[0]] if reverse is None else [state[0], reverse[0]])

@@ -35,9 +35,8 @@ class Recurrent(nn.Module):
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
         for direction in self.directions:
             for name, shape in shapes.items():
-                self.register_parameter(
-                    name + direction, nn.Parameter(torch.zeros(shape))
-                )
+                weight = nn.Parameter(torch.zeros(shape))
+                self.register_parameter(name + direction, weight)
 
     def forward(self, x, hx=None, mask=None):
         x = x.swapaxes(0, 1)
@@ -96,15 +95,13 @@ class GRU(Recurrent):
     def step(self, x, state, weight, bias):
         (h,) = state
         n = 2 * self.hidden_size
-        gates = x[:, :n] + nn.functional.linear(
-            h, weight[:n], None if bias is None else bias[:n]
-        )
+        first, last = (None, None) if bias is None else (bias[:n], bias[n:])
+        gates = x[:, :n] + nn.functional.linear(h, weight[:n], first)
         r, z = self.recurrent_activation(gates).chunk(2, dim=-1)
-        bias = None if bias is None else bias[n:]
         if self.reset_after:
-            new = r * nn.functional.linear(h, weight[n:], bias)
+            new = r * nn.functional.linear(h, weight[n:], last)
         else:
-            new = nn.functional.linear(r * h, weight[n:], bias)
+            new = nn.functional.linear(r * h, weight[n:], last)
         return ((1 - z) * self.activation(x[:, n:] + new) + z * h,)
 
 

@@ -15,7 +15,7 @@ from ckptconv.codegen.emit import snippets
 from ckptconv.codegen.emit.forward import Forward
 from ckptconv.codegen.emit.names import identifier, printable
 from ckptconv.codegen.emit.targets import TARGETS, Target
-from ckptconv.codegen.emit.text import call
+from ckptconv.codegen.emit.text import WIDTH, call
 from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.network import Network, Node
@@ -51,11 +51,12 @@ def emit(
     stubs = _stubs(network, snippets.names(goal.cells))
     reserved = frozenset([*snippets.names(goal.cells), *goal.words, *stubs.values()])
     body = Forward(network, goal.name, built.called, stubs, reserved)
-    lines, result = body.write()
+    lines, results = body.write()
     text = ["class Net(" + goal.base + "):", *goal.init, *built.lines, ""]
     text += goal.signature(body.parameters)
     text += [row for left, right in lines for row in _assignment(left, right)]
-    text += [f"        return {result}"]
+    line = f"        return {', '.join(results)}"
+    text += [line] if len(line) <= WIDTH else call("return (", results, 8)
     net = "\n".join(text)
     parts = [
         *snippets.needed(goal.cells, net),
@@ -183,7 +184,7 @@ def _assigned(place: str, texts: Mapping[str, str]) -> list[str]:
 
 def _assignment(left: str, right: str) -> list[str]:
     line = f"        {left} = {right}"
-    if len(line) <= 88:
+    if len(line) <= WIDTH:
         return [line]
     head, arguments = calls.split(right)
     return call(f"{left} = {head}", arguments, 8)

@@ -11,7 +11,8 @@ from ckptconv.codegen.emit.names import identifier
 from ckptconv.graph.network import Network, Node
 
 _OWN_NAME = re.compile(r"(mask|state|h|c)(?:_\d+)?")
-_LONGEST_LINE = 66
+_LONGEST_LINE = 50
+_LONGEST_NAME = 24
 _DEEPEST = 3
 
 
@@ -58,34 +59,40 @@ class Forward:
             taken.add(self.variables[value.name])
         self.parameters = list(self.variables.values())
 
-    def write(self) -> tuple[list[tuple[str, str]], str]:
+    def write(self) -> tuple[list[tuple[str, str]], list[str]]:
         """Return (lines as (left side, expression), what is returned)."""
         for i, node in enumerate(self.network):
             self._node(i, node)
         self._flush(len(self.network.nodes), self.network.outputs)
         results = [self._take(name)[0] for name in self.network.outputs]
-        return self.lines, ", ".join(results)
+        return self.lines, results
 
     def _node(self, i: int, node: Node) -> None:
         self._flush(i, node.inputs)
-        texts, depth = [], 0
         for place, name in enumerate(node.inputs):
             if name in self.waiting and not self._may_stand(node, place, name):
                 self._store(i, name)
-        for name in node.inputs:
-            text, atom, deep = self._peek(name)
-            bare = atom or self._delimited(node)
-            texts.append(text if bare else f"({text})")
-            depth = max(depth, deep)
+        if len(self._written(node)[0]) > _LONGEST_LINE:
+            for name in [name for name in node.inputs if name in self.waiting]:
+                self._store(i, name)
+        text, atom = self._written(node)
+        depth = max((self._peek(name)[2] for name in node.inputs), default=0)
         for name in node.inputs:
             self.waiting.pop(name, None)
-        text, atom = self._text(node, texts)
         if len(node.outputs) == 1:
             self.waiting[node.outputs[0]] = _Waiting(text, atom, depth + 1)
             if self.uses.get(node.outputs[0], 0) != 1:
                 self._store(i + 1, node.outputs[0])
         else:
             self.lines.append((self._unpacked(i, node), text))
+
+    def _written(self, node: Node) -> tuple[str, bool]:
+        """Return the text of a node as its inputs stand now, and whether it can stand anywhere."""
+        texts = []
+        for name in node.inputs:
+            text, atom, _ = self._peek(name)
+            texts.append(text if atom or self._delimited(node) else f"({text})")
+        return self._text(node, texts)
 
     def _text(self, node: Node, texts: list[str]) -> tuple[str, bool]:
         module = self.modules.get(node.outputs[0])
@@ -179,7 +186,11 @@ class Forward:
         match = _OWN_NAME.fullmatch(name)
         wanted = match[1] if match else "x"
         if wanted in taken:
-            wanted = identifier(name, taken) if match is None else _counted(wanted, taken)
+            wanted = (
+                identifier(name[:_LONGEST_NAME], taken)
+                if match is None
+                else _counted(wanted, taken)
+            )
         self.variables[name] = wanted
         return wanted
 

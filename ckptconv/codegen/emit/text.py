@@ -15,7 +15,14 @@ def call(head: str, arguments: Sequence[str], indent: int, tail: str = ")") -> l
     line = f"{space}{head}{', '.join(arguments)}{tail}"
     if len(line) <= WIDTH or not arguments:
         return [line]
-    return [f"{space}{head}", *(f"{space}    {item}," for item in arguments), space + tail]
+    lines = [f"{space}{head}"]
+    for item in arguments:
+        if len(space) + len(item) + 5 > WIDTH and item.startswith("[") and item.endswith("]"):
+            inner = item[1:-1].split(", ")
+            lines += call("[", inner, indent + 4, "],")
+        else:
+            lines.append(f"{space}    {item},")
+    return [*lines, space + tail]
 
 
 def number(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -110,11 +111,20 @@ def pool(b: Builder, site: Site) -> list[Value]:
     spatial = tuple(
         conv_length(n, k, s, padding) for n, k, s in zip(x.shape[2:], size, stride, strict=True)
     )
+    if name.startswith("Average") and padding == "same" and b.version >= (3, 0):
+        _check_even(site, x, size, stride)
     op = "max_pool" if name.startswith("Max") else "avg_pool"
     if padding == "same":
         op += "_same"
     made = b.add(op, (x,), (*x.shape[:2], *spatial), rank=rank, size=size, stride=stride)
     return [channels_last(b, made) if last else made]
+
+
+def _check_even(site: Site, x: Value, size: Sequence[int], stride: Sequence[int]) -> None:
+    """Backends of Keras 3 differ in averages over windows that reach over one end more."""
+    for n, k, s in zip(x.shape[2:], size, stride, strict=True):
+        if n is None or max((-(-n // s) - 1) * s + k - n, 0) % 2:
+            raise site.refuse("an average pool with padding 'same' that backends compute apart")
 
 
 def global_pool(b: Builder, site: Site) -> list[Value]:

@@ -1,0 +1,151 @@
+"""Names and configurations that would put text of their own into a generated module."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import re
+
+import numpy as np
+import pytest
+
+import ckptconv
+from ckptconv.codegen.emit.names import identifier, paths, printable, reserved
+from tests.conftest import ROOT
+from tests.network.written import close, run_torch, written
+
+GOLDEN = ROOT / "tests" / "golden" / "keras"
+NASTY = ['x"""\nimport os\n"""', "class", "forward", "a b", "日本", "__init__", "1", "self", "load",
+         "torch", "nn", "x", "mask", "print", "{0}", "%s", "'); import os; ('", "hard_sigmoid",
+         "LSTM", "a-b", "a_b", "\\", "é" * 90]  # fmt: skip
+
+
+def test_names_of_layers_are_only_names(tmp_path):
+    import keras
+
+    x = value = keras.Input((3,), name="in'put\"")
+    for name in NASTY:
+        value = keras.layers.Dense(3, name=name, activation="tanh")(value)
+    model = keras.Model(x, keras.layers.Concatenate()([value, x]))
+    model.save(tmp_path / "m.keras")
+    module, weights, _ = written(tmp_path / "m.keras", "torch", tmp_path)
+    given = np.random.RandomState(0).uniform(-1, 1, (2, 3)).astype(np.float32)
+    close(run_torch(module, weights, [given]), [model(given).detach().numpy()], 2e-6)
+    tree = ast.parse(weights.with_suffix(".py").read_text())
+    imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    assert imported == {"torch"}
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_identifiers(name):
+    made = identifier(name)
+    assert made.isidentifier() and made.isascii() and made not in reserved()  # noqa: PT018
+    assert not re.search(r'["\\\n]', printable(name))
+
+
+def test_paths_stay_apart_and_what_is_an_identifier_stays():
+    found = paths(["a-b", "a_b", "a.b", "enc.0.lstm", "enc.1.lstm", "lstm_1", "forward"])
+    assert len({*found.values()}) == 7
+    assert found["lstm_1"] == "lstm_1"
+    assert all(part.isidentifier() for path in found.values() for part in path.split("."))
+
+
+def test_reserved_words_are_those_of_the_frameworks():
+    import mindspore
+    import torch
+
+    for owner in (torch.nn.Module(), mindspore.nn.Cell()):
+        known = {n for n in {*dir(owner), *vars(owner)} if not n.startswith("__")}
+        assert known <= reserved()
+
+
+def config():
+    return copy.deepcopy(dict(ckptconv.inspect(GOLDEN / "keras231_main_full.h5").facts.config))
+
+
+def place(document, *keys):
+    for key in keys:
+        document = document[key]
+    return document
+
+
+LAYERS = ("config", "layers")
+EVIL = "'); import os; ('"
+CHANGES = {
+    "activation": lambda c: place(c, *LAYERS, -1, "config").update(activation=EVIL),
+    "units": lambda c: place(c, *LAYERS, -1, "config").update(units=EVIL),
+    "units-huge": lambda c: place(c, *LAYERS, -1, "config").update(units=1 << 80),
+    "axis": lambda c: place(c, *LAYERS, -2, "config").update(axis=[EVIL]),
+    "axis-nested": lambda c: place(c, *LAYERS, -2, "config").update(axis=[[[1]]]),
+    "class": lambda c: place(c, *LAYERS, -2).update(class_name="os.system"),
+    "merge": lambda c: place(c, *LAYERS, 2, "config").update(merge_mode=EVIL),
+    "gates": lambda c: place(c, *LAYERS, 3, "config").update(recurrent_activation={"a": EVIL}),
+    "cycle": lambda c: place(c, *LAYERS, 1).update(inbound_nodes=[[["head", 0, 0, {}]]]),
+    "nobody": lambda c: place(c, *LAYERS, 1).update(inbound_nodes=[[["nobody", 0, 0, {}]]]),
+    "output": lambda c: c["config"].update(output_layers=[["head", 0, 7]]),
+    "call": lambda c: c["config"].update(output_layers=[["head", 7, 0]]),
+    "no-outputs": lambda c: c["config"].update(output_layers=[]),
+    "refs": lambda c: place(c, *LAYERS, 1).update(inbound_nodes=[[[EVIL]]]),
+    "kwargs": lambda c: place(c, *LAYERS, 3).update(
+        inbound_nodes=[[["bi", 0, 0, {"initial_state": [["bi", 0, 0]]}]]]
+    ),
+    "shape": lambda c: place(c, *LAYERS, 0, "config").update(batch_input_shape=[None, EVIL]),
+    "shape-number": lambda c: place(c, *LAYERS, 0, "config").update(batch_input_shape=5),
+    "unused-weights": lambda c: c["config"].update(output_layers=[["embed", 0, 0]]),
+    "no-layers": lambda c: c["config"].update(layers=[]),
+    "layers-text": lambda c: c["config"].update(layers=EVIL),
+    "nan": lambda c: place(c, *LAYERS, -2, "config").update(epsilon=float("nan")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_configuration_gives_an_error_or_clean_text(change, tmp_path):
+    document = config()
+    CHANGES[change](document)
+    (tmp_path / "c.json").write_text(json.dumps(document))
+    target, text = tmp_path / "m.pt", tmp_path / "net.py"
+    options = {"to": "torch", "network": text, "config": tmp_path / "c.json"}
+    problem = ""
+    try:
+        ckptconv.convert(GOLDEN / "keras231_main.h5", target, **options)
+    except ckptconv.CkptconvError as error:
+        problem = str(error)
+    if problem:
+        assert "\n" not in problem
+        assert [p.name for p in tmp_path.iterdir()] == ["c.json"]
+    else:
+        assert "import os" not in text.read_text()
+        compile(text.read_text(), "net", "exec")
+
+
+def test_configuration_beside_weights(tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps(config()))
+    found = written(GOLDEN / "keras231_main.h5", "torch", tmp_path, config=tmp_path / "c.json")
+    with np.load(GOLDEN / "keras231_main.npz") as data:
+        close(run_torch(found[0], found[1], [data["x"]]), [data["y"]], 2e-6)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("keras231_main.h5", "--config"), ("../../../samples/tagger.pt", "torch.export")],
+)
+def test_files_without_a_network_say_how_to_get_one(file, words, tmp_path):
+    with pytest.raises(ckptconv.CkptconvError, match=words):
+        ckptconv.convert(GOLDEN / file, tmp_path / "m.ckpt", to="mindspore",
+                         network=tmp_path / "net.py")  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stub_is_left_to_be_written(tmp_path):
+    source = GOLDEN / "keras231_lambda_full.h5"
+    network = tmp_path / "net.py"
+    ckptconv.convert(source, tmp_path / "m.pt", to="torch", network=network, stubs=["twice"])
+    text = network.read_text()
+    assert 'raise NotImplementedError("twice")' in text
+    network.write_text(text.replace('raise NotImplementedError("twice")', "return 2 * x"))
+    from tests.network.written import imported
+
+    with np.load(GOLDEN / "keras231_lambda_full.npz") as data:
+        found = run_torch(imported(network), tmp_path / "m.pt", [data["x"]])
+        close(found, [data["y"]], 2e-6)
