@@ -90,9 +90,11 @@ def lower(
 ) -> Lowered:
     """Bring a graph into the names, axes and gate order of framework ``to``."""
     if options.like is not None:
-        found = plan(graph, options.like, to, options, output)
+        wanted = target_network(options.like)
+        found = plan(graph, wanted, to, options, output)
         with locating(graph.origin.path):
-            return match.lowered(found, order=options.like_order)
+            lowered = match.lowered(found, order=options.like_order)
+            return match.as_in(lowered, wanted, output.variant) if to == "keras" else lowered
     target = dialects.dialect(to)
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
@@ -113,12 +115,15 @@ def plan(
     Args:
         called: see ``passes.match.engine.match``.
     """
-    wanted = target_network(like).tensors
-    target = dialects.dialect(to)
+    wanted, target = target_network(like), dialects.dialect(to)
     lowerings = [_lowering(name, options, output) for name in (to, *target.others)]
+    tensors = wanted.tensors
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
-        return match.matching(graph, wanted, lowerings, fill=dict(options.fill), called=called)
+        if to == "keras":  # whose names say more than module and parameter
+            graph, lowerings = match.by_levels(graph), list(map(match.plainly, lowerings))
+            tensors = match.plain_tensors(wanted, output.variant)
+        return match.matching(graph, tensors, lowerings, fill=dict(options.fill), called=called)
 
 
 def _lowering(name: str, options: WriteOptions, output: formats.Output) -> match.Lower:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from ckptconv import dialects, live, pipeline
-from ckptconv.checkpoint import Checkpoint, MindSporeFacts, TorchFacts
+from ckptconv.checkpoint import Checkpoint, KerasFacts, MindSporeFacts, TorchFacts
 from ckptconv.errors import CkptconvError
 from ckptconv.formats import shapes
 from ckptconv.graph.graph import Framework, Graph
@@ -76,7 +76,9 @@ def match(
     graph = pipeline.edited(_graph(source, reading), writing)
     wanted = _wanted(target)
     framework = to or target_framework(wanted, graph.dialect)
-    found = pipeline.plan(graph, wanted, framework, writing, called=called).plan
+    layout = wanted.facts.layout if isinstance(wanted.facts, KerasFacts) else ""
+    output = pipeline.IN_MEMORY._replace(variant=layout)
+    found = pipeline.plan(graph, wanted, framework, writing, output, called=called).plan
     return replace(
         found,
         source={"path": graph.origin.path, "framework": graph.dialect},

@@ -4,5 +4,17 @@ from ckptconv.passes.match.apply import Matching, lowered, matching
 from ckptconv.passes.match.engine import Order
 from ckptconv.passes.match.plan import Plan
 from ckptconv.passes.match.sides import Lower
+from ckptconv.passes.match.slashed import as_in, by_levels, plain_tensors, plainly
 
-__all__ = ["Lower", "Matching", "Order", "Plan", "lowered", "matching"]
+__all__ = [
+    "Lower",
+    "Matching",
+    "Order",
+    "Plan",
+    "as_in",
+    "by_levels",
+    "lowered",
+    "matching",
+    "plain_tensors",
+    "plainly",
+]

@@ -228,3 +228,40 @@ def test_a_batch_norm_from_mindspore_fills_a_torch_module(tmp_path):
     ckptconv.load_into(module, tmp_path / "bn.ckpt", kinds={"0": "BatchNorm2d"})
     assert module[0].num_batches_tracked == 0
     assert torch.equal(module[0].running_var, torch.ones(3))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
+def test_a_keras_model_is_a_target_too(tmp_path, suffix):
+    keras = pytest.importorskip("keras")
+    lstm, two_ways = keras.layers.LSTM, keras.layers.Bidirectional
+
+    def model():
+        return keras.Sequential(
+            [
+                keras.layers.Input((None, 3)),
+                two_ways(lstm(4, return_sequences=True), name="low"),
+                two_ways(lstm(4, return_sequences=True), name="high"),
+                keras.layers.Dropout(0.1),
+                keras.layers.Dense(5, name="first"),
+                keras.layers.Dense(5, name="last"),
+            ]
+        )
+
+    target = model()
+    like = tmp_path / f"like{suffix}"
+    target.save_weights(like) if "weights" in suffix else target.save(like)
+    parts = {"rnn": nn.LSTM(3, 4, 2, bidirectional=True), "a": nn.Linear(8, 5)}
+    module = n.fill(nn.ModuleDict({**parts, "b": nn.Linear(5, 5)}))
+    torch.save(module.state_dict(), tmp_path / "m.pt")
+    plan = ckptconv.match(tmp_path / "m.pt", like)
+    assert plan.pairs() == {"rnn_l0": "low", "rnn_l1": "high", "a": "first", "b": "last"}
+    ckptconv.convert(tmp_path / "m.pt", tmp_path / f"m{suffix}", to="keras", like=like)
+    target.load_weights(tmp_path / f"m{suffix}")
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype("f4")
+    with torch.no_grad():
+        states = module["rnn"](torch.from_numpy(x).transpose(0, 1))[0].transpose(0, 1)
+        expected = module["b"](module["a"](states)).numpy()
+    n.close(np.asarray(target(x).detach()), expected)
+    other = tmp_path / ("o.weights.h5" if suffix == ".h5" else "o.h5")
+    with pytest.raises(ckptconv.CkptconvError, match="a file of another layout"):
+        ckptconv.convert(tmp_path / "m.pt", other, to="keras", like=like)

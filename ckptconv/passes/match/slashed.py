@@ -1,0 +1,127 @@
+"""Names with slashes, in which a layer's name may stand twice, as plain module and parameter.
+
+``enc/sequential/enc/lstm_cell_3/kernel:0`` and ``layers/lstm/cell/vars/0`` of a layer ``enc`` are
+its parameters ``cell/kernel`` and ``cell/vars/0``: what stands between says nothing of either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from ckptconv.checkpoint import Checkpoint, KerasFacts
+from ckptconv.errors import CkptconvError
+from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.graph.lowered import Lowered, Made
+from ckptconv.passes.match.sides import Lower
+from ckptconv.passes.stack import split
+from ckptconv.tensors.tensor import Tensor
+
+_CELL = re.compile(r"\w*_cell(_\d+)?")
+_HALF = re.compile(r"(forward|backward)_.*")
+_GROUPS = "layers"
+
+
+def plain(names: Iterable[str], titles: Mapping[str, str]) -> dict[str, str]:
+    """Return name → ``module.parameter``; names that would be one keep all they have.
+
+    Args:
+        titles: group → name of the layer, where names do not tell it.
+    """
+    short = {name: _short(name, titles) for name in names}
+    count = Counter(short.values())
+    return {name: new if count[new] == 1 else name for name, new in short.items()}
+
+
+def plainly(lower: Lower) -> Lower:
+    """Return a lowering that gives plain names."""
+
+    def lowered(graph: Graph) -> Lowered:
+        found = lower(graph)
+        return renamed(found, plain(found.tensors, _titles(found.facts)))
+
+    return lowered
+
+
+def renamed(lowered: Lowered, names: Mapping[str, str]) -> Lowered:
+    """Return what was lowered under other names."""
+    return replace(
+        lowered,
+        tensors={names[name]: tensor for name, tensor in lowered.tensors.items()},
+        made=tuple(Made(m.layer, tuple(names[name] for name in m.names)) for m in lowered.made),
+    )
+
+
+def by_levels(graph: Graph) -> Graph:
+    """Return a graph whose recurrent layers have one level each, ``<path>_l0``, ``<path>_l1``, …"""
+    for layer in graph.recurrent:
+        if not layer.is_cell and layer.num_layers > 1:
+            graph = split(graph, layer.path)
+            own = {f"{layer.path}_{k}": f"{layer.path}_l{k}" for k in range(layer.num_layers)}
+            layers = (
+                replace(part, path=own[part.path])
+                if isinstance(part, RecurrentLayer) and part.path in own
+                else part
+                for part in graph
+            )
+            graph = replace(graph, layers=tuple(layers))
+    return graph
+
+
+def plain_tensors(target: Checkpoint, variant: str) -> dict[str, Tensor]:
+    """Return the parameters of a target network under plain names.
+
+    Args:
+        variant: the layout that is to be written.
+
+    Raises:
+        CkptconvError: the target's file has the other layout.
+    """
+    facts = target.facts
+    if isinstance(facts, KerasFacts) and facts.layout != (variant or "legacy"):
+        expected = ".weights.h5" if facts.layout == "weights.h5" else ".h5, and not .weights.h5"
+        raise CkptconvError(
+            "--like: a file of another layout",
+            file=target.path,
+            expected=f"a name that ends in {expected} for what is written",
+        )
+    names = plain(target.tensors, _titles(target.facts))
+    return {names[name]: tensor for name, tensor in target.tensors.items()}
+
+
+def as_in(lowered: Lowered, target: Checkpoint, variant: str) -> Lowered:
+    """Return what was matched by plain names under the target's own, in its order of layers."""
+    facts = target.facts if isinstance(target.facts, KerasFacts) else None
+    full = {new: old for old, new in plain(target.tensors, _titles(facts)).items()}
+    return replace(renamed(lowered, full), facts=_facts(target.tensors, facts, variant))
+
+
+def _titles(facts: object) -> Mapping[str, str]:
+    return facts.names if isinstance(facts, KerasFacts) else {}
+
+
+def _facts(names: Iterable[str], target: KerasFacts | None, variant: str) -> KerasFacts:
+    """Return the order of layers and weights that the target's own file has, or its list."""
+    if variant == "weights.h5":
+        return KerasFacts("weights.h5", names=target.names if target else {})
+    if target is not None and target.weights:
+        return KerasFacts("legacy", weights=target.weights)
+    weights: dict[str, list[str]] = {}
+    for name in names:
+        layer, _, weight = name.partition("/")
+        weights.setdefault(layer, []).append(weight)
+    return KerasFacts("legacy", weights={layer: tuple(own) for layer, own in weights.items()})
+
+
+def _short(name: str, titles: Mapping[str, str]) -> str:
+    parts = name.removesuffix(":0").split("/")
+    start = 2 if parts[0] == _GROUPS else 1
+    group = "/".join(parts[:start])
+    path = titles.get(group, parts[start - 1])
+    rest = parts[start:]
+    while path in rest[:-1]:
+        rest = rest[rest.index(path) + 1 :]
+    rest = [_HALF.sub(r"\1", _CELL.sub("cell", part)) for part in rest]
+    return f"{path}.{'/'.join(rest)}"
