@@ -80,11 +80,11 @@ def _load_mindspore(layers: list[Any], weights: Mapping[str, np.ndarray]) -> Non
     import mindspore as ms
 
     for layer in [made for made in layers if made.parameters_dict()] or layers[:1]:
-        held = {p.name for p in layer.get_parameters()}
-        shapes = {p.name: tuple(p.shape) for p in layer.get_parameters()}
-        wrong = [n for n in held & set(weights) if shapes[n] != weights[n].shape]
-        loaded = {n: ms.Parameter(ms.Tensor(v), name=n) for n, v in weights.items()}
-        result = ms.load_param_into_net(layer, loaded, strict_load=True)
+        held = ms.nn.SequentialCell([layer])  # parameters have their attributes' names inside one
+        loaded = {f"0.{n}": ms.Parameter(ms.Tensor(v), name=f"0.{n}") for n, v in weights.items()}
+        shapes = {p.name: tuple(p.shape) for p in held.get_parameters()}
+        wrong = [n for n in shapes.keys() & loaded if shapes[n] != tuple(loaded[n].shape)]
+        result = ms.load_param_into_net(held, loaded, strict_load=True)
         if wrong or result != ([], []):
             raise ValueError(f"{result}, shapes of {wrong}")
     for layer in layers:
@@ -109,7 +109,7 @@ def run(layers: list[Any], given: list[Any], target: str) -> np.ndarray:
         return np.asarray(_chain(layers, [ms.Tensor(np.array(g)) for g in given]).asnumpy())
     except Exception as error:
         text = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
-        if "kernelmod" in text:
+        if "kernelmod" in text or "unregistered" in str(error):
             raise Void("the target has no such kernel on this machine") from error
         raise Unfit(f"does not run: {type(error).__name__}: {text}") from error
 

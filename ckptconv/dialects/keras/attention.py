@@ -40,6 +40,9 @@ def lift_attention(path: str, group: list[Unit]) -> Layer:
     Raises:
         LossyError: sizes that torch's layer cannot have.
     """
+    entry = group[0].entry
+    config = entry.config if entry else {}
+    _check(path, config)
     weights: dict[str, Tensor] = {}
     for unit in group:
         for leaf, tensor in unit.leaves.items():
@@ -60,9 +63,7 @@ def lift_attention(path: str, group: list[Unit]) -> Layer:
             expected=f"input, output and heads·key_dim equal ({heads * dim})",
             found=shapes,
         )
-    kind, entry = "MultiheadAttention", group[0].entry
-    config = entry.config if entry else {}
-    _check(path, config)
+    kind = "MultiheadAttention"
     said = {"num_heads": heads, "batch_first": True}
     if isinstance(config.get("dropout"), int | float):
         said["dropout"] = config["dropout"]

@@ -10,7 +10,7 @@ from ckptconv.dialects.infer_kind import Evidence, by_name
 from ckptconv.dialects.keras.assumed import assumed_of_plain
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
-from ckptconv.dialects.keras.plain_options import with_options
+from ckptconv.dialects.keras.plain_options import check_options, with_options
 from ckptconv.dialects.keras.plain_weights import CLASSES, SNAKE_KINDS, canonical
 from ckptconv.dialects.keras.settings import attributes, notes, settings
 from ckptconv.dialects.keras.stored import with_stored_weights
@@ -37,6 +37,7 @@ def lift_plain(
     """
     hint = options.kinds.get(unit.path)
     unit = with_stored_weights(unit)
+    check_options(unit)
     kind, evidence = _said_kind(unit, hint.kind if hint else None)
     if kind == PARAMETER:
         return _parameters(unit, "--kind")

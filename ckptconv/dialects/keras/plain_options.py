@@ -33,6 +33,12 @@ def with_options(layer: Layer, unit: Unit, rank: int | None) -> Layer:
     return read(layer, unit, rank) if read else layer
 
 
+def check_options(unit: Unit) -> None:
+    """Raise LossyError where a layer has other weights, since it computes something else."""
+    if _config(unit).get("rms_scaling"):
+        raise _refused(unit, "rms_scaling", True, "False")
+
+
 def _told(layer: Layer, **attributes: Any) -> Layer:
     return replace(layer, attributes={**layer.attributes, **attributes})
 
@@ -84,10 +90,8 @@ def _transposed(layer: Layer, unit: Unit, _: int | None) -> Layer:
 
 def _normalised(layer: Layer, unit: Unit, rank: int | None) -> Layer:
     config = _config(unit)
-    if config.get("rms_scaling"):
-        raise _refused(unit, "rms_scaling", True, "False")
     count = next(iter(layer.params.values())).ndim
-    axes = _from_end(config.get("axis", -1), rank)
+    axes = _from_end(config["axis"], rank) if "axis" in config else None
     if axes is None:
         return replace(layer, assumed={**layer.assumed, "axis": tuple(range(-count, 0))})
     if axes != tuple(range(-count, 0)):

@@ -42,7 +42,7 @@ class KerasModels:
 def _run(drawn: Plan, seed: int, tmp: Path) -> Outcome:
     import keras
 
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # collecting garbage takes long
     model = build.build(drawn)
     build.fill(model, seed)
     _alter(model, drawn)

@@ -20,7 +20,13 @@ class Draw:
     def __init__(self, seed: str) -> None:
         self.rng = Random(seed)
         self.used: set[str] = set()
+        self.last: tuple[str, int] = ("", 0)
         self.shared: list[Spec] = []
+
+    @property
+    def tails(self) -> set[str]:
+        """What follows ``forward_`` and ``backward_`` in the names so far."""
+        return {n.partition("_")[2] for n in self.used if n.startswith(("forward_", "backward_"))}
 
     def odd(self, chance: float = _ODD) -> bool:
         return self.rng.random() < chance
@@ -36,7 +42,8 @@ class Draw:
         free = [name for name in NAMES if name not in self.used]
         if not free or not self.odd(0.25):
             return {}
-        self.used.add(name := self.rng.choice(free))
+        mates = [n for n in free if n.partition("_")[2] and n.partition("_")[2] in self.tails]
+        self.used.add(name := self.rng.choice(mates or free))
         return {"name": name}
 
     def activation(self, *, gated: bool = False) -> Any:
@@ -64,8 +71,10 @@ class Draw:
         return options | self.some(go_backwards=[True], unroll=[True])
 
     def recurrent(self, sequences: bool) -> Spec:
-        cls = self.rng.choice(["LSTM", "GRU", "SimpleRNN"])
-        if self.odd(0.25):
+        cls, units = self.last
+        again = cls and self.odd(0.45)  # stacks of like layers are what people build
+        cls = cls if again else self.rng.choice(["LSTM", "GRU", "SimpleRNN"])
+        if not again and self.odd(0.25):
             kinds = [self.rng.choice(["LSTMCell", "GRUCell", "SimpleRNNCell"])] * 3
             if self.odd(0.3):
                 kinds = [self.rng.choice(["LSTMCell", "GRUCell", "SimpleRNNCell"]) for _ in "123"]
@@ -73,6 +82,8 @@ class Draw:
             cell: Any = cells if len(cells) > 1 or self.odd() else cells[0]
             return Spec("RNN", {"cell": cell, **self.sequence_options(sequences), **self.named()})
         options = self.recurrent_options(cls) | self.sequence_options(sequences)
+        options |= {"units": units} if again else {}
+        self.last = (cls, options["units"])
         return Spec(cls, options | self.named())
 
     def bidirectional(self, sequences: bool) -> Spec:
@@ -135,6 +146,8 @@ class Draw:
             cls = self.rng.choice(["SeparableConv1D", "DepthwiseConv1D"])
             options.pop("dilation_rate", None)
             options.pop("filters") if cls.startswith("Dep") else None
+        if cls.endswith("Transpose") and options.get("strides", 1) > 1 and self.odd():
+            options["output_padding"] = 1
         if self.odd():
             options["activation"] = self.activation()
         return Spec(cls, options | self.named())
@@ -258,7 +271,7 @@ def plan(seed: str) -> Plan:
     if cls == "Subclassed":
         saving = rng.choice(["weights.h5", "weights.h5", "sharded"])
     target = rng.choices(["torch", "mindspore", "mint"], [78, 19, 3])[0]
-    fuse = draw.odd(0.5) and str(model).count("return_sequences") > 1
-    quantize = "int8" if "Dense" in str(model) and draw.odd(0.06) else ""
+    fuse = draw.odd(0.6) and str(model).count("return_sequences") > 1
+    quantize = "int8" if " Dense" in f" {model}" and draw.odd(0.1) else ""
     lora = "Dense" in str(model) and not quantize and draw.odd(0.05)
     return Plan(model, shape, tokens, saving, target, quantize, lora, fuse)
