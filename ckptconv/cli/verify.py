@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import Any
 
 import typer
@@ -66,7 +68,7 @@ def verify(src: str, dst: str, html: str | None, force: bool, **options: Any) ->
     arguments, shown = _split(options)
     report = prove(src, dst, **arguments)
     if html:
-        write_page(html, report, force=force)
+        write_page(html, report, command=shlex.join(["ckptconv", *sys.argv[1:]]), force=force)
     _finish(report, **shown)
 
 

@@ -2,55 +2,75 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from html import escape
 from importlib import resources
-from pathlib import Path as FilePath
+from pathlib import Path
 from string import Template
 
-from ckptconv import __version__
+from ckptconv._version import __version__
+from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import printable
 from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import atomic_path, check_target
+from ckptconv.options import StrPath
 from ckptconv.report import Report
 from ckptconv.verification.page import pictures
 from ckptconv.verification.results.layers import VerifyReport
 from ckptconv.verification.results.tensors import Table, TensorDiff
 from ckptconv.verification.stored_weights import stacking
 
-_MAX_ROWS = 1000
+_MAX_ROWS, _LONG = 1000, 20
 _MAX_PICTURES = 500_000
 """Characters of pictures in a page; the rest is counted, not drawn."""
-Path = str | os.PathLike[str]
+_PIECE = 1 << 20
+_FAILURES = ("FAILED", "differ", "only in", "shapes differ", "no counterpart")
+_GATES = (
+    "Values from blue (negative) over white (zero) to red. A line leads from a gate to the place "
+    "where its rows were found in the other file; in the colour of failure where that is not the "
+    "place of that gate, and dashed where they were found in none."
+)
+_OUTPUTS = (
+    "How many outputs and final states are off by which power of ten; the line is what was allowed."
+)
 
 
 def write_page(
-    path: Path, proof: VerifyReport, *, conversion: Report | None = None, force: bool = False
+    path: StrPath,
+    proof: VerifyReport,
+    *,
+    conversion: Report | None = None,
+    command: str = "",
+    force: bool = False,
 ) -> None:
     """Write the page of a proof, whole or not at all.
 
     Args:
         proof: of ``verify`` (or ``replay``, which has no weights to show).
         conversion: the account of the conversion, if it is at hand.
+        command: what was run to get the proof.
         force: replace an existing file.
 
     Raises:
         CkptconvError: ``path`` cannot be written.
     """
-    text = page(proof, conversion=conversion)
     check_target(path, [], force=force)
+    text = page(proof, conversion=conversion, command=command)
     with atomic_path(path, force=force) as temporary:
-        FilePath(temporary).write_text(text, "utf-8")
+        Path(temporary).write_text(text, "utf-8")
 
 
-def page(proof: VerifyReport, *, conversion: Report | None = None) -> str:
+def page(proof: VerifyReport, *, conversion: Report | None = None, command: str = "") -> str:
     """Return the page as HTML; see ``write_page``."""
-    sections = [_section(*table) for table in proof.tables()]
-    sections.insert(1, _section(*_tensors(proof, conversion)))
-    sections.append(_figures("gates, before and after", _gates(proof)))
-    sections.append(_figures("how far outputs are apart", _histograms(proof)))
+    (_, headers, layers), *tables = proof.tables()
+    tables = [("layers", headers, layers), _tensors(proof, conversion), *tables]
+    sections = [_section(*table) for table in tables]
+    sections.append(_figures("gates, before and after", _GATES, _gates(proof)))
+    sections.append(_figures("how far outputs are apart", _OUTPUTS, _histograms(proof)))
     sections.append(_notes(proof, conversion))
+    sections.append(_made_from(proof, command))
     template = (
         resources.files("ckptconv.verification.page").joinpath("page.html").read_text("utf-8")
     )
@@ -59,11 +79,25 @@ def page(proof: VerifyReport, *, conversion: Report | None = None) -> str:
         title=_text(f"{proof.source['path']} → {proof.target['path']}"),
         heading="Is it the same model?",
         state="good" if proof.ok else "bad",
-        verdict="Yes: every layer computes the same." if proof.ok else "No: see below.",
+        verdict=_text(_answer(proof)),
         sides=_text(" → ".join(sides)),
         sections="\n".join(section for section in sections if section),
         version=_text(__version__),
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _answer(proof: VerifyReport) -> str:
+    """Answer in a sentence; a failure names what failed first, and why."""
+    if proof.ok:
+        return f"Yes: {proof.verdict.removeprefix('the same model: ')}."
+    failed = [
+        f"{layer.source or '(root)'}: {layer.cause}" for layer in proof.layers if not layer.ok
+    ]
+    failed += [f"{name} of the source has no counterpart" for name in proof.missing]
+    failed += [f"{name} of the target has no counterpart" for name in proof.added]
+    more = f" And {len(failed) - 1} more." if len(failed) > 1 else ""
+    return f"No: {failed[0]}.{more}"
 
 
 def _sides(proof: VerifyReport) -> Iterable[dict[str, str]]:
@@ -82,24 +116,47 @@ def _tensors(proof: VerifyReport, conversion: Report | None) -> Table:
 
 
 def _section(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a list that can be folded away, what failed first."""
     if not rows:
         return ""
-    head = "".join(f"<th>{_text(header)}</th>" for header in headers)
-    body = "\n".join(
-        "<tr>" + "".join(map(_cell, headers, row)) + "</tr>" for row in rows[:_MAX_ROWS]
-    )
+    states = _states(rows)
+    ordered = sorted(zip(states, rows, strict=True), key=lambda pair: not pair[0])
+    failures = sum(map(_failed, rows))
+    head = "".join(f'<th scope="col">{_text(header)}</th>' for header in headers)
+    body = "\n".join(_row(headers, row, failed=state) for state, row in ordered[:_MAX_ROWS])
     more = f"<p>and {len(rows) - _MAX_ROWS} more</p>" if len(rows) > _MAX_ROWS else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
-    return f'<h2>{_text(title)}</h2>\n<div class="wide">{table}</div>{more}'
+    wide = f'<div class="wide" tabindex="0" role="region" aria-label="{_text(title)}">{table}</div>'
+    count = f"{len(rows)}, {failures} failed" if failures else f"{len(rows)}"
+    opened = " open" if failures or len(rows) <= _LONG else ""
+    summary = f'<summary><h2>{_text(title)} <span class="soft">({count})</span></h2></summary>'
+    return f"<details{opened}>{summary}\n{wide}{more}</details>"
+
+
+def _failed(row: Sequence[str]) -> bool:
+    return any(cell.startswith(_FAILURES) for cell in row[1:])
+
+
+def _states(rows: Sequence[Sequence[str]]) -> list[bool]:
+    """Return which rows failed; an indented one belongs to the row before it."""
+    states: list[bool] = []
+    for row in rows:
+        states.append(states[-1] if row[0].startswith(" ") and states else _failed(row))
+    return states
+
+
+def _row(headers: Sequence[str], row: Sequence[str], *, failed: bool) -> str:
+    state = ' class="failed"' if failed else ""
+    return f"<tr{state}>" + "".join(map(_cell, headers, row)) + "</tr>"
 
 
 def _cell(header: str, value: str) -> str:
-    state = {"ok": "good", "FAILED": "bad"}.get(value)
+    state = "good" if value == "ok" else "bad" if value.startswith(_FAILURES) else ""
     content = f'<span class="{state}">{_text(value)}</span>' if state else _text(value)
     return f'<td data-head="{_text(header)}">{content}</td>'
 
 
-def _figures(title: str, figures: Iterator[str]) -> str:
+def _figures(title: str, legend: str, figures: Iterator[str]) -> str:
     drawn: list[str] = []
     size = left = 0
     for figure in figures:
@@ -110,19 +167,21 @@ def _figures(title: str, figures: Iterator[str]) -> str:
         drawn.append(figure)
     more = f"<p>and {left} more that are not drawn</p>" if left else ""
     body = "\n".join(drawn)
-    return f'<h2>{_text(title)}</h2>\n<div class="figures">\n{body}\n</div>{more}' if drawn else ""
+    summary = f"<summary><h2>{_text(title)}</h2></summary>"
+    legend = f'<p class="soft">{_text(legend)}</p>'
+    figures_ = f'<div class="figures">\n{body}\n</div>{more}'
+    return f"<details open>{summary}{legend}\n{figures_}</details>" if drawn else ""
 
 
 def _gates(proof: VerifyReport) -> Iterator[str]:
-    """Yield a drawing for each pair of tensors that hold stacked gates in both files."""
-    tensors = [t for layer in proof.layers for t in layer.tensors if t.a and t.b]
-    if not tensors or proof.graphs is None:
+    """Yield a drawing for each pair of tensors with stacked gates, those that differ first."""
+    if proof.graphs is None:
         return
-    graphs = proof.graphs
-    stacked = [stacking(graph) for graph in graphs]
-    for found in tensors:
+    stacked = [stacking(graph) for graph in proof.graphs]
+    tensors = [t for layer in proof.layers for t in layer.tensors if t.a and t.b]
+    for found in sorted(tensors, key=lambda t: t.same_values):
         if found.a in stacked[0] and found.b in stacked[1] and len(found.shapes[0] or ()) == 2:
-            yield _pair(found, graphs, stacked)
+            yield _pair(found, proof.graphs, stacked)
 
 
 def _pair(found: TensorDiff, graphs: Sequence[Graph], stacked: Sequence[pictures.Stackings]) -> str:
@@ -131,15 +190,22 @@ def _pair(found: TensorDiff, graphs: Sequence[Graph], stacked: Sequence[pictures
         for graph, name, stacking in zip(graphs, (found.a, found.b), stacked, strict=True)
     ]
     caption = f"{found.a} → {found.b}: {found.verdict}"
-    return f"<figure>{pictures.gates(*sides)}<figcaption>{_text(caption)}</figcaption></figure>"
+    return _figure(
+        pictures.gates(sides[0], sides[1], caption), caption, failed=not found.same_values
+    )
 
 
 def _histograms(proof: VerifyReport) -> Iterator[str]:
-    for layer in proof.layers:
-        for run in layer.runs:
-            caption = f"{layer.source}: {run.by} ({run.side}) against {run.against}"
-            drawing = pictures.histogram(run.difference)
-            yield f"<figure>{drawing}<figcaption>{_text(caption)}</figcaption></figure>"
+    runs = [(layer, run) for layer in proof.layers for run in layer.runs]
+    for layer, run in sorted(runs, key=lambda pair: pair[1].ok):
+        caption = f"{layer.source}: {run.by} ({run.side}) against {run.against}"
+        drawing = pictures.histogram(run.difference, run.tolerance, caption)
+        yield _figure(drawing, caption, failed=not run.ok)
+
+
+def _figure(drawing: str, caption: str, *, failed: bool) -> str:
+    state = ' class="failed"' if failed else ""
+    return f"<figure{state}>{drawing}<figcaption>{_text(caption)}</figcaption></figure>"
 
 
 def _notes(proof: VerifyReport, conversion: Report | None) -> str:
@@ -149,6 +215,24 @@ def _notes(proof: VerifyReport, conversion: Report | None) -> str:
         notes += [f"{layer.path}: {note}" for layer in conversion.layers for note in layer.notes]
     items = "".join(f"<li>{_text(note)}</li>" for note in notes[:_MAX_ROWS])
     return f"<h2>notes</h2>\n<ul>{items}</ul>" if items else ""
+
+
+def _made_from(proof: VerifyReport, command: str) -> str:
+    """Say how to get this page again, and of which files it speaks."""
+    items = [f"<code>{_text(command)}</code>"] if command else []
+    for graph in proof.graphs or ():
+        digests = ", ".join(_digests(graph.origin))
+        items.append(f"{_text(graph.origin.path)}: SHA-256 <code>{digests}</code>")
+    body = "".join(f"<li>{item}</li>" for item in items)
+    return f"<h2>made from</h2>\n<ul>{body}</ul>" if body else ""
+
+
+def _digests(origin: Checkpoint) -> Iterator[str]:
+    for source in origin.files:
+        state = hashlib.sha256()
+        for start in range(0, source.size, _PIECE):
+            state.update(source.read(start, min(_PIECE, source.size - start)))
+        yield state.hexdigest()
 
 
 def _text(text: str) -> str:

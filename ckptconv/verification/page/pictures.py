@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
+from ckptconv.errors import printable
 from ckptconv.tensors.ops import divide
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
@@ -20,7 +23,9 @@ Stackings = Mapping[str, Stacked]
 _TILES = 24
 _LEVELS = 17
 _BLUE, _WHITE, _RED = np.array([[33, 102, 172], [247, 247, 247], [178, 24, 43]])
-_BOX, _GAP, _ROW = 64, 12, 150
+_BOX, _GAP, _TOP, _ROW = 76, 12, 30, 196
+_DECADES = range(-12, 1)
+_STEP, _HEIGHT = 34, 80
 
 
 class Side(NamedTuple):
@@ -30,47 +35,107 @@ class Side(NamedTuple):
     stacked: Stacked
 
 
-def gates(source: Side, target: Side) -> str:
-    """Draw the gate blocks of both files, and which becomes which, as SVG."""
+def gates(source: Side, target: Side, about: str) -> str:
+    """Draw the gate blocks of both files, and where the rows of each gate were found, as SVG."""
     scale = _largest(source)
-    place = {letter: i for i, letter in enumerate(target.stacked.order)}
-    width = len(place) * (_BOX + _GAP)
-    parts = [*_row(source, 14, scale), *_row(target, _ROW, scale)]
+    parts = [*_row(source, _TOP, scale, "source"), *_row(target, _ROW, scale, "target")]
+    found, expected = _found(source, target), target.stacked.order
     for i, letter in enumerate(source.stacked.order):
-        start, stop = (at * (_BOX + _GAP) + _BOX / 2 for at in (i, place[letter]))
-        middle = (14 + _BOX + _ROW - 14) / 2
+        due = expected.index(letter)
+        at = found.get(letter, due)
+        state = "path" if found.get(letter) == due else "path wrong"
+        state += "" if letter in found else " lost"
+        start, stop = (place * (_BOX + _GAP) + _BOX / 2 for place in (i, at))
+        top, bottom = _TOP + _BOX + 2, _ROW - 26
+        middle = (top + bottom) / 2
         parts.append(
-            f'<path class="path" d="M{start} {16 + _BOX} C{start} {middle} {stop} {middle} '
-            f'{stop} {_ROW - 14}"/>'
+            f'<path class="{state}" d="M{start} {top} C{start} {middle} {stop} {middle} '
+            f'{stop} {bottom}"/>'
         )
-    return f'<svg viewBox="0 0 {width} {_ROW + _BOX}" role="img">{"".join(parts)}</svg>'
+    return _svg(4 * (_BOX + _GAP), _ROW + _BOX, about, parts)
 
 
-def histogram(difference: Difference) -> str:
-    """Draw how many values differ by how much, by decades, as SVG."""
+def histogram(difference: Difference, tolerance: float | None, about: str) -> str:
+    """Draw how many values differ by how much, by decades, as SVG.
+
+    Args:
+        tolerance: what was allowed; drawn as a line.
+    """
     counts = [difference.elements - sum(difference.histogram.values())]
-    counts += [difference.histogram.get(decade, 0) for decade in range(-12, 1)]
-    labels = ["0", *(f"1e{decade}" for decade in range(-12, 1))]
-    tallest, step = max(*counts, 1), 30
+    counts += [difference.histogram.get(decade, 0) for decade in _DECADES]
+    labels = ["equal", *map(str, _DECADES)]
+    tallest, floor = max(*counts, 1), _HEIGHT + 30
     parts = []
     for i, (count, label) in enumerate(zip(counts, labels, strict=True)):
-        height = 80 * count / tallest
+        height, left = _HEIGHT * count / tallest, i * _STEP
         parts.append(
-            f'<rect class="bar" x="{i * step + 3}" y="{96 - height:.1f}" width="{step - 6}" '
+            f'<rect class="bar" x="{left + 3}" y="{floor - height:.1f}" width="{_STEP - 6}" '
             f'height="{height:.1f}"/>'
-            f'<text x="{i * step + step / 2}" y="110" text-anchor="middle">{label}</text>'
+            + _word(left + _STEP / 2, floor + 14, label, "middle")
+            + (_word(left + _STEP / 2, floor - 4 - height, _short(count), "middle") * bool(count))
         )
-        if count:
-            parts.append(
-                f'<text x="{i * step + step / 2}" y="{92 - height:.1f}" '
-                f'text-anchor="middle">{count}</text>'
+    if tolerance is not None and 0 < tolerance < math.inf:
+        place = math.log10(tolerance) - _DECADES[0] + 1
+        x = _STEP * min(max(place, 1.0), float(len(counts)))
+        anchor, gap = ("end", -4) if x > _STEP * len(counts) / 2 else ("start", 4)
+        parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{floor}"/>')
+        parts.append(_word(x + gap, 11, f"allowed: {tolerance:.2g}", anchor))
+    return _svg(_STEP * len(counts), floor + 20, f"{about}, by powers of ten", parts)
+
+
+def _svg(width: float, height: float, about: str, parts: Sequence[str]) -> str:
+    label = escape(printable(about))
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _word(x: float, y: float, text: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
+
+
+def _short(count: int) -> str:
+    """Return a count in at most four characters."""
+    for power, letter in ((9, "G"), (6, "M"), (3, "k")):
+        if count >= 10**power:
+            return (
+                f"{count / 10**power:.2g}{letter}"
+                if count < 10 ** (power + 2)
+                else (f"{count // 10**power}{letter}")
             )
-    return f'<svg viewBox="0 0 {step * len(counts)} 114" role="img">{"".join(parts)}</svg>'
+    return str(count)
 
 
-def _row(side: Side, top: int, scale: float) -> list[str]:
+def _found(source: Side, target: Side) -> dict[str, int]:
+    """Return for each gate of the source the place in the target where its rows stand."""
+    ours, theirs = _samples(source), _samples(target)
+    order = target.stacked.order
+    found = {}
+    for letter, rows in zip(source.stacked.order, ours, strict=True):
+        due = order.index(letter)
+        places = sorted(range(len(theirs)), key=lambda place: place != due)
+        alike = [place for place in places if _alike(rows, theirs[place])]
+        if alike:
+            found[letter] = alike[0]
+    return found
+
+
+def _samples(side: Side) -> list[Array]:
+    """Return a sample of each gate's block, gates' rows as rows."""
+    blocks = divide(side.tensor, side.stacked.axis, len(side.stacked.order))
+    return [_tiles(block).T if side.stacked.axis else _tiles(block) for block in blocks]
+
+
+def _alike(one: Array, other: Array) -> bool:
+    """Tell whether samples are the same but for a lower precision."""
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-2, atol=1e-6))
+
+
+def _row(side: Side, top: int, scale: float, name: str) -> list[str]:
     order, axis = side.stacked
-    parts = []
+    lying = ", transposed: each gate's rows stand as columns" if axis else ""
+    parts = [_word(0, top - 16, name + lying)]
     for i, block in enumerate(divide(side.tensor, axis, len(order))):
         left = i * (_BOX + _GAP)
         parts.append(f'<text x="{left}" y="{top - 3}">{order[i]}</text>')

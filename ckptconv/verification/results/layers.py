@@ -182,7 +182,7 @@ _COMPARED = {"rounded": "weights equal but for exact rounding", "equal": "weight
 
 
 _RUN_HEADERS = (
-    *("layer", "side", "computed by", "against"),
+    *("layer", "side", "computed by", "against", "result"),
     *("max abs", "max rel", "max ulp", "tolerance"),
 )
 
@@ -195,4 +195,6 @@ def _run_rows(layer: LayerResult) -> Iterator[tuple[str, ...]]:
     for run in layer.runs:
         tolerance = "" if run.tolerance is None else f"{run.tolerance:.2g}"
         _, absolute, relative, ulps = numbers(run.difference)
-        yield _path(layer), run.side, run.by, run.against, absolute, relative, ulps, tolerance
+        state = "ok" if run.ok else "FAILED"
+        who = (_path(layer), run.side, run.by, run.against, state)
+        yield (*who, absolute, relative, ulps, tolerance)
