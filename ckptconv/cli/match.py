@@ -81,8 +81,8 @@ def _screen(plan: Plan) -> Iterator[str]:
             old, new = (
                 "?" if path is None else path or "(root)" for path in (entry.source, entry.target)
             )
-            doubt = f"; BUT {entry.warning}" if entry.warning else ""
-            line = f"{group:10} {old} → {new}: {entry.why}{doubt}"
+            doubt = f"{entry.warning}! " if entry.warning else ""
+            line = f"{group:10} {old} → {new}: {doubt}{entry.why}"
             yield line if len(line) <= _WIDE else f"{line[:_WIDE]}…"
         if len(entries) > shown:
             yield f"{group:10} … and {len(entries) - shown} more: -o MAP or --json"

@@ -7,6 +7,8 @@ import heapq
 import re
 from collections.abc import Sequence
 
+from ckptconv.passes.match.names import common_prefix
+
 _NUMBERS = re.compile(r"\d+")
 _SHOWN = 8
 _FEW = 32
@@ -14,14 +16,20 @@ _PAIRWISE = 12
 
 
 def doubts(source: Sequence[str], target: Sequence[str]) -> list[str]:
-    """Return for each pair of equal place what its names say against it, or ``""``."""
+    """Return for each pair of equal place what its names say against it, or ``""``.
+
+    Names are compared without what all of a side begin with.
+    """
+    first, second = common_prefix(source), common_prefix(target)
+    source = [name.removeprefix(first) for name in source]
+    target = [name.removeprefix(second) for name in target]
     by_number = _by_numbers(source, target)
     by_words = _by_words(source, target)
     there = set(target)
     found = []
     for place, (old, new) in enumerate(zip(source, target, strict=True)):
         meant = old if old in there else by_number.get(old, by_words.get(place, new))
-        found.append(f"by its name it would be {meant}" if meant != new else "")
+        found.append(f"by its name it would be {second}{meant}" if meant != new else "")
     return found
 
 

@@ -51,13 +51,18 @@ def common_change(groups: Sequence[Group], others: tuple[set[str], set[str]]) ->
     return min(found, key=lambda change: change.words) if len(readings) == 1 else None
 
 
+def common_prefix(paths: Sequence[str]) -> str:
+    """Return the segments with which all paths begin, with a dot at the end, or ``""``."""
+    return _text(_shared([_split(path) for path in paths]))
+
+
 def crossings(source: Sequence[Module], target: Sequence[Module]) -> Callable[[str, str], bool]:
     """Return whether a source name is another target's, or a target name another source's.
 
     Names are held against each other as they are and without each side's common prefix.
     """
     sides = [[module.path for module in side] for side in (source, target)]
-    prefixes = [_text(_shared([_split(path) for path in paths])) for paths in sides]
+    prefixes = [common_prefix(paths) for paths in sides]
     plain = [
         {path.removeprefix(prefix) for path in paths}
         for paths, prefix in zip(sides, prefixes, strict=True)
