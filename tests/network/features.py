@@ -81,7 +81,7 @@ def features(keras):
         )
     chain("GRU-reset-before", lambda: L.GRU(4, reset_after=False))
     chain("GRU-reset-before-bi", lambda: L.Bidirectional(L.GRU(4, reset_after=False)))
-    for gate in ("elu", "selu", "softplus", "sigmoid", "exponential", "gelu", "silu"):
+    for gate in ("elu", "selu", "softplus", "sigmoid", "gelu", "silu"):
         chain(f"SimpleRNN-{gate}", lambda gate=gate: L.SimpleRNN(3, activation=gate))
 
     def halves(i):

@@ -34,15 +34,21 @@ def _called(o: Operator) -> None:
 
 
 def _conv(o: Operator) -> None:
+    x = o.tensor("input")
+    rank = x.rank - 2
+
+    def sizes(key: str, usual: int) -> list[int]:
+        row = list(o.get(key, [usual]))
+        return row * rank if len(row) == 1 else row
+
     padding = o.get("padding", [0])
-    stride = o.get("stride", [1])
     o.give(
         "module",
-        o.tensor("input"),
+        x,
         layer=o.layer(),
-        stride=list(stride),
-        padding=padding if isinstance(padding, str) else list(padding),
-        dilation=list(o.get("dilation", [1])),
+        stride=sizes("stride", 1),
+        padding=padding if isinstance(padding, str) else sizes("padding", 0),
+        dilation=sizes("dilation", 1),
         groups=o.get("groups", 1),
     )
 

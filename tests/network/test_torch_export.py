@@ -1,0 +1,80 @@
+"""Networks of torch.export archives, held against the models themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ckptconv
+from tests.network.torch_models import exported, models
+from tests.network.written import close, flat, run_torch, written
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def wanted(model, inputs):
+    results = model(*inputs)
+    values = results.values() if isinstance(results, dict) else flat(results)
+    return [value.detach().numpy() for value in values]
+
+
+@pytest.mark.parametrize("name", models())
+def test_in_torch(name, tmp_path):
+    model, inputs = exported(name, tmp_path / "m.pt2")
+    module, weights, _ = written(tmp_path / "m.pt2", "torch", tmp_path)
+    found = run_torch(module, weights, [x.numpy() for x in inputs])
+    close(found, wanted(model, inputs), 1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", models())
+def test_in_mindspore(name, tmp_path):
+    in_mindspore(name, tmp_path)
+
+
+def test_one_in_mindspore(tmp_path):
+    in_mindspore("sentiment", tmp_path)
+
+
+def in_mindspore(name, folder):
+    import mindspore as ms
+
+    model, inputs = exported(name, folder / "m.pt2")
+    module, weights, _ = written(folder / "m.pt2", "mindspore", folder)
+    module.export(str(weights), str(folder / "m.mindir"))
+    arrays = [x.numpy() for x in inputs]
+    for network in (module.load(str(weights)), module.open_mindir(str(folder / "m.mindir"))):
+        found = [value.asnumpy() for value in flat(network(*map(ms.Tensor, arrays)))]
+        close(found, wanted(model, inputs), 5e-6)
+
+
+def test_packed_sequences_are_refused_by_name(tmp_path):
+    import torch
+    from torch import nn
+
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(3, 4, batch_first=True)
+
+        def forward(self, x, lengths):
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+            return self.lstm(packed)[1][0]
+
+    inputs = (torch.randn(2, 5, 3), torch.tensor([5, 3]))
+    try:
+        program = torch.export.export(Packed().eval(), inputs)
+    except Exception as error:  # torch itself may refuse
+        pytest.skip(f"torch does not export packed sequences: {type(error).__name__}")
+    torch.export.save(program, tmp_path / "m.pt2")
+    with pytest.raises(ckptconv.LossyError, match="packed"):
+        ckptconv.convert(tmp_path / "m.pt2", tmp_path / "m.pt", to="torch",
+                         source="torch", network=tmp_path / "net.py")  # fmt: skip
+
+
+def test_inputs_are_those_of_the_program(tmp_path):
+    exported("states", tmp_path / "m.pt2")
+    network = ckptconv.network(tmp_path / "m.pt2")
+    assert [value.shape for value in network.inputs] == [(None, 5, 3), (1, None, 4), (1, None, 4)]
+    assert isinstance(network, ckptconv.Network)
+    assert np.all([node.op for node in network] == ["recurrent"])

@@ -1,0 +1,258 @@
+"""Recurrent models of torch, as people write them, for torch.export."""
+
+import torch
+from torch import nn
+
+
+class CRNN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        self.rnn = nn.LSTM(16, 5, num_layers=2, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(10, 7)
+
+    def forward(self, x):
+        x = self.conv(x)
+        b, c, h, w = x.shape
+        x = x.permute(0, 3, 1, 2).reshape(b, w, c * h)
+        y, _ = self.rnn(x)
+        return torch.log_softmax(self.head(y), -1)
+
+
+class Sentiment(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(20, 6, padding_idx=0)
+        self.lstm = nn.LSTM(6, 5, batch_first=True, bidirectional=True)
+        self.drop = nn.Dropout(0.3)
+        self.fc = nn.Linear(10, 1)
+
+    def forward(self, t):
+        _, (h, _) = self.lstm(self.embed(t))
+        return torch.sigmoid(self.fc(self.drop(torch.cat([h[-2], h[-1]], 1))))
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(4, 6, batch_first=True)
+        self.score = nn.Linear(6, 1)
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, x):
+        y, h = self.gru(x)
+        w = torch.softmax(self.score(torch.tanh(y)), dim=1)
+        c = (w * y).sum(dim=1)
+        return (self.out(c) + 0.5 * h[0][:, :3], w.squeeze(-1))
+
+
+class DeepSpeech(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(5, 8)
+        self.fc2 = nn.Linear(8, 8)
+        self.rnn = nn.RNN(8, 6, nonlinearity="relu", bidirectional=True, batch_first=True)
+        self.fc3 = nn.Linear(6, 4)
+
+    def forward(self, x):
+        x = torch.clamp(torch.relu(self.fc1(x)), 0, 20)
+        x = nn.functional.hardtanh(self.fc2(x), 0, 20)
+        y, _ = self.rnn(x)
+        y = y[:, :, :6] + y[:, :, 6:]
+        return nn.functional.log_softmax(self.fc3(y), dim=-1)
+
+
+class Cells(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.LSTMCell(3, 4)
+        self.gcell = nn.GRUCell(4, 4)
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, x):
+        h = x.new_zeros(x.shape[0], 4)
+        c = torch.zeros_like(h)
+        g = torch.zeros(x.shape[0], 4)
+        ys = []
+        for t in range(5):
+            h, c = self.cell(x[:, t], (h, c))
+            g = self.gcell(h, g)
+            ys.append(self.out(g))
+        return torch.stack(ys, 1)
+
+
+class Multi(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4)
+        self.a = nn.Linear(4, 2)
+        self.b = nn.Linear(4, 3)
+
+    def forward(self, x):
+        y, (h, c) = self.lstm(x)
+        return {"a": self.a(y[-1]), "b": self.b(h.squeeze(0)), "c": c}
+
+
+class Norm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.ln = nn.LayerNorm(4)
+        self.gn = nn.GroupNorm(2, 6)
+        self.c = nn.Conv1d(4, 6, 3, padding="same")
+        self.gru = nn.GRU(6, 5, batch_first=True)
+        self.bn = nn.BatchNorm1d(5)
+
+    def forward(self, x):
+        x = self.gn(self.c(self.ln(x).transpose(1, 2)))
+        x = nn.functional.gelu(x).transpose(1, 2)
+        y, _ = self.gru(x)
+        return self.bn(y.mean(1))
+
+
+class States(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4, batch_first=True)
+
+    def forward(self, x, h, c):
+        y, (h, c) = self.lstm(x, (h, c))
+        return (y, h, c)
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.l = nn.ModuleList([nn.LSTM(4, 4, batch_first=True) for _ in range(3)])
+        self.p = nn.PReLU(4)
+
+    def forward(self, x):
+        for layer in self.l:
+            x = x + layer(x)[0]
+        return self.p(x.transpose(1, 2)).amax(dim=2)
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb = nn.Embedding(11, 4)
+        self.gru = nn.GRU(4, 5, bidirectional=True, batch_first=True)
+        self.dec = nn.GRU(5, 5, batch_first=True)
+        self.proj = nn.Linear(10, 5)
+        self.out = nn.Linear(10, 6)
+
+    def forward(self, src, tgt):
+        e, h = self.gru(self.emb(src))
+        e = torch.tanh(self.proj(e))
+        d, _ = self.dec(self.emb(tgt).repeat(1, 1, 2)[:, :, :5], h[:1])
+        w = torch.softmax(torch.bmm(d, e.transpose(1, 2)) / 5**0.5, -1)
+        return self.out(torch.cat([d, w @ e], -1))
+
+
+class Gated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv1d(3, 8, 3, padding=2, dilation=2)
+        self.rnn = nn.LSTM(4, 4, batch_first=True, num_layers=2, dropout=0.2)
+        self.o = nn.Linear(4, 1)
+
+    def forward(self, x):
+        a = nn.functional.glu(self.a(x.transpose(1, 2)), dim=1).transpose(1, 2)
+        y, _ = self.rnn(a)
+        return self.o(y[:, -1, :]).squeeze(1)
+
+
+class Pool(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Conv1d(3, 4, 3, stride=2)
+        self.g = nn.GRU(4, 4, batch_first=True)
+        self.o = nn.Linear(8, 2)
+
+    def forward(self, x):
+        y, _ = self.g(
+            nn.functional.avg_pool1d(torch.relu(self.c(x.transpose(1, 2))), 2).transpose(1, 2)
+        )
+        return self.o(torch.cat([y.mean(dim=1), y.max(dim=1).values], dim=-1))
+
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.enc = nn.LSTM(3, 4, batch_first=True)
+        self.o = nn.Linear(8, 1)
+
+    def forward(self, a, b):
+        _, (x, _) = self.enc(a)
+        _, (y, _) = self.enc(b)
+        return self.o(torch.cat([(x[0] - y[0]).abs(), x[0] * y[0]], 1))
+
+
+class Classifier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            *(nn.Linear(6, 8), nn.LeakyReLU(0.1), nn.Linear(8, 8), nn.ELU(), nn.Dropout(0.1)),
+            *(nn.Flatten(), nn.Linear(24, 3), nn.SiLU()),
+        )
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class Bare(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(4))
+        self.lstm = nn.LSTM(4, 3, batch_first=True, bias=False)
+        self.w = nn.Parameter(torch.randn(2, 3))
+
+    def forward(self, x):
+        y, _ = self.lstm(x * self.scale)
+        return nn.functional.linear(y, self.w)
+
+
+def floats(*shape):
+    return torch.randn(*shape)
+
+
+def tokens(vocabulary, *shape):
+    return torch.randint(0, vocabulary, shape)
+
+
+def models():
+    """Return name → (class, example inputs, the batch's axis in each)."""
+    return {
+        "crnn": (CRNN, (floats(2, 1, 8, 12),), (0,)),
+        "sentiment": (Sentiment, (tokens(20, 2, 7),), (0,)),
+        "attention": (Attention, (floats(2, 5, 4),), (0,)),
+        "deepspeech": (DeepSpeech, (floats(2, 6, 5),), (0,)),
+        "cells": (Cells, (floats(2, 5, 3),), (0,)),
+        "multi": (Multi, (floats(5, 2, 3),), (1,)),
+        "norm": (Norm, (floats(2, 6, 4),), (0,)),
+        "states": (States, (floats(2, 5, 3), floats(1, 2, 4), floats(1, 2, 4)), (0, 1, 1)),
+        "residual": (Residual, (floats(2, 5, 4),), (0,)),
+        "encoder": (Encoder, (tokens(11, 2, 5), tokens(11, 2, 4)), (0, 0)),
+        "gated": (Gated, (floats(2, 7, 3),), (0,)),
+        "pool": (Pool, (floats(2, 11, 3),), (0,)),
+        "shared": (Shared, (floats(2, 5, 3), floats(2, 6, 3)), (0, 0)),
+        "classifier": (Classifier, (floats(2, 3, 6),), (0,)),
+        "bare": (Bare, (floats(2, 5, 4),), (0,)),
+    }
+
+
+def exported(name, path):
+    """Save a model as torch.export does, of any batch; return (the model, inputs)."""
+    torch.manual_seed(0)
+    cls, inputs, axes = models()[name]
+    model = cls().eval()
+    for parameter in model.parameters():
+        nn.init.uniform_(parameter, -0.5, 0.5)
+    for _, buffer in model.named_buffers():
+        if buffer.is_floating_point():
+            nn.init.uniform_(buffer, 0.5, 1.5)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    shapes = tuple({axis: batch} for axis in axes)
+    torch.export.save(torch.export.export(model, inputs, dynamic_shapes=shapes), path)
+    return model, inputs
