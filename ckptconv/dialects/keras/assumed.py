@@ -17,6 +17,7 @@ _PLAIN: Mapping[str, Mapping[str, Any]] = {
     # kind without its rank → Keras's setting → what is assumed, its default
     "Linear": _ACTIVE,
     "Conv": {**_ACTIVE, "data_format": "channels_last"},
+    "DepthwiseConv": {**_ACTIVE, "data_format": "channels_last"},
     "ConvTranspose": {**_ACTIVE, "data_format": "channels_last"},
     "LayerNorm": {"rms_scaling": False},
     "GroupNorm": {"axis": -1},

@@ -39,7 +39,7 @@ def attributes(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     recorded = {**dict(zip(_SAME, _SAME, strict=True)), **(form.recorded if form else {})}
     found = {recorded[k]: v for k, v in config.items() if k in recorded}
     if isinstance(config.get("epsilon"), int | float):
-        found["eps"] = config["epsilon"]
+        found["eps"] = float(config["epsilon"])
     momentum = config.get("momentum")
     if kind.startswith("BatchNorm") and isinstance(momentum, int | float):
         found["momentum"] = round(1 - momentum, 12)

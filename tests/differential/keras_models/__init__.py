@@ -44,6 +44,8 @@ def _run(drawn: Plan, seed: int, tmp: Path) -> Outcome:
 
     keras.backend.clear_session(free_memory=False)  # collecting garbage takes long
     model = build.build(drawn)
+    if all("seed" in variable.path for variable in model.variables):
+        raise Void("holds no parameters")
     build.fill(model, seed)
     _alter(model, drawn)
     with build.recording() as calls:
@@ -58,7 +60,7 @@ def _run(drawn: Plan, seed: int, tmp: Path) -> Outcome:
         if drawn.fuse:
             report = _fused(path, target, drawn.target, report)
     except CkptconvError as error:
-        if error.problem == "holds no parameters":
+        if error.problem == "holds no parameters":  # but a random generator's state
             raise Void("holds no parameters") from error
         if not _named(error, model):
             return Outcome(Result.SILENT, f"refused without a layer: {error.problem}", str(error))

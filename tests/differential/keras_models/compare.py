@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,11 @@ def compare(source: Source, report: Any, path: Path, target: str) -> Outcome:
         if entry.kind == "Parameter" or not entry.constructor:
             noted = True
             continue
+        if entry.evidence.startswith("--fuse"):
+            outcome = _fused(source, owners, entry, weights, target)
+            if outcome.result is Result.SILENT:
+                return outcome
+            continue
         owner = owners.of(entry)
         groups.setdefault(id(owner), (owner, []))[1].append(entry)
     for owner, entries in groups.values():
@@ -89,6 +94,23 @@ def _layer(
     shapes = f"found {found.shape}, expected {expected.shape}, differs by {gap:.3g}"
     return Outcome(
         Result.SILENT, _reason(owner, "other numbers"), f"{about}\n{shapes}\nuntold: {missing}"
+    )
+
+
+def _fused(
+    source: Source, owners: _Owners, entry: Any, weights: dict[str, Any], target: str
+) -> Outcome:
+    """Hold one layer that was made of several against the last of them, fed as the first."""
+    levels: dict[str, list[Any]] = {}
+    for tensor in entry.tensors:
+        levels.setdefault(re.findall(r"_l(\d+)", tensor.target)[-1], []).append(tensor)
+    parts = [owners.of(entry, tensors) for _, tensors in sorted(levels.items())]
+    first, last = (source.calls.get(id(part)) for part in (parts[0], parts[-1]))
+    if first is None or last is None:
+        return Outcome(Result.SILENT, "fused layers that are never called", entry.constructor)
+    joined = Calls(first.given, last.made)
+    return _layer(
+        replace(source, calls={id(parts[-1]): joined}), parts[-1], [entry], weights, target
     )
 
 
@@ -181,6 +203,8 @@ def _untold(owner: Any, entries: list[Any]) -> list[str]:
             if name in _HARMLESS or name.endswith(("initializer", "regularizer", "constraint")):
                 continue
             value, default = config.get(name), parameter.default
+            value = None if value in ("linear", "channels_last") else value
+            default = None if default == "linear" else default
             same = value in (default, None) or str(value) == str(default)
             if not same and value not in ([default], (default,)):
                 found.append(_SYNONYMS.get(name, name))
@@ -221,8 +245,9 @@ class _Owners:
         for variable in source.model.variables:
             self._known[_key(np.asarray(variable.numpy()))] = id(variable)
 
-    def of(self, entry: Any) -> Any:
-        names = {name for tensor in entry.tensors for name in tensor.sources}
+    def of(self, entry: Any, tensors: list[Any] | None = None) -> Any:
+        """Return the layer that holds all weights of ``entry``, or those behind ``tensors``."""
+        names = {name for tensor in tensors or entry.tensors for name in tensor.sources}
         keys = {_key(self._stored[name].numpy()) for name in names}
         wanted = {self._known[key] for key in keys if key in self._known}
         holding = [x for x in self._layers if wanted <= {id(v) for v in x.variables}]
