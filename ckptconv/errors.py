@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-_MAX_PART, _SHOWN = 1000, 10
+_MAX_PART, _MAX_LINE, _SHOWN = 1000, 20_000, 10
 
 
 def printable(text: object) -> str:
@@ -50,7 +52,7 @@ class CkptconvError(Exception):
         facts = [f"expected {_short(self.expected)}"] if self.expected is not None else []
         facts += [f"found {_short(self.found)}"] if self.found is not None else []
         text = ": ".join([*where, _short(self.problem)] + ([", ".join(facts)] if facts else []))
-        hint = [f"try {_short(self.hint)}"] if self.hint else []
+        hint = [f"try {_short(self.hint, _MAX_LINE)}"] if self.hint else []
         also = [f"and {_short(other)}" for other in self.others]
         return printable("; ".join([text, *hint, *also]))
 
@@ -59,10 +61,10 @@ class UsageError(CkptconvError):
     """An option's value, or a target's name, that is wrong whatever the file holds."""
 
 
-def _short(part: object) -> str:
+def _short(part: object, limit: int = _MAX_PART) -> str:
     """A file can make a name as long as it likes."""
     text = str(part)
-    return text if len(text) <= _MAX_PART else f"{text[:_MAX_PART]}…"
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 class ContainerError(CkptconvError):
@@ -102,7 +104,26 @@ class AmbiguousKindError(DialectError):
         if more:
             first.problem += f" (nor which {', '.join(more[:_SHOWN])} are"
             first.problem += f", and {len(more) - _SHOWN} more)" if len(more) > _SHOWN else ")"
+            first.hint = _line(errors)
         return first
+
+
+def _line(errors: Sequence[AmbiguousKindError]) -> str:
+    """Return the options that answer all errors; paths that differ in numbers become a pattern."""
+    answers: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    hints: list[str] = []
+    for error in errors:
+        for path, kinds in error.choices.items():
+            if kinds:
+                answers.setdefault((re.sub(r"\d+", "*", path), kinds), []).append(path)
+            elif error.hint and error.hint not in hints:
+                hints.append(error.hint)
+    options = [
+        shlex.quote(f"{pattern if len(paths) > 1 else paths[0]}={kinds[0]}")
+        for (pattern, kinds), paths in answers.items()
+    ]
+    line = " ".join(f"--kind {option}" for option in options)
+    return "; ".join([*hints, *([line] if line else [])])
 
 
 @contextmanager
@@ -133,7 +154,16 @@ def gathering() -> Iterator[Callable[[], AbstractContextManager[None]]]:
         also = [f"{error.tensor}: {error.problem}" for error in (*more, *ambiguous)]
         rest = [f"{len(also) - _SHOWN} more"] if len(also) > _SHOWN else []
         first.others = (*also[:_SHOWN], *rest)
+        asked = [_line(ambiguous)] if ambiguous else []
+        hints = dict.fromkeys([*(error.hint for error in refused if error.hint), *asked])
+        first.hint = "; ".join(hints) or None
         raise first
+
+
+class WrongFrameworkError(DialectError):
+    """The file contradicts what it was said to be; ``spoken`` is the framework whose it is."""
+
+    spoken: str = ""
 
 
 class UnmatchedError(DialectError):

@@ -69,7 +69,7 @@ def _document(
         "schema": SCHEMA,
         "path": checkpoint.path,
         "container": checkpoint.format,
-        "framework": detect(checkpoint),
+        "framework": _framework(checkpoint),
         "metadata": _told(checkpoint),
         "choices": [],
         "tensors": len(checkpoint.tensors),
@@ -80,6 +80,13 @@ def _document(
         "omitted": dict(omitted),
         "notes": list(notes),
     }
+
+
+def _framework(checkpoint: Checkpoint) -> str:
+    try:
+        return detect(checkpoint)
+    except CkptconvError:
+        return ""  # a note says why
 
 
 def _choice(path: str | os.PathLike[str], name: str) -> dict[str, Any]:

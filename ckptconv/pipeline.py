@@ -35,8 +35,8 @@ def read(path: StrPath, options: ReadOptions) -> Graph:
 def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     """Bring an opened checkpoint into the canonical graph, and do what was asked of its layers."""
     checkpoint = configured(checkpoint, options)
-    source = dialects.dialect(options.source or dialects.detect(checkpoint))
     with locating(checkpoint.path):
+        source = dialects.dialect(dialects.detect(checkpoint, options.source))
         graph = source.load().lift(checkpoint, options.resolved(dialects.kind_of))
         if not graph.layers:
             raise ContainerError("holds no parameters")

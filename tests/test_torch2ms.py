@@ -168,7 +168,9 @@ def model(tmp_path_factory):
 
 def test_a_whole_model(model, tmp_path):
     source, path = model
-    report = ckptconv.convert(path, tmp_path / "m.ckpt", to="mindspore")
+    with pytest.raises(ckptconv.AmbiguousKindError, match="act=PReLU"):
+        ckptconv.convert(path, tmp_path / "m.ckpt", to="mindspore")
+    report = ckptconv.convert(path, tmp_path / "m.ckpt", to="mindspore", kinds={"act": "PReLU"})
     target = MindSporeModel().set_train(False)
     n.load_strictly(target, tmp_path / "m.ckpt")
     with torch.no_grad():
@@ -181,7 +183,8 @@ def test_a_whole_model(model, tmp_path):
 def test_mint_names(model, tmp_path):
     """Most of mint's kernels do not run on CPU: every parameter must be torch's, bit for bit."""
     source, path = model
-    ckptconv.convert(path, tmp_path / "m.ckpt", to="mint")
+    kinds = {"act": "PReLU", "inst*": "InstanceNorm1d"}
+    ckptconv.convert(path, tmp_path / "m.ckpt", to="mint", kinds=kinds)
     target = MindSporeModel(use_mint=True)
     n.load_strictly(target, tmp_path / "m.ckpt")
     state = source.state_dict()

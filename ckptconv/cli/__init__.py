@@ -15,10 +15,10 @@ from ckptconv._version import __version__
 from ckptconv.cli import match
 from ckptconv.cli import options as o
 from ckptconv.cli.process import run
-from ckptconv.cli.targets import default_target, framework, framework_of
+from ckptconv.cli.targets import check_report, default_target, framework, framework_of
 from ckptconv.cli.verify import add_to
 from ckptconv.dialects import DIALECTS
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, WrongFrameworkError
 
 if TYPE_CHECKING:
     from ckptconv.report import Report
@@ -78,7 +78,13 @@ def _add_direction(short_source: str, short_target: str) -> None:
     )
     def command(src: str, output: str | None, mint: bool = False, **options: Any) -> None:
         to = "mint" if mint else target
-        _convert(src, output or default_target(src, to), to=to, source=source, **options)
+        try:
+            _convert(src, output or default_target(src, to), to=to, source=source, **options)
+        except WrongFrameworkError as error:
+            spoken = DIALECTS[error.spoken].short
+            right = f"{spoken}2{short_target}" if spoken != short_target else "convert"
+            error.hint = f"ckptconv {right} {src}" + (" DST" if right == "convert" else "")
+            raise
 
 
 for _source in o.FRAMEWORKS:
@@ -217,8 +223,8 @@ def _convert(
     from ckptconv.cli.documents import print_json
     from ckptconv.cli.render import print_report, progress_bar
 
-    if report_file and os.path.lexists(report_file) and not options["force"]:
-        raise CkptconvError("exists already", file=report_file, hint="--force to replace it")
+    if report_file:
+        check_report(report_file, src, dst, force=options["force"])
     with progress_bar(src, enabled=not quiet) as progress:
         report = convert(src, dst, progress=progress, **o.named(options))
     if report_file:

@@ -163,7 +163,7 @@ def pairs(option: str, values: list[str] | None) -> list[tuple[str, str]]:
     """Split ``LEFT=RIGHT`` values; anything else is wrong usage."""
     found = [value.partition("=") for value in values or ()]
     for left, separator, right in found:
-        if not left or not separator:
+        if not separator or not (left or option == "--kind"):
             raise typer.BadParameter(f"{option} {left}{separator}{right}: expected LEFT=RIGHT")
     return [(left, right) for left, _, right in found]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
 
 from ckptconv.dialects import DIALECTS
-from ckptconv.errors import printable
+from ckptconv.errors import CkptconvError, printable
 
 if TYPE_CHECKING:
     from ckptconv.options import Target
@@ -40,3 +41,14 @@ def framework_of(dst: str) -> str:
     if len(found) != 1 or dst.lower().endswith(".safetensors"):
         raise typer.BadParameter(f"--to is needed: the suffix of {printable(dst)} does not tell")
     return found.pop()
+
+
+def check_report(path: str, src: str, dst: str, *, force: bool) -> None:
+    """Refuse a report in the place of a checkpoint, or of a file without ``force``."""
+    for other, what in ((src, "source"), (dst, "target")):
+        if os.path.realpath(path) == os.path.realpath(other):
+            raise CkptconvError(f"the report would overwrite the {what}", file=path)
+    linked = os.path.exists(path) and os.path.exists(src) and os.path.samefile(path, src)
+    if os.path.lexists(path) and (not force or linked):
+        hint = None if force else "--force to replace it"
+        raise CkptconvError("exists already", file=path, hint=hint)

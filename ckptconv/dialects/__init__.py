@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-from ckptconv.errors import UsageError
+from ckptconv.errors import DialectError, UsageError, WrongFrameworkError
 
 if TYPE_CHECKING:
     from ckptconv.checkpoint import Checkpoint
@@ -129,14 +129,21 @@ DIALECTS: Mapping[str, Dialect] = {
     )
 }
 
-_MINDSPORE_LEAVES = frozenset(
-    ["gamma", "beta", "moving_mean", "moving_variance", "embedding_table"]
-)
 _BY_FORMAT = {
     "mindspore-ckpt": "mindspore",
     **dict.fromkeys(("hdf5", "keras-zip", "keras-sharded"), "keras"),
+    **dict.fromkeys(("torch-zip", "torch-legacy", "torch-tar", "torch-export"), "torch"),
+    "torchscript": "torch",
 }
 _BY_TEXT = {"pt": "torch", "ms": "mindspore"}
+_MINDSPORES = (
+    # parameters of one module that only MindSpore's layers call so
+    {"gamma", "beta", "moving_mean", "moving_variance"},
+    {"embedding_table"},
+)
+_EITHERS = {"gamma", "beta"}
+"""A norm of MindSpore's, and of many a torch class."""
+_TORCHS = {"running_mean", "running_var", "num_batches_tracked"}
 
 
 def dialect(name: str) -> Dialect:
@@ -162,13 +169,54 @@ def kind_of(name: str) -> str | None:
     return next((kinds[0] for kinds in called if kinds), None)
 
 
-def detect(checkpoint: Checkpoint) -> str:
-    """Return the dialect a file speaks: by its format, its own word, or its names."""
+def detect(checkpoint: Checkpoint, said: str | None = None) -> str:
+    """Return the dialect a file speaks: by its format, its own word, or its names.
+
+    Args:
+        said: the framework that the user names.
+
+    Raises:
+        WrongFrameworkError: the file contradicts what the user says.
+        DialectError: names of two frameworks, or of either.
+    """
+    known = _by_word(checkpoint)
+    if said and known and said != known:
+        error = WrongFrameworkError(
+            f"not a file of {dialect(said).title}",
+            expected=f"the names of {dialect(said).title}",
+            found=f"{checkpoint.format}, a file of {dialect(known).title}",
+            hint=f"--from {known}",
+        )
+        error.spoken = known
+        raise error
+    return said or known or _by_names(checkpoint)
+
+
+def _by_word(checkpoint: Checkpoint) -> str | None:
     from ckptconv.checkpoint import SafetensorsFacts
 
-    known = _BY_FORMAT.get(checkpoint.format)
-    if known is None and isinstance(checkpoint.facts, SafetensorsFacts):
-        known = _BY_TEXT.get(checkpoint.facts.texts.get("format", ""))
-        leaves = {name.rpartition(".")[2] for name in checkpoint.tensors}
-        known = known or ("mindspore" if leaves & _MINDSPORE_LEAVES else None)
-    return known or "torch"
+    if isinstance(checkpoint.facts, SafetensorsFacts):
+        return _BY_TEXT.get(checkpoint.facts.texts.get("format", ""))
+    return _BY_FORMAT.get(checkpoint.format)
+
+
+def _by_names(checkpoint: Checkpoint) -> str:
+    """Weigh the names and shapes of all modules together; one name alone says nothing."""
+    modules: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, tensor in checkpoint.tensors.items():
+        path, _, leaf = name.rpartition(".")
+        modules.setdefault(path, {})[leaf] = tensor.shape
+    groups = modules.values()
+    mindspore = any(set(group) in _MINDSPORES for group in groups)
+    torch = any(
+        _TORCHS & set(group) or len(group.get("weight", (0, 0))) in (1, 3) for group in groups
+    )
+    either = any(set(group) == _EITHERS for group in groups)
+    if (mindspore and torch) or (either and not mindspore and not torch):
+        raise DialectError(
+            "the names do not tell whose they are",
+            expected="torch's or MindSpore's",
+            found="names of both" if mindspore else "gamma and beta",
+            hint="--from torch or --from mindspore",
+        )
+    return "mindspore" if mindspore else "torch"

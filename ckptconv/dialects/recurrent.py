@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ckptconv.dialects.infer_kind import Evidence
+from ckptconv.dialects.evidence import Evidence
 from ckptconv.errors import DialectError
 from ckptconv.graph.gates import CANONICAL
 from ckptconv.graph.graph import RECURRENT, Layer, RecurrentLayer
+from ckptconv.graph.kinds import PARAMETER
+from ckptconv.tensors.ops import reshape
 from ckptconv.tensors.tensor import Tensor
 
 _BY_GATES = {len(gates): kind for kind, gates in CANONICAL.items()}
@@ -23,6 +26,7 @@ def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) 
     Raises:
         DialectError: a part is missing or too many, or a shape is not one of such a layer.
     """
+    params = _flat_biases(params)
     is_cell = not any("_l" in name for name in params)
     suffix = "" if is_cell else "_l0"
     w_hh, w_hr = params.get("weight_hh" + suffix), params.get("weight_hr" + suffix)
@@ -32,6 +36,7 @@ def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) 
             tensor=path,
             expected=f"weight_ih{suffix} and weight_hh{suffix}, both 2-D",
             found=", ".join(f"{name} {tensor.shape}" for name, tensor in params.items()),
+            hint=_as_parameters(path),
         )
     hidden = w_hh.shape[1] if w_hr is None else w_hr.shape[1]
     blocks, rest = divmod(w_hh.shape[0], max(hidden, 1))
@@ -42,12 +47,27 @@ def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) 
             tensor=f"{path}.weight_hh{suffix}".lstrip("."),
             expected="weight_hh of (4H, H) for LSTM, (3H, H) for GRU or (H, H) for RNN",
             found=w_hh.shape,
+            hint=_as_parameters(path),
         )
     kind = base + "Cell" if is_cell else base
     reason = f"weight_hh has {blocks} blocks of rows"
     layer = RecurrentLayer(path, kind, dict(params), evidence=reason, candidates=(kind,))
     _check_shapes(layer, _expected_shapes(layer.params, blocks, hidden, suffix))
     return _with_what_is_said(layer, evidence)
+
+
+def _as_parameters(path: str) -> str:
+    return f"--kind {shlex.quote(f'{path}={PARAMETER}')} to keep its parameters as they are"
+
+
+def _flat_biases(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return biases as vectors: torch 0.1 had (1, G·H) in its cells."""
+    return {
+        name: reshape(tensor, tensor.shape[1:], "an axis of length 1 dropped")
+        if name.startswith("bias") and tensor.ndim == 2 and tensor.shape[0] == 1
+        else tensor
+        for name, tensor in params.items()
+    }
 
 
 def _expected_shapes(
@@ -80,12 +100,13 @@ def _check_shapes(layer: Layer, expected: Mapping[str, tuple[int, ...]]) -> None
                 tensor=layer.full_name(name),
                 expected=expected.get(name, "no such parameter beside the others"),
                 found=shape or "nothing",
+                hint=_as_parameters(layer.path),
             )
 
 
 def _with_what_is_said(layer: RecurrentLayer, evidence: Evidence) -> RecurrentLayer:
     """Take over hyper-parameters from the file and from ``--kind``."""
-    module, hint = evidence.modules.get(layer.path), evidence.kinds.get(layer.path)
+    module, hint = evidence.modules.get(layer.path), evidence.hint(layer.path)
     said = dict(module.attributes) if module else {}
     known = module.class_name if module else None
     notes: tuple[str, ...] = ()

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.dialects.infer_kind import Evidence, ambiguous, recognise
+from ckptconv.dialects.evidence import Evidence
+from ckptconv.dialects.grouping import modules, sizes_around
+from ckptconv.dialects.infer_kind import ambiguous, recognise
+from ckptconv.dialects.narrowing import SAID, by_name
 from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import DialectError, gathering
 from ckptconv.graph.axes import realign, sizes_said
 from ckptconv.graph.forms import Forms, slots
 from ckptconv.graph.graph import Layer, is_recurrent_name
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param
-from ckptconv.graph.lowered import Dropped, Part
+from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
 from ckptconv.options import KindHint
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
+
+_SORTED = ("safetensors", "sharded-index")
+"""Formats whose tensors stand in no model's order."""
+_OWN_CELL = (
+    "stands beside others that make no cell of torch's: a class of its own; --kind PATH=LSTMCell "
+    "(or GRUCell, RNNCell) takes the others for that"
+)
+_BY_NAME = (
+    "taken for {} by its name; other kinds would have the same values, in another shape or with "
+    "constants beside them"
+)
+_MAX_NORM = (
+    "max_norm={}: torch's layer shortens longer rows when it looks them up, the target's does not; "
+    "the rows are carried as they are"
+)
 
 
 def lift_columns(
@@ -29,23 +48,35 @@ def lift_columns(
             shapes are not one's.
         AmbiguousKindError: names all modules whose candidates would be read differently.
     """
-    groups = _group(checkpoint.tensors)
     ranks = frozenset(t.ndim for t in checkpoint.tensors.values())
     layers: list[Layer] = []
-    unused = set(kinds)
     with gathering() as each:
+        groups = modules(checkpoint.tensors, kinds, each)
+        ordered = checkpoint.format not in _SORTED
+        flow = sizes_around(groups) if ordered else {}
         for path, params in groups.items():
-            previous = layers[-1] if layers else None
-            evidence = Evidence(kinds, checkpoint.modules, ranks, previous, columns)
-            unused.discard(path)
+            around = flow.get(path, (frozenset(), frozenset()))
+            before = layers if ordered else ()
+            known = Evidence(kinds, checkpoint.modules, ranks, before, columns, *around)
             with each():
-                layers += _lift_group(path, params, evidence)
+                layers += _lift_group(path, params, known)
+    unused = [p for p in kinds if p not in groups and not any(fnmatchcase(g, p) for g in groups)]
     if unused:
         raise DialectError(
             f"--kind names no module that holds parameters: {', '.join(sorted(unused))}",
             hint="'ckptconv inspect' to see the modules",
         )
     return layers
+
+
+def lower_layers(graph: Iterable[Layer], lower: Callable[[Layer], Part]) -> Lowered:
+    """Lower layer by layer; what is ambiguous or refused is gathered into one error."""
+    parts = []
+    with gathering() as each:
+        for layer in graph:
+            with each():
+                parts.append((layer, lower(layer)))
+    return gather(parts)
 
 
 def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
@@ -59,10 +90,15 @@ def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
         AmbiguousKindError: the candidates for its kind would become different parameters.
     """
     results = [_lower_as(kind, layer, forms, owner) for kind in layer.candidates or (layer.kind,)]
-    if any(_signature(result) != _signature(results[0]) for result in results[1:]):
-        shapes = {name: tensor.shape for name, tensor in layer.params.items()}
-        raise ambiguous(layer.path, layer.candidates, shapes)
-    return results[0]
+    if len({repr(_signature(result)) for result in results}) == 1:
+        return results[0]
+    named = by_name(layer.path, layer.candidates)
+    if named and len({repr(_carried(result)) for result in results}) == 1:
+        chosen = layer.candidates.index(named[0])
+        note = f"{layer.path}: {_BY_NAME.format(named[0])}"
+        return results[chosen]._replace(notes=(note,))
+    shapes = {name: tensor.shape for name, tensor in layer.params.items()}
+    raise ambiguous(layer.path, layer.candidates, shapes)
 
 
 def as_named(layer: Layer) -> Part:
@@ -70,52 +106,56 @@ def as_named(layer: Layer) -> Part:
     return Part({layer.full_name(name): tensor for name, tensor in layer.params.items()})
 
 
-def split_parameters(layer: Layer, extra: Iterable[str]) -> list[Layer]:
+def split_parameters(layer: Layer, extra: Iterable[str], *notes: str) -> list[Layer]:
     """Return parameters that belong to no known layer, each as a layer of its own."""
     return [
-        Layer(layer.full_name(name), PARAMETER, {"": layer.params[name]}, evidence="no known layer")
+        Layer(
+            layer.full_name(name),
+            PARAMETER,
+            {"": layer.params[name]},
+            evidence="no known layer",
+            notes=notes,
+        )
         for name in extra
     ]
 
 
-def _group(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Group names by module; parameters of a known sub-module join its parent's group."""
-    groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        path, dot, leaf = name.rpartition(".")
-        if dot and not (path and leaf):  # a dot that divides nothing belongs to the name
-            path, leaf = "", name
-        groups.setdefault(path, {})[leaf] = tensor
-    for path in list(groups):
-        parent, _, child = path.rpartition(".")
-        owner = groups.get(parent, {})
-        joins = child == "bn2d" and "moving_mean" in groups[path]
-        if joins or (child == "out_proj" and {"in_proj_weight", "q_proj_weight"} & set(owner)):
-            nested = {f"{child}.{leaf}": tensor for leaf, tensor in groups.pop(path).items()}
-            groups.setdefault(parent, {}).update(nested)
-    return groups
-
-
-def _lift_group(
-    path: str,
-    params: dict[str, Tensor],
-    evidence: Evidence,
-) -> list[Layer]:
+def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> list[Layer]:
+    hint = evidence.hint(path)
+    whole = Layer(path, PARAMETER, params)
     recurrent = {name: t for name, t in params.items() if is_recurrent_name(name)}
     if any(name.startswith("weight_hh") for name in recurrent):
-        layer = lift_recurrent(path, recurrent, evidence)
-        rest = Layer(path, PARAMETER, params)
-        return [layer, *split_parameters(rest, [n for n in params if n not in recurrent])]
+        rest = [name for name in params if name not in recurrent]
+        own = rest and not hint and not any("_l" in name for name in recurrent)
+        if own or (hint and hint.kind == PARAMETER):
+            return split_parameters(whole, params, *([_OWN_CELL] if own else []))
+        return [lift_recurrent(path, recurrent, evidence), *split_parameters(whole, rest)]
     found = recognise(path, params, evidence)
     if found is None or found.kinds == (PARAMETER,):
-        return split_parameters(Layer(path, PARAMETER, params), params)
+        return split_parameters(whole, params)
     kind = found.kinds[0]
+    if [*params] == ["w"] and found.evidence not in SAID and by_name(path, (kind,)) is None:
+        raise ambiguous(path, (kind, PARAMETER), {"w": params["w"].shape})
     rows = {slot.name: (slot, param) for param, slot in slots(kind, found.columns[kind]) if slot}
     lifted = {
         rows[name][1].name: realign(tensor, rows[name][0].axes, rows[name][1].axes)
         for name, tensor in params.items()
     }
-    return [Layer(path, kind, lifted, evidence.said(path), found.evidence, found.kinds)]
+    notes = _class_notes(path, kind, evidence)
+    attributes = evidence.said(path)
+    return [Layer(path, kind, lifted, attributes, found.evidence, found.kinds, notes)]
+
+
+def _class_notes(path: str, kind: str, evidence: Evidence) -> tuple[str, ...]:
+    """Say what a class of the user's is taken for, and what the target's layer does not do."""
+    module = evidence.modules.get(path)
+    name = (module.class_name if module else None) or ""
+    own = "." in name and evidence.hint(path) is None
+    limit = evidence.said(path).get("max_norm")
+    return (
+        *([f"class {name} is taken to compute what {kind} does"] if own else []),
+        *([_MAX_NORM.format(limit)] if limit is not None and kind.startswith("Embedding") else []),
+    )
 
 
 def _lower_as(kind: str, layer: Layer, forms: Forms, owner: str) -> Part:
@@ -158,10 +198,23 @@ def _dropped_rule(row: Param, kind: str, owner: str) -> str:
     return f"{owner} has no {row.name} in {kind}"
 
 
-def _signature(lowered: Part) -> object:
-    signature = []
+def _signature(lowered: Part) -> list[object]:
+    """Return what tells two readings apart: names, shapes, values and their order."""
+    signature: list[object] = []
     for name, tensor in lowered.tensors.items():
         origins, operations = trace(tensor)
         leaves = [leaf.value if isinstance(leaf, FilledTensor) else id(leaf) for leaf in origins]
         signature.append((name, tensor.shape, operations, leaves))
     return signature
+
+
+def _carried(lowered: Part) -> list[object]:
+    """Return what becomes of the source's values: their names and order; not their shape, and not
+    what a target's layer has beside them."""
+    carried: list[object] = [sorted(id(dropped.tensor) for dropped in lowered.dropped)]
+    for name, tensor in lowered.tensors.items():
+        origins, operations = trace(tensor)
+        if not all(isinstance(leaf, FilledTensor) for leaf in origins):
+            order = [operation for operation in operations if operation != "reshape"]
+            carried.append((name, order, [id(leaf) for leaf in origins]))
+    return carried

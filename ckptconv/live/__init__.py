@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from ckptconv import pipeline
-from ckptconv.checkpoint import Checkpoint, Facts, MindSporeFacts, Module, TorchFacts
+from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph
-from ckptconv.options import Framework, Pairs, ReadOptions, StrPath, Target, WriteOptions
+from ckptconv.graph.lowered import Lowered
+from ckptconv.live.filling import fill
+from ckptconv.live.reading import FORMAT, graph_of, parameters
+from ckptconv.options import (
+    DTypeName,
+    Framework,
+    Pairs,
+    ReadOptions,
+    StrPath,
+    Target,
+    WriteOptions,
+)
+from ckptconv.passes import cast
 from ckptconv.report import Report, account
 from ckptconv.tensors.regions import Array
-from ckptconv.tensors.tensor import BFLOAT16, ArrayTensor
-
-FORMAT = "memory"
-_PLAIN = (bool, int, float, str, type(None))
+from ckptconv.tensors.tensor import ArrayTensor
 
 
 def from_state_dict(
@@ -88,22 +97,27 @@ def from_torch(module: Any) -> Graph:
     return graph_of(module, ReadOptions())
 
 
-def load_into(target: Any, source: StrPath | Graph, *, kinds: Pairs = ()) -> Report:
+def load_into(
+    target: Any, source: StrPath | Graph, *, kinds: Pairs = (), dtype: DTypeName | None = None
+) -> Report:
     """Fill a live MindSpore Cell or torch Module with a checkpoint's values.
 
     Names are matched as ``--like`` does; every parameter of the target is filled and every
     parameter of the source used, or nothing is changed.
 
     Args:
-        target: a ``mindspore.nn.Cell`` or a ``torch.nn.Module``.
+        target: a ``mindspore.nn.Cell`` or a ``torch.nn.Module``; a DataParallel or compiled one
+            is filled inside, weight_norm through its parts.
         source: a checkpoint file of any framework, or a graph, which is not changed.
         kinds: see ``load``.
+        dtype: cast floating-point values to this first; without it, values that the target's dtype
+            does not hold exactly are refused.
 
     Returns:
         The account of every source and every target tensor.
 
     Raises:
-        CkptconvError: a parameter on either side has no counterpart.
+        CkptconvError: a parameter on either side has no counterpart, or another dtype.
 
     Example:
         >>> load_into(cell, "model.pt").written  # doctest: +SKIP
@@ -111,118 +125,33 @@ def load_into(target: Any, source: StrPath | Graph, *, kinds: Pairs = ()) -> Rep
     """
     graph = source if isinstance(source, Graph) else pipeline.read(source, ReadOptions(kinds=kinds))
     wanted = parameters(target)
-    framework, fill = _ADAPTERS[type(wanted.facts)]
-    lowered = pipeline.lower(graph, framework, WriteOptions(like=wanted))
+    shapes = {name: tensor.shape for name, tensor in wanted.tensors.items()}
+    options = WriteOptions(like=shapes if dtype else wanted, dtype=dtype)
+    framework, lowered = _lowered(graph, _dialects(target), options)
     told = {"path": wanted.path, "container": FORMAT, "framework": framework}
     report = account(graph, lowered, told)
     fill(target, {name: tensor.numpy() for name, tensor in lowered.tensors.items()})
+    report.notes += cast.losses(lowered.tensors)
     report.written = True
     return report
 
 
-def parameters(network: Any) -> Checkpoint:
-    """Return what a live network holds, with its values and the classes of its modules.
-
-    Names of one parameter have one tensor.
-
-    Args:
-        network: a ``mindspore.nn.Cell`` or a ``torch.nn.Module``.
-
-    Raises:
-        CkptconvError: neither of them.
-    """
-    facts: Facts
-    if hasattr(network, "parameters_dict"):
-        held, parts, facts = network.parameters_dict(), network.cells_and_names(), MindSporeFacts()
-    elif hasattr(network, "load_state_dict"):
-        held = network.state_dict(keep_vars=True)
-        parts, facts = network.named_modules(), TorchFacts()
-    else:
-        raise CkptconvError(
-            "not a network",
-            expected="a mindspore.nn.Cell or a torch.nn.Module",
-            found=type(network).__name__,
-        )
-    array = _array if isinstance(facts, TorchFacts) else _cell_array
-    once = {id(value): ArrayTensor(array(value)) for value in held.values()}
-    tensors = {name: once[id(value)] for name, value in held.items()}
-    modules = {path: _describe(part) for path, part in parts}
-    return Checkpoint(FORMAT, tensors, modules, facts, path=type(network).__name__)
+def _dialects(network: Any) -> tuple[Target, ...]:
+    """Return whose names a network may have, the likeliest first."""
+    if not hasattr(network, "parameters_dict"):
+        return ("torch",)
+    mint = any(".mint." in type(part).__module__ for _, part in network.cells_and_names())
+    return ("mint", "mindspore") if mint else ("mindspore", "mint")
 
 
-def graph_of(network: Any, options: ReadOptions) -> Graph:
-    """Return the graph of a live network of either framework."""
-    checkpoint = parameters(network)
-    framework, _ = _ADAPTERS[type(checkpoint.facts)]
-    return pipeline.lift(checkpoint, replace(options, source=framework))
-
-
-def _fill_cell(cell: Any, arrays: Mapping[str, Array]) -> None:
-    import mindspore
-
-    parameters = {
-        name: mindspore.Parameter(_tensor(mindspore, a), name=name) for name, a in arrays.items()
-    }
-    left = mindspore.load_param_into_net(cell, parameters, strict_load=True)
-    if left != ([], []):
-        raise CkptconvError("MindSpore did not take all parameters", found=left)
-
-
-def _tensor(mindspore: Any, array: Array) -> Any:
-    if array.dtype == BFLOAT16:
-        return mindspore.Tensor(array.astype(np.float32), mindspore.bfloat16)
-    return mindspore.Tensor(array)
-
-
-def _fill_module(module: Any, arrays: Mapping[str, Array]) -> None:
-    import torch
-
-    state = {
-        name: torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-        if array.dtype == BFLOAT16
-        else torch.from_numpy(array)
-        for name, array in arrays.items()
-    }
-    module.load_state_dict(state, strict=True)
-
-
-def _cell_array(value: Any) -> Array:
-    if str(value.dtype) == "BFloat16":
-        import mindspore
-
-        return np.asarray(value.astype(mindspore.float32).asnumpy()).astype(BFLOAT16)
-    return np.asarray(value.asnumpy())
-
-
-def _array(value: Any) -> Array:
-    value = value.detach().cpu().contiguous()
-    if str(value.dtype) == "torch.bfloat16":
-        # numpy has no bfloat16: take the bits.
-        import torch
-
-        return np.asarray(value.view(torch.int16).numpy()).view(BFLOAT16)
-    return np.asarray(value.numpy())
-
-
-_ADAPTERS: Mapping[type, tuple[Framework, Callable[[Any, Mapping[str, Array]], None]]] = {
-    TorchFacts: ("torch", _fill_module),
-    MindSporeFacts: ("mindspore", _fill_cell),
-}
-
-
-def _describe(module: Any) -> Module:
-    kind = type(module)
-    own = kind.__module__.startswith(("torch.nn.", "mindspore.nn.", "mindspore.mint.nn."))
-    name = kind.__name__ if own else f"{kind.__module__}.{kind.__qualname__}"
-    attributes = {
-        key: value
-        for key, value in vars(module).items()
-        if not key.startswith("_") and key != "training" and _is_plain(value)
-    }
-    return Module(name, getattr(module, "_version", None), attributes)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(map(_is_plain, value))
-    return isinstance(value, _PLAIN)
+def _lowered(
+    graph: Graph, dialects: Sequence[Target], options: WriteOptions
+) -> tuple[Target, Lowered]:
+    first, *others = dialects
+    try:
+        return first, pipeline.lower(graph, first, options)
+    except CkptconvError:
+        for other in others:
+            with suppress(CkptconvError):
+                return other, pipeline.lower(graph, other, options)
+        raise

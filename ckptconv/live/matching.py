@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
-from ckptconv import dialects, live, pipeline
+from ckptconv import dialects, pipeline
 from ckptconv.checkpoint import Checkpoint, KerasFacts, MindSporeFacts, TorchFacts
 from ckptconv.errors import CkptconvError
 from ckptconv.formats import shapes
 from ckptconv.graph.graph import Framework, Graph
+from ckptconv.live.reading import FORMAT, graph_of, parameters
 from ckptconv.options import DTypeName, Pairs, ReadOptions, StrPath, Target, WriteOptions
 from ckptconv.passes.match import Plan
 from ckptconv.tensors.regions import Array
@@ -88,7 +89,7 @@ def match(
 
 def target_framework(target: Checkpoint, source: Framework) -> Target:
     """Tell whose network a list of parameters is: by its file, its printing, or its names."""
-    if target.format not in (shapes.FORMAT, live.FORMAT):
+    if target.format not in (shapes.FORMAT, FORMAT):
         return cast(Target, dialects.detect(target))
     if isinstance(target.facts, TorchFacts | MindSporeFacts):
         return "torch" if isinstance(target.facts, TorchFacts) else "mindspore"
@@ -101,13 +102,13 @@ def _graph(source: Any, options: ReadOptions) -> Graph:
         return source
     if isinstance(source, str | os.PathLike):
         return pipeline.read(source, options)
-    return live.graph_of(source, options)
+    return graph_of(source, options)
 
 
 def _wanted(target: Any) -> Checkpoint:
     if isinstance(target, str | os.PathLike | Mapping):
         return pipeline.target_network(target)
-    return live.parameters(target)
+    return parameters(target)
 
 
 def _calls(network: Any, inputs: tuple[Array, ...]) -> list[str]:

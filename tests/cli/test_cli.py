@@ -137,18 +137,45 @@ def test_ambiguous_layers_are_refused_with_the_way_out(tmp_path):
     torch.save(state, tmp_path / "m.pt")
     _, err = run("torch2ms", tmp_path / "m.pt", code=1)
     assert "thing: the file does not tell which layer this is" in err
-    assert "--kind thing=Linear" in err
-    assert "--kind thing=Embedding" in err
+    assert "--kind thing=Linear --kind fc=Linear" in err  # a line to paste that answers all
     assert os.listdir(tmp_path) == ["m.pt"]
-    out, _ = run("torch2ms", tmp_path / "m.pt", "--kind", "thing=Embedding", "--json")
+    both = ("--kind", "thing=Embedding", "--kind", "f*=Linear")
+    out, _ = run("torch2ms", tmp_path / "m.pt", *both, "--json")
     layers = {layer["path"]: layer for layer in json.loads(out)["layers"]}
     assert layers["thing"]["evidence"] == "--kind"
     assert layers["thing"]["tensors"][0]["target"] == "thing.embedding_table"
-    assert layers["fc"]["evidence"] == "name of the module"
+    assert layers["fc"]["evidence"] == "--kind"
     wrong = ("--kind", "thing=LSTM", "--force")
     assert "cannot be a LSTM" in run("torch2ms", tmp_path / "m.pt", *wrong, code=1)[1]
     other = ("--kind", "nothing=Linear", "--force")
     assert "names no module" in run("torch2ms", tmp_path / "m.pt", *other, code=1)[1]
+
+
+def test_a_command_that_the_file_contradicts(tmp_path, tagger):
+    """It would write untransposed kernels under names that no layer has."""
+    run("torch2keras", tagger, "-q")
+    run("torch2ms", tagger, "-q")
+    for command, source, right in (
+        ("torch2ms", "tagger.h5", "keras2ms"),
+        ("ms2torch", "tagger.pt", "convert"),
+        ("torch2keras", "tagger.ckpt", "ms2keras"),
+    ):
+        target = ("-o", tmp_path / f"x{'.pt' if command.endswith('torch') else '.ckpt'}")
+        _, err = run(
+            command, tmp_path / source, *(target if "keras" not in command else ()), code=1
+        )
+        assert f"try ckptconv {right} {tmp_path / source}" in err
+    assert sorted(os.listdir(tmp_path)) == ["tagger.ckpt", "tagger.h5", "tagger.pt"]
+
+
+def test_a_report_never_takes_the_place_of_a_checkpoint(tmp_path, tagger):
+    before = tagger.read_bytes()
+    target = tmp_path / "t.ckpt"
+    for path, what in ((tagger, "source"), (target, "target")):
+        _, err = run("torch2ms", tagger, "-o", target, "--report", path, "--force", code=1)
+        assert f"the report would overwrite the {what}" in err
+    assert tagger.read_bytes() == before
+    assert not target.exists()
 
 
 def save(path, state):

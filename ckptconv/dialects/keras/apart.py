@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ckptconv.dialects.infer_kind import Evidence
+from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.recurrent import lift_cell
 from ckptconv.dialects.keras.settings import settings

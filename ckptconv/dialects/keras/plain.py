@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ckptconv.checkpoint import KerasFacts
-from ckptconv.dialects.infer_kind import Evidence, by_name
 from ckptconv.dialects.keras.assumed import assumed_of_plain
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
@@ -14,6 +13,7 @@ from ckptconv.dialects.keras.plain_options import check_options, with_options
 from ckptconv.dialects.keras.plain_weights import CLASSES, SNAKE_KINDS, canonical
 from ckptconv.dialects.keras.settings import attributes, notes, settings
 from ckptconv.dialects.keras.stored import with_stored_weights
+from ckptconv.dialects.narrowing import by_name
 from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import KINDS, PARAMETER
@@ -118,7 +118,7 @@ def _fitting(unit: Unit) -> tuple[str, ...]:
         if not told or max(told.values()) > 1:
             found.append(kind)
     if len(found) > 1:
-        return by_name(unit.path, tuple(found), Evidence(), {}) or tuple(found)
+        return by_name(unit.path, tuple(found)) or tuple(found)
     return tuple(found)
 
 

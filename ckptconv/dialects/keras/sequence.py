@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ckptconv.checkpoint import KerasFacts
-from ckptconv.dialects.infer_kind import Evidence
+from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.keras.assumed import assumed_of_sequence
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.recurrent import lift_cell

@@ -13,11 +13,13 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.mindspore.flat_lstm import lift_flat
 from ckptconv.dialects.mindspore.layers import FORMS, MINT
 from ckptconv.dialects.mindspore.training_state import training_state
-from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer
+from ckptconv.dialects.mindspore.transformer import with_dense_names, with_linear_names
+from ckptconv.dialects.prefixes import advice
+from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer, lower_layers
 from ckptconv.errors import DialectError
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
-from ckptconv.graph.lowered import Lowered, gather
+from ckptconv.graph.lowered import Lowered
 from ckptconv.graph.network import Network
 from ckptconv.options import ReadOptions
 
@@ -48,13 +50,14 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     flat, taken = lift_flat(kept, options.kinds, options.flat_layout)
     rest = replace(checkpoint, tensors={n: t for n, t in kept.items() if n not in taken})
     kinds = {path: hint for path, hint in options.kinds.items() if path not in _paths(flat)}
-    layers = (*flat, *lift_columns(rest, _columns(rest.tensors), kinds))
+    lifted = with_linear_names(lift_columns(rest, _columns(rest.tensors), kinds))
+    layers = (*flat, *lifted)
     return Graph(
         layers,
         "mindspore",
         replace(checkpoint, modules={}),
         omitted={**checkpoint.omitted, **state.omitted},
-        notes=(*checkpoint.notes, *state.notes),
+        notes=(*checkpoint.notes, *state.notes, *advice(n for n, t in kept.items() if t.ndim)),
     )
 
 
@@ -78,12 +81,11 @@ def lower(graph: Graph, variant: str = "", forms: Forms = FORMS) -> Lowered:  # 
     Raises:
         AmbiguousKindError: a layer whose kind decides its names and is not known.
     """
-    return gather(
-        (
-            layer,
+    return lower_layers(
+        with_dense_names(graph),
+        lambda layer: (
             as_named(layer)
             if isinstance(layer, RecurrentLayer)
-            else lower_layer(layer, forms, "mindspore"),
-        )
-        for layer in graph
+            else lower_layer(layer, forms, "mindspore")
+        ),
     )

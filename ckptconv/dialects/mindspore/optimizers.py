@@ -18,21 +18,25 @@ class Optimizer:
     Attributes:
         slots: each mirrors every parameter that is trained; those in ``optional`` may be missing.
         scalars: of the optimizer as a whole, beside those of its base class.
+        counters: what its step counter is called: in ``nn``, or in ``mint`` and ``experimental``.
     """
 
     about: str
     slots: tuple[str, ...]
     optional: tuple[str, ...] = ()
     scalars: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ("global_step",)
 
 
+_STEP = ("state_step", "step_t")
+_BOTH = ("global_step", *_STEP)
 _POWERS = ("beta1_power", "beta2_power")
 OPTIMIZERS = (
     Optimizer("Adam", ("moment1.", "moment2."), ("vhat.",), _POWERS),
     Optimizer("AdamWeightDecay", ("adam_m.", "adam_v.")),
     Optimizer("Lamb", ("lamb_m.", "lamb_v.")),
-    Optimizer("AdamW", ("exp_avg.", "exp_avg_sq."), ("max_exp_avg_sq.",)),
-    Optimizer("Adamax", ("exp_avg.", "exp_inf.")),
+    Optimizer("AdamW", ("exp_avg.", "exp_avg_sq."), ("max_exp_avg_sq.",), (), _STEP),
+    Optimizer("Adamax", ("exp_avg.", "exp_inf."), (), (), _STEP),
     Optimizer(
         "AdaFactor",
         ("exp_avg_sq_row_", "exp_avg_sq_col_", "exp_avg_sq_"),
@@ -42,13 +46,13 @@ OPTIMIZERS = (
     Optimizer("SGD", ("accum.", "stat."), (), ("momentum",)),
     Optimizer("Adadelta", ("accum.", "accum_update.")),
     Optimizer("RMSProp", ("mean_square.", "moment."), ("mean_grad.",)),
-    Optimizer("Rprop", ("prev.", "step_size.")),
+    Optimizer("Rprop", ("prev.", "step_size."), (), (), _BOTH),
     Optimizer("FTRL", ("moments.", "linear.")),
     Optimizer("ASGD", ("ax_.", "mu_", "eta_")),
     Optimizer("Momentum", ("moments.",), (), ("momentum",)),
-    Optimizer("Adagrad", ("accum.",)),
-    Optimizer("SGD of mint", ("momentum_buf.",)),
-    Optimizer("ASGD of experimental", ("ax.",)),
+    Optimizer("Adagrad", ("accum.",), (), (), _BOTH),
+    Optimizer("SGD of mint", ("momentum_buf.",), (), (), _STEP),
+    Optimizer("ASGD of experimental", ("ax.",), (), (), _STEP),
 )
 """Tried in this order where several fit equally well."""
 

@@ -76,33 +76,35 @@ def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
         DialectError: two parameters of the network would get one name.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    found = [f for scope in _scopes(tensors) if (f := _optimizer(scope, shapes)) is not None]
+    scopes = _scopes(tensors)
+    found = [f for scope in scopes if (f := _optimizer(*scope, shapes)) is not None]
     omitted: dict[str, str] = {}
     for optimizer in found:
         omitted |= _state(optimizer, shapes)
     if found:
         rule = "training state: of the training loop"
-        scopes = {"", *(f.scope for f in found)}
-        omitted |= {s + n: rule for s in scopes for n in _CALLBACKS if shapes.get(s + n) in _ONE}
+        places = {"", *(f.scope for f in found)}
+        omitted |= {s + n: rule for s in places for n in _CALLBACKS if shapes.get(s + n) in _ONE}
     kept = [name for name in shapes if name not in omitted]
     renamed = _own_names(kept, found)
     notes = [_rename_note(f) for f in found if any(f.wrapper + t in renamed for t in f.trained)]
     return TrainingState(omitted, renamed, (*notes, *_unproven(kept, shapes)))
 
 
-def _scopes(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return what stands before each step counter: the places where an optimizer may be."""
+def _scopes(tensors: Mapping[str, Tensor]) -> list[tuple[str, str]]:
+    """Return each step counter and what stands before it: where an optimizer may be."""
     scopes = []
     for name, tensor in tensors.items():
         leaf = name.rpartition(".")[2]
         if leaf in _COUNTERS and (tensor.shape, tensor.dtype.name) in _COUNTERS[leaf]:
-            scopes.append(name[: -len(leaf)])
-    return list(dict.fromkeys(scopes))
+            scopes.append((name[: -len(leaf)], leaf))
+    return scopes
 
 
-def _optimizer(scope: str, shapes: Mapping[str, Shape]) -> _Found | None:
+def _optimizer(scope: str, counter: str, shapes: Mapping[str, Shape]) -> _Found | None:
     """Return the optimizer whose mirrors explain most of the parameters at this place."""
-    fitting = [f for row in OPTIMIZERS if (f := _fit(row, scope, shapes)) is not None]
+    rows = [row for row in OPTIMIZERS if counter in row.counters]
+    fitting = [f for row in rows if (f := _fit(row, scope, shapes)) is not None]
     if fitting:
         return max(fitting, key=lambda f: len(f.trained) * len(f.optimizer.slots))
     rate = any(name.startswith(scope) and _RATE.fullmatch(name[len(scope) :]) for name in shapes)

@@ -27,6 +27,8 @@ _USUAL = re.compile(
     r"(model_|ema_|net_|network_)?state_dict(_ema)?|model(_state|_dict|_weights|_ema)?|net(_state)?"
     r"|network|module|params|weights|ema(_state|_model)?"
 )
+_MARKS = {"pytorch-lightning_version": "state_dict"}
+"""Keys by which a format of checkpoints says where its weights are."""
 _EXTRA = "_extra_state"  # what a module adds to its state_dict, whatever it is
 _WEIGHTS = ("float", "bfloat", "q")
 
@@ -118,6 +120,9 @@ def find(root: object, select: str | None, path: str) -> list[Place]:
     places = list(_places(start, holds_weights)) or list(_places(start, _holds_tensors))
     if not places:
         raise _nothing(start.value, path)
+    mark = _marked(start.value)
+    marked = [place for place in places if mark and place.path == mark]
+    places = marked if select is None and marked else places
     if len(places) == 1 or select == ALL:
         return places
     places.sort(key=lambda place: not any(map(_USUAL.fullmatch, place.path)))
@@ -132,6 +137,11 @@ def find(root: object, select: str | None, path: str) -> list[Place]:
         found=listed + beside,
         hint=f"--select {names[0]}, or --select '{ALL}' for all of them under their keys",
     )
+
+
+def _marked(root: object) -> tuple[str, ...]:
+    own = members(root) or {}
+    return tuple(place for mark, place in _MARKS.items() if mark in own)
 
 
 def _places(start: Place, holds: Callable[[object], bool]) -> Iterator[Place]:

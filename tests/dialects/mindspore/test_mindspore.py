@@ -17,7 +17,7 @@ ms = pytest.importorskip("mindspore")
 from mindspore import nn as msnn  # noqa: E402
 
 # nn stores Conv1d as Conv2d stores a kernel of (1, K): only the user can tell.
-CONVOLUTIONS = {"conv1": "Conv1d", "deconv1": "ConvTranspose1d"}
+KINDS = {"conv1": "Conv1d", "deconv1": "ConvTranspose1d", "inst_norm": "InstanceNorm1d"}
 
 
 @pytest.mark.parametrize("use_mint", [False, True])
@@ -25,12 +25,13 @@ def test_a_whole_model_comes_back_to_torch(tmp_path, use_mint):
     source = n.fill(models.TorchModel(), seed=4)
     torch.save(source.state_dict(), tmp_path / "m.pt")
     to = "mint" if use_mint else "mindspore"
-    ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to=to)
+    kinds = {"act": "PReLU", "inst_norm": "InstanceNorm1d"}
+    ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to=to, kinds=kinds)
     target = models.MindSporeModel(use_mint)
     n.load_strictly(target, tmp_path / "m.ckpt")
     ms.save_checkpoint(target, str(tmp_path / "theirs.ckpt"))
     back = tmp_path / "back.pt"
-    report = ckptconv.convert(tmp_path / "theirs.ckpt", back, to="torch", kinds=CONVOLUTIONS)
+    report = ckptconv.convert(tmp_path / "theirs.ckpt", back, to="torch", kinds=KINDS)
     fresh = models.TorchModel()
     fresh.load_state_dict(torch.load(back, weights_only=True), strict=True)
     for name, value in source.state_dict().items():
@@ -100,7 +101,7 @@ def test_flat_weights_of_before_1_6(tmp_path, layers, directions, layout):
         ckptconv.load(path)
     kind = f"LSTM(hidden_size=4, num_layers={layers}, bidirectional={directions == 2}, bias=True)"
     ckptconv.convert(
-        path, tmp_path / "new.ckpt", to="mindspore", kinds={"lstm": kind}, device_layout=layout
+        path, tmp_path / "new.ckpt", to="mindspore", kinds={"lstm": kind}, flat_layout=layout
     )
     cell = n.mindspore_recurrent("LSTM", layers, directions)
     n.load_strictly(msnn.CellDict({"lstm": cell}), tmp_path / "new.ckpt")
@@ -114,10 +115,10 @@ def test_flat_sizes_must_be_the_only_ones(tmp_path):
     flat = flat_cpu(n.torch_recurrent("LSTM"))
     path = write_ckpt(tmp_path / "old.ckpt", {"lstm.weight": flat})
     with pytest.raises(ckptconv.DialectError, match="does not tell the sizes: expected one"):
-        ckptconv.convert(path, tmp_path / "x.pt", to="torch", device_layout="cpu")
+        ckptconv.convert(path, tmp_path / "x.pt", to="torch", flat_layout="cpu")
     kinds = {"lstm": "LSTM(hidden_size=3, input_size=3)"}
     with pytest.raises(ckptconv.DialectError, match="no sizes give this length"):
-        ckptconv.convert(path, tmp_path / "x.pt", to="torch", device_layout="cpu", kinds=kinds)
+        ckptconv.convert(path, tmp_path / "x.pt", to="torch", flat_layout="cpu", kinds=kinds)
 
 
 def test_ascend_names_of_before_1_6(tmp_path):

@@ -75,7 +75,6 @@ CASES = [
     (parametrizations.weight_norm, nn.Conv1d(3, 4, 2), "weight", {"dim": 2}),
     (parametrizations.weight_norm, nn.GRU(4, 5), "weight_ih_l0", {}),
     (spectral_norm, nn.Linear(4, 6), "weight", {}),
-    (spectral_norm, nn.Linear(5, 5), "weight", {}),
     (spectral_norm, nn.Conv2d(3, 4, 2), "weight", {}),
     (spectral_norm, nn.ConvTranspose2d(3, 4, 2), "weight", {}),
     (spectral_norm, nn.LSTM(4, 5), "weight_hh_l0", {}),
@@ -88,6 +87,9 @@ CASES = [
 ]
 
 
+ALLOW = frozenset(["weight_norm", "spectral_norm"])
+
+
 def apply(function, module, name, options, dtype=torch.float32):
     return function(seeded(copy.deepcopy(module)).to(dtype), name, **options)
 
@@ -97,7 +99,7 @@ def test_the_weight_is_the_one_that_torch_computes(function, module, name, optio
     single = apply(function, module, name, options)
     double = apply(function, module, name, options, torch.float64)
     double.load_state_dict(single.state_dict())
-    graph = lift({f"net.m.{n}": v for n, v in single.state_dict().items()})
+    graph = lift({f"net.m.{n}": v for n, v in single.state_dict().items()}, allow=ALLOW)
     found = ckptconv.to_state_dict(graph, "torch")[f"net.m.{name}"]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, effective(double, name), rtol=1.2e-7)
@@ -110,7 +112,7 @@ def test_the_weight_is_the_one_that_torch_computes(function, module, name, optio
 @pytest.mark.parametrize(("function", "module", "name", "options"), CASES)
 def test_every_part_is_accounted_for(function, module, name, options):
     state = apply(function, module, name, options).state_dict()
-    graph = lift({f"m.{n}": v for n, v in state.items()})
+    graph = lift({f"m.{n}": v for n, v in state.items()}, allow=ALLOW)
     target = {"path": "", "container": "", "framework": "torch"}
     report = account(graph, pipeline.lower(graph, "torch", WriteOptions()), target)
     (entry,) = [entry for entry in report.tensors if entry.target == f"m.{name}"]
@@ -199,20 +201,108 @@ def test_two_parametrizations_of_one_weight_are_refused():
         lift(both)
 
 
-def test_the_axis_of_a_square_convolution_is_asked_for():
-    module = spectral_norm(seeded(nn.ConvTranspose1d(4, 4, 2)), "weight")
-    state = {f"m.{n}": v for n, v in module.state_dict().items()}
-    with pytest.raises(ckptconv.AmbiguousKindError, match=r"m.weight: .*--kind"):
-        lift(state)
+def metadata(module, path="m"):
+    return {
+        f"{path}.{name}" if name else path: Module(version=entry.get("version"))
+        for name, entry in module.state_dict()._metadata.items()
+    }
+
+
+def lift_state(module, **options):
+    """Lift a state_dict as a file holds it: with the versions of all modules."""
+    tensors = {f"m.{n}": ArrayTensor(v.detach().numpy()) for n, v in module.state_dict().items()}
+    checkpoint = Checkpoint("memory", tensors, metadata(module))
+    return pipeline.lift(checkpoint, ReadOptions(source="torch", **options))
+
+
+SQUARE = [
+    (nn.Linear(5, 5), {"dim": 0}),
+    (nn.Linear(5, 5), {"dim": 1}),
+    (nn.Conv2d(4, 4, 2), {"dim": 1}),
+    (nn.ConvTranspose1d(4, 4, 2), {}),
+    (nn.RNN(5, 5), {"dim": 1}),
+]
+
+
+@pytest.mark.parametrize(("module", "options"), SQUARE, ids=str)
+@pytest.mark.parametrize("wrap", [spectral_norm, parametrizations.spectral_norm])
+def test_the_axis_of_a_square_spectral_norm(wrap, module, options):
+    """A step of training tells it; before one, nothing does but the user."""
+    name = next(n for n, p in module.named_parameters() if p.dim() > 1)
+    module = wrap(seeded(copy.deepcopy(module)), name, **options)
+    assert isinstance(module, nn.Module)
+    with pytest.raises(ckptconv.AmbiguousKindError, match=rf"m.{name}: .*which axis.*dim=0"):
+        lift_state(_with_random_vectors(copy.deepcopy(module)))
+    shape = (2, module.weight.shape[0], 4, 4)[: module.weight.dim()] if name == "weight" else (2, 5)
+    x = torch.randn(shape)
+    for _ in range(3):
+        module.train()(x)
+    expected = effective(module, name)
+    kind = {"m": type(module).__name__.removeprefix("Parametrized")}
+    graph = lift_state(module, kinds=kind)
+    np.testing.assert_allclose(graph["m"].params[name].numpy(), expected, rtol=1e-5)
+
+
+def _with_random_vectors(module):
+    with torch.no_grad():
+        for name, buffer in module.named_buffers():
+            if name.endswith(("_u", "_v")):
+                values = torch.arange(1.0, 1 + buffer.numel())
+                values = values.flip(0) * torch.sign(values - 2.5) if "_v" in name else values
+                buffer.copy_(nn.functional.normalize(values, dim=0))
+    return module
+
+
+def test_the_user_says_the_axis():
+    module = _with_random_vectors(spectral_norm(seeded(nn.Linear(5, 5)), "weight", dim=1))
+    graph = lift_state(module, allow=["spectral_norm_dim=1"])
     expected = effective(module, "weight")
-    for known in (
-        {"kinds": {"m": "ConvTranspose1d"}},
-        {"classes": {"m": "ConvTranspose1d"}},
-        {"classes": {"m": "ParametrizedConvTranspose1d"}},
-    ):
-        graph = lift(state, **known)
-        assert graph["m"].kind == "ConvTranspose1d"
-        np.testing.assert_allclose(graph["m"].params["weight"].numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(graph["m"].params["weight"].numpy(), expected, rtol=1e-5)
+
+
+class Product(nn.Module):
+    """A user's own, into two tensors of the shapes that weight_norm has."""
+
+    def forward(self, scale, weight):
+        return scale * weight
+
+    def right_inverse(self, weight):
+        return torch.ones(weight.shape[0], 1), weight
+
+
+def test_a_pair_of_the_users_own_is_not_weight_norm():
+    own = nn.Linear(4, 6)
+    nn.utils.parametrize.register_parametrization(own, "weight", Product())
+    torchs = parametrizations.weight_norm(nn.Linear(4, 6))
+    for module in (own, torchs):
+        with pytest.raises(ckptconv.AmbiguousKindError, match="try --allow weight_norm if it is"):
+            lift_state(module)
+    found = lift_state(torchs, allow=ALLOW)["m"].params["weight"].numpy()
+    np.testing.assert_allclose(found, torchs.weight.detach().numpy(), rtol=1e-6)
+    named = ckptconv.from_torch(torchs)[""].params["weight"].numpy()  # a live module names it
+    np.testing.assert_allclose(named, torchs.weight.detach().numpy(), rtol=1e-6)
+    with pytest.raises(ckptconv.LossyError, match=r"stands in code only.*Product"):
+        ckptconv.from_torch(own)
+
+
+@pytest.mark.parametrize("first", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_what_stands_on_another_parametrization_is_refused(first):
+    class Doubled(nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    module = first(nn.Linear(4, 6))
+    nn.utils.parametrize.register_parametrization(module, "weight", Doubled())
+    with pytest.raises(ckptconv.LossyError, match="several parametrizations on one weight"):
+        lift_state(module, allow=ALLOW)
+
+
+@pytest.mark.parametrize("name", ["weight", "in_proj_weight"])
+@pytest.mark.parametrize(("wrap", "part"), [(weight_norm, "_v"), (spectral_norm, "_orig")])
+def test_pruning_of_a_part_is_refused(wrap, part, name):
+    module = wrap(nn.Linear(4, 6) if name == "weight" else nn.MultiheadAttention(4, 2), name)
+    with pytest.raises(ckptconv.LossyError, match=r"several|code only"):
+        lift_state(pruned(module, name + part))
 
 
 def test_names_that_only_look_so_are_left_alone():

@@ -1,0 +1,52 @@
+"""What is known of a layer beside its own parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ckptconv.checkpoint import Module
+from ckptconv.graph.forms import Forms
+from ckptconv.graph.graph import Layer
+from ckptconv.options import KindHint
+
+
+@dataclass
+class Evidence:
+    """What is known beside a layer's own parameters.
+
+    Attributes:
+        kinds: path → what the user said.
+        modules: path → what the file says.
+        kernel_ranks: the ranks of all weights in the file.
+        before: the layers before this one in the file.
+        into, out: the sizes that the next layer takes, and that the one before gives.
+        columns: those of the table of layers to look in; the first that fits counts.
+    """
+
+    kinds: Mapping[str, KindHint] = field(default_factory=dict)
+    modules: Mapping[str, Module] = field(default_factory=dict)
+    kernel_ranks: frozenset[int] = frozenset()
+    before: Sequence[Layer] = ()
+    columns: Sequence[Forms] = ()
+    into: frozenset[int] = frozenset()
+    out: frozenset[int] = frozenset()
+
+    def hint(self, path: str) -> KindHint | None:
+        """Return what the user says of a module."""
+        return said(self.kinds, path)
+
+    def said(self, path: str) -> dict[str, Any]:
+        """Return the hyper-parameters that the file records of a module, or the user says."""
+        module, hint = self.modules.get(path), self.hint(path)
+        recorded = dict(module.attributes) if module else {}
+        return {**recorded, **(hint.arguments if hint else {})}
+
+
+def said(kinds: Mapping[str, KindHint], path: str) -> KindHint | None:
+    """Return what the user said of a module: of its path, or of a pattern that fits it."""
+    if path in kinds:
+        return kinds[path]
+    return next((hint for pattern, hint in kinds.items() if fnmatchcase(path, pattern)), None)

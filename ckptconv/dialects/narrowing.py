@@ -1,0 +1,172 @@
+"""The kinds of evidence: each narrows the candidates for a layer, or says nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from ckptconv.dialects.evidence import Evidence
+from ckptconv.graph.axes import sizes_said
+from ckptconv.graph.forms import classes
+from ckptconv.graph.graph import Layer, RecurrentLayer
+from ckptconv.graph.kinds import KINDS, Family
+from ckptconv.tensors.tensor import Tensor
+
+_WORDS: dict[str, tuple[str, ...]] = {}
+"""Words in a module's name → the kinds that they speak for."""
+for _kind in KINDS.values():
+    if _kind.words:
+        _WORDS[_kind.words] = (*_WORDS.get(_kind.words, ()), _kind.name)
+
+
+_TABLES = ("Embedding", "EmbeddingBag")
+_EMBEDS = re.compile(KINDS["Embedding"].words)
+_NEAR, _MAX_CHANNELS, _VOLUME = 3, 1 << 16, 3
+
+Narrow = Callable[[str, tuple[str, ...], Evidence, Mapping[str, Tensor]], "tuple[str, ...] | None"]
+
+
+def _by_class(
+    path: str, candidates: tuple[str, ...], evidence: Evidence, _: Mapping[str, Tensor]
+) -> tuple[str, ...] | None:
+    module = evidence.modules.get(path)
+    name = module.class_name if module else None
+    called = {name} | {kind for c in evidence.columns for kind in classes(c).get(name or "", ())}
+    return tuple(kind for kind in candidates if kind in called) or None
+
+
+def _by_sizes(
+    path: str, candidates: tuple[str, ...], evidence: Evidence, _: Mapping[str, Tensor]
+) -> tuple[str, ...] | None:
+    """Prefer a kind that only a recorded hyper-parameter tells, such as a depthwise kernel."""
+    hidden = [kind for kind in candidates if KINDS[kind].sizes]
+    said = evidence.said(path)
+    told = [kind for kind in hidden if max(sizes_said(KINDS[kind], said).values(), default=1) > 1]
+    return tuple(told or (kind for kind in candidates if kind not in hidden))
+
+
+def _by_version(
+    path: str, candidates: tuple[str, ...], evidence: Evidence, _: Mapping[str, Tensor]
+) -> tuple[str, ...] | None:
+    """torch's _NormBase has version 2; every other module that concerns us has version 1."""
+    module = evidence.modules.get(path)
+    if module is None or module.version is None:
+        return None
+    batch = module.version >= 2
+    return tuple(k for k in candidates if (KINDS[k].family is Family.BATCH_NORM) == batch)
+
+
+def _by_neighbours(
+    path: str,  # noqa: ARG001
+    candidates: tuple[str, ...],
+    evidence: Evidence,
+    params: Mapping[str, Tensor],
+) -> tuple[str, ...] | None:
+    """Tell the rank of a normalisation by the layer before it whose channels it takes."""
+    others = tuple(kind for kind in candidates if KINDS[kind].family is not Family.BATCH_NORM)
+    channels = next((t.shape[0] for t in params.values() if t.ndim == 1), None)
+    if len(others) == len(candidates) or channels is None:
+        return None
+    for layer in reversed(evidence.before[-_NEAR:]):
+        rank = _rank(layer, channels)
+        if rank is None:
+            break
+        if rank:
+            return others + tuple(k for k in candidates if KINDS[k].rank == rank) or None
+    convolves = evidence.kernel_ranks & {3, 4, 5}
+    counted = any(name.startswith(("running_", "moving_")) for name in params)
+    flat = tuple(kind for kind in candidates if KINDS[kind].rank != _VOLUME)
+    return None if _VOLUME + 2 in convolves or (counted and not convolves) else flat
+
+
+def _rank(layer: Layer, channels: int) -> int | None:
+    """Return the rank of the space of a layer's output: 0 is any, None has other channels."""
+    if isinstance(layer, RecurrentLayer):
+        cell = layer.cells()[0, 0]
+        width = (cell.w_hh.shape[1]) * layer.num_directions
+        return 1 if width == channels else None
+    kind = KINDS.get(layer.kind)
+    if kind is None or "o" not in (axes := _weight_axes(layer)):
+        passes = any(tensor.shape == (channels,) for tensor in layer.params.values())
+        return 0 if passes else None
+    if layer.params["weight"].shape[axes.index("o")] != channels:
+        return None
+    return kind.rank or 1
+
+
+def _by_statistics(
+    path: str,  # noqa: ARG001
+    candidates: tuple[str, ...],
+    evidence: Evidence,  # noqa: ARG001
+    params: Mapping[str, Tensor],
+) -> tuple[str, ...] | None:
+    """MindSpore's InstanceNorm holds the statistics 0 and 1, which it never uses."""
+    moving = [params.get("moving_mean"), params.get("moving_variance")]
+    plain = tuple(kind for kind in candidates if not kind.startswith("InstanceNorm"))
+    if len(plain) == len(candidates) or any(t is None or t.size > _MAX_CHANNELS for t in moving):
+        return None
+    used = any(
+        (tensor.numpy() != value).any()
+        for tensor, value in zip(moving, (0, 1), strict=True)
+        if tensor
+    )
+    return plain if used else None
+
+
+def _by_flow(
+    path: str,
+    candidates: tuple[str, ...],
+    evidence: Evidence,
+    params: Mapping[str, Tensor],
+) -> tuple[str, ...] | None:
+    """Tell a table from a matrix: an embedding gives its columns to the next layer, a Linear its
+    rows, and takes its columns from the one before. The name must say the same."""
+    tables = tuple(kind for kind in candidates if kind in _TABLES)
+    if not tables or "Linear" not in candidates or [*params] != ["weight"]:
+        return None
+    rows, columns = params["weight"].shape
+    gives_columns = columns in evidence.into and rows not in evidence.into
+    gives_rows = rows in evidence.into and columns not in evidence.into
+    last = not evidence.into and columns in evidence.out and rows != columns
+    if any(map(_EMBEDS.fullmatch, _words(path))):
+        return tables if gives_columns else None
+    named = by_name(path, candidates) == ("Linear",)
+    return ("Linear",) if named and (gives_rows or last) else None
+
+
+def _words(path: str) -> list[str]:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", path).lower()
+    return [word for word in re.split(r"[._\d]+", spaced) if word]
+
+
+def _weight_axes(layer: Layer) -> str:
+    kind = KINDS.get(layer.kind)
+    return next((param.axes for param in kind.params if param.name == "weight"), "") if kind else ""
+
+
+def by_name(path: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Let the words of the last component that is not a number speak, if they agree."""
+    parts = [part for part in path.split(".") if not part.isdigit()]
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", parts[-1] if parts else "").lower()
+    rank = re.search(r"([123])d", word)
+    if rank:
+        candidates = tuple(k for k in candidates if KINDS[k].rank == int(rank[1])) or candidates
+    word = re.sub(r"\d+[a-z]?(?=_|$)", "", word)
+    meant = [
+        kinds
+        for pattern, kinds in _WORDS.items()
+        if re.search(rf"(?:^|_)(?:{pattern})(?:_|$)", word) and set(kinds) & set(candidates)
+    ]
+    return tuple(k for k in candidates if k in meant[0]) if len(meant) == 1 else None
+
+
+SAID = ("--kind", "class in the file")
+"""Evidence that is somebody's word."""
+SOURCES: tuple[tuple[str, Narrow], ...] = (
+    ("class in the file", _by_class),
+    ("hyper-parameters in the file", _by_sizes),
+    ("_metadata version", _by_version),
+    ("other layers of the file", _by_neighbours),
+    ("statistics that were used", _by_statistics),
+    ("name of the module and sizes around it", _by_flow),
+)

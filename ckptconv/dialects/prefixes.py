@@ -1,0 +1,93 @@
+"""What a wrapper puts before all names of a network: taken off where something proves the wrapper.
+
+A network may own an attribute called ``model`` or ``module``, so that a name proves nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from ckptconv.checkpoint import Checkpoint
+from ckptconv.errors import DialectError
+
+_CONTENT = "module."
+_WRAPPERS = (
+    "DataParallel",
+    "DistributedDataParallel",
+    "torch.nn.parallel.distributed.DistributedDataParallel",
+    "torch.optim.swa_utils.AveragedModel",
+)
+"""Classes that hold a whole network as ``module``."""
+_COMPILED = "_orig_mod."
+"""torch.compile's wrapper, around the model or any part of it; nobody else gives that name."""
+_AVERAGED = "n_averaged"
+_USUAL = ("module", "model", "net", "network", "backbone", "_backbone")
+
+
+def without_wrappers(checkpoint: Checkpoint) -> Checkpoint:
+    """Take the prefixes of proven wrappers off all names, and what a wrapper keeps for itself.
+
+    Proven are the class of a whole module, and AveragedModel by its counter beside ``module``.
+
+    Raises:
+        DialectError: two tensors would get one name.
+    """
+    plain = _renamed(checkpoint, lambda name: f".{name}".replace(f".{_COMPILED}", ".")[1:])
+    if plain is not checkpoint:
+        plain = _noted(plain, f"'{_COMPILED}' of torch.compile was taken out of the names")
+    while wrapper := _wrapper(plain):
+        counted = [name for name in plain.tensors if name == _AVERAGED]
+        rule = "how many models AveragedModel has averaged"
+        inner = replace(
+            plain,
+            tensors={n: t for n, t in plain.tensors.items() if n not in counted},
+            omitted={**plain.omitted, **dict.fromkeys(counted, rule)},
+        )
+        plain = _renamed(inner, lambda name: name.removeprefix(_CONTENT))
+        plain = _noted(plain, f"the prefix '{_CONTENT}' of {wrapper} was taken off all names")
+    return plain
+
+
+def advice(names: Iterable[str]) -> tuple[str, ...]:
+    """Say how to take off a prefix that may be a wrapper's, and may be the network's own."""
+    first, *others = {name.partition(".")[0] if "." in name else "" for name in names} or {""}
+    if others or first not in _USUAL:
+        return ()
+    return (
+        f"all names begin with '{first}.', which nothing proves to be a wrapper's: kept; "
+        f"--rename '^{re.escape(first)}(\\.|$)=' takes it off",
+    )
+
+
+def _wrapper(checkpoint: Checkpoint) -> str:
+    """Return the class of the wrapper around all of a checkpoint, or nothing."""
+    module = checkpoint.modules.get("")
+    name = (module.class_name if module else None) or ""
+    if name in _WRAPPERS:
+        return name.rpartition(".")[2]
+    counter = checkpoint.tensors.get(_AVERAGED)
+    rest = [other for other in checkpoint.tensors if other != _AVERAGED]
+    whole = bool(rest) and all(other.startswith(_CONTENT) for other in rest)
+    averaged = counter is not None and counter.shape == () and counter.dtype.kind == "i"
+    return "AveragedModel" if averaged and whole else ""
+
+
+def _noted(checkpoint: Checkpoint, note: str) -> Checkpoint:
+    return replace(checkpoint, notes=(*checkpoint.notes, note))
+
+
+def _renamed(checkpoint: Checkpoint, rename: Callable[[str], str]) -> Checkpoint:
+    """Rename tensors and modules; the path of a wrapper itself becomes that of its content."""
+    names = {name: rename(name) for name in checkpoint.tensors}
+    tensors = {names[name]: tensor for name, tensor in checkpoint.tensors.items()}
+    if len(tensors) < len(names):
+        raise DialectError(
+            "stands in the file with a wrapper's prefix and without",
+            tensor=next(new for old, new in names.items() if old != new and new in names),
+        )
+    modules = {rename(f"{path}.")[:-1]: module for path, module in checkpoint.modules.items()}
+    if names.keys() == tensors.keys() and modules.keys() == checkpoint.modules.keys():
+        return checkpoint
+    return replace(checkpoint, tensors=tensors, modules=modules)

@@ -1,0 +1,140 @@
+"""Live networks as sources: their weights, and the classes and options of their modules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ckptconv import pipeline
+from ckptconv.checkpoint import Checkpoint, MindSporeFacts, Module, TorchFacts
+from ckptconv.errors import CkptconvError, DialectError
+from ckptconv.graph.graph import Graph
+from ckptconv.live.filling import unwrapped
+from ckptconv.options import ReadOptions, WriteOptions
+from ckptconv.tensors.regions import Array
+from ckptconv.tensors.tensor import BFLOAT16, ArrayTensor
+
+FORMAT = "memory"
+_EXTRA = "_extra_state"
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def parameters(network: Any) -> Checkpoint:
+    """Return what a live network holds, with its values and the classes of its modules.
+
+    Names of one parameter have one tensor.
+
+    Args:
+        network: a ``mindspore.nn.Cell`` or a ``torch.nn.Module``.
+
+    Raises:
+        CkptconvError: neither of them.
+    """
+    network = unwrapped(network)
+    if hasattr(network, "parameters_dict"):
+        once = {
+            id(value): ArrayTensor(_cell_array(value))
+            for value in network.parameters_dict().values()
+        }
+        tensors = {name: once[id(value)] for name, value in network.parameters_dict().items()}
+        modules = {path: _describe(part) for path, part in network.cells_and_names()}
+        return Checkpoint(FORMAT, tensors, modules, MindSporeFacts(), path=type(network).__name__)
+    if not hasattr(network, "load_state_dict"):
+        raise CkptconvError(
+            "not a network",
+            expected="a mindspore.nn.Cell or a torch.nn.Module",
+            found=type(network).__name__,
+        )
+    held = _torch_parameters(network)
+    graph = pipeline.lift(held, ReadOptions(source="torch")) if _is_parametrized(network) else None
+    if graph is None:
+        return held
+    plain = pipeline.lower(graph, "torch", WriteOptions()).tensors
+    return replace(held, tensors=plain, modules=graph.origin.modules)
+
+
+def _torch_parameters(network: Any) -> Checkpoint:
+    state = network.state_dict(keep_vars=True)
+    omitted = {
+        name: "extra state, which only the module's own code reads"
+        for name in state
+        if name.rpartition(".")[2] == _EXTRA
+    }
+    held = {name: value for name, value in state.items() if name not in omitted}
+    once = {id(value): ArrayTensor(_array(name, value)) for name, value in held.items()}
+    tensors = {name: once[id(value)] for name, value in held.items()}
+    parts = network.named_modules(remove_duplicate=False)
+    modules = {path: _describe(part) for path, part in parts}
+    path = type(network).__name__
+    return Checkpoint(FORMAT, tensors, modules, TorchFacts(), omitted=omitted, path=path)
+
+
+def _is_parametrized(network: Any) -> bool:
+    return any(
+        hasattr(part, "parametrizations") or part._forward_pre_hooks for part in network.modules()
+    )
+
+
+def graph_of(network: Any, options: ReadOptions) -> Graph:
+    """Return the graph of a live network of either framework."""
+    network = unwrapped(network)
+    if hasattr(network, "load_state_dict") and not hasattr(network, "parameters_dict"):
+        return pipeline.lift(_torch_parameters(network), replace(options, source="torch"))
+    return pipeline.lift(parameters(network), replace(options, source="mindspore"))
+
+
+def _cell_array(value: Any) -> Array:
+    if str(value.dtype) == "BFloat16":
+        import mindspore
+
+        return np.asarray(value.astype(mindspore.float32).asnumpy()).astype(BFLOAT16)
+    return np.asarray(value.asnumpy())
+
+
+def _array(name: str, value: Any) -> Array:
+    """Return a torch tensor as an array.
+
+    Raises:
+        DialectError: it has no values yet, or none that an array could hold.
+    """
+    problem, hint = _unreadable(value)
+    if problem:
+        raise DialectError(problem, tensor=name, hint=hint)
+    value = value.detach().cpu().contiguous()
+    if str(value.dtype) == "torch.bfloat16":
+        # numpy has no bfloat16: take the bits.
+        import torch
+
+        return np.asarray(value.view(torch.int16).numpy()).view(BFLOAT16)
+    return np.asarray(value.numpy())
+
+
+def _unreadable(value: Any) -> tuple[str, str | None]:
+    if not hasattr(value, "detach") or getattr(value, "is_quantized", False):
+        hint = "saving the state_dict and converting that file with --allow dequantize"
+        return "is quantized or no tensor", hint
+    if "Uninitialized" in type(value).__name__:
+        return "of a lazy module, which has no shape yet", "running the module once"
+    if value.is_meta:
+        return "on the meta device, which holds no values", None
+    return ("is sparse", "to_dense()") if str(value.layout) != "torch.strided" else ("", None)
+
+
+def _describe(module: Any) -> Module:
+    kind = type(module)
+    own = kind.__module__.startswith(("torch.nn.", "mindspore.nn.", "mindspore.mint.nn."))
+    name = kind.__name__ if own else f"{kind.__module__}.{kind.__qualname__}"
+    attributes = {
+        key: value
+        for key, value in vars(module).items()
+        if not key.startswith("_") and key != "training" and _is_plain(value)
+    }
+    return Module(name, getattr(module, "_version", None), attributes)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return isinstance(value, _PLAIN)

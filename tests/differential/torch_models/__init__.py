@@ -1,0 +1,206 @@
+"""torch as a source: random models, saved in every way, converted to MindSpore and to torch."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import ckptconv
+from ckptconv.report import Report
+from tests.differential.outcome import Case, Outcome, Void
+from tests.differential.pieces import Piece, Question, called, examine, first, in_order
+from tests.differential.targets import SUFFIX, loaded
+from tests.differential.torch_models.alter import ALTERATIONS, alter
+from tests.differential.torch_models.layers import PREFIXES, RECIPES, WEIGHTS, Made, fill
+from tests.differential.torch_models.save import SAVES, SHARES, TELLING
+
+_OWN = "torch.nn.modules."
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a case is built from: (path, recipe, alteration) of each layer."""
+
+    seed: str
+    layers: tuple[tuple[str, str, str], ...]
+    saving: str
+    target: str
+
+
+def draw(seed: str) -> Plan:
+    rng = Random(seed)
+    layers: dict[str, tuple[str, str]] = {}
+    prefix = rng.choice(PREFIXES)
+    for recipe in in_order(rng, rng.choices(list(RECIPES), WEIGHTS, k=rng.choice([1, 2, 3, 4]))):
+        path = prefix + rng.choice(RECIPES[recipe][1])
+        how = rng.choice(list(ALTERATIONS)) if rng.random() < 0.08 else ""
+        if not any(_inside(path, other) or _inside(other, path) for other in layers):
+            layers[path] = recipe, how
+    if len(layers) == 1 and rng.random() < 0.1:
+        layers = {"": next(iter(layers.values()))}
+    (saving,) = rng.choices(list(SAVES), SHARES)
+    target = rng.choice(["mindspore", "mindspore", "mint", "torch"])
+    return Plan(seed, tuple((p, r, h) for p, (r, h) in layers.items()), saving, target)
+
+
+def _inside(path: str, other: str) -> bool:
+    return f"{path}.".startswith(f"{other}.")
+
+
+class Network(nn.Module):
+    """Layers under dotted paths; each gets inputs of its own."""
+
+    def __init__(self, made: Mapping[str, Made], inputs: Mapping[str, list[np.ndarray]]) -> None:
+        super().__init__()
+        self._kinds = {path: one.kind for path, one in made.items()}
+        self.example = tuple(torch.from_numpy(a) for given in inputs.values() for a in given)
+        for path, one in made.items():
+            at: nn.Module = self
+            *way, last = path.split(".")
+            for step in way:
+                if step not in dict(at.named_children()):
+                    at.add_module(step, nn.Module())
+                at = getattr(at, step)
+            at.add_module(last, one.module)
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        rest, results = list(inputs), []
+        for path, kind in self._kinds.items():
+            count = {"LSTMCell": 3, "GRUCell": 2, "RNNCell": 2, "Bilinear": 2}.get(kind, 1)
+            count = 3 if kind == "MultiheadAttention" else count
+            given, rest = rest[:count], rest[count:]
+            result = called(self.get_submodule(path), kind, given)
+            results.append(result[0] if isinstance(result, tuple) else result)
+        return tuple(results)
+
+
+class TorchModels:
+    """Random torch models, each saved one way and converted to one target."""
+
+    name = "torch"
+
+    def cases(self, seed: int) -> Iterator[Case]:
+        for index in itertools.count():
+            plan = draw(f"{seed}:{index}")
+            yield Case(index, str(plan), plan)
+
+    def run(self, case: Case, tmp: Path) -> Outcome:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _run(case.data, tmp)
+
+
+def _run(plan: Plan, tmp: Path) -> Outcome:
+    rng = Random(f"{plan.seed}:build")
+    torch.manual_seed(rng.randrange(1 << 30))
+    made = {path: RECIPES[recipe][0](rng) for path, recipe, _ in plan.layers}
+    try:
+        for path, _, how in plan.layers:
+            if how:
+                alter(made[path].module, how, rng)
+            fill(made[path].module, rng)
+        inputs = {path: [_array(s, rng) for s in one.shapes] for path, one in made.items()}
+        if "" in made:
+            model: nn.Module = made[""].module
+            model.example = tuple(torch.from_numpy(a) for a in inputs[""])
+        else:
+            model = Network(made, inputs)
+        model.eval()
+        save, suffix = SAVES[plan.saving]
+        source = tmp / f"m{suffix}"
+        if not model.state_dict():
+            raise Void("no parameters")
+        prefix, options = save(model, source, rng)
+        with torch.no_grad():  # after saving, which may take a step of training
+            expected = {
+                path: first(called(one.module, one.kind, _tensors(inputs[path])))
+                for path, one in made.items()
+            }
+    except Exception as error:
+        raise Void(f"not made: {type(error).__name__}: {error}"[:70]) from error
+    pieces = [
+        _piece(path, one, inputs[path], expected[path], prefix, plan.saving)
+        for path, one in made.items()
+    ]
+    live = model if plan.saving == "live" else None
+    return examine(
+        Question(
+            lambda kinds: _convert(source, tmp, plan.target, kinds, options, live),
+            pieces,
+            prefix,
+            plan.target,
+            _truth(model, prefix, pieces),
+        )
+    )
+
+
+def _array(shape: Any, rng: Random) -> np.ndarray:
+    generator = np.random.default_rng(rng.randrange(1 << 30))
+    if shape is None:
+        return generator.integers(0, 4, (2, 3)).astype("i4")
+    return (generator.normal(size=shape) * 0.5).astype("f4")
+
+
+def _tensors(arrays: list[np.ndarray]) -> list[torch.Tensor]:
+    return [torch.from_numpy(a) for a in arrays]
+
+
+def _piece(
+    path: str, one: Made, given: list[np.ndarray], expected: np.ndarray, prefix: str, saving: str
+) -> Piece:
+    dot = f"{path}." if path else ""
+    values = {prefix + dot + n: t.numpy() for n, t in one.module.state_dict().items()}
+    return Piece(
+        path,
+        one.kind,
+        given,
+        expected,
+        set(values),
+        one.hyper,
+        one.wholes,
+        saving in TELLING,
+        values,
+    )
+
+
+def _truth(model: nn.Module, prefix: str, pieces: list[Piece]) -> dict[str, str]:
+    """What each module that holds parameters is, as a user would say it."""
+    truth = {prefix + p.path: p.answer for p in pieces if not p.wholes and p.sources}
+    for path, module in model.named_modules():
+        known = type(module).__module__.startswith(_OWN) and module.state_dict()
+        leaf = not [*module.children()] or isinstance(module, nn.MultiheadAttention)
+        if known and leaf and "parametrizations" not in path and "out_proj" not in path:
+            kind = type(module).__name__
+            truth.setdefault(prefix + path, "Parameter" if kind == "ParameterList" else kind)
+    return truth
+
+
+def _convert(
+    source: Path,
+    tmp: Path,
+    target: str,
+    kinds: Mapping[str, str],
+    options: Mapping[str, str],
+    live: nn.Module | None,
+) -> tuple[Report, dict[str, np.ndarray]]:
+    written = tmp / f"out{SUFFIX[target]}"
+    if live is not None:
+        graph = ckptconv.from_torch(live)
+        report = ckptconv.save(graph, written, to=target, force=True)
+    else:
+        report = ckptconv.convert(
+            source, written, to=target, kinds=dict(kinds), force=True, **options
+        )
+    return report, loaded(written, target)
+
+
+GENERATOR = TorchModels()

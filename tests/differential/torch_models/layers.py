@@ -1,0 +1,222 @@
+"""The layers that random torch models are made of: recipes, and classes of a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Made(NamedTuple):
+    """A module, its canonical kind ("" for a user's class), hyper-parameters, input shapes.
+
+    A shape of None is a batch of token numbers. ``wholes``: target → call.
+    """
+
+    module: nn.Module
+    kind: str
+    hyper: dict[str, Any]
+    shapes: list[Any]
+    wholes: dict[str, str] = {}  # noqa: RUF012
+
+
+class Conv1D(nn.Module):
+    """y = x W + b, as GPT-2 has it: the weight is (in, out)."""
+
+    def __init__(self, i: int, o: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(i, o))
+        self.bias = nn.Parameter(torch.zeros(o))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight + self.bias
+
+
+class Turned(nn.Linear):
+    """A subclass of nn.Linear that computes y = x W."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight + self.bias
+
+
+class Scale(nn.Module):
+    """LayerScale, FiLM: parameters called as MindSpore calls those of norms."""
+
+    def __init__(self, n: int, *names: str) -> None:
+        super().__init__()
+        for name in names:
+            self.register_parameter(name, nn.Parameter(torch.ones(n)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for value in self.parameters():
+            x = x * value
+        return x
+
+
+class OwnCell(nn.Module):
+    """A cell of the user's: peepholes, one bias, minimal gates, independent states."""
+
+    def __init__(self, i: int, h: int, style: str) -> None:
+        super().__init__()
+        gates = {"mgu": 2, "indrnn": 1}.get(style, 4)
+        self.weight_ih = nn.Parameter(torch.zeros(gates * h, i))
+        self.weight_hh = nn.Parameter(torch.zeros(*((h,) if style == "indrnn" else (gates * h, h))))
+        if style == "one bias":
+            self.bias = nn.Parameter(torch.zeros(gates * h))
+        else:
+            self.bias_ih = nn.Parameter(torch.zeros(gates * h))
+            self.bias_hh = nn.Parameter(torch.zeros(gates * h))
+        if style == "peephole":
+            self.weight_ch = nn.Parameter(torch.zeros(3 * h))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight_ih.T
+
+
+Recipe = Callable[[Random], Made]
+_SEQUENCE = (2, 3, 4)
+
+
+def _size(rng: Random) -> int:
+    return rng.choice([3, 4, 4, 5])
+
+
+def _recurrent(name: str) -> Recipe:
+    def make(rng: Random) -> Made:
+        first, options = rng.random() < 0.5, {}
+        if name == "RNN" and rng.random() < 0.5:
+            options["nonlinearity"] = "relu"
+        sizes = {"num_layers": rng.choice([1, 1, 2]), "bias": rng.random() < 0.8}
+        both = rng.random() < 0.3
+        module = getattr(nn, name)(
+            4, _size(rng), batch_first=first, bidirectional=both, **sizes, **options
+        )
+        return Made(module, name, {"batch_first": first, **options}, [_SEQUENCE])
+
+    return make
+
+
+def _cell(name: str) -> Recipe:
+    def make(rng: Random) -> Made:
+        h, options = _size(rng), {}
+        if name == "RNNCell" and rng.random() < 0.5:
+            options["nonlinearity"] = "relu"
+        module = getattr(nn, name)(4, h, bias=rng.random() < 0.8, **options)
+        states = [(2, h)] * (2 if name == "LSTMCell" else 1)
+        return Made(module, name, options, [(2, 4), *states])
+
+    return make
+
+
+def _linear(rng: Random) -> Made:
+    bias, i = rng.random() < 0.6, rng.choice([4, 4, 3, 5])
+    return Made(nn.Linear(i, 4, bias=bias), "Linear", {}, [(2, 3, i)])
+
+
+def _embedding(rng: Random) -> Made:
+    padding = rng.choice([None, 0])
+    module = nn.Embedding(rng.choice([4, 7]), 4, padding_idx=padding)
+    return Made(module, "Embedding", {"padding_idx": padding}, [None])
+
+
+def _convolution(rank: int, rng: Random) -> Made:
+    hyper = {"stride": rng.choice([1, 2]), "padding": rng.choice([0, 1])}
+    kind = f"Conv{'Transpose' if rng.random() < 0.4 else ''}{rank}d"
+    i = rng.choice([4, 4, 3])
+    module = getattr(nn, kind)(i, 4, 3, bias=rng.random() < 0.7, **hyper)
+    return Made(module, kind, hyper, [(2, i, *(5, 4, 6)[:rank])])
+
+
+def _batch_norm(rank: int, rng: Random) -> Made:
+    eps, tracked, affine = rng.choice([1e-5, 1e-3]), rng.random() < 0.9, rng.random() < 0.8
+    make = getattr(nn, f"BatchNorm{rank}d")
+    module = make(4, eps=eps, affine=affine, track_running_stats=tracked)
+    hyper = {"eps": eps, "momentum": 0.1}
+    return Made(module, f"BatchNorm{rank}d", hyper, [(3, 4, *(5, 4, 6)[:rank])])
+
+
+def _layer_norm(rng: Random) -> Made:
+    eps = rng.choice([1e-5, 1e-3])
+    module = nn.LayerNorm(4, eps=eps, bias=rng.random() < 0.8)
+    return Made(module, "LayerNorm", {"eps": eps}, [_SEQUENCE])
+
+
+def _group_norm(rng: Random) -> Made:
+    groups = rng.choice([1, 2])
+    return Made(
+        nn.GroupNorm(groups, 4), "GroupNorm", {"num_groups": groups, "eps": 1e-5}, [(2, 4, 3, 3)]
+    )
+
+
+def _attention(rng: Random) -> Made:
+    module = nn.MultiheadAttention(4, 2, batch_first=True, bias=rng.random() < 0.8)
+    return Made(
+        module, "MultiheadAttention", {"num_heads": 2, "batch_first": True}, [_SEQUENCE] * 3
+    )
+
+
+def _transformer(rng: Random) -> Made:
+    module = nn.TransformerEncoderLayer(4, 2, _size(rng), 0.0, batch_first=True)
+    feed = module.linear1.out_features
+    call = f"nn.TransformerEncoderLayer(4, 2, {feed}, 0.0, batch_first=True)"
+    return Made(module, "", {}, [_SEQUENCE], {"mindspore": call, "torch": call})
+
+
+def _own(rng: Random) -> Made:
+    style = rng.choice(["mgu", "indrnn", "peephole", "one bias"])
+    names = rng.choice([("gamma",), ("gamma", "beta"), ("w",), ("alpha",), ("momentum",)])
+    module = rng.choice(
+        [Conv1D(4, _size(rng)), Turned(4, 4), Scale(4, *names), OwnCell(4, _size(rng), style)]
+    )
+    return Made(module, "", {}, [(2, 4)])
+
+
+CONVOLUTIONS = ["conv1", "up1", "deconv", "layer", "proj", "transpose"]
+BATCH_NORMS = ["bn", "bn2d", "norm", "ln1", "bn3d"]
+RECIPES: dict[str, tuple[Recipe, list[str]]] = {
+    # name → (recipe, attributes that a user would give it, and those that mislead)
+    "LSTM": (_recurrent("LSTM"), ["lstm", "rnn", "encoder", "fc", "model"]),
+    "GRU": (_recurrent("GRU"), ["gru", "decoder", "module", "out"]),
+    "RNN": (_recurrent("RNN"), ["rnn", "net", "linear"]),
+    "LSTMCell": (_cell("LSTMCell"), ["cell", "lstm_cell", "head"]),
+    "GRUCell": (_cell("GRUCell"), ["cell", "update"]),
+    "RNNCell": (_cell("RNNCell"), ["cell", "step"]),
+    "Linear": (_linear, ["fc", "head", "linear", "embedding.0", "embed", "up", "act", "module.fc"]),
+    "Embedding": (_embedding, ["embed", "wte", "lookup", "fc", "value", "embedder._module"]),
+    **{f"Conv{n}": (partial(_convolution, n), CONVOLUTIONS) for n in (1, 2, 3)},
+    **{f"BatchNorm{n}": (partial(_batch_norm, n), BATCH_NORMS) for n in (1, 2, 3)},
+    "LayerNorm": (_layer_norm, ["ln", "norm1", "bn1", "inst_norm", "act"]),
+    "GroupNorm": (_group_norm, ["gn", "norm2"]),
+    "PReLU": (
+        lambda rng: Made(nn.PReLU(rng.choice([1, 4])), "PReLU", {}, [(2, 4, 3)]),
+        ["act", "prelu", "norm", "gamma"],
+    ),
+    "MultiheadAttention": (_attention, ["attn", "self_attn", "linear"]),
+    "Transformer": (_transformer, ["layers.0", "block"]),
+    "Bilinear": (
+        lambda rng: Made(nn.Bilinear(4, 3, _size(rng)), "Bilinear", {}, [(2, 4), (2, 3)]),
+        ["bilinear", "conv"],
+    ),
+    "own": (_own, ["attn", "gpt.c_fc", "cell", "scale", "layer_norm", "embedding"]),
+}
+WEIGHTS = [4, 3, 2, 2, 2, 1, 6, 5, 2, 3, 1, 1, 2, 1, 3, 1, 2, 2, 1, 1, 4]
+PREFIXES = ["", "", "", "", "model.", "module.", "net.", "network.", "encoder."]
+
+
+def fill(module: nn.Module, rng: Random) -> None:
+    """Give every tensor distinct values, small so that no unit saturates."""
+    generator = np.random.default_rng(rng.randrange(1 << 30))
+    with torch.no_grad():
+        for name, value in [*module.named_parameters(), *module.named_buffers()]:
+            if not value.is_floating_point() or name.endswith(("_u", "_v", "_mask", "mask")):
+                continue
+            noise = torch.from_numpy(generator.normal(size=tuple(value.shape)).astype("f4")) * 0.25
+            norm = value.dim() == 1 and name.endswith(("weight", "original0", "_g"))
+            positive = "running_var" in name or norm
+            value.copy_(noise.abs() + 0.6 if positive else noise + 0.07)
+    module.eval()

@@ -1,0 +1,196 @@
+"""Live networks: filled all or not at all, whatever wraps them; read with their classes known."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+import ckptconv
+from tests import networks as n
+
+ms = pytest.importorskip("mindspore")
+from mindspore import mint  # noqa: E402
+from mindspore import nn as msnn  # noqa: E402
+
+
+def network(seed=3):
+    return n.fill(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 4)), seed)
+
+
+X = torch.linspace(-1, 1, 12).reshape(3, 4)
+
+
+def old_weight_norm(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nn.utils.weight_norm(model[0], dim=1)
+    return model
+
+
+def new_weight_norm(model):
+    parametrizations.weight_norm(model[0])
+    return model
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [nn.DataParallel, torch.compile, old_weight_norm, new_weight_norm, lambda model: model],
+    ids=["DataParallel", "compiled", "old weight_norm", "weight_norm", "plain"],
+)
+def test_wrapped_modules_are_filled(wrap):
+    source, plain = network(), network(seed=9)
+    target = wrap(plain)
+    assert ckptconv.load_into(target, ckptconv.from_torch(source)).written
+    with torch.no_grad():
+        n.close(plain.eval()(X).numpy(), source(X).numpy(), limit=1e-6)
+    again = ckptconv.to_state_dict(ckptconv.from_torch(target), "torch")
+    n.close(again["0.weight"], source[0].weight.detach().numpy(), limit=1e-6)
+
+
+def test_a_parametrization_that_takes_no_value_is_refused():
+    target = network()
+    parametrizations.spectral_norm(target[0])
+    with pytest.raises(ckptconv.CkptconvError, match=r"0\.weight: cannot be filled through"):
+        ckptconv.load_into(target, ckptconv.from_torch(network()))
+
+
+def test_a_dtype_that_loses_values_is_refused_and_nothing_changes():
+    target = network(seed=9).half()
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    graph = ckptconv.from_torch(network())
+    with pytest.raises(ckptconv.CkptconvError, match="of another dtype"):
+        ckptconv.load_into(target, graph)
+    assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
+    ckptconv.load_into(target, graph, dtype="float16")
+    assert torch.equal(target[0].weight, network()[0].weight.half())
+    wide = network(seed=9).double()
+    ckptconv.load_into(wide, graph, dtype="float64")
+    assert torch.equal(wide[2].bias, network()[2].bias.double())
+
+
+class Breaks(nn.Module):
+    """Its second parameter refuses to be written in the middle of a copy."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.second = nn.Linear(4, 5)
+
+
+@pytest.mark.parametrize("where", ["torch", "mindspore"])
+def test_a_failure_in_the_middle_leaves_everything_as_it_was(where, monkeypatch):
+    source = n.fill(Breaks(), 4)
+    if where == "torch":
+        target = n.fill(Breaks(), 5)
+        before = {name: value.clone().numpy() for name, value in target.state_dict().items()}
+        real = torch.Tensor.copy_
+        calls = []
+
+        def copy(self, other, *rest):
+            calls.append(1)
+            if len(calls) == 3:
+                raise RuntimeError("no memory")
+            return real(self, other, *rest)
+
+        monkeypatch.setattr(torch.Tensor, "copy_", copy)
+        after = lambda: {k: v.numpy() for k, v in target.state_dict().items()}  # noqa: E731
+    else:
+        target = msnn.CellDict({"first": msnn.Dense(4, 4), "second": msnn.Dense(4, 5)})
+        before = {p.name: p.asnumpy().copy() for p in target.get_parameters()}
+        real_set = ms.Parameter.set_data
+        calls = []
+
+        def set_data(self, *rest):
+            calls.append(1)
+            if len(calls) == 3:
+                raise RuntimeError("no memory")
+            return real_set(self, *rest)
+
+        monkeypatch.setattr(ms.Parameter, "set_data", set_data)
+        after = lambda: {p.name: p.asnumpy() for p in target.get_parameters()}  # noqa: E731
+    with pytest.raises(RuntimeError, match="no memory"):
+        ckptconv.load_into(target, ckptconv.from_torch(source))
+    assert {k: v.tobytes() for k, v in after().items()} == {
+        k: v.tobytes() for k, v in before.items()
+    }
+
+
+def test_mint_and_nn_cells():
+    source = n.fill(nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5)))
+    for cells in (
+        [mint.nn.Linear(4, 5), mint.nn.LayerNorm(5)],
+        [msnn.Dense(4, 5), msnn.LayerNorm((5,), epsilon=1e-5)],
+    ):
+        target = msnn.SequentialCell(*cells)
+        ckptconv.load_into(target, ckptconv.from_torch(source))
+        held = [p.asnumpy() for p in target.get_parameters()]
+        for found, expected in zip(held, source.parameters(), strict=True):
+            np.testing.assert_array_equal(found, expected.detach().numpy())
+    with torch.no_grad():
+        n.close(target(ms.Tensor(X.numpy())).asnumpy(), source(X).numpy(), limit=1e-6)
+    half = msnn.SequentialCell(msnn.Dense(4, 5).to_float(ms.float16), msnn.LayerNorm((5,)))
+    half[0].weight.set_dtype(ms.float16)
+    with pytest.raises(ckptconv.CkptconvError, match="of another dtype"):
+        ckptconv.load_into(half, ckptconv.from_torch(source))
+
+
+def tied():
+    model = nn.Module()
+    model.embed, model.head = nn.Embedding(7, 4), nn.Linear(4, 7, bias=False)
+    model.head.weight = model.embed.weight
+    return n.fill(model)
+
+
+def test_tied_weights():
+    source, target = tied(), tied()
+    with torch.no_grad():
+        target.embed.weight.zero_()
+    once = ckptconv.from_state_dict(
+        {"embed.weight": source.embed.weight.detach().numpy()},
+        "torch",
+        modules={"embed": "Embedding"},
+    )
+    for graph in (ckptconv.from_torch(source), once):
+        ckptconv.load_into(target, graph)
+        assert torch.equal(target.head.weight, source.embed.weight)
+
+
+class Extra(nn.Linear):
+    def get_extra_state(self):
+        return {"a": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def test_modules_that_are_not_read():
+    graph = ckptconv.from_torch(nn.Sequential(Extra(2, 3)))
+    assert graph.omitted == {
+        "0._extra_state": "extra state, which only the module's own code reads"
+    }
+    with pytest.raises(ckptconv.DialectError, match=r"0\.weight: of a lazy module"):
+        ckptconv.from_torch(nn.Sequential(nn.LazyLinear(3)))
+    with pytest.raises(ckptconv.DialectError, match="weight: on the meta device"):
+        ckptconv.from_torch(nn.Linear(2, 3, device="meta"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantized = torch.ao.quantization.quantize_dynamic(network(), {nn.Linear})
+    with pytest.raises(ckptconv.DialectError, match="is quantized or no tensor; try saving"):
+        ckptconv.from_torch(quantized)
+
+
+def test_the_networks_own_attribute_is_kept():
+    model = nn.Module()
+    model.model = nn.Module()
+    model.model.lstm = nn.LSTM(3, 4)
+    assert [layer.path for layer in ckptconv.from_torch(model)] == ["model.lstm"]
+    assert [layer.path for layer in ckptconv.from_torch(nn.DataParallel(model))] == ["model.lstm"]
+    found = ckptconv.to_state_dict(ckptconv.from_torch(model), "torch")
+    np.testing.assert_array_equal(
+        found["model.lstm.weight_hh_l0"], model.model.lstm.weight_hh_l0.detach().numpy()
+    )
