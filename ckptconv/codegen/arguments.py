@@ -102,13 +102,14 @@ def _convolution(layer: Layer, facts: Facts, grouped: str = "i") -> Facts:
     shape, padding = layer.params["weight"].shape, facts["padding"]
     groups = facts["groups"] if isinstance(facts["groups"], int) else 1
     word = padding if isinstance(padding, str) or padding is UNKNOWN else None
-    sides = _sides(layer, facts, shape[2:])
-    causal = word == "causal"
+    sides, causal = _sides(layer, facts, shape[2:]), word == "causal"
+    strides = _per_axis(facts["stride"], len(shape) - 2)
+    apart = causal or (word == "same" and max(strides, default=1) > 1)
     return {
         **{name: _short(value) for name, value in facts.items() if name in _PER_AXIS},
         grouped: facts.get(grouped, 1) * groups,
         "kernel": _short(shape[2:]),
-        "padding": 0 if sides is not None or causal else _short(padding),
+        "padding": 0 if apart else _short(padding),
         "pad_mode": "valid" if causal else word or "pad",
         "pads": 0 if word else _mindspore_pads(facts, len(shape) - 2),
         "pad_word": word or "valid",
@@ -133,8 +134,8 @@ def _sides(layer: Layer, facts: Facts, kernel: tuple[int, ...]) -> tuple[int, ..
     elif padding == "same" and any(s > 1 for s in stride):
         sizes = layer.attributes.get("input_sizes") or [None]
         if len(sizes) != rank or not all(isinstance(n, int) for n in sizes):
-            return (0,) * (2 * rank)
-        totals = [max((-(-n // s) - 1) * s + r + 1 - n, 0)
+            return None
+        totals = [max((-(-n // max(s, 1)) - 1) * s + r + 1 - n, 0)
                   for n, s, r in zip(sizes, stride, reach, strict=True)]  # fmt: skip
         pads = [(total // 2, total - total // 2) for total in totals]
     else:

@@ -14,7 +14,7 @@ from ckptconv.codegen.constructor import constructor, unknown
 from ckptconv.codegen.support import layer_table
 from ckptconv.dialects import DIALECTS, dialect
 from ckptconv.graph.forms import Has, slots, stored_by_row
-from ckptconv.graph.graph import RECURRENT, Layer
+from ckptconv.graph.graph import RECURRENT, Layer, RecurrentLayer
 from ckptconv.graph.kinds import AXES, KINDS
 from ckptconv.tensors.tensor import ArrayTensor
 from tests.conftest import ROOT
@@ -81,7 +81,8 @@ def sample(kind):
     suffix = "_l0" if kind in RECURRENT else ""
     shapes = {p.name: shape_of(p.axes, sizes) for p in KINDS[kind].params if p.name not in absent}
     tensors = {name + suffix: ArrayTensor(np.ones(s, np.float32)) for name, s in shapes.items()}
-    return Layer("m", kind, tensors, dict(attributes))
+    made = RecurrentLayer if kind.removesuffix("Cell") in RECURRENT else Layer
+    return made("m", kind, tensors, dict(attributes))
 
 
 def said(kind, forms):

@@ -132,7 +132,9 @@ def _lift_group(
 ) -> list[Layer]:
     known = group[0].entry
     if known is not None and len(group) > 1 and not (_is_sequence(group) or is_attention(group)):
-        raise LossyError(f"{known.class_name} has no equal in torch and MindSpore", tensor=path)
+        classes = dict.fromkeys(unit.entry.class_name for unit in group if unit.entry)
+        names = " with ".join(classes)
+        raise LossyError(f"{names} has no equal in torch and MindSpore", tensor=path)
     if _is_sequence(group):
         return [lift_sequence(path, group, facts, options)]
     if is_attention(group):

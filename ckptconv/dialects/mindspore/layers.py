@@ -74,7 +74,13 @@ def _instance_norm(rank: int) -> Form:
 def _kernel(name: str, axes: str, rank: int = 0) -> Form:
     call = Call(name, "i", "o", "kernel", **_KERNEL)
     before = Call(f"ConstantPad{rank}d", "causal_sides", "zero") if rank else None
-    return Form(call, {"weight": Slot(axes=axes)}, before=before, notes=(CHANNELS, _PADDING))
+    return Form(
+        call,
+        {"weight": Slot(axes=axes)},
+        defaults={"padding": "same"},
+        before=before,
+        notes=(CHANNELS, _PADDING),
+    )
 
 
 _ATTENTION = Call(

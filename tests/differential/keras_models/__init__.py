@@ -13,6 +13,8 @@ from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
+import numpy as np
+
 import ckptconv
 from ckptconv import CkptconvError
 from tests.differential.keras_models import build, save
@@ -73,12 +75,13 @@ def _alter(model: Any, drawn: Plan) -> None:
     import keras
 
     dense = [x for x in model._flatten_layers() if type(x) is keras.layers.Dense]
+    rng = np.random.default_rng(len(dense))
     try:
         if drawn.lora:
             for layer in dense:
                 layer.enable_lora(1)
-                layer.lora_kernel_a.assign(layer.lora_kernel_a + 0.3)
-                layer.lora_kernel_b.assign(layer.lora_kernel_b + 0.2)
+                for variable in (layer.lora_kernel_a, layer.lora_kernel_b):
+                    variable.assign(rng.normal(size=variable.shape).astype("f4"))
         for layer in dense if drawn.quantize else []:
             layer.quantize(drawn.quantize)
     except Exception as error:
