@@ -134,6 +134,9 @@ def _lowering(name: str, options: WriteOptions, output: formats.Output) -> match
 def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report:
     """Account for every tensor, then write the graph; see ``api.save``."""
     output = formats.output(path, dialects.dialect(to).suffixes)
+    if options.like is None and (options.like_order or options.fill):
+        option = "--like-order" if options.like_order else "--fill"
+        raise CkptconvError(f"{option} speaks of a target network", expected="--like TARGET too")
     graph = edited(graph, options)
     lowered = lower(graph, to, options, output)
     target = {"path": os.fspath(path), "container": output.format.name, "framework": to}

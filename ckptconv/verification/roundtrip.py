@@ -14,7 +14,6 @@ from ckptconv.errors import ContainerError
 from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import StrPath, Target
-from ckptconv.passes import restore
 from ckptconv.verification.diff import diff_graphs
 from ckptconv.verification.results.tensors import DiffReport
 
@@ -22,6 +21,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ckptconv.verification.sides import ReadKeywords
+
+_HINT = (
+    "biases that were summed come back as their sum and zeros: --report FILE keeps them on the way "
+    "out, and --restore FILE gives them back on the way home"
+)
 
 
 def roundtrip(
@@ -41,7 +45,7 @@ def roundtrip(
     Args:
         src: a checkpoint.
         via: ``torch``, ``keras``, ``mindspore`` or ``mint``.
-        report: a new file for the report of the way out; the way back restores biases from it.
+        report: a new file for the report of the way out, from which the way back undoes all.
         force: replace an existing report file.
         options: those of ``load``; what they change is compared as changed.
 
@@ -63,10 +67,10 @@ def roundtrip(
         out = str(FilePath(room, "out" + _suffix(via)))
         back = str(FilePath(room, "back" + _suffix(source.dialect, src)))
         written = api.save(source, out, to=via).to_dict()
-        returning = api.load(out, kinds=_known(source) if via == "keras" else {})
         if report is not None:
             _write(report, written, force=force)
-            returning = restore.apply(returning, restore.parse(written), report=os.fspath(report))
+        kinds = _known(source) if via == "keras" else {}
+        returning = api.load(out, kinds=kinds, restore=report)
         api.save(returning, back, to=source.dialect)
         keras = source.dialect == "keras"
         again = api.load(back, kinds=options.get("kinds", ()) if keras else ())
@@ -74,6 +78,8 @@ def roundtrip(
     found.b["path"] = f"{found.a['path']} by way of {via}"
     found.notes = [f"left out on the way out: {n}: {r}" for n, r in written["omitted"].items()]
     found.notes += written["notes"]
+    if written["restore"] and report is None:
+        found.notes.append(_HINT)
     return found
 
 

@@ -138,6 +138,13 @@ def test_values_of_the_target_itself(tmp_path):
     np.testing.assert_array_equal(found["1.gamma"], np.arange(7))
 
 
+def test_what_speaks_of_a_target_needs_one(tmp_path):
+    torch.save({"fc.weight": torch.rand(2, 3)}, tmp_path / "m.pt")
+    for options in ({"like_order": True}, {"fill": {"new": "ones"}}):
+        with pytest.raises(ckptconv.CkptconvError, match="speaks of a target network: expected --"):
+            to_mindspore(tmp_path / "m.pt", tmp_path, None, **options)
+
+
 def test_a_folded_bias_must_fit(tmp_path):
     state = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.LayerNorm(4)).state_dict()
     torch.save(state, tmp_path / "m.pt")
