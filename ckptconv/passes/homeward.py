@@ -90,8 +90,8 @@ def _fused(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Graph:
             for home in _homes(layer, names, told):
                 stacks.setdefault(home.path, []).append(layer.path)
     for home_path, parts in stacks.items():
-        if len(parts) > 1:
-            graph = fuse(graph, home_path, parts)
+        if len(parts) > 1:  # the report says that one feeds the other, whatever the file does
+            graph = fuse(replace(graph, feeds=None), home_path, parts)
     return graph
 
 
