@@ -16,6 +16,7 @@ from tests.differential.outcome import DEFECTS, Case, Generator, Outcome, Result
 FRAMEWORKS = {
     # source framework → the module whose GENERATOR draws its models
     "keras": "tests.differential.keras_models",
+    "networks": "tests.differential.networks",
     "torch": "tests.differential.torch_models",
     "mindspore": "tests.differential.mindspore_models",
 }

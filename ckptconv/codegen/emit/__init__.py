@@ -156,7 +156,9 @@ def _layer_text(
 def _tree(texts: Mapping[str, str]) -> list[str]:
     """Return the assignments of layers; those below a path stand in a module of that name."""
     lines: list[str] = []
-    groups = dict.fromkeys(path.rpartition(".")[0] for path in texts)
+    groups = dict.fromkeys(
+        path[:i] for path in texts for i in range(len(path)) if path[i] == "." or i == 0
+    )
     places = {"": "self"}
     for group in groups:
         if group:

@@ -146,6 +146,13 @@ def layer_norm(b: Builder, site: Site) -> list[Value]:
     return [masked(b.add("module", (x,), layer=b.path(site)), x.mask)]
 
 
+def rms_norm(b: Builder, site: Site) -> list[Value]:
+    x = site.x
+    if [n % x.rank for n in integers(site, "axis")] != [x.rank - 1]:
+        raise site.refuse("RMSNormalization over an axis that is not the last")
+    return [b.add("module", (x,), layer=b.path(site))]
+
+
 def group_norm(b: Builder, site: Site) -> list[Value]:
     x = site.x
     if integers(site, "axis")[0] % x.rank != x.rank - 1:
@@ -181,5 +188,6 @@ RULES = {
     "BatchNormalization": batch_norm,
     "LayerNormalization": layer_norm,
     "GroupNormalization": group_norm,
+    "RMSNormalization": rms_norm,
     "PReLU": prelu,
 }

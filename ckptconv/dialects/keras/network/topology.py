@@ -22,7 +22,6 @@ from ckptconv.errors import DialectError
 
 _MODELS = ("Sequential", "Functional", "Model")
 _OPERATIONS = ("keras.src.ops", "keras.ops", "keras.src.backend")
-_PACKAGES = ("keras", "tensorflow", "tf_keras")
 _KERAS_TENSOR = "__keras_tensor__"
 
 
@@ -83,15 +82,11 @@ def topology(model: Entry) -> Topology:
 
 
 def _layer(item: dict[str, Any]) -> Entry | None:
-    """Return a layer, its class marked where it is none of Keras's layers."""
-    found, package = entry(item), str(item.get("module") or "keras")
-    if found is None:
-        return None
-    if package.startswith(_OPERATIONS):
+    """Return a layer; operations between layers, which may be called alike, are marked."""
+    found = entry(item)
+    if found is not None and str(item.get("module")).startswith(_OPERATIONS):
         return Entry(f"ops.{found.class_name}", found.config)
-    if package.split(".")[0] in _PACKAGES and ">" not in str(item["class_name"]):
-        return found
-    return Entry(f"{package}.{found.class_name}", found.config)
+    return found
 
 
 def _chain(layers: list[Entry]) -> Topology:

@@ -1,0 +1,77 @@
+"""The networks of random Keras models: written for torch, run, and held against Keras."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ckptconv
+from ckptconv import CkptconvError
+from tests.differential.keras_models import build, save
+from tests.differential.keras_models.draw import plan
+from tests.differential.keras_models.spec import Plan
+from tests.differential.outcome import Case, Outcome, Result, Void
+from tests.network.written import flat, run_torch, written
+
+LIMIT = 5e-6
+WAYS = ("keras", "h5")
+
+
+class KerasNetworks:
+    """Random Keras models, saved whole, converted with ``network=`` to torch."""
+
+    name = "keras networks"
+
+    def cases(self, seed: int) -> Iterator[Case]:
+        for index in itertools.count():
+            drawn = plan(f"{seed}:{index}")
+            yield Case(index, f"{WAYS[index % 2]}: {drawn}", (drawn, WAYS[index % 2]))
+
+    def run(self, case: Case, tmp: Path) -> Outcome:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _run(*case.data, zlib.crc32(case.text.encode()), tmp)
+
+
+def _run(drawn: Plan, way: str, seed: int, tmp: Path) -> Outcome:
+    import keras
+
+    keras.backend.clear_session(free_memory=False)
+    model = build.build(drawn)
+    build.fill(model, seed)
+    given = build.example(drawn, seed)
+    if drawn.tokens:
+        given[0, :1], given[-1, -1:] = 0, 0  # what mask_zero leaves out
+    try:
+        outputs = flat(model(given, training=False))
+    except Exception as error:
+        raise Void(f"not run: {type(error).__name__}") from error
+    path = save.save(model, way, tmp)
+    try:
+        module, weights, _ = written(path, "torch", tmp)
+    except CkptconvError as error:
+        if error.problem == "holds no parameters":
+            raise Void("holds no parameters") from error
+        return Outcome(Result.REFUSED, error.problem[:70], str(error))
+    return _compared(run_torch(module, weights, [given]), outputs)
+
+
+def _compared(found: list[Any], outputs: list[Any]) -> Outcome:
+    wanted = [np.asarray(value.detach()) for value in outputs]
+    if [f.shape for f in found] != [w.shape for w in wanted]:
+        shapes = f"{[f.shape for f in found]}, not {[w.shape for w in wanted]}"
+        return Outcome(Result.SILENT, "other shapes", shapes)
+    pairs = zip(found, wanted, strict=True)
+    worst = max(float((np.abs(f - w) / (1 + np.abs(w))).max()) for f, w in pairs)
+    if not worst <= LIMIT:
+        return Outcome(Result.SILENT, "other numbers", str(worst))
+    return Outcome(Result.EQUAL)
+
+
+GENERATOR = KerasNetworks()
