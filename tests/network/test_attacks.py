@@ -149,3 +149,19 @@ def test_a_stub_is_left_to_be_written(tmp_path):
     with np.load(GOLDEN / "keras231_lambda_full.npz") as data:
         found = run_torch(imported(network), tmp_path / "m.pt", [data["x"]])
         close(found, [data["y"]], 2e-6)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_operators_are_no_layers_of_the_same_name(suffix, tmp_path):
+    import keras
+
+    x = keras.Input((4, 3), name="x")
+    y = keras.layers.LSTM(3, return_sequences=True)(keras.layers.Masking()(x))
+    model = keras.Model(x, [y + 1.5, (y * x)[:, -1], 2.0 - y])
+    path = tmp_path / f"m{suffix}"
+    model.save(path)
+    module, weights, _ = written(path, "torch", tmp_path)
+    given = np.random.RandomState(0).uniform(-1, 1, (2, 4, 3)).astype(np.float32)
+    given[0, :2] = 0
+    wanted = [value.detach().numpy() for value in model(given)]
+    close(run_torch(module, weights, [given]), wanted, 2e-6)

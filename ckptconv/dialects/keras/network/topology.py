@@ -82,9 +82,18 @@ def topology(model: Entry) -> Topology:
 
 
 def _layer(item: dict[str, Any]) -> Entry | None:
-    """Return a layer; operations between layers, which may be called alike, are marked."""
+    """Return a layer; operations between layers, which may be called alike, are marked.
+
+    A ``.h5`` file names no modules: there an operation is what has no ``trainable``, unlike every
+    layer but InputLayer.
+    """
     found = entry(item)
-    if found is not None and str(item.get("module")).startswith(_OPERATIONS):
+    if found is None:
+        return None
+    unnamed = not item.get("module") and isinstance(item.get("inbound_nodes"), list)
+    calls = item["inbound_nodes"] if unnamed else []
+    bare = bool(calls) and isinstance(calls[0], dict) and "trainable" not in found.config
+    if str(item.get("module")).startswith(_OPERATIONS) or bare:
         return Entry(f"ops.{found.class_name}", found.config)
     return found
 
