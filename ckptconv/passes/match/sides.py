@@ -8,7 +8,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from ckptconv.dialects import DIALECTS
 from ckptconv.errors import AmbiguousKindError, CkptconvError
+from ckptconv.graph.axes import fits
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Lowered, Part
@@ -17,6 +19,12 @@ from ckptconv.tensors.declared import Declared
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
 
 Lower = Callable[[Graph], Lowered]
+_LIKELY = (
+    "other layers of the file",
+    "statistics that were used",
+    "name of the module and sizes around it",
+)
+"""Evidence that the target's own parameters outweigh."""
 _MAX_FORMS = 64
 """Forms of one module; more come only of files made for it."""
 
@@ -133,8 +141,9 @@ def _forms(layer: Layer, graph: Graph, lowerings: Sequence[Lower]) -> Iterator[t
     """Yield a layer as each of its kinds, in each way of writing it; equal ones once."""
     seen: set[Structure] = set()
     problem: CkptconvError | None = None
-    for kind in layer.candidates or (layer.kind,):
-        one = replace(layer, kind=kind, candidates=(kind,)) if layer.candidates else layer
+    kinds = _kinds(layer, graph)
+    for kind in kinds:
+        one = replace(layer, kind=kind, candidates=(kind,)) if len(kinds) > 1 else layer
         for lower in lowerings:
             try:
                 lowered = lower(replace(graph, layers=(one,)))
@@ -150,6 +159,16 @@ def _forms(layer: Layer, graph: Graph, lowerings: Sequence[Lower]) -> Iterator[t
                 yield one, found
     if not seen and problem is not None:
         raise problem
+
+
+def _kinds(layer: Layer, graph: Graph) -> tuple[str, ...]:
+    """Return what a layer can be, what was only likely for its name or its neighbours left open."""
+    kinds = layer.candidates or (layer.kind,)
+    if layer.evidence not in _LIKELY:
+        return kinds
+    shapes = {name: tensor.shape for name, tensor in layer.params.items()}
+    forms = DIALECTS[graph.dialect].forms
+    return tuple(dict.fromkeys((*kinds, *(kind for kind in forms if fits(kind, shapes, forms)))))
 
 
 def _below(layer: Layer, lowered: Lowered) -> Part:

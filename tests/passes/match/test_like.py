@@ -187,6 +187,20 @@ def test_the_target_settles_kinds(tmp_path):
     np.testing.assert_array_equal(loaded["o.weight"].asnumpy(), state["other.weight"].numpy())
 
 
+@pytest.mark.parametrize("leaf", ["weight", "embedding_table"])
+def test_the_target_outweighs_a_name(tmp_path, leaf):
+    state = {"words.weight": torch.rand(9, 4), "decoder.weight": torch.rand(9, 4)}
+    torch.save({**state, "norm.weight": torch.rand(4)}, tmp_path / "m.pt")
+    like = {
+        "words.weight": (9, 4),
+        f"decoder.{leaf}": (9, 4),
+        "norm.gamma": (4,),
+        "norm.beta": (4,),
+    }
+    found = to_mindspore(tmp_path / "m.pt", tmp_path, like)
+    np.testing.assert_array_equal(found[f"decoder.{leaf}"], state["decoder.weight"])
+
+
 def test_case_is_forgiven(tmp_path):
     torch.save({"Enc.Weight": torch.rand(5)}, tmp_path / "m.pt")
     (tmp_path / "like.txt").write_text("enc.weight (5,)\n")
