@@ -32,7 +32,9 @@ def values(seed=0):
     rng = np.random.default_rng(seed)
     shapes = {"weight_ih_l0": (20, 3), "weight_hh_l0": (20, 5), "bias_ih_l0": 20, "bias_hh_l0": 20}
     arrays = {f"lstm.{n}": rng.uniform(-1, 1, s).astype(np.float32) for n, s in shapes.items()}
-    return arrays | {"fc.weight": rng.uniform(-1, 1, (2, 5)).astype(np.float32)}
+    for name, shape in (("fc.weight", (2, 5)), ("fc.bias", 2)):
+        arrays[name] = rng.uniform(-1, 1, shape).astype(np.float32)
+    return arrays
 
 
 def saved(path, arrays, to="torch"):
@@ -217,7 +219,8 @@ def large(tmp_path):
 def test_each_file_is_read_once(tmp_path, monkeypatch):
     """Also where the archive keeps checksums, which are held against the same reading."""
     one, other = large(tmp_path)
-    ckptconv.convert(one, tmp_path / "a.ckpt", to="mindspore")
+    kinds = {f"fc{i}": "Linear" for i in range(8)}
+    ckptconv.convert(one, tmp_path / "a.ckpt", to="mindspore", kinds=kinds)
     total = []
     read = Source.read_into
 

@@ -56,14 +56,23 @@ def test_torch_mindspore_torch(tmp_path, torch_file, modules, middle):
 
 
 def back_from_keras(middle, target, **options):
-    """Convert Keras's layers to torch's layers of several: the reverse of how they were split."""
-    fuse, kinds = [], {}
+    """Convert Keras's layers to torch's, of which the weights alone do not tell the order."""
+    kinds = {}
     for kind, layers, directions, bias in MATRIX:
         path = path_of(kind, layers, directions, bias)
         parts = [path] if layers == 1 else [f"{path}_l{k}" for k in range(layers)]
-        fuse += [(path, parts)] if layers > 1 else []
         kinds |= dict.fromkeys(parts, BARE_GRU) if kind == "GRU" and not bias else {}
-    return ckptconv.convert(middle, target, to="torch", fuse=fuse, kinds=kinds, **options)
+    return ckptconv.convert(middle, target, to="torch", kinds=kinds, **options)
+
+
+def stacked(loaded, path, layers):
+    """Return the layers ``path_l0``, ``path_l1`` … as the state_dict of one of several."""
+    return {
+        name.partition(".")[2].replace("_l0", f"_l{k}"): value
+        for k, part in enumerate([path] if layers == 1 else [f"{path}_l{k}" for k in range(layers)])
+        for name, value in loaded.items()
+        if name.startswith(f"{part}.")
+    }
 
 
 @pytest.mark.parametrize("middle", ["m.h5", "m.weights.h5"])
@@ -75,8 +84,7 @@ def test_torch_keras_torch(tmp_path, torch_file, modules, middle):
     for case in MATRIX:
         path, source = path_of(*case), modules[path_of(*case)]
         target = n.torch_recurrent(*case, seed=99)
-        own = {k.partition(".")[2]: v for k, v in loaded.items() if k.startswith(f"{path}.")}
-        target.load_state_dict(own, strict=True)
+        target.load_state_dict(stacked(loaded, path, case[1]), strict=True)
         summed = case[0] != "GRU"
         for name, value in target.state_dict().items():
             if not (summed and name.startswith("bias_")):

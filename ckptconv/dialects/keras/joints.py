@@ -127,7 +127,8 @@ def _chains(calls: Topology, path: Scope, found: Joints) -> None:
         taker = _taker(Ref(call.layer.name, call.number, 0), takers, calls.outputs)
         if taker is None or times[call.layer.name] > 1 or times[taker.layer.name] > 1:
             continue
-        if list(refs_of(taker)) == list(taker.args) and len(taker.args) == 1:
+        beside = [ref for ref in refs_of(taker) if ref not in taker.args]  # initial states
+        if len(taker.args) == 1 and all(ref in calls.inputs for ref in beside):
             found.feeds[(*path, call.layer.name)] = (*path, taker.layer.name)
 
 
@@ -135,7 +136,7 @@ def _taker(made: Ref, takers: Mapping[Ref, list[Call]], outputs: tuple[Ref, ...]
     """Return the one call that takes an output, past layers that change nothing."""
     while True:
         after = takers.get(made, [])
-        if len(after) != 1 or any(ref._replace(output=0) == made for ref in outputs):
+        if len(after) != 1 or made in outputs:  # its states may be the model's outputs
             return None
         if after[0].layer.class_name not in _THROUGH:
             return after[0]
