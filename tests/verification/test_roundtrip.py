@@ -20,6 +20,7 @@ import ckptconv
 from tests import networks as n
 
 MATRIX = list(itertools.product(n.KINDS, (1, 2, 3), (1, 2), (True, False)))
+PLAIN = {"embed": "Embedding", "fc": "Linear"}
 BARE_GRU = "GRU(reset_after=True)"
 """What the weights of a GRU without biases do not tell in Keras."""
 
@@ -45,7 +46,7 @@ def torch_file(modules, tmp_path_factory):
 
 @pytest.mark.parametrize("middle", ["m.ckpt", "m.safetensors"])
 def test_torch_mindspore_torch(tmp_path, torch_file, modules, middle):
-    ckptconv.convert(torch_file, tmp_path / middle, to="mindspore")
+    ckptconv.convert(torch_file, tmp_path / middle, to="mindspore", kinds=PLAIN)
     ckptconv.convert(tmp_path / middle, tmp_path / "b.pt", to="torch")
     loaded = torch.load(tmp_path / "b.pt", weights_only=True)
     expected = torch.nn.ModuleDict(modules).state_dict()
@@ -78,7 +79,7 @@ def stacked(loaded, path, layers):
 @pytest.mark.parametrize("middle", ["m.h5", "m.weights.h5"])
 def test_torch_keras_torch(tmp_path, torch_file, modules, middle):
     """Without the report the two biases come back as their sum and zeros; with it, bit for bit."""
-    report = ckptconv.convert(torch_file, tmp_path / middle, to="keras")
+    report = ckptconv.convert(torch_file, tmp_path / middle, to="keras", kinds=PLAIN)
     back_from_keras(tmp_path / middle, tmp_path / "b.pt")
     loaded = torch.load(tmp_path / "b.pt", weights_only=True)
     for case in MATRIX:
@@ -139,7 +140,7 @@ def test_keras_and_back(tmp_path, keras_model, source, middle, to, back):
     (keras_model.save_weights if "weights" in source else keras_model.save)(tmp_path / source)
     kinds = KERAS_KINDS if "weights" in source else {}
     ckptconv.convert(tmp_path / source, tmp_path / middle, to=to, kinds=kinds)
-    known = {"layer_norm": "LayerNorm"} if "weights" in back else {}
+    known = {"layer_norm": "LayerNorm", "conv1d": "Conv1d", "embed": "Embedding", "head": "Linear"}
     ckptconv.convert(tmp_path / middle, tmp_path / back, to="keras", kinds=known)
     expected = [w.numpy() for w in keras_model.weights]
     keras_model.set_weights([np.full(w.shape, 9.0) for w in expected])
