@@ -252,12 +252,12 @@ def test_default_targets_of_bundles_and_indexes(model, tmp_path):
 
 def test_a_source_that_cannot_be_read_is_named_as_such(model, tmp_path):
     script = textwrap.dedent("""
-        import errno, os, sys, ckptconv
-        from ckptconv.io import reader
+        import errno, sys, ckptconv
+        from ckptconv.io import platform
         graph = ckptconv.load(sys.argv[1])
         def fail(*_):
             raise OSError(errno.EIO, "Input/output error")
-        os.preadv = fail
+        platform.preadv = fail
         try:
             ckptconv.save(graph, sys.argv[2], to="keras")
         except ckptconv.ContainerError as error:

@@ -25,6 +25,14 @@ def check(meant: Checkpoint, path: str) -> None:
         written = formats.read(path)
     except CkptconvError as error:
         raise ContainerError(f"what was written cannot be read back: {error.problem}") from error
+    try:
+        _compare(meant, written)
+    finally:
+        for file in written.files:  # a system may move no file that is open
+            file.close()
+
+
+def _compare(meant: Checkpoint, written: Checkpoint) -> None:
     _require(None, "format", meant.format, written.format)
     stray = meant.tensors.keys() ^ written.tensors.keys()
     if stray:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from isal.isal_zlib import crc32
 
 from ckptconv.errors import ContainerError
+from ckptconv.io import platform
 
 PIECE = 256 << 10
 """Fits the second-level cache, so that what is read is still there to be summed and written."""
@@ -42,8 +43,7 @@ class Source:
         self.path = os.fspath(path)
         self._fd = -1
         try:
-            # O_NONBLOCK: opening a FIFO must not wait for a writer.
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._fd = os.open(self.path, platform.READ)
             info = os.fstat(self._fd)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -80,7 +80,7 @@ class Source:
         view, position = buffer.data, self.base + offset
         while len(view):
             try:
-                count = os.preadv(self._fd, [view[: 1 << 30]], position)
+                count = platform.preadv(self._fd, [view[: 1 << 30]], position)
             except OSError as error:
                 reason = f"cannot be read: {error.strerror}"
                 raise ContainerError(reason, file=self.path) from error
@@ -95,7 +95,7 @@ class Source:
         self._require(max(offsets, default=0), width)
         fd, base, flat = self._fd, self.base, rows.reshape(-1).data
         for i, offset in enumerate(offsets):
-            if os.preadv(fd, (flat[i * width : (i + 1) * width],), base + offset) != width:
+            if platform.preadv(fd, (flat[i * width : (i + 1) * width],), base + offset) != width:
                 self.read_into(rows[i], offset)  # a short read: go on, or say that it ends here
 
     def span(self, offset: int, length: int) -> Span:
@@ -152,9 +152,14 @@ class Source:
                 found=f"{max(0, self.size - offset)} left of {self.size}",
             )
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Let go of the file; nothing can be read from it, nor from its windows, any more."""
         if getattr(self, "_owner", None) is self and self._fd >= 0:
             os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class Window(Source):

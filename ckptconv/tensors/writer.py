@@ -14,12 +14,13 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 from isal.isal_zlib import crc32
 
+from ckptconv.io import platform
 from ckptconv.io.reader import PIECE, Span
 from ckptconv.tensors.regions import Array, contiguous, copy
 from ckptconv.tensors.tensor import Tensor
@@ -142,7 +143,7 @@ class _Writer:
     """Writes buffers in a thread of its own; its first error is raised where it is noticed."""
 
     def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        self._file = os.open(path, platform.WRITE)
         self._full: queue.SimpleQueue[tuple[Bytes, int, int] | None] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[Bytes] = queue.SimpleQueue()
         for _ in range(_WAITING):
@@ -197,13 +198,12 @@ class _Writer:
         """Set the disk to work on what was written, and free the pages that it is done with."""
         if stop - self._begun >= _STEP:
             self._begun, first = stop, max(0, stop - _WINDOW)
-            with suppress(OSError, AttributeError):  # advice; the final fsync is what counts
-                os.posix_fadvise(self._file, first, stop - first, os.POSIX_FADV_DONTNEED)
+            platform.leave_cache(self._file, first, stop - first)
 
 
 def _write_all(file: int, view: memoryview, offset: int) -> None:
     while len(view):
-        count = os.pwrite(file, view[:_WRITE], offset)
+        count = platform.pwrite(file, view[:_WRITE], offset)
         view, offset = view[count:], offset + count
 
 

@@ -21,9 +21,9 @@ from ckptconv import api, formats
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import ContainerError
 from ckptconv.formats import safetensors
+from ckptconv.io import platform
 from ckptconv.io.atomic import atomic_path
 from ckptconv.io.reader import Source
-from ckptconv.tensors import writer as sink
 from ckptconv.tensors.tensor import ArrayTensor
 from tests.sudden_death import (
     ROOT,
@@ -99,7 +99,7 @@ def test_a_limit_of_file_sizes(source: Path, name: str, size: int) -> None:
 def test_a_full_disk(source: Path, name: str) -> None:
     target = source.with_name(name)
     target.write_bytes(b"old")
-    plain, room = os.pwrite, [1 << 20]
+    plain, room = platform.pwrite, [1 << 20]
 
     def pwrite(fd: int, data: memoryview, offset: int) -> int:
         if offset + len(data) > room[0]:
@@ -107,7 +107,7 @@ def test_a_full_disk(source: Path, name: str) -> None:
         return plain(fd, data, offset)
 
     with (
-        mock.patch.object(sink.os, "pwrite", pwrite),
+        mock.patch.object(platform, "pwrite", pwrite),
         pytest.raises(ContainerError, match=f"{name}: cannot be written: No space left on device"),
     ):
         convert(source, name, force=True)
@@ -277,7 +277,7 @@ def test_what_was_written_is_checked(source: Path, name: str) -> None:
 @targets
 def test_a_write_that_went_wrong_is_found(source: Path, name: str) -> None:
     """One bit of the values flips on the way to the disk."""
-    plain, seen = os.pwrite, []
+    plain, seen = platform.pwrite, []
 
     def pwrite(fd: int, data: memoryview, offset: int) -> int:
         if len(data) > 1 << 16 and not seen:
@@ -286,7 +286,7 @@ def test_a_write_that_went_wrong_is_found(source: Path, name: str) -> None:
         return plain(fd, data, offset)
 
     with (
-        mock.patch.object(sink.os, "pwrite", pwrite),
+        mock.patch.object(platform, "pwrite", pwrite),
         pytest.raises(ContainerError, match=r"what was written is not what was meant|damaged"),
     ):
         convert(source, name, check=True)
@@ -324,6 +324,8 @@ def test_each_difference_is_named(tmp_path: Path, change: object, problem: str) 
 
 
 def test_a_disk_that_cannot_be_read(source: Path) -> None:
-    failing = mock.patch.object(os, "preadv", side_effect=OSError(errno.EIO, "Input/output error"))
+    failing = mock.patch.object(
+        platform, "preadv", side_effect=OSError(errno.EIO, "Input/output error")
+    )
     with failing, pytest.raises(ContainerError, match=f"{source}: cannot be read: Input/output"):
         Source(source).read(0, 10)
