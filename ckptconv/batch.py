@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ckptconv import formats, pipeline
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 CONVERTED, UNCHANGED, FAILED = "converted", "unchanged", "failed"
+WOULD_CONVERT = "would convert"
+"""What a dry run says."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def convert_many(
     to: Target,
     executor: Executor | None = None,
     force: bool = False,
+    dry_run: bool = False,
     done: Callable[[Outcome], None] | None = None,
     **options: Unpack[ConvertKeywords],
 ) -> list[Outcome]:
@@ -95,6 +102,7 @@ def convert_many(
         executor: any ``concurrent.futures.Executor`` (a process pool, a Dask client's
             ``get_executor()``); by default one after the other in this process.
         force: replace targets that no record knows.
+        dry_run: do everything but write; what is not done yet is ``would convert`` then.
         done: called with each outcome as it arrives.
 
     Returns:
@@ -107,7 +115,7 @@ def convert_many(
     Example:
         >>> convert_many([("a.pt", "a.ckpt")], to="mindspore")  # doctest: +SKIP
     """
-    reading, writing = _sides(options)
+    reading, writing = _sides(options, dry_run=dry_run)
     jobs = [_Job(os.fspath(a), os.fspath(b), to, reading, writing, force) for a, b in pairs]
     doubled = _doubled(jobs)
     outcomes: dict[int, Outcome] = {}
@@ -169,25 +177,70 @@ def _run(
 
 
 def _convert_one(job: _Job) -> Outcome:
+    if _Stopping.now:
+        raise SystemExit
     try:
-        state = _state(job)
-        record = _read_record(job.target)
-        if record.get("batch") == {**state, "target": _identity(job.target), "state": "done"}:
-            return Outcome(job.source, job.target, UNCHANGED)
-        os.makedirs(os.path.dirname(job.target) or ".", exist_ok=True)
-        ours = "batch" in record
-        if os.path.lexists(job.target) and not (ours or job.force):
-            raise CkptconvError("exists already", file=job.target, hint="--force to replace it")
-        _write_record(job.target, {"batch": {**state, "state": "started"}})
-        graph = pipeline.read(job.source, job.reading)
-        report = pipeline.write(graph, job.target, job.to, job.writing)
-        entry = {**state, "target": _identity(job.target), "state": "done"}
-        _write_record(job.target, {**report.to_dict(), "batch": entry})
+        return Outcome(job.source, job.target, _converted(job))
     except CkptconvError as error:
         return Outcome(job.source, job.target, FAILED, str(error))
     except OSError as error:
         return Outcome(job.source, job.target, FAILED, f"{job.target}: {error.strerror}")
-    return Outcome(job.source, job.target, CONVERTED)
+
+
+def _converted(job: _Job) -> str:
+    """Do one job, unless its record says that it is done, and return its status."""
+    state, record = _state(job), _read_record(job.target)
+    if record.get("batch") == {**state, "target": _identity(job.target), "state": "done"}:
+        return UNCHANGED
+    if os.path.lexists(job.target) and not ("batch" in record or job.force):
+        raise CkptconvError("exists already", file=job.target, hint="--force to replace it")
+    if job.writing.dry_run:
+        pipeline.write(pipeline.read(job.source, job.reading), job.target, job.to, job.writing)
+        return WOULD_CONVERT
+    os.makedirs(os.path.dirname(job.target) or ".", exist_ok=True)
+    with _started(job, state, record):
+        graph = pipeline.read(job.source, job.reading)
+        report = pipeline.write(graph, job.target, job.to, job.writing)
+    entry = {**state, "target": _identity(job.target), "state": "done"}
+    _write_record(job.target, {**report.to_dict(), "batch": entry})
+    return CONVERTED
+
+
+@contextmanager
+def _started(job: _Job, state: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[None]:
+    """Leave a record that a killed run began; any other end without a target leaves the old one."""
+    _write_record(job.target, {"batch": {**state, "state": "started"}})
+    try:
+        yield
+    except BaseException:
+        if record:
+            _write_record(job.target, record)
+        else:
+            os.unlink(_record_of(job.target))
+        raise
+
+
+class _Stopping:
+    """Whether this worker process was told to stop."""
+
+    now = False
+
+
+def stoppable() -> None:
+    """Make a worker process end its job cleanly, and take no other, when it is told to stop.
+
+    For the ``initializer`` of a process pool: Ctrl-C, which reaches every process of a terminal,
+    is left to the parent, which sends SIGTERM to its workers.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    if not _Stopping.now:  # a second one must not interrupt the cleaning up
+        _Stopping.now = True
+        sys.unraisablehook = lambda _: None  # in a destructor it is lost, and the job is the last
+        raise SystemExit(128 + signum)
 
 
 def _doubled(jobs: list[_Job]) -> set[int]:
@@ -203,7 +256,7 @@ def _doubled(jobs: list[_Job]) -> set[int]:
 
 
 def _state(job: _Job) -> dict[str, Any]:
-    settings = {"to": job.to, **vars(job.reading), **vars(job.writing)}
+    settings = {"to": job.to, **vars(job.reading), **vars(job.writing), "dry_run": False}
     options = json.loads(json.dumps(settings, sort_keys=True, default=_plain))
     return {"version": __version__, "source": _identity(job.source), "options": options}
 
@@ -213,12 +266,14 @@ def _plain(value: object) -> object:
     return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
-def _sides(options: ConvertKeywords) -> tuple[ReadOptions, WriteOptions]:
+def _sides(options: ConvertKeywords, *, dry_run: bool) -> tuple[ReadOptions, WriteOptions]:
     reads = {field.name for field in fields(ReadOptions)}
     given: dict[str, Any] = dict(options)
     reading = {name: value for name, value in given.items() if name in reads}
     writing = {name: value for name, value in given.items() if name not in reads}
-    return ReadOptions(**reading), WriteOptions(**{**writing, "force": True, "check": True})
+    return ReadOptions(**reading), WriteOptions(
+        **{**writing, "force": True, "check": True, "dry_run": dry_run}
+    )
 
 
 def _identity(path: str) -> list[int] | None:
@@ -229,15 +284,18 @@ def _identity(path: str) -> list[int] | None:
     return [info.st_size, info.st_mtime_ns]
 
 
+def _record_of(target: str) -> str:
+    return target + ".report.json"
+
+
 def _read_record(target: str) -> dict[str, Any]:
     try:
-        record = json.loads(Path(target + ".report.json").read_bytes())
+        record = json.loads(Path(_record_of(target)).read_bytes())
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
 
 
 def _write_record(target: str, record: Mapping[str, Any]) -> None:
-    path = target + ".report.json"
-    with atomic_path(path, force=True) as temporary, open_sink(temporary) as sink:
+    with atomic_path(_record_of(target), force=True) as temporary, open_sink(temporary) as sink:
         sink.write(to_json(record).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -16,6 +17,8 @@ import ckptconv
 from ckptconv.batch import CONVERTED, FAILED, UNCHANGED, find
 from tests import networks as n
 from tests.cli.test_cli import run, validate
+from tests.conftest import ROOT
+from tests.sudden_death import make_source
 
 
 @pytest.fixture
@@ -129,8 +132,80 @@ def test_the_command(folder, tmp_path):
     out, err = run("batch", folder, tmp_path / "out", "--to", "ms", "--jobs", "2", code=1)
     assert out.splitlines()[-1] == "3 converted, 0 unchanged, 1 failed"
     assert "bad.pt" in err
-    document = json.loads(run("batch", folder, tmp_path / "out", "--to", "ms", "--json", code=1)[0])
+    out, _ = run("batch", folder, tmp_path / "out", "--to", "ms", "--json", code=1)
+    document = json.loads(out)
     assert [o["status"] for o in document["outcomes"]].count("unchanged") == 3
     validate(document)
-    assert "not a folder" in run("batch", folder / "a.pt", tmp_path / "o", "--to", "ms", code=1)[1]
-    run("batch", folder, tmp_path / "out", "--to", "nothing", code=2)
+
+
+def test_a_quiet_dry_run_with_names_prints_errors_and_writes_nothing(folder, tmp_path):
+    rules = ("--to", "ms", "--select", "x", "--dry-run", "--check", "-q")
+    out, err = run("batch", folder, tmp_path / "out", *rules, code=1)
+    assert out == ""
+    assert err.count("failed: ") == 4
+    assert not (tmp_path / "out").exists()
+    rules = ("--to", "ms", "--rename", "^$=net", "--dry-run")
+    (folder / "bad.pt").unlink()
+    out, _ = run("batch", folder, tmp_path / "out", *rules, code=1)
+    assert out.splitlines()[-1] == "2 would convert, 0 unchanged, 1 failed"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--to", "nothing"), 2, "--to nothing: expected torch, keras"),
+        (("--to", "ms", "--jobs", "0"), 2, "--jobs"),
+        (("--to", "ms", "--suffix", ".pt"), 2, "--suffix: expected .ckpt or .safetensors"),
+        (("--to", "ms"), 1, "holds no checkpoints: expected files whose names end in .pt"),
+    ],
+)
+def test_what_cannot_be_begun(tmp_path, arguments, code, message):
+    (tmp_path / "in").mkdir()
+    assert message in run("batch", tmp_path / "in", tmp_path / "o", *arguments, code=code)[1]
+    plain = run("batch", tmp_path / "none", tmp_path / "o", "--to", "ms", code=1)
+    assert "not a folder" in plain[1]
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_job_that_fails_leaves_the_records_as_they_were(folder, tmp_path):
+    pairs = [(folder / "a.pt", tmp_path / "a.ckpt"), (folder / "bad.pt", tmp_path / "bad.ckpt")]
+    ckptconv.convert_many(pairs, to="mindspore")
+    record = (tmp_path / "a.ckpt.report.json").read_bytes()
+    assert not (tmp_path / "bad.ckpt.report.json").exists()
+    (folder / "a.pt").write_bytes(b"now bad")
+    assert ckptconv.convert_many(pairs, to="mindspore")[0].status == FAILED
+    assert (tmp_path / "a.ckpt.report.json").read_bytes() == record
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("stop", "jobs"), [("SIGINT", 2), ("SIGTERM", 2), ("SIGINT", 1)])
+def test_stopped_with_all_its_jobs_and_nothing_partial(tmp_path, stop, jobs):
+    """Ctrl-C reaches every process of the terminal, SIGTERM the first alone."""
+    make_source(tmp_path / "0.safetensors", 8)
+    (tmp_path / "in").mkdir()
+    for i in range(40):
+        os.link(tmp_path / "0.safetensors", tmp_path / "in" / f"{i}.safetensors")
+    command = [sys.executable, "-m", "ckptconv", "batch", "in", "out", "--to", "ms"]
+    batch = subprocess.Popen(
+        [*command, "--jobs", str(jobs)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert batch.stdout.readline().startswith("converted: ")
+    number = getattr(signal, stop)
+    (os.killpg if stop == "SIGINT" else os.kill)(batch.pid, number)
+    _, err = batch.communicate(timeout=60)
+    assert batch.returncode == 128 + number, err
+    assert "of 40 done; the same command goes on from here" in err
+    assert err.count("\n") == 1, err
+    with pytest.raises(ProcessLookupError):
+        os.killpg(batch.pid, 0)
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    done = {name for name in left if name.endswith(".ckpt")}
+    assert left == done | {f"{name}.report.json" for name in done}
+    assert 0 < len(done) < 40

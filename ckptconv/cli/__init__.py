@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from ckptconv._version import __version__
-from ckptconv.cli import match
+from ckptconv.cli import batch, match
 from ckptconv.cli import options as o
 from ckptconv.cli.process import run
-from ckptconv.cli.targets import check_report, default_target, framework, framework_of
+from ckptconv.cli.targets import check_report, default_target, framework_of
 from ckptconv.cli.verify import add_to
 from ckptconv.dialects import DIALECTS
 from ckptconv.errors import CkptconvError, WrongFrameworkError
@@ -36,8 +36,8 @@ app = typer.Typer(
 _DST = o.SRC._replace(
     declaration=typer.Argument(metavar="DST", help="Its suffix chooses the format.")
 )
+_TO = f"{o.TARGETS}; default: by DST's suffix."
 _FROM = "torch, keras or mindspore; default: what SRC speaks."
-_TO = "torch, keras, mindspore or mint; default: by DST's suffix."
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,7 +98,11 @@ for _source in o.FRAMEWORKS:
     src=o.SRC,
     dst=_DST,
     source=o.Row(str | None, None, typer.Option("--from", metavar="NAME", help=_FROM)),
-    to=o.Row(str | None, None, typer.Option("--to", metavar="NAME", help=_TO)),
+    to=o.Row(
+        str | None,
+        None,
+        typer.Option("--to", metavar="NAME", help=f"{o.TARGETS}; default: by DST's suffix."),
+    ),
     **o.NAMES,
     **o.NETWORK,
     **o.VALUES,
@@ -148,61 +152,9 @@ def formats() -> None:
         print(f"{row.name:16} {'read, write' if row.writes else 'read':12} {row.about}{names}")
 
 
-@app.command(help="Convert all checkpoints below SRC_DIR; what is done already is skipped.")
-@o.takes(
-    src=o.SRC._replace(declaration=typer.Argument(metavar="SRC_DIR", help="A folder.")),
-    dst=o.SRC._replace(declaration=typer.Argument(metavar="DST_DIR", help="Made where missing.")),
-    to=o.Row(str, o.SRC.default, typer.Option("--to", metavar="NAME", help=_TO)),
-    suffix=o.Row(str | None, None, typer.Option("--suffix", help="Of the targets: .safetensors")),
-    workers=o.Row(int, 1, typer.Option("--jobs", metavar="N", help="Processes.")),
-    dtype=o.VALUES["dtype"],
-    allow=o.VALUES["allow"],
-    fold_proj=o.VALUES["fold_proj"],
-    force=o.FORCE,
-    as_json=o.JSON,
-    quiet=o.QUIET,
-)
-def batch(
-    src: str,
-    dst: str,
-    to: str,
-    suffix: str | None,
-    workers: int,
-    as_json: bool,
-    quiet: bool,
-    allow: list[str] | None,
-    **options: Any,
-) -> None:
-    from concurrent.futures import ProcessPoolExecutor
-    from contextlib import nullcontext
-
-    from ckptconv.batch import FAILED, convert_many, find
-    from ckptconv.cli.documents import outcomes_document, print_json
-    from ckptconv.cli.render import print_outcome, print_outcomes
-
-    target = framework("--to", to)
-    if not os.path.isdir(src):
-        raise CkptconvError("not a folder", file=src)
-    pairs = find(src, dst, suffix or DIALECTS[target].suffix)
-    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as executor:
-        outcomes = convert_many(
-            pairs,
-            to=target,
-            executor=executor,
-            done=None if quiet or as_json else print_outcome,
-            allow=allow or (),
-            **options,
-        )
-    if as_json:
-        print_json(outcomes_document(outcomes))
-    elif not quiet:
-        print_outcomes(outcomes)
-    if any(outcome.status == FAILED for outcome in outcomes):
-        raise typer.Exit(1)
-
-
 add_to(app)
 match.add_to(app)
+batch.add_to(app)
 
 
 def main() -> NoReturn:

@@ -12,6 +12,7 @@ from ckptconv.dialects import DIALECTS
 
 FRAMEWORKS = {row.short: row.name for row in DIALECTS.values() if row.short}
 """Short names on the command line → frameworks."""
+TARGETS = "torch, keras, mindspore or mint"
 
 
 class Row(NamedTuple):

@@ -71,19 +71,19 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG00
 class _Output(io.RawIOBase):
     """Standard output, which a reader may close early, and which may be a file on a full disk."""
 
-    def __init__(self, raw: io.RawIOBase) -> None:
+    def __init__(self, raw: Any) -> None:
         self._raw, self._open = raw, True
 
     def writable(self) -> bool:
         return True
 
     def fileno(self) -> int:
-        return self._raw.fileno()
+        return int(self._raw.fileno())
 
     def isatty(self) -> bool:
-        return self._raw.isatty()
+        return bool(self._raw.isatty())
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any) -> Any:
         if not self._open:
             return len(data)
         try:
@@ -100,12 +100,14 @@ def _prepare_output() -> None:
     codecs.register_error("ckptconv", _readable)
     plain = sys.stdout
     if isinstance(plain, io.TextIOWrapper):
-        raw: Any = getattr(plain.buffer, "raw", plain.buffer)  # no buffer where Python is told so
+        raw = getattr(plain.buffer, "raw", None)  # none where Python is told to buffer nothing
+        output: Any = _Output(raw or plain.buffer)
         sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(_Output(raw)),
+            io.BufferedWriter(output) if raw else output,
             encoding=plain.encoding,
             errors="ckptconv",
             line_buffering=plain.line_buffering,
+            write_through=raw is None,
         )
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors="ckptconv")

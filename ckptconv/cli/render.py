@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from ckptconv.errors import printable
 from ckptconv.graph.gates import CANONICAL
 
 if TYPE_CHECKING:
-    from ckptconv.batch import Outcome
     from ckptconv.report import LayerEntry, Report
     from ckptconv.tensors.writer import Progress
 
@@ -37,6 +35,23 @@ def progress_bar(src: str, *, enabled: bool) -> Iterator[Progress | None]:
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("writing", total=size)
         yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def count_bar(total: int, *, enabled: bool) -> Iterator[Callable[[], None]]:
+    """Yield what counts one thing of many as done, on a bar with the time that is left."""
+    if not (enabled and sys.stderr.isatty()):
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (*Bar.get_default_columns(), MofNCompleteColumn())
+    with Bar(*columns, console=console, transient=True, redirect_stdout=True) as bar:
+        task = bar.add_task("converting", total=total)
+        yield lambda: bar.advance(task)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
@@ -186,19 +201,3 @@ def _tensor_label(tensor: dict[str, Any]) -> str:
 def print_texts(texts: Iterable[str]) -> None:
     for text in texts:
         print(printable(text))
-
-
-def print_outcome(outcome: Outcome) -> None:
-    """Print one conversion of many as it ends."""
-    if outcome.error:
-        print(printable(f"failed: {outcome.source}: {outcome.error}"), file=sys.stderr)
-    else:
-        print(printable(f"{outcome.status}: {outcome.source} → {outcome.target}"))
-
-
-def print_outcomes(outcomes: Sequence[Outcome]) -> None:
-    """Print how many conversions ended how."""
-    from ckptconv.batch import CONVERTED, FAILED, UNCHANGED  # here: slow to load
-
-    counts = Counter(outcome.status for outcome in outcomes)
-    print(", ".join(f"{counts[s]} {s}" for s in (CONVERTED, UNCHANGED, FAILED)))
