@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckptconv.io import platform
 from ckptconv.io.reader import Source
 from ckptconv.tensors import writer as sinks
 from ckptconv.tensors.tensor import ArrayTensor, FileTensor
@@ -93,7 +94,7 @@ def test_an_error_of_the_disk_is_raised(folder, monkeypatch):
             for _ in range(40):
                 sink.write(bytes(1 << 20))
 
-    monkeypatch.setattr(os, "pwrite", refuse)
+    monkeypatch.setattr(platform, "pwrite", refuse)
     with pytest.raises(OSError, match="No space left"):
         fill()
 
