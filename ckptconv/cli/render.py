@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ckptconv.cli.tables import print_table, print_texts
+from ckptconv.dialects import loading
 from ckptconv.errors import printable
 from ckptconv.graph.gates import CANONICAL
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from ckptconv.tensors.writer import Progress
 
 _LONG_WORK = 64 << 20
-_WIDE = 200
+_WIDE, _SHOWN = 200, 4
 
 
 @contextmanager
@@ -54,44 +56,39 @@ def count_bar(total: int, *, enabled: bool) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """Print rows in columns; on a pipe nothing is cut or wrapped."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    terminal = sys.stdout.isatty()
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for header in headers:
-        table.add_column(header, overflow="fold", no_wrap=not terminal)
-    for row in rows:
-        table.add_row(*(Text("\n".join(map(printable, cell.splitlines()))) for cell in row))
-    Console(width=None if terminal else 10_000, highlight=False).print(table)
-
-
 def print_report(report: Report) -> None:
-    """Print what was done: a row a layer, then what was left out, added and remarked."""
+    """Print what was done: a row a layer, its constructor call, what to know, what was left out."""
     source, target = report.source, report.target
     verb = "wrote" if report.written else "would write"
-    print(printable(f"{verb} {target['path']} ({target['container']}, {target['framework']})"))
-    print(
-        printable(
-            f"from {source['path']} ({source['container']}, {source['framework']}): "
-            f"{len(report.tensors)} tensors, {sum(e.nbytes for e in report.tensors):,} bytes"
-        )
+    size = f"{len(report.tensors)} tensors, {sum(e.nbytes for e in report.tensors):,} bytes"
+    print_texts(
+        [
+            f"{verb} {target['path']} ({target['container']}, {target['framework']})",
+            f"from {source['path']} ({source['container']}, {source['framework']}): {size}",
+            "",
+        ]
     )
     print_table(
         ("layer", "kind", "sizes", "operations", "source → target"),
         [_layer_row(layer) for layer in report.layers],
     )
-    built = [layer for layer in report.layers if layer.constructor]
-    if built:
-        rows = [
-            (layer.path or "(root)", layer.constructor, "\n".join(layer.unknown)) for layer in built
-        ]
-        print_table(("layer", "built on the target as", "not recorded in the source"), rows)
+    _print_constructors([layer for layer in report.layers if layer.constructor])
     print_texts(_remarks(report))
+    if report.written:
+        print()
+        for line in loading(target["framework"], target["container"], target["path"]):
+            print(printable(line))
+
+
+def _print_constructors(built: Sequence[LayerEntry]) -> None:
+    """Print each call on a line of its own, however long, so that it can be copied."""
+    if built:
+        print("the layers of the target:")
+        for layer in built:
+            print(printable(f"{layer.constructor}  # {layer.path or '(root)'}"))
+            if layer.unknown:
+                print_texts([f"#   not in the source: {'; '.join(layer.unknown)}"], "#     ")
+        print()
 
 
 def _layer_row(layer: LayerEntry) -> tuple[str, ...]:
@@ -120,14 +117,33 @@ def _arrow(layer: LayerEntry) -> list[str]:
 
 
 def _remarks(report: Report) -> Iterator[str]:
-    for layer in report.layers:
-        yield f"{layer.path or '(root)'}: {layer.kind} known by: {layer.evidence}"
-        for note in layer.notes:
-            yield f"{layer.path or '(root)'}: note: {note}"
-    for name, rule in report.omitted.items():
-        yield f"left out: {name}: {rule}"
+    """Yield what the user must know first, then how layers are known and what was left out."""
     for note in report.notes:
         yield f"note: {note}"
+    for layer in report.layers:
+        for note in layer.notes:
+            yield f"{layer.path or '(root)'}: note: {note}"
+    for evidence, paths in _grouped((e.path or "(root)", e.evidence) for e in report.layers):
+        yield f"known by {evidence}: {_listed(paths, 'layers')}"
+    yield from _left_out(report.omitted)
+
+
+def _left_out(omitted: Mapping[str, str]) -> Iterator[str]:
+    for rule, names in _grouped(omitted.items()):
+        yield f"left out: {_listed(names, 'tensors')}: {rule}"
+
+
+def _grouped(said: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Return (what is said, of which names), in the order in which it is first said."""
+    groups: dict[str, list[str]] = {}
+    for name, text in said:
+        groups.setdefault(text, []).append(name)
+    return list(groups.items())
+
+
+def _listed(names: Sequence[str], what: str) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{len(names)} {what} ({shown}, …)"
 
 
 def print_inspection(description: dict[str, Any]) -> None:
@@ -148,7 +164,7 @@ def print_inspection(description: dict[str, Any]) -> None:
             branch.add(Text(printable(_tensor_label(tensor))))
     if description["modules"]:
         console.print(tree)
-    print_texts(f"left out: {name}: {rule}" for name, rule in description["omitted"].items())
+    print_texts(_left_out(description["omitted"]))
     print_texts(f"note: {note}" for note in description["notes"])
 
 
@@ -196,8 +212,3 @@ def _tensor_label(tensor: dict[str, Any]) -> str:
     stored = f" (stored as {tensor['stored']})" if tensor["stored"] != tensor["dtype"] else ""
     tied = f"  tied to {', '.join(tensor['tied'])}" if tensor["tied"] else ""
     return f"{tensor['name']}  {tensor['dtype']}{stored} {shape}{tied}"
-
-
-def print_texts(texts: Iterable[str]) -> None:
-    for text in texts:
-        print(printable(text))

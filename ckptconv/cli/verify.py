@@ -160,7 +160,7 @@ def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bool]]:
 def _finish(report: Any, as_json: bool, quiet: bool) -> None:
     """Print what was found; exit with 1 unless everything is the same."""
     from ckptconv.cli.documents import print_json
-    from ckptconv.cli.render import print_table, print_texts
+    from ckptconv.cli.tables import print_table, print_texts
 
     if as_json:
         print_json(report.to_dict())

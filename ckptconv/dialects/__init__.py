@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ckptconv.errors import DialectError, UsageError, WrongFrameworkError
@@ -56,6 +56,7 @@ class Dialect:
             is the default.
         projections: whether its LSTM has ``proj_size``.
         ascend: whether it runs on that hardware.
+        loads: format → the lines that load a file ``{path}`` of it into a network.
         others: dialects whose names a network of this one may have beside its own, for layers of
             mint's or written by hand.
     """
@@ -68,6 +69,7 @@ class Dialect:
     projections: bool = False
     ascend: bool = False
     others: tuple[str, ...] = ()
+    loads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def load(self) -> DialectModule:
         return cast(DialectModule, importlib.import_module(f"{__name__}.{self.package}"))
@@ -83,6 +85,18 @@ class Dialect:
 
 
 _MINDSPORE = {".ckpt": ("mindspore-ckpt", ""), ".safetensors": ("safetensors", "ms")}
+_LOADED = "ms.load_param_into_net(network, ms.load_checkpoint({path}%s), strict_load=True)"
+_LOADS_MINDSPORE = {
+    "mindspore-ckpt": ("import mindspore as ms", _LOADED % ""),
+    "safetensors": ("import mindspore as ms", _LOADED % ', format="safetensors"'),
+}
+_LOADS_TORCH = {
+    "torch-zip": ("import torch", "network.load_state_dict(torch.load({path}, weights_only=True))"),
+    "safetensors": (
+        "from safetensors.torch import load_file",
+        "network.load_state_dict(load_file({path}))",
+    ),
+}
 DIALECTS: Mapping[str, Dialect] = {
     row.name: row
     for row in (
@@ -96,6 +110,7 @@ DIALECTS: Mapping[str, Dialect] = {
                 ".safetensors": ("safetensors", "pt"),
             },
             projections=True,
+            loads=_LOADS_TORCH,
         ),
         Dialect(
             "keras",
@@ -107,6 +122,7 @@ DIALECTS: Mapping[str, Dialect] = {
                 ".weights.h5": ("hdf5", "weights.h5"),
                 ".hdf5": ("hdf5", "legacy"),
             },
+            loads={"hdf5": ("# network: a keras.Model, built", "network.load_weights({path})")},
         ),
         Dialect(
             "mindspore",
@@ -116,6 +132,7 @@ DIALECTS: Mapping[str, Dialect] = {
             _MINDSPORE,
             ascend=True,
             others=("mint", "torch"),
+            loads=_LOADS_MINDSPORE,
         ),
         Dialect(
             "mint",
@@ -125,6 +142,7 @@ DIALECTS: Mapping[str, Dialect] = {
             _MINDSPORE,
             ascend=True,
             others=("mindspore", "torch"),
+            loads=_LOADS_MINDSPORE,
         ),
     )
 }
@@ -156,6 +174,11 @@ def dialect(name: str) -> Dialect:
         return DIALECTS[name]
     except KeyError:
         raise UsageError(f"unknown framework {name!r}", expected=" or ".join(DIALECTS)) from None
+
+
+def loading(name: str, form: str, path: str) -> tuple[str, ...]:
+    """Return the lines of Python that load a file into a ``network`` of a framework."""
+    return tuple(line.format(path=repr(path)) for line in DIALECTS[name].loads.get(form, ()))
 
 
 def kind_of(name: str) -> str | None:

@@ -1,0 +1,93 @@
+"""Tables and lines that fit the terminal: no word is broken, and nothing is cut on a pipe."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from ckptconv.errors import printable
+
+_COLOURS = {"ok": "32", "FAILED": "1;31", "failed": "1;31"}
+_GAP = "   "
+
+
+def print_texts(texts: Iterable[str], indent: str = "  ") -> None:
+    """Print paragraphs; on a terminal their further lines begin with ``indent``."""
+    for text in texts:
+        print(_wrapped(printable(text), _width(), indent))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Print rows in columns, or one below the other where the columns are too wide."""
+    cells = [[[printable(line) for line in cell.splitlines()] or [""] for cell in r] for r in rows]
+    if title:
+        print_texts([title])
+    if rows:
+        sizes = _sizes(headers, cells)
+        print("\n".join(_columns(headers, cells, sizes) if sizes else _records(headers, cells)))
+        print()
+
+
+def _sizes(headers: Sequence[str], cells: list[list[list[str]]]) -> list[int]:
+    """Return the widths of columns, wide ones made narrower by wrapping; none if it cannot be."""
+    texts = [[header, *(x for row in cells for x in row[i])] for i, header in enumerate(headers)]
+    sizes = [max(map(len, column)) for column in texts]
+    least = [max(len(word) for text in column for word in text.split() or [""]) for column in texts]
+    for _ in range(sum(sizes) + len(_GAP) * (len(sizes) - 1) - _width()):
+        widest = max(range(len(sizes)), key=lambda i: sizes[i] - least[i])
+        if sizes[widest] == least[widest]:
+            return []
+        sizes[widest] -= 1
+    return sizes
+
+
+def _columns(
+    headers: Sequence[str], cells: list[list[list[str]]], sizes: list[int]
+) -> Iterator[str]:
+    yield _GAP.join(map(str.ljust, headers, sizes)).rstrip()
+    yield "─" * (sum(sizes) + len(_GAP) * (len(sizes) - 1))
+    for given in cells:
+        row = [
+            [part for line in lines for part in _wrapped(line, size).splitlines()]
+            for lines, size in zip(given, sizes, strict=True)
+        ]
+        for n in range(max(map(len, row))):
+            line = [lines[n] if n < len(lines) else "" for lines in row]
+            padded = [_coloured(text, size) for text, size in zip(line, sizes, strict=True)]
+            yield _GAP.join(padded).rstrip()
+
+
+def _records(headers: Sequence[str], cells: list[list[list[str]]]) -> Iterator[str]:
+    """Yield each row as its first cell, and a line for each of the others that says something."""
+    for row in cells:
+        yield " ".join(row[0])
+        for header, lines in zip(headers[1:], row[1:], strict=True):
+            for n, line in enumerate(filter(None, lines)):
+                text = f"{header}: {_coloured(line)}" if n == 0 else f"{'':{len(header) + 2}}{line}"
+                yield _wrapped("  " + text, _width(), "    ")
+
+
+def _coloured(text: str, size: int = 0) -> str:
+    padded = text.ljust(size)
+    if text not in _COLOURS or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return padded
+    return f"\x1b[{_COLOURS[text]}m{padded}\x1b[0m"
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> str:
+    start = len(text) - len(text.lstrip())
+    return textwrap.fill(
+        text[start:],
+        width,
+        initial_indent=text[:start],
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 1_000_000

@@ -1,0 +1,131 @@
+"""What is printed: in columns that fit, in whole words, with lines that can be copied and run."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ckptconv
+from ckptconv.cli.render import print_report
+from ckptconv.cli.tables import print_table
+from tests.cli.test_cli import run, tagger
+from tests.conftest import ROOT
+
+__all__ = ["tagger"]  # a fixture
+HEADERS = ("layer", "result", "because")
+ROWS = [("encoder", "ok", "every weight has the same value"), ("head", "FAILED", "rows 0 to 3")]
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.mark.parametrize("columns", [200, 80, 40, 30, 20])
+def test_tables_fit_and_break_no_word(capsys, monkeypatch, columns: int) -> None:
+    terminal(monkeypatch, columns)
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_table(HEADERS, ROWS, "what was found")
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= columns
+    words = [word for row in ROWS for cell in row for word in cell.split()]
+    assert set(words) <= set(out.split())
+
+
+def test_colour_on_terminals_alone_and_where_it_is_wanted(capsys, monkeypatch) -> None:
+    print_table(HEADERS, ROWS)
+    assert "\x1b" not in capsys.readouterr().out
+    terminal(monkeypatch, 80)
+    print_table(HEADERS, ROWS)
+    out = capsys.readouterr().out
+    assert "\x1b[32mok" in out
+    assert "\x1b[1;31mFAILED" in out
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_table(HEADERS, ROWS)
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_conversion_in_a_terminal(tagger: Path, columns: int) -> None:
+    main, other = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": str(columns)}
+    command = [sys.executable, "-m", "ckptconv", "torch2ms", tagger.name]
+    with subprocess.Popen(
+        command, cwd=tagger.parent, stdout=other, stderr=other, env=environment
+    ) as process:
+        os.close(other)
+        text = b""
+        while part := _read(main):
+            text += part
+    assert process.returncode == 0
+    lines = text.decode().replace("\r", "").splitlines()
+    copied = [line for line in lines if line.startswith(("nn.", "ms."))]
+    assert all(len(line) <= columns for line in lines if line not in copied)
+    assert any("nn.LSTM(12, 16, num_layers=2" in line and "# lstm" in line for line in copied)
+    assert any("embedding.embedding_table" in line for line in lines)
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # how Linux says that the other side is closed
+        return b""
+
+
+class Network(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = torch.nn.Linear(3, 2)
+
+
+def _mindspore():
+    from mindspore import nn
+
+    class Cell(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Dense(3, 2)
+
+    return Cell()
+
+
+def _keras():
+    import keras
+
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="fc")])
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "make", "kernel"),
+    [
+        ("torch", "a.pt", Network, lambda net: net.fc.weight.detach().numpy()),
+        ("torch", "a.safetensors", Network, lambda net: net.fc.weight.detach().numpy()),
+        ("mindspore", "a.ckpt", _mindspore, lambda net: net.fc.weight.asnumpy()),
+        ("mindspore", "a.safetensors", _mindspore, lambda net: net.fc.weight.asnumpy()),
+        ("keras", "a.h5", _keras, lambda net: net.get_weights()[0].T),
+        ("keras", "a.weights.h5", _keras, lambda net: net.get_weights()[0].T),
+    ],
+)
+def test_the_lines_that_load_the_result_load_it(tmp_path, capsys, to, name, make, kernel) -> None:
+    source = Network()
+    torch.save(source.state_dict(), tmp_path / "source.pt")
+    print_report(ckptconv.convert(tmp_path / "source.pt", tmp_path / name, to=to))
+    lines = capsys.readouterr().out.rstrip().splitlines()[-2:]
+    network = make()
+    exec("\n".join(lines), {"network": network})
+    np.testing.assert_array_equal(kernel(network), source.fc.weight.detach().numpy())
+
+
+def test_many_of_the_same_are_one_line(tmp_path) -> None:
+    state = {"model": Network().state_dict()} | {f"extra{i}": torch.ones(2) for i in range(14)}
+    torch.save(state, tmp_path / "m.pt")
+    out, _ = run("torch2ms", tmp_path / "m.pt", "--select", "model")
+    assert len([line for line in out.splitlines() if line.startswith("left out")]) <= 2
