@@ -103,7 +103,7 @@ def _die(_):
 def test_a_worker_that_dies_is_an_outcome(folder, tmp_path, monkeypatch):
     from ckptconv import batch
 
-    monkeypatch.setattr(batch, "_convert_one", _die)
+    monkeypatch.setattr(batch, "convert_one", _die)
     with ProcessPoolExecutor(1) as executor:
         outcomes = ckptconv.convert_many(
             [(folder / "a.pt", tmp_path / "a.ckpt")], to="mindspore", executor=executor
