@@ -99,7 +99,9 @@ def load(
         >>> graph = load("model.h5", kinds={"head": "Linear"})  # doctest: +SKIP
     """
     options = _chosen(ReadOptions, locals())
-    return pipeline.read(path, options)
+    graph = pipeline.read(path, options)
+    options.allow.check()
+    return graph
 
 
 def save(
@@ -211,7 +213,9 @@ def convert(
     reading, writing = _chosen(ReadOptions, locals()), _chosen(WriteOptions, locals())
     if network is not None:
         return networks.convert(src, dst, to, reading, writing)
-    return pipeline.write(pipeline.read(src, reading), dst, to, writing)
+    graph = pipeline.read(src, reading)
+    reading.allow.check()
+    return pipeline.write(graph, dst, to, writing)
 
 
 def _chosen(options: type[Options], arguments: Mapping[str, Any]) -> Options:

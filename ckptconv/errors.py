@@ -31,6 +31,8 @@ class CkptconvError(Exception):
     """
 
     others: Sequence[str] = ()
+    command_line = False
+    """Whether the reader of messages gives options on a command line, or in Python."""
 
     def __init__(
         self,
@@ -52,7 +54,9 @@ class CkptconvError(Exception):
         facts = [f"expected {_short(self.expected)}"] if self.expected is not None else []
         facts += [f"found {_short(self.found)}"] if self.found is not None else []
         text = ": ".join([*where, _short(self.problem)] + ([", ".join(facts)] if facts else []))
-        hint = [f"try {_short(self.hint, _MAX_LINE)}"] if self.hint else []
+        told = _short(self.hint, _MAX_LINE) if self.hint else ""
+        told = told if self.command_line else told.replace("--force", "force=True")
+        hint = [f"try {told}"] if told else []
         also = [f"and {_short(other)}" for other in self.others]
         return printable("; ".join([text, *hint, *also]))
 

@@ -76,6 +76,7 @@ def convert(
     target = writing.network
     _check(to, writing)
     graph, network = read(src, reading, writing.stubs)
+    reading.allow.check()
     columns = Columns(dialects.dialect(to).forms, dialects.dialect(graph.dialect).forms)
     with locating(graph.origin.path):
         text = emit(network, graph, to, columns, weights=os.fspath(dst))

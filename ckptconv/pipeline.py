@@ -18,6 +18,7 @@ from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
 from ckptconv.options import Like, ReadOptions, StrPath, WriteOptions
 from ckptconv.passes import cast, match, restore
+from ckptconv.passes.check_ascend import checked
 from ckptconv.passes.check_kinds import check_kinds
 from ckptconv.passes.edit import drop, fold_bias
 from ckptconv.passes.homeward import go_home
@@ -154,6 +155,8 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
         )
         report.written = True
     report.notes += cast.losses(lowered.tensors)
+    row = dialects.dialect(to)
+    report.notes += checked(graph, options.hardware, row.title, runs=row.ascend)
     return report
 
 

@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_and_strangers_are_not_replaced(folder, tmp_path):
     (tmp_path / "b.ckpt").write_text("somebody else's")
     outcomes = ckptconv.convert_many(pairs, to="mindspore")
     assert [o.status for o in outcomes] == [CONVERTED, FAILED]
-    assert "exists already; try --force" in outcomes[1].error
+    assert "exists already; try force=True" in outcomes[1].error
     assert (tmp_path / "b.ckpt").read_text() == "somebody else's"
     assert ckptconv.convert_many(pairs, to="mindspore", force=True)[1].status == CONVERTED
 

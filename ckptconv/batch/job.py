@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -82,14 +82,15 @@ def _converted(job: Job) -> str:
 @contextmanager
 def _started(job: Job, state: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[None]:
     """Leave a record that a killed run began; any other end without a target leaves the old one."""
-    _write_record(job.target, {"batch": {**state, "state": "started"}})
     try:
+        _write_record(job.target, {"batch": {**state, "state": "started"}})
         yield
     except BaseException:
         if record:
             _write_record(job.target, record)
         else:
-            os.unlink(_record_of(job.target))
+            with suppress(FileNotFoundError):
+                os.unlink(_record_of(job.target))
         raise
 
 

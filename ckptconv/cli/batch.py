@@ -101,9 +101,7 @@ def _workers(count: int) -> Iterator[Executor | None]:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    from ckptconv.batch import stoppable
-
-    with ProcessPoolExecutor(count, initializer=stoppable) as executor:
+    with ProcessPoolExecutor(count, initializer=_begin) as executor:
         try:
             yield executor
         except BaseException:
@@ -111,6 +109,14 @@ def _workers(count: int) -> Iterator[Executor | None]:
             for worker in multiprocessing.active_children():
                 worker.terminate()
             raise
+
+
+def _begin() -> None:
+    """Prepare a worker process."""
+    from ckptconv.batch import stoppable
+
+    CkptconvError.command_line = True
+    stoppable()
 
 
 @contextmanager

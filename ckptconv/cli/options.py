@@ -101,7 +101,12 @@ VALUES = {
     "dtype": _text(
         "--dtype", metavar="NAME", help="Cast to float16, bfloat16, float32 or float64."
     ),
-    "allow": _many("--allow", metavar="NAME", help="Accept an approximation by name."),
+    "allow": _many(
+        "--allow",
+        metavar="NAME",
+        help="Accept an approximation: dequantize, or an activation of Keras that the target's "
+        "layer does not have, such as hard_sigmoid, relu, linear.",
+    ),
     "fold_proj": _flag(
         "--fold-proj", help="Turn proj_size into an exactly equal LSTM and a Dense."
     ),

@@ -28,6 +28,7 @@ _Refused: type[Any] = typer.BadParameter.__mro__[1]
 def run(app: typer.Typer) -> NoReturn:
     """Run the command line; every error becomes one line on stderr and, with --json, a document."""
     signal.signal(signal.SIGTERM, _terminate)
+    CkptconvError.command_line = True
     _prepare_output()
     code = _closing(lambda: app(prog_name="ckptconv", standalone_mode=False))
     sys.exit(_closing(sys.stdout.flush) or code)

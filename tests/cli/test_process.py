@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptconv import __version__
+from ckptconv import CkptconvError, __version__, convert
 from ckptconv.report import to_json
 from tests.cli.test_cli import run, tagger, validate
 from tests.conftest import ROOT
@@ -108,3 +108,34 @@ def test_any_encoding(tagger: Path, encoding: str) -> None:
     assert (result.returncode, result.stderr) == (0, b"")
     assert "embedding.weight -> embedding.embedding_table" in text
     assert ("64x16" if encoding == "ascii" else "64×16") in text
+
+
+def test_an_approximation_that_nothing_needs_is_an_error(tagger: Path) -> None:
+    message = "--allow dequantise: nothing in the file needs it: expected none"
+    assert message in run("torch2ms", tagger, "--allow", "dequantise", code=1)[1]
+    with pytest.raises(CkptconvError, match=message):
+        convert(tagger, tagger.with_suffix(".ckpt"), to="mindspore", allow=["dequantise"])
+    assert os.listdir(tagger.parent) == [tagger.name]
+
+
+def test_hints_speak_the_language_of_the_caller(tagger: Path) -> None:
+    target = tagger.with_suffix(".ckpt")
+    convert(tagger, target, to="mindspore")
+    with pytest.raises(CkptconvError, match="exists already; try force=True to replace it"):
+        convert(tagger, target, to="mindspore")
+    assert "try --force to replace it" in run("torch2ms", tagger, code=1)[1]
+    out = tagger.parent / "out"
+    out.mkdir()
+    target.rename(out / target.name)
+    for jobs in (1, 2):
+        command = ("batch", tagger.parent, out, "--to", "ms", "--jobs", jobs)
+        assert "try --force to replace it" in run(*command, code=1)[1]
+
+
+def test_ascend_says_what_it_checked(tagger: Path) -> None:
+    out, _ = run("torch2ms", tagger, "--target", "ascend", "--dry-run")
+    assert "note: Ascend: checked the hidden sizes of 1 LSTM and GRU layers and their" in out
+    assert "nothing else was checked" in out
+    torch = ("convert", tagger, "x.safetensors", "--to", "torch")
+    out, _ = run(*torch, "--target", "ascend", "--dry-run")
+    assert "note: Ascend: nothing was checked, since PyTorch does not run there" in out
