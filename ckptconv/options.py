@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ckptconv.allowance import Allowance
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import CkptconvError, UsageError
+from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Framework as Framework
 from ckptconv.graph.kinds import KINDS, PARAMETER
 
@@ -34,27 +35,6 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "hardware": ("ascend",),
     "dtype": ("float16", "bfloat16", "float32", "float64"),
 }
-
-
-class Allowance(frozenset[str]):
-    """Approximations that the user accepts by name; ``needed`` are those that something needed."""
-
-    needed: set[str]
-
-    def __contains__(self, name: object) -> bool:
-        found = super().__contains__(name)
-        if found:
-            vars(self).setdefault("needed", set()).add(name)
-        return found
-
-    def check(self) -> None:
-        """Raise CkptconvError for an entry that nothing needed, once all layers are read."""
-        needed = vars(self).get("needed", set())
-        if stray := sorted(set(self) - needed):
-            raise CkptconvError(
-                f"--allow {' '.join(stray)}: nothing in the file needs it",
-                expected=" or ".join(sorted(needed)) or "none: all of it is read exactly",
-            )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Results go to stdout, progress and messages to stderr; ``process`` has the exit 
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
