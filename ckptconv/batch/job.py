@@ -82,11 +82,14 @@ def _converted(job: Job) -> str:
 @contextmanager
 def _started(job: Job, state: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[None]:
     """Leave a record that a killed run began; any other end without a target leaves the old one."""
+    before = _identity(job.target)
     try:
         _write_record(job.target, {"batch": {**state, "state": "started"}})
         yield
     except BaseException:
-        if record:
+        if _identity(job.target) != before:
+            pass  # it is there, whole, and the record says that it is ours
+        elif record:
             _write_record(job.target, record)
         else:
             with suppress(FileNotFoundError):
