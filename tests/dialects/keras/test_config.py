@@ -121,6 +121,14 @@ REFUSED = {
     "8 an LSTM with a function called tanh": (
         plan(S("LSTM", {"units": 2, "activation": S("own>tanh")}), saving="h5"),
         "activation own>tanh has no equal"),
+    "8 a SimpleRNN with ReLU(max_value=0.3)": (
+        plan(S("SimpleRNN", {"units": 2, "activation": S("ReLU", {"max_value": 0.3})})),
+        r"activation ReLU\(max_value=0.3",
+    ),
+    "8 that function as Keras 2 writes it": (
+        plan(S("LSTM", {"units": 2, "activation": S("own>tanh")}), saving="keras 2 h5"),
+        "activation own>tanh has no equal",
+    ),
     "11 two levels of nesting in h5": (
         plan(nested(nested(RELU, name="innermost"), name="mid"), saving="h5"),
         r"mid\.innermost\.deep: activation relu"),
