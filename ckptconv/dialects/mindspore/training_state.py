@@ -56,7 +56,7 @@ _COUNTERS: Mapping[str, list[tuple[Shape, str]]] = {
     "state_step": [((1,), "float32"), ((), "int32")],
     "step_t": [((), "int32")],
 }
-_RATE = re.compile(r"learning_rate(_group_\d+)?")
+_RATE = re.compile(r"(learning_rate(_group_\d+)?\.)?learning_rate(_group_\d+)?")
 _BASE = re.compile(r"global_step|state_step|step_t|fake_lr|fake_param|Parameter\$\d+")
 _CALLBACKS = (
     "epoch_num",

@@ -30,6 +30,7 @@ OPTIMIZERS = [
     (nn.Momentum, MOMENTUM),
     (nn.Adam, {}),
     (nn.Adam, {"use_amsgrad": True}),
+    (nn.Adam, {"learning_rate": [0.1, 0.2]}),
     (nn.AdamWeightDecay, {}),
     (nn.LazyAdam, {}),
     (nn.AdamOffload, {}),

@@ -1,0 +1,13 @@
+"""Random MindSpore models in every run; ``python -m tests.differential`` runs as many as wanted."""
+
+from __future__ import annotations
+
+from tests.differential.harness import run, summary
+from tests.differential.outcome import DEFECTS
+
+
+def test_mindspore_models():
+    ended = list(run("mindspore", 1, range(60)))
+    defects = [(case, outcome) for case, outcome in ended if outcome.result in DEFECTS]
+    told = "\n\n".join(f"{c.index}: {c.text}\n{o.reason}\n{o.detail}" for c, o in defects)
+    assert not defects, f"{summary(o for _, o in ended)}\n\n{told}"
