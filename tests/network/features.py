@@ -206,6 +206,11 @@ def features(keras):
         "two-inputs": lambda i: L.Dense(2)(L.Concatenate()([L.LSTM(3)(i.x), L.Dense(4)(i.v)])),
     }
 
+    found |= {
+        "Attention": lambda i: L.Attention()([i.x, i.z]),
+        "Attention-key": lambda i: L.Attention()([i.x, i.z, i.x]),
+    }
+
     def twice(i):
         shared = L.LSTM(4, return_sequences=True)
         return L.Subtract()([shared(i.x), shared(i.z)])

@@ -133,3 +133,20 @@ def test_ruff_finds_nothing_at_any_width(tmp_path):
             ruff = [sys.executable, "-m", "ruff", *command, "--isolated", str(text)]
             done = subprocess.run(ruff, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout
+
+
+def test_multi_head_attention_in_torch_and_refused_for_mindspore(tmp_path):
+    import keras
+
+    inputs = Inputs(keras)
+    first, second = keras.layers.Dense(6)(inputs.x), keras.layers.Dense(6)(inputs.z)
+    attention = keras.layers.MultiHeadAttention(2, 3)
+    model = keras.Model(inputs.all(), attention(first, second))
+    fill(model)
+    model.save(tmp_path / "m.keras")
+    module, weights, names = written(tmp_path / "m.keras", "torch", tmp_path)
+    given = arrays()
+    found = run_torch(module, weights, [given[name] for name in names])
+    close(found, of_keras(model, given), 2e-6)
+    with pytest.raises(ckptconv.LossyError, match="MultiheadAttention"):
+        written(tmp_path / "m.keras", "mindspore", tmp_path)

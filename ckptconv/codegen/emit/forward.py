@@ -13,6 +13,7 @@ from ckptconv.graph.network import Network, Node
 _OWN_NAME = re.compile(r"(mask|state|h|c)(?:_\d+)?")
 _LONGEST_LINE = 50
 _LONGEST_NAME = 24
+_CALLED = ("recurrent", "cell", "attention", "stub")
 _DEEPEST = 3
 
 
@@ -106,6 +107,8 @@ class Forward:
             x, *states = texts
             held = f"({', '.join(states)})" if len(states) > 1 else states[0]
             return f"{module}({x}, {held})", True
+        if node.op == "attention":
+            return f"{module}({', '.join(texts)}, need_weights=False)", True
         if module is not None:
             return f"{module}({', '.join(texts)})", True
         return expression(node.op, self.target, texts, node.arguments)
@@ -138,7 +141,7 @@ class Forward:
         waiting = self.waiting[name]
         if waiting.depth >= _DEEPEST or len(waiting.text) > _LONGEST_LINE:
             return False
-        if node.outputs[0] in self.modules or node.op in ("recurrent", "stub"):
+        if node.outputs[0] in self.modules or node.op in _CALLED:
             return True
         row = EXPRESSIONS[node.op]
         text = (self.target != "torch" and row.mindspore) or row.torch
@@ -149,7 +152,7 @@ class Forward:
 
     def _delimited(self, node: Node) -> bool:
         """Tell whether a node's values stand between commas and brackets."""
-        if node.outputs[0] in self.modules or node.op in ("recurrent", "stub"):
+        if node.outputs[0] in self.modules or node.op in _CALLED:
             return True
         text, atom = expression(node.op, self.target, ["V"] * len(node.inputs), node.arguments)
         return atom and not re.search(r"V[.\[]|[!=<>*/+-] V|V [!=<>*/+-]", text)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.dialects.keras.network import (
+    attention,
     bidirectional,
     elementwise,
     graph_ops,
@@ -219,6 +220,7 @@ RULES: Mapping[str, Rule] = {
     **elementwise.RULES,
     **structure.RULES,
     **merge.RULES,
+    **attention.RULES,
     **plain.RULES,
     **recurrent.RULES,
     **bidirectional.RULES,
