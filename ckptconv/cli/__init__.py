@@ -92,7 +92,7 @@ for _source in o.FRAMEWORKS:
             _add_direction(_source, _target)
 
 
-@app.command(help="Convert SRC to DST, whatever their frameworks.")
+@app.command("convert", help="Convert SRC to DST, whatever their frameworks.")
 @o.takes(
     src=o.SRC,
     dst=_DST,
@@ -111,7 +111,7 @@ def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
     _convert(src, dst, to=to or framework_of(dst), **options)
 
 
-@app.command(help="Show what checkpoints hold: container, modules, tensors.")
+@app.command("inspect", help="Show what checkpoints hold: container, modules, tensors.")
 @o.takes(
     files=o.Row(
         list[str], o.SRC.default, typer.Argument(metavar="FILE...", help="Checkpoints to read.")
@@ -141,9 +141,8 @@ def inspect(files: list[str], select: str | None, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command("formats", help="List the file formats that can be read and written.")
 def formats() -> None:
-    """List the file formats that can be read and written."""
     from ckptconv.formats.registry import FORMATS
 
     for row in FORMATS:

@@ -30,8 +30,20 @@ def run(app: typer.Typer) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     CkptconvError.command_line = True
     _prepare_output()
+    _leave_out_options(app, next((word for word in sys.argv[1:] if word[:1] != "-"), ""))
     code = _closing(lambda: app(prog_name="ckptconv", standalone_mode=False))
     sys.exit(_closing(sys.stdout.flush) or code)
+
+
+def _leave_out_options(app: typer.Typer, name: str) -> None:
+    """Take the options off all commands but one: making them is a quarter of the time of --help."""
+    for command in app.registered_commands:
+        if command.name != name:
+            command.callback = _nothing
+
+
+def _nothing() -> None:
+    """Stand in for a command that is listed, not run."""
 
 
 def _closing(step: Any) -> int:
