@@ -167,7 +167,7 @@ def test_directions(tmp_path, sources, one, other, case):
     options = {}
     if one == "keras":
         paths = [f"rnn_l{k}" for k in range(layers)]
-        options["fuse"] = [("rnn", paths)]
+        options |= {"fuse": [("rnn", paths)], "config": folder / "m.json"}
         if kind == "GRU" and not bias:  # weights alone do not tell of reset_after
             options["kinds"] = dict.fromkeys(paths, "GRU(reset_after=True)")
     targets = []
