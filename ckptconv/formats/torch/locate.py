@@ -2,8 +2,9 @@
 
 A pickle holds a state_dict, a whole module, or a training checkpoint with either of them somewhere
 in it. What holds weights is told by structure: a module, or a dict with floating-point tensors that
-are more than single numbers, and no optimizer's. Where there are several, the user says which: the
-usual names only order the choices.
+are more than single numbers, and no optimizer's. Parts of a model beside each other (``model`` and
+``generator``) are taken together, each under its key. Where one may be another version of the
+other, or holds it, or not just one key is a usual one, the user says which.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def find(root: object, select: str | None, path: str) -> list[Place]:
         return [start]
     if isinstance(start.value, (list, tuple)) and any(map(is_tensor, start.value)):
         return [start]
-    places = list(_places(start, holds_weights)) or list(_places(start, _holds_tensors))
+    kinds = (holds_weights, _holds_arrays, _holds_tensors)
+    places = next(filter(None, (list(_places(start, holds)) for holds in kinds)), [])
     if not places:
         raise _nothing(start.value, path)
     mark = _marked(start.value)
@@ -125,7 +127,10 @@ def find(root: object, select: str | None, path: str) -> list[Place]:
     places = marked if select is None and marked else places
     if len(places) == 1 or select == ALL:
         return places
-    places.sort(key=lambda place: not any(map(_USUAL.fullmatch, place.path)))
+    usual = [place for place in places if any(map(_USUAL.fullmatch, place.path))]
+    if len(usual) == 1 and all(_is_state(place.value) for place in places) and not _overlap(places):
+        return places
+    places.sort(key=lambda place: place not in usual)
     names = [place.name for place in places if place.path != start.path]
     listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
     beside = " and beside them" if len(names) < len(places) else ""
@@ -163,8 +168,30 @@ def _places(start: Place, holds: Callable[[object], bool]) -> Iterator[Place]:
         level = below
 
 
+def _is_state(value: object) -> bool:
+    """Tell what ``state_dict()`` gives, tensors alone, from data with tensors among it."""
+    entries = (members(value) or {}).items()
+    return is_module(value) or all(
+        is_tensor(item) or class_of(item) is not None or str(key).endswith(_EXTRA)
+        for key, item in entries
+    )
+
+
+def _overlap(places: list[Place]) -> bool:
+    """Tell whether two places hold the same names: perhaps one model twice, such as its average;
+    or one holds the other."""
+    seen = [{str(key) for key in members(place.value) or {}} for place in places]
+    nested = any(place.path[:-1] == other.path for place in places for other in places)
+    return nested or any(one & other for i, one in enumerate(seen) for other in seen[:i])
+
+
 def _is_optimizer(own: dict[Any, Any]) -> bool:
     return {"state", "param_groups"} <= own.keys()
+
+
+def _holds_arrays(value: object) -> bool:
+    arrays = map(as_array, filter(is_array, (members(value) or {}).values()))
+    return any(array.ndim > 0 and array.dtype.kind == "f" for array in arrays)
 
 
 def _holds_tensors(value: object) -> bool:
@@ -176,10 +203,7 @@ def _is_weight(value: object) -> bool:
     """Single numbers and whole ones are counters, losses, states of random generators."""
     if isinstance(value, Stored):
         return bool(value.shape) and value.dtype.startswith(_WEIGHTS)
-    if is_array(value):
-        array = as_array(value)
-        return array.ndim > 0 and array.dtype.kind == "f"
-    return is_tensor(value) or class_of(value) is not None
+    return (is_tensor(value) and not is_array(value)) or class_of(value) is not None
 
 
 def _follow(root: object, select: str, path: str) -> Place:

@@ -329,11 +329,10 @@ def test_nothing_of_a_file_runs(
 
 
 def test_several_parts_are_asked_about_and_can_all_be_taken(tmp_path: Path) -> None:
-    """A key says nothing: OpenNMT keeps its output layer beside the model, a hypernet has a name
-    that begins as hyper-parameters do."""
+    """A key says nothing: a hypernet has a name that begins as hyper-parameters do."""
     one, two = nn.Linear(2, 3).state_dict(), nn.GRU(3, 4).state_dict()
     optimizer = torch.optim.Adam(model().parameters()).state_dict()
-    for first, second in (("hypernet", "decoder"), ("generator", "model"), ("vocab", "sched")):
+    for first, second in (("hypernet", "decoder"), ("vocab", "sched")):
         value = {"epoch": 1, first: one, second: two, "loss": torch.ones(()), "o": optimizer}
         with pytest.raises(SeveralError) as caught:
             saved(tmp_path / "x.pt", value)
@@ -348,6 +347,26 @@ def test_several_parts_are_asked_about_and_can_all_be_taken(tmp_path: Path) -> N
         assert set(checkpoint.omitted) == {"epoch", "loss", "o"}
         notes = saved(tmp_path / "x.pt", value, select=second).notes
         assert f"'{first}' holds weights too" in notes[1]
+
+
+def test_parts_beside_the_model_are_taken_with_it(tmp_path: Path) -> None:
+    """OpenNMT keeps its output layer beside the model."""
+    one, two = nn.Linear(2, 3).state_dict(), nn.GRU(3, 4).state_dict()
+    checkpoint = saved(tmp_path / "x.pt", {"epoch": 1, "generator": one, "model": two})
+    expected = {f"generator.{n}": t for n, t in one.items()}
+    assert_same(checkpoint.tensors, expected | {f"model.{n}": t for n, t in two.items()})
+    with pytest.raises(SeveralError):  # an average of the model has its names
+        saved(tmp_path / "x.pt", {"model": two, "average": nn.GRU(3, 4).state_dict()})
+    with pytest.raises(SeveralError):  # data with a tensor among it
+        saved(tmp_path / "x.pt", {"model": two, "settings": {"lr": 1, "w": torch.ones(3)}})
+
+
+def test_lightning_says_where_its_model_is(tmp_path: Path) -> None:
+    value = {"pytorch-lightning_version": "2.5.0", "hyper_parameters": {"w": torch.ones(2)}}
+    state = nn.GRU(3, 4).state_dict()
+    checkpoint = saved(tmp_path / "x.pt", {**value, "state_dict": state})
+    assert_same(checkpoint.tensors, state)
+    assert any("'hyper_parameters' holds weights too" in note for note in checkpoint.notes)
 
 
 def test_weights_on_several_levels(tmp_path: Path) -> None:
