@@ -110,7 +110,8 @@ def _optimizer(scope: str, counter: str, shapes: Mapping[str, Shape]) -> _Found 
     rate = any(name.startswith(scope) and _RATE.fullmatch(name[len(scope) :]) for name in shapes)
     unknown = {n[len(scope) :].partition(".")[0] for n in shapes if n.startswith(scope)}
     rows = [Optimizer("an unknown optimizer", (f"{slot}.",)) for slot in sorted(unknown) if rate]
-    whole = [f for row in rows if (f := _fit(row, scope, shapes)) and _is_whole(f, shapes)]
+    fits = [f for row in rows if (f := _fit(row, scope, shapes)) and f.wrapper in ("", scope)]
+    whole = [f for f in fits if _is_whole(f, shapes)]
     slots = tuple(slot for f in whole for slot in f.optimizer.slots)
     return _fit(Optimizer("an unknown optimizer", slots), scope, shapes) if slots else None
 
