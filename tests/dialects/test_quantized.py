@@ -55,7 +55,10 @@ def test_recurrent_layers(
     source = n.torch_recurrent(kind, layers, directions)
     packed = dynamic(nn.ModuleDict({"rnn": source}), dtype)
     torch.save(packed.state_dict(), tmp_path / "m.pt")
-    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", **ALLOW, rename=[("rnn", "")])
+    options = ALLOW | ({"allow": []} if dtype is torch.float16 else {})  # those are exact
+    report = ckptconv.convert(
+        tmp_path / "m.pt", tmp_path / "m.ckpt", **options, rename=[("rnn", "")]
+    )
     cell = n.mindspore_recurrent(kind, layers, directions)
     loaded = n.load_strictly(cell, tmp_path / "m.ckpt")
     expected = dequantized(source, packed["rnn"])
