@@ -104,8 +104,8 @@ VALUES = {
     "allow": _many(
         "--allow",
         metavar="NAME",
-        help="Accept an approximation: dequantize, or an activation of Keras that the target's "
-        "layer does not have, such as hard_sigmoid, relu, linear.",
+        help="Accept what is not exact: dequantize, spectral_norm_dim=0 or 1, or an activation of "
+        "Keras that the target's layer does not have, such as hard_sigmoid, relu, linear.",
     ),
     "fold_proj": _flag(
         "--fold-proj", help="Turn proj_size into an exactly equal LSTM and a Dense."
