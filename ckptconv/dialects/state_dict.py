@@ -13,9 +13,9 @@ from ckptconv.dialects.grouping import modules, sizes_around
 from ckptconv.dialects.infer_kind import ambiguous, recognise
 from ckptconv.dialects.narrowing import SAID, by_name
 from ckptconv.dialects.recurrent import lift_recurrent
-from ckptconv.errors import DialectError, gathering
+from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.axes import realign, sizes_said
-from ckptconv.graph.forms import Forms, slots
+from ckptconv.graph.forms import Form, Forms, slots
 from ckptconv.graph.graph import Layer, is_recurrent_name
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
@@ -88,7 +88,9 @@ def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
 
     Raises:
         AmbiguousKindError: the candidates for its kind would become different parameters.
+        LossyError: a setting that the target's layer cannot have.
     """
+    _check_settings(layer, forms.get(layer.kind), owner)
     results = [_lower_as(kind, layer, forms, owner) for kind in layer.candidates or (layer.kind,)]
     if len({repr(_signature(result)) for result in results}) == 1:
         return results[0]
@@ -99,6 +101,19 @@ def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
         return results[chosen]._replace(notes=(note,))
     shapes = {name: tensor.shape for name, tensor in layer.params.items()}
     raise ambiguous(layer.path, layer.candidates, shapes)
+
+
+def _check_settings(layer: Layer, form: Form | None, owner: str) -> None:
+    for name, only in form.first.items() if form else ():
+        value = layer.attributes.get(name, only)
+        along = value[0] if isinstance(value, list | tuple) and value else value
+        if form and along != only:
+            raise LossyError(
+                f"{owner}'s {form.call.name} has no such {name}",
+                tensor=layer.path,
+                expected=f"{only} along the first axis",
+                found=value,
+            )
 
 
 def as_named(layer: Layer) -> Part:

@@ -121,6 +121,7 @@ class Form:
         before, after: layers that stand for an option that the layer lacks; they are there where
             all their facts are.
         pair: the class that holds a layer for each direction; then a layer has one level.
+        first: per-axis hyper-parameter → the only value that it may have along the first axis.
         nearest: no layer of this kind, but of the same weights: never read as this kind.
     """
 
@@ -134,6 +135,7 @@ class Form:
     before: Call | None = None
     after: Call | None = None
     pair: str = ""
+    first: Mapping[str, int] = field(default_factory=dict)
     nearest: bool = False
     notes: tuple[Note, ...] = ()
 

@@ -132,7 +132,13 @@ FORMS: Forms = within(
         **{f"InstanceNorm{n}d": _instance_norm(n) for n in _RANKS},
         **{f"Conv{n}d": _kernel(f"Conv{n}d", f"oi{_PLANES[n]}", n) for n in _RANKS},
         **{f"DepthwiseConv{n}d": _kernel(f"Conv{n}d", f"o1{_PLANES[n]}", n) for n in (1, 2)},
-        **{f"ConvTranspose{n}d": _kernel(f"Conv{n}dTranspose", f"io{_PLANES[n]}") for n in _RANKS},
+        **{
+            f"ConvTranspose{n}d": _kernel(f"Conv{n}dTranspose", f"io{_PLANES[n]}")
+            for n in _RANKS[:2]
+        },
+        "ConvTranspose3d": replace(
+            _kernel("Conv3dTranspose", f"io{_PLANES[3]}"), first={"dilation": 1}
+        ),
         "PReLU": Form(Call("PReLU", "n"), {"weight": Slot("w")}, notes=(CHANNELS,)),
         "MultiheadAttention": Form(_ATTENTION),
         "LSTM": _recurrent("LSTM", Note("hx is the tuple (h_0, c_0)")),

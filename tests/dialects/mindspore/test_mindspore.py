@@ -174,3 +174,13 @@ def test_the_real_checkpoint(real, tmp_path):
     for entry in report.tensors:
         expected = np.squeeze(loaded[entry.sources[0]].asnumpy())
         np.testing.assert_array_equal(state[entry.target].numpy().squeeze(), expected)
+
+
+def test_a_dilation_that_mindspore_does_not_take_is_refused():
+    graph = ckptconv.from_torch(torch.nn.Sequential(torch.nn.ConvTranspose3d(2, 3, 3, dilation=2)))
+    with pytest.raises(ValueError, match="depth of parameter 'dilation' must be 1"):
+        ms.nn.Conv3dTranspose(2, 3, 3, dilation=2)
+    with pytest.raises(ckptconv.LossyError, match="0: mindspore's Conv3dTranspose has no such"):
+        ckptconv.to_state_dict(graph, "mindspore")
+    shallow = torch.nn.Sequential(torch.nn.ConvTranspose3d(2, 3, 3, dilation=(1, 2, 2)))
+    assert ckptconv.to_state_dict(ckptconv.from_torch(shallow), "mindspore")
