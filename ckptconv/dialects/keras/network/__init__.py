@@ -28,7 +28,7 @@ from ckptconv.graph.network import Network, Shape, Value
 
 Rule = Callable[[Builder, Site], list[Value]]
 _MAX_NODES = 20_000
-_BY_NUMBER = {**elementwise.RULES, "Dense": plain.dense}
+_BY_NUMBER = {**elementwise.RULES, **dict.fromkeys(plain.DENSE, plain.dense)}
 """Layers that TimeDistributed may as well not be around."""
 
 

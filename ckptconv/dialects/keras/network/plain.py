@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.elementwise import activate
 from ckptconv.dialects.keras.network.structure import (
@@ -14,6 +15,7 @@ from ckptconv.dialects.keras.network.structure import (
     padded,
 )
 from ckptconv.errors import DialectError
+from ckptconv.graph.forms import classes
 from ckptconv.graph.network import Value
 
 
@@ -180,8 +182,10 @@ def _windows(site: Site, rank: int, *keys: str) -> tuple[int, ...]:
     return tuple(row)
 
 
+DENSE = tuple(name for name, kinds in classes(FORMS).items() if "Linear" in kinds)
+
 RULES = {
-    **dict.fromkeys(("Dense", "TimeDistributedDense"), dense),
+    **dict.fromkeys(DENSE, dense),
     "Embedding": embedding,
     **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D", "Convolution1D"), conv),
     **{f"Conv{n}DTranspose": conv_transpose for n in (1, 2, 3)},
