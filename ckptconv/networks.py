@@ -28,8 +28,14 @@ def network(path: StrPath, *, config: StrPath | None = None, stubs: Iterable[str
         config: a Keras model's configuration as JSON, for a file of weights alone.
         stubs: names of layers that need not be known.
 
+    Returns:
+        Nodes in the order in which they are computed, inputs and outputs with shapes and dtypes.
+
     Raises:
         CkptconvError: the file records no network, or a layer that cannot be written.
+
+    Example:
+        >>> [node.op for node in network("model.h5")]  # doctest: +SKIP
     """
     return read(path, ReadOptions(config=config), stubs)[1]
 

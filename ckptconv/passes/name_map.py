@@ -34,6 +34,7 @@ from ckptconv.tensors.tiled import overlapping, shown, tiled
 _TERM = re.compile(r"(?P<name>.+?)(?P<slices>\[[^\[\]]*\])?(?P<turned>\.T)?", re.DOTALL)
 _SLICE = re.compile(r"\s*(\d*)\s*:\s*(\d*)\s*")
 _SUGGESTED = 3
+_LISTED = 20
 
 
 class _Place(NamedTuple):
@@ -201,10 +202,12 @@ def _check_taken(graph: Graph, taken: list[_Taken]) -> None:
 
 
 def _unknown(left: str, name: str, params: Mapping[str, _Place], graph: Graph) -> CkptconvError:
-    there = [*params, *(layer.path for layer in graph)]
-    close = difflib.get_close_matches(name, there, _SUGGESTED, 0.3)
+    modules = [layer.path for layer in graph]
+    close = difflib.get_close_matches(name, [*params, *modules], _SUGGESTED, 0.3)
+    listed = ", ".join(modules[:_LISTED]) + (", …" if len(modules) > _LISTED else "")
     return CkptconvError(
         "--map: matches no module and no parameter of the source",
         tensor=left,
-        expected=" or ".join(close) or None,
+        expected=f"below {listed}",
+        hint=" or ".join(close) or None,
     )
