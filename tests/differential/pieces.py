@@ -55,7 +55,12 @@ class Piece:
 
 @dataclass
 class Question:
-    """A conversion that can be asked again with answers: path in the file → kind."""
+    """A conversion that can be asked again with answers: path in the file → kind.
+
+    Attributes:
+        truth: the network's own path → what the module is.
+        prefix: what stands before the network's names in the file.
+    """
 
     convert: Callable[[Mapping[str, str]], tuple[Report, dict[str, np.ndarray]]]
     pieces: list[Piece]
@@ -66,14 +71,14 @@ class Question:
 
     def true_kind(self, path: str) -> str:
         """Return what a module is, whether or not its path still has the wrapper's prefix."""
-        return self.truth.get(path) or self.truth.get(self.prefix + path, "")
+        bare = f"{path}.".removeprefix(self.prefix).rstrip(".")
+        return self.truth.get(path) or self.truth.get(bare, "")
 
     def true_kinds(self, error: CkptconvError) -> dict[str, str]:
         """Return the true kind of every module that an error asks about."""
         asked = re.findall(r"--kind '?([^ =']*)=", str(error))
-        plain = [path for path in self.truth if any(fnmatchcase(path, a) for a in asked)]
-        bare = [path.removeprefix(self.prefix) for path in self.truth]
-        plain += [path for path in bare if any(fnmatchcase(path, a) for a in asked)]
+        paths = [*self.truth, *((self.prefix + path).rstrip(".") for path in self.truth)]
+        plain = [path for path in paths if any(fnmatchcase(path, a) for a in asked)]
         return {path: self.true_kind(path) for path in plain if path in asked or "*" in str(asked)}
 
 
@@ -272,7 +277,8 @@ def in_order(rng: Random, drawn: list[str]) -> list[str]:
 def _own_class(piece: Piece, question: Question, entries: list[LayerEntry], arrays: Arrays) -> bool:
     """A class of the user's: its parameters must come through as they are, or it must be told."""
     told = any("class" in note for e in entries for note in e.notes)
-    if piece.told and not told and any(e.constructor for e in entries):
+    own = piece.told and not piece.wholes  # or a layer of torch's that this target has not
+    if own and not told and any(e.constructor for e in entries):
         raise Silent(f"a class of the user's is printed as {entries[0].constructor}")
     for entry in entries:
         if entry.kind != "Parameter" and entry.kind in question.true_kind(entry.path):
@@ -291,7 +297,7 @@ def _names_a_layer(error: CkptconvError, question: Question) -> bool:
     text = str(error)
     return (
         bool(error.tensor)
-        or any(p.path and p.path in text for p in question.pieces)
+        or any(not p.path or p.path in text for p in question.pieces)  # the file, or a layer
         or ("--select" in text or "--from" in text or "--allow" in text)
     )
 

@@ -31,7 +31,7 @@ class Optimizer:
 _STEP = ("state_step", "step_t")
 _BOTH = ("global_step", *_STEP)
 _POWERS = ("beta1_power", "beta2_power")
-OPTIMIZERS = (
+_ALONE = (
     Optimizer("Adam", ("moment1.", "moment2."), ("vhat.",), _POWERS),
     Optimizer("AdamWeightDecay", ("adam_m.", "adam_v.")),
     Optimizer("Lamb", ("lamb_m.", "lamb_v.")),
@@ -54,6 +54,22 @@ OPTIMIZERS = (
     Optimizer("SGD of mint", ("momentum_buf.",), (), (), _STEP),
     Optimizer("ASGD of experimental", ("ax.",), (), (), _STEP),
 )
+LARS = "opt."
+"""What ``nn.LARS`` calls the optimizer that it holds; inside a Cell it stands in that one's names,
+while the step counter stays the one of LARS."""
+OPTIMIZERS = (
+    *_ALONE,
+    *(
+        Optimizer(
+            f"{row.about} in LARS",
+            tuple(LARS + slot for slot in row.slots),
+            tuple(LARS + slot for slot in row.optional),
+            tuple(LARS + scalar for scalar in row.scalars),
+        )
+        for row in _ALONE
+        if "global_step" in row.counters
+    ),
+)
 """Tried in this order where several fit equally well."""
 
 _SHAPES: Mapping[str, Callable[[Shape], tuple[Shape, ...]]] = {
@@ -68,4 +84,5 @@ _SHAPES: Mapping[str, Callable[[Shape], tuple[Shape, ...]]] = {
 
 def shapes_of(slot: str, shape: Shape) -> tuple[Shape, ...]:
     """Return the shapes that a slot may have for a parameter of this shape."""
-    return _SHAPES[slot](shape) if slot in _SHAPES else (shape,)
+    own = slot.removeprefix(LARS)
+    return _SHAPES[own](shape) if own in _SHAPES else (shape,)

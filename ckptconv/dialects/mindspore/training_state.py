@@ -56,7 +56,7 @@ _COUNTERS: Mapping[str, list[tuple[Shape, str]]] = {
     "state_step": [((1,), "float32"), ((), "int32")],
     "step_t": [((), "int32")],
 }
-_RATE = re.compile(r"(learning_rate(_group_\d+)?\.)?learning_rate(_group_\d+)?")
+_RATE = re.compile(r"(opt\.)?(learning_rate(_group_\d+)?\.)?learning_rate(_group_\d+)?")
 _BASE = re.compile(r"global_step|state_step|step_t|fake_lr|fake_param|Parameter\$\d+")
 _CALLBACKS = (
     "epoch_num",
@@ -88,7 +88,8 @@ def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
     kept = [name for name in shapes if name not in omitted]
     renamed = _own_names(kept, found)
     notes = [_rename_note(f) for f in found if any(f.wrapper + t in renamed for t in f.trained)]
-    return TrainingState(omitted, renamed, (*notes, *_unproven(kept, shapes)))
+    counters = {scope + leaf for scope, leaf in scopes}
+    return TrainingState(omitted, renamed, (*notes, *_unproven(kept, shapes, counters)))
 
 
 def _scopes(tensors: Mapping[str, Tensor]) -> list[tuple[str, str]]:
@@ -212,7 +213,7 @@ def _rename_note(found: _Found) -> str:
     )
 
 
-def _unproven(kept: list[str], shapes: Mapping[str, Shape]) -> list[str]:
+def _unproven(kept: list[str], shapes: Mapping[str, Shape], counters: set[str]) -> list[str]:
     """Say what looks like training state and stays, since nothing proves that it is."""
     names = {name: shapes[name] for name in kept}
     notes = [
@@ -221,7 +222,8 @@ def _unproven(kept: list[str], shapes: Mapping[str, Shape]) -> list[str]:
         for row in OPTIMIZERS
         if len(row.slots) > 1 and (found := _fit(row, "", names)) and not found.wrapper
     ]
-    lonely = [n for n in names if n in _CALLBACKS or _BASE.fullmatch(n) or _RATE.fullmatch(n)]
+    known = {*_CALLBACKS, *counters}
+    lonely = [n for n in names if n in known or _BASE.fullmatch(n) or _RATE.fullmatch(n)]
     if lonely:
         notes.append(f"{', '.join(lonely)}: kept, since no optimizer's state is in the file")
     return notes

@@ -126,6 +126,19 @@ def test_parameter_groups_and_loss_scaling(tmp_path):
     assert kept(step, tmp_path)[0] == NAMES
 
 
+@pytest.mark.parametrize("inner", [nn.Momentum, nn.SGD, nn.ASGD])
+@pytest.mark.parametrize("wrapper", [Trainer, Reversed])
+def test_lars_inside_a_cell(tmp_path, wrapper, inner):
+    network = Net()
+    first, *rest = network.trainable_params()
+    groups = [{"params": [first], "lr": 0.2}, {"params": rest}]
+    options = {} if inner is nn.ASGD else {"momentum": 0.9}
+    optimizer = nn.LARS(inner(groups, learning_rate=0.1, **options))
+    names, report = kept(wrapper(network, optimizer), tmp_path)
+    assert names == NAMES
+    assert any("was taken off names" in note for note in report.notes)
+
+
 def test_two_optimizers(tmp_path):
     class Gan(nn.Cell):
         def __init__(self):

@@ -103,7 +103,7 @@ def _run(plan: Plan, tmp: Path) -> Outcome:
         fill(network, rng)
         expected = {path: _expected(one, inputs[path]) for path, one in made.items()}
         own = {path: list(one.cell.get_parameters()) for path, one in made.items()}
-        truth = _truth(made)
+        truth = _truth(made)  # before a wrapper changes the names
         whole, prefix = WRAPS[plan.wrapping](network, rng)
         source = tmp / f"m{plan.suffix}"
         save(whole, source, rng)
@@ -128,7 +128,7 @@ def _run(plan: Plan, tmp: Path) -> Outcome:
             pieces,
             prefix if plan.wrapping == "wrapped" else "",
             plan.target,
-            {(prefix if plan.wrapping == "wrapped" else "") + p: k for p, k in truth.items()},
+            truth,
         )
     )
 

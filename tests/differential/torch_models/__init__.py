@@ -138,7 +138,7 @@ def _run(plan: Plan, tmp: Path) -> Outcome:
             pieces,
             prefix,
             plan.target,
-            _truth(model, prefix, pieces),
+            _truth(model, pieces),
         )
     )
 
@@ -172,15 +172,15 @@ def _piece(
     )
 
 
-def _truth(model: nn.Module, prefix: str, pieces: list[Piece]) -> dict[str, str]:
+def _truth(model: nn.Module, pieces: list[Piece]) -> dict[str, str]:
     """What each module that holds parameters is, as a user would say it."""
-    truth = {prefix + p.path: p.answer for p in pieces if not p.wholes and p.sources}
+    truth = {p.path: p.answer for p in pieces if not p.wholes and p.sources}
     for path, module in model.named_modules():
         known = type(module).__module__.startswith(_OWN) and module.state_dict()
         leaf = not [*module.children()] or isinstance(module, nn.MultiheadAttention)
         if known and leaf and "parametrizations" not in path and "out_proj" not in path:
             kind = type(module).__name__
-            truth.setdefault(prefix + path, "Parameter" if kind == "ParameterList" else kind)
+            truth.setdefault(path, "Parameter" if kind == "ParameterList" else kind)
     return truth
 
 
