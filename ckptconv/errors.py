@@ -49,7 +49,7 @@ class CkptconvError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        where = [_short(os.fspath(self.file))] if self.file is not None else []
+        where = [_short(os.fspath(self.file) or "''")] if self.file is not None else []
         where += [_short(self.tensor)] if self.tensor is not None else []
         facts = [f"expected {_short(self.expected)}"] if self.expected is not None else []
         facts += [f"found {_short(self.found)}"] if self.found is not None else []

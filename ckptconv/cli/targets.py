@@ -25,10 +25,16 @@ def framework(option: str, name: str) -> Target:
 
 
 def default_target(src: str, to: str) -> str:
-    """Return a name beside the source, or beside the bundle that holds it."""
+    """Return a name beside the source, or beside the bundle that holds it.
+
+    Raises:
+        CkptconvError: a path without a name, such as ``.`` or nothing.
+    """
     from ckptconv.formats import split_member, stem
 
     file, member = split_member(src)
+    if not Path(file).name:
+        raise CkptconvError("not a checkpoint", file=src, expected="the name of a file")
     return str(Path(file).with_name(stem(member or file) + DIALECTS[to].suffix))
 
 

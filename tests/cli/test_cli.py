@@ -220,6 +220,13 @@ def test_bad_input_is_one_clear_line(tmp_path):
     assert not list(tmp_path.glob(".*")), "temporary files are left"
 
 
+def test_a_path_without_a_name():
+    for path in ("", "."):
+        _, err = run("torch2ms", path, code=1)
+        assert "not a checkpoint: expected the name of a file" in err
+        assert err.count("\n") == 1
+
+
 def test_no_permission(tagger, tmp_path, monkeypatch):
     """The system's answer is made up, since tests may run as root, who is refused nothing."""
     from ckptconv import ContainerError, convert
