@@ -87,7 +87,9 @@ def test_to_keras_where_the_groups_are_known(rank, options, source, suffix, tmp_
     torch.save(
         Wrapped(layer) if source == "torch" else Wrapped(layer).state_dict(), tmp_path / "m.pt"
     )
-    said = ", ".join(f"{k}={v}" for k, v in {"groups": 3, **options}.items() if k != "bias")
+    said = ", ".join(
+        f"{k}={v}" for k, v in {"groups": 3, "padding": 0, **options}.items() if k != "bias"
+    )
     kinds = {"mix": f"DepthwiseConv{rank}d({said})"}
     path = tmp_path / "m.pt"
     if source == "mindspore":  # whose files record no groups

@@ -246,7 +246,7 @@ def test_whole_network_to_keras(tmp_path):
     torch.save(network.state_dict(), tmp_path / "m.pt")
     with torch.no_grad():
         expected = network(torch.from_numpy(tokens)).numpy()
-    kinds = {"norm": "LayerNorm"}
+    kinds = {"norm": "LayerNorm", "conv": "Conv1d"}
     target = tmp_path / "m.weights.h5"
     report = ckptconv.convert(tmp_path / "m.pt", target, to="keras", kinds=kinds)
     assert report.omitted.keys() == {"bn.num_batches_tracked"}

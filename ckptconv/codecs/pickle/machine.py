@@ -20,8 +20,8 @@ from ckptconv.io.reader import Source
 
 MAX_PICKLE = 64 << 20
 """Bytes of one pickle; tensors stand outside."""
-_MEMORY, _PER_BYTE = 160 << 20, 24
-"""What a pickle may take: a little one this, a vocabulary of 500,000 words in proportion to it."""
+_MEMORY = 200 << 20
+"""What a pickle may take: enough for a vocabulary of 500,000 words beside the weights."""
 _PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
@@ -50,7 +50,7 @@ class PickleMachine(Stack):
         persistent: Callable[[Any], Any] | None = None,
         position: int = 0,
     ) -> None:
-        super().__init__(max(_MEMORY, _PER_BYTE * len(data)) - len(data))
+        super().__init__(_MEMORY - len(data))
         self.position = position
         self._data, self._path = data, path
         self._calls, self._persistent = {**CALLS, **(calls or {})}, persistent

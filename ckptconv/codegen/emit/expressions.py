@@ -161,7 +161,9 @@ EXPRESSIONS: Mapping[str, Row] = {
                      "ops.where({0} > {theta}, {0}, ops.zeros_like({0}))"),
     "softmax": Row("torch.softmax({0}, dim={axis})", "ops.softmax({0}, axis={axis})"),
     "log_softmax": Row("torch.log_softmax({0}, dim={axis})", "ops.log_softmax({0}, axis={axis})"),
-    "elu": Row("nn.functional.elu({0}, {alpha})", "ops.elu({0}, {alpha})"),
+    # MindSpore's elu takes no alpha but 1.
+    "elu": Row("nn.functional.elu({0}, {alpha})",
+               "ops.relu({0}) + {alpha} * ops.minimum(ops.elu({0}), 0)"),
     "leaky_relu": Row("nn.functional.leaky_relu({0}, {slope})", "ops.leaky_relu({0}, {slope})"),
     "concat": Row("torch.cat([{all}], dim={axis})", "ops.cat([{all}], {axis})"),
     "stack": Row("torch.stack([{all}], dim={axis})", "ops.stack([{all}], {axis})"),
