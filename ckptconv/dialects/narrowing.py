@@ -160,6 +160,8 @@ def by_name(path: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     return tuple(k for k in candidates if k in meant[0]) if len(meant) == 1 else None
 
 
+BY_FLOW = "name of the module and sizes around it"
+"""Evidence that is no proof: what it decides is told as assumed."""
 SAID = ("--kind", "class in the file")
 """Evidence that is somebody's word."""
 SOURCES: tuple[tuple[str, Narrow], ...] = (
@@ -168,5 +170,5 @@ SOURCES: tuple[tuple[str, Narrow], ...] = (
     ("_metadata version", _by_version),
     ("other layers of the file", _by_neighbours),
     ("statistics that were used", _by_statistics),
-    ("name of the module and sizes around it", _by_flow),
+    (BY_FLOW, _by_flow),
 )

@@ -11,7 +11,7 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.grouping import modules, sizes_around
 from ckptconv.dialects.infer_kind import ambiguous, recognise
-from ckptconv.dialects.narrowing import SAID, by_name
+from ckptconv.dialects.narrowing import BY_FLOW, SAID, by_name
 from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.axes import realign, sizes_said
@@ -32,6 +32,7 @@ _BY_NAME = (
     "taken for {} by its name; other kinds would have the same values, in another shape or with "
     "constants beside them"
 )
+_ASSUMED = "taken for {} by its name and the sizes around it; --kind PATH=KIND if it is another"
 _MAX_NORM = (
     "max_norm={}: torch's layer shortens longer rows when it looks them up, the target's does not; "
     "the rows are carried as they are"
@@ -157,6 +158,7 @@ def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> lis
         for name, tensor in params.items()
     }
     notes = _class_notes(path, kind, evidence)
+    notes += (_ASSUMED.format(kind),) if found.evidence == BY_FLOW else ()
     attributes = evidence.said(path)
     return [Layer(path, kind, lifted, attributes, found.evidence, found.kinds, notes)]
 

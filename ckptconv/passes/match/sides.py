@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ckptconv.dialects import DIALECTS
+from ckptconv.dialects.narrowing import BY_FLOW
 from ckptconv.errors import AmbiguousKindError, CkptconvError
 from ckptconv.graph.axes import fits
 from ckptconv.graph.graph import Graph, Layer
@@ -22,7 +23,7 @@ Lower = Callable[[Graph], Lowered]
 _LIKELY = (
     "other layers of the file",
     "statistics that were used",
-    "name of the module and sizes around it",
+    BY_FLOW,
 )
 """Evidence that the target's own parameters outweigh."""
 _MAX_FORMS = 64
