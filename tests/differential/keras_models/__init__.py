@@ -89,7 +89,10 @@ def _alter(model: Any, drawn: Plan) -> None:
 
 
 def _fused(path: Path, target: Path, to: str, report: Any) -> Any:
-    """Convert again with two recurrent layers made one, where two follow one another."""
+    """Convert again with two recurrent layers made one, where two follow one another.
+
+    Of the cells of one layer all are taken: what one in the middle gives is nowhere to be seen.
+    """
     kinds = ("LSTM", "GRU", "RNN")
     pairs = [
         (a.path, b.path)
@@ -98,7 +101,10 @@ def _fused(path: Path, target: Path, to: str, report: Any) -> Any:
     ]
     if not pairs:
         return report
-    return ckptconv.convert(path, target, to=to, fuse=[("fused", pairs[0])], force=True)
+    parts, home = pairs[0], pairs[0][0].rpartition(".")[0]
+    if home and all(part.startswith(f"{home}.") for part in parts):
+        parts = tuple(x.path for x in report.layers if x.path.rpartition(".")[0] == home)
+    return ckptconv.convert(path, target, to=to, fuse=[("fused", parts)], force=True)
 
 
 def _named(error: CkptconvError, model: Any) -> bool:
