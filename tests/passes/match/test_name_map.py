@@ -87,7 +87,7 @@ def test_a_dynamic_rnn_of_one_matrix_and_one_bias():
 
 WRONG = {
     "no such module": ({"nope": "x"}, "nope: --map: matches no module and no parameter"),
-    "a close one": ({"fc.weigth": "x"}, "expected fc.weight"),
+    "a close one": ({"fc.weigth": "x"}, "try fc.weight"),
     "a slice outside": ({"fc.weight[0:9]": "x"}, r"fc.weight\[0:9\].* within \(6, 4\)"),
     "no slice": ({"fc.weight[0]": "x"}, r"not a slice.*\[0:64, 32:\]"),
     "overlapping sources": (
