@@ -6,6 +6,8 @@ record stands in the call with the source framework's default and is listed as a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ckptconv.codegen.arguments import facts_of, hyper_parameters
 from ckptconv.graph.forms import Call, Facts, Form, Forms
 from ckptconv.graph.graph import Layer, RecurrentLayer
@@ -40,14 +42,23 @@ def unknown(layer: Layer, source: Forms) -> list[str]:
         assumed.pop("dropout", None)
     if layer.kind == "LayerNorm" and next(iter(layer.params.values())).ndim > 1:
         assumed["begin_norm_axis"] = 1
-    texts = [
-        f"{name} (must be given)" if value is UNKNOWN else f"{name} ({value!r} is assumed)"
-        for name, value in assumed.items()
-    ]
+    texts = [_assumption(name, value) for name, value in assumed.items()]
     texts += [f"{name} ({value!r} is assumed)" for name, value in layer.assumed.items()]
     if len(layer.candidates) > 1:
         texts.insert(0, "which of " + ", ".join(layer.candidates))
+    said = {*assumed, *layer.assumed}
+    for kind in (kind for kind in layer.candidates if kind != layer.kind):
+        _, more = hyper_parameters(replace(layer, kind=kind), source)
+        new = {name: value for name, value in more.items() if name not in said}
+        texts += [_assumption(name, value, f" of {kind}") for name, value in new.items()]
+        said |= more.keys()
     return texts
+
+
+def _assumption(name: str, value: object, owner: str = "") -> str:
+    if value is UNKNOWN:
+        return f"{name}{owner} (must be given)"
+    return f"{name}{owner} ({value!r} is assumed)"
 
 
 def _optional(call: Call | None, facts: Facts) -> list[str]:
