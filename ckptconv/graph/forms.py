@@ -178,9 +178,21 @@ def stored_by_row(kind: str) -> bool:
     return kind in KINDS and KINDS[kind].family not in (Family.RECURRENT, Family.ATTENTION)
 
 
-def slots(kind: str, forms: Forms) -> Iterator[tuple[Param, Slot | None]]:
-    """Yield each canonical parameter with its complete slot."""
+Slots = tuple[tuple[Param, Slot | None], ...]
+_SLOTS: dict[tuple[str, int], tuple[Form | None, Slots]] = {}
+"""Made once: a file of 20,000 layers asks for each of them. A form is kept, so its id stays its."""
+
+
+def slots(kind: str, forms: Forms) -> Slots:
+    """Return each canonical parameter with its complete slot."""
     form = forms.get(kind)
+    key = kind, id(form)
+    if key not in _SLOTS:
+        _SLOTS[key] = form, tuple(_complete(kind, form))
+    return _SLOTS[key][1]
+
+
+def _complete(kind: str, form: Form | None) -> Iterator[tuple[Param, Slot | None]]:
     for param in KINDS[kind].params:
         slot = form.slots.get(param.name, Slot()) if form else Slot()
         yield (
