@@ -194,3 +194,17 @@ def test_the_networks_own_attribute_is_kept():
     np.testing.assert_array_equal(
         found["model.lstm.weight_hh_l0"], model.model.lstm.weight_hh_l0.detach().numpy()
     )
+
+
+class Own(torch.nn.Linear):
+    """Computes x W, not x Wᵀ."""
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+def test_a_user_s_class_is_told_under_a_parametrization_too():
+    module = torch.nn.Sequential(torch.nn.utils.parametrizations.weight_norm(Own(3, 3)))
+    for made in (module, torch.nn.Sequential(Own(3, 3))):
+        (layer,) = ckptconv.from_torch(made)
+        assert any("Own" in note for note in layer.notes)

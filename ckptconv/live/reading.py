@@ -19,6 +19,7 @@ from ckptconv.tensors.tensor import BFLOAT16, ArrayTensor
 FORMAT = "memory"
 _EXTRA = "_extra_state"
 _PLAIN = (bool, int, float, str, type(None))
+_PARAMETRIZE = "torch.nn.utils.parametrize"
 
 
 def parameters(network: Any) -> Checkpoint:
@@ -124,6 +125,8 @@ def _unreadable(value: Any) -> tuple[str, str | None]:
 
 def _describe(module: Any) -> Module:
     kind = type(module)
+    if kind.__module__ == _PARAMETRIZE and kind.__name__.startswith("Parametrized"):
+        kind = kind.__mro__[1]  # torch makes such a class around the module's own
     own = kind.__module__.startswith(("torch.nn.", "mindspore.nn.", "mindspore.mint.nn."))
     name = kind.__name__ if own else f"{kind.__module__}.{kind.__qualname__}"
     attributes = {
