@@ -11,6 +11,8 @@ ms = pytest.importorskip("mindspore")
 from mindspore import mint, nn  # noqa: E402
 from mindspore.experimental import optim as experimental  # noqa: E402
 
+from tests.differential.mindspore_models.save import OPTIMIZERS as EVERY  # noqa: E402
+
 
 class Net(nn.Cell):
     def __init__(self):
@@ -25,32 +27,11 @@ class Net(nn.Cell):
 NAMES = {"fc.weight", "fc.bias"} | {
     f"bn.{leaf}" for leaf in ("gamma", "beta", "moving_mean", "moving_variance")
 }
-MOMENTUM = {"learning_rate": 0.1, "momentum": 0.9}
 OPTIMIZERS = [
-    (nn.Momentum, MOMENTUM),
-    (nn.Adam, {}),
-    (nn.Adam, {"use_amsgrad": True}),
+    *EVERY,
     (nn.Adam, {"learning_rate": [0.1, 0.2]}),
-    (nn.AdamWeightDecay, {}),
-    (nn.LazyAdam, {}),
-    (nn.AdamOffload, {}),
-    (nn.Lamb, {"learning_rate": 0.1}),
-    (nn.SGD, {"momentum": 0.9}),
-    (nn.ASGD, {}),
-    (nn.Rprop, {}),
-    (nn.FTRL, {}),
-    (nn.RMSProp, {}),
-    (nn.RMSProp, {"centered": True}),
-    (nn.ProximalAdagrad, {}),
-    (nn.Adagrad, {}),
-    (nn.AdaFactor, {}),
     (nn.AdaFactor, {"beta1": 0.0}),
-    (nn.AdaMax, {}),
-    (nn.Adadelta, {}),
-    (mint.optim.Adam, {}),
     (mint.optim.AdamW, {"amsgrad": True}),
-    (mint.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
-    (experimental.NAdam, {}),
     (experimental.Rprop, {}),
 ]
 CASES = pytest.mark.parametrize(
