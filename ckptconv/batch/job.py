@@ -16,10 +16,9 @@ from typing import Any
 from ckptconv import pipeline
 from ckptconv._version import __version__
 from ckptconv.errors import CkptconvError
-from ckptconv.io.atomic import atomic_path
 from ckptconv.options import ReadOptions, Target, WriteOptions
 from ckptconv.report import to_json
-from ckptconv.tensors.writer import open_sink
+from ckptconv.tensors.writer import write_text
 
 CONVERTED, UNCHANGED, FAILED = "converted", "unchanged", "failed"
 WOULD_CONVERT = "would convert"
@@ -152,5 +151,4 @@ def _read_record(target: str) -> dict[str, Any]:
 
 
 def _write_record(target: str, record: Mapping[str, Any]) -> None:
-    with atomic_path(_record_of(target), force=True) as temporary, open_sink(temporary) as sink:
-        sink.write(to_json(record).encode())
+    write_text(_record_of(target), to_json(record), force=True)

@@ -186,9 +186,7 @@ def _convert(
 
 
 def _write_report(report: Report, path: str) -> None:
-    from ckptconv.io.atomic import atomic_path
     from ckptconv.report import to_json
-    from ckptconv.tensors.writer import open_sink
+    from ckptconv.tensors.writer import write_text
 
-    with atomic_path(path, force=True) as temporary, open_sink(temporary) as sink:
-        sink.write(to_json(report.to_dict()).encode())
+    write_text(path, to_json(report.to_dict()), force=True)

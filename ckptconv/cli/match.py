@@ -93,9 +93,8 @@ def _screen(plan: Plan) -> Iterator[str]:
 
 
 def _write(text: str, path: str, *, force: bool) -> None:
-    from ckptconv.io.atomic import atomic_path, check_target
-    from ckptconv.tensors.writer import open_sink
+    from ckptconv.io.atomic import check_target
+    from ckptconv.tensors.writer import write_text
 
     check_target(path, (), force=force)
-    with atomic_path(path, force=force) as temporary, open_sink(temporary) as sink:
-        sink.write(text.encode())
+    write_text(path, text, force=force)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from isal.isal_zlib import crc32
 
 from ckptconv.io import platform
+from ckptconv.io.atomic import atomic_path
 from ckptconv.io.reader import PIECE, Span
 from ckptconv.tensors.regions import Array, contiguous, copy
 from ckptconv.tensors.tensor import Tensor
@@ -214,6 +215,12 @@ def _parts(tensor: Tensor) -> Iterator[Array]:
         for start in range(0, len(piece) if piece.ndim else 1, rows):
             yield piece[start : start + rows] if piece.ndim else piece
         del piece
+
+
+def write_text(path: str, text: str, *, force: bool) -> None:
+    """Write a whole text file, as UTF-8: all of it, or none."""
+    with atomic_path(path, force=force) as temporary, open_sink(temporary) as sink:
+        sink.write(text.encode())
 
 
 @contextmanager
