@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 
 WINDOWS = """
-import builtins, os, sys
+import os, pathlib, sys  # pathlib of 3.10 would make methods of the functions that follow
 sys.modules["fcntl"] = None
 for name in ("preadv", "pwritev", "pread", "pwrite", "posix_fadvise", "posix_fallocate", "sendfile",
              "copy_file_range", "O_CLOEXEC", "O_NONBLOCK", "O_NOFOLLOW", "O_DIRECTORY", "O_SYNC",
