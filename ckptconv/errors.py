@@ -49,6 +49,10 @@ class CkptconvError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
+        return "; ".join(self.sentences())
+
+    def sentences(self) -> list[str]:
+        """Return what is wrong, then what to try, then what else is refused."""
         where = [_short(os.fspath(self.file) or "''")] if self.file is not None else []
         where += [_short(self.tensor)] if self.tensor is not None else []
         facts = [f"expected {_short(self.expected)}"] if self.expected is not None else []
@@ -58,7 +62,7 @@ class CkptconvError(Exception):
         told = told if self.command_line else told.replace("--force", "force=True")
         hint = [f"try {told}"] if told else []
         also = [f"and {_short(other)}" for other in self.others]
-        return printable("; ".join([text, *hint, *also]))
+        return [printable(sentence) for sentence in (text, *hint, *also)]
 
 
 class UsageError(CkptconvError):

@@ -95,7 +95,8 @@ def convert(
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
         report = pipeline.write(graph, dst, to, writing)
-    report.notes.append(f"the network is in {os.fspath(target)}: load(weights) builds and fills it")
+    report.network = os.fspath(target)
+    report.notes.append(f"the network is in {report.network}: load(weights) builds and fills it")
     return report
 
 

@@ -69,6 +69,7 @@ class Report:
         omitted: source name → the rule by which it was left out.
         notes: what the user should know.
         restore: pairs of biases that became a sum (``ckptconv.passes.restore``).
+        network: the Python file that the network was written to.
     """
 
     source: dict[str, str]
@@ -78,6 +79,7 @@ class Report:
     notes: list[str]
     written: bool = False
     restore: list[dict[str, str]] = field(default_factory=list)
+    network: str | None = None
     schema: str = SCHEMA
 
     @property

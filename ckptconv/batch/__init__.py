@@ -146,11 +146,12 @@ def _shards(index: Path) -> set[Path]:
 
 
 def _run(
-    jobs: list[Job], doubled: set[int], executor: Executor | None
+    jobs: list[Job], doubled: Mapping[int, str], executor: Executor | None
 ) -> Iterator[tuple[int, Outcome]]:
-    for index in sorted(doubled):
+    for index, first in doubled.items():
         job = jobs[index]
-        yield index, Outcome(job.source, job.target, FAILED, "another source has this target")
+        told = f"{job.target}: the target of {first} too; convert one of them by itself"
+        yield index, Outcome(job.source, job.target, FAILED, told)
     rest = [index for index in range(len(jobs)) if index not in doubled]
     if executor is None:
         yield from ((index, convert_one(jobs[index])) for index in rest)
@@ -165,16 +166,11 @@ def _run(
             yield futures[future], Outcome(job.source, job.target, FAILED, text)
 
 
-def _doubled(jobs: list[Job]) -> set[int]:
-    """Return the jobs whose target an earlier job has."""
-    seen: set[str] = set()
-    doubled = set()
-    for index, job in enumerate(jobs):
-        target = os.path.realpath(job.target)
-        if target in seen:
-            doubled.add(index)
-        seen.add(target)
-    return doubled
+def _doubled(jobs: list[Job]) -> dict[int, str]:
+    """Return the jobs whose target an earlier job has, each with the source of that."""
+    seen: dict[str, int] = {}
+    firsts = [seen.setdefault(os.path.realpath(job.target), i) for i, job in enumerate(jobs)]
+    return {index: jobs[first].source for index, first in enumerate(firsts) if first != index}
 
 
 def _sides(options: ConvertKeywords, *, dry_run: bool) -> tuple[ReadOptions, WriteOptions]:

@@ -5,6 +5,7 @@ Results go to stdout, progress and messages to stderr; ``process`` has the exit 
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,7 +17,6 @@ from ckptconv.cli import options as o
 from ckptconv.cli.process import run
 from ckptconv.cli.targets import check_report, default_target, framework_of
 from ckptconv.cli.verify import add_to
-from ckptconv.dialects import DIALECTS
 from ckptconv.errors import CkptconvError, WrongFrameworkError
 
 if TYPE_CHECKING:
@@ -80,10 +80,17 @@ def _add_direction(short_source: str, short_target: str) -> None:
         try:
             _convert(src, output or default_target(src, to), to=to, source=source, **options)
         except WrongFrameworkError as error:
-            spoken = DIALECTS[error.spoken].short
-            right = f"{spoken}2{short_target}" if spoken != short_target else "convert"
-            error.hint = f"ckptconv {right} {src}" + (" DST" if right == "convert" else "")
+            error.hint = _right(error.spoken, src, source, target)
             raise
+
+
+def _right(spoken: str, src: str, source: str, target: str) -> str:
+    """Return the same command for the framework of the file, or, if that is the target, turned."""
+    short = {name: short for short, name in o.FRAMEWORKS.items()}
+    if spoken == target:
+        return shlex.join(["ckptconv", f"{short[target]}2{short[source]}", src])
+    wrong, right = (f"{short[name]}2{short[target]}" for name in (source, spoken))
+    return shlex.join(["ckptconv", *(right if word == wrong else word for word in sys.argv[1:])])
 
 
 for _source in o.FRAMEWORKS:
@@ -171,11 +178,12 @@ def _convert(
 ) -> None:
     from ckptconv.api import convert
     from ckptconv.cli.documents import print_json
-    from ckptconv.cli.render import print_report, progress_bar
+    from ckptconv.cli.progress import reading
+    from ckptconv.cli.render import print_report
 
     if report_file:
         check_report(report_file, src, dst, force=options["force"])
-    with progress_bar(src, enabled=not quiet) as progress:
+    with reading(src, enabled=not quiet) as progress:
         report = convert(src, dst, progress=progress, **o.named(options))
     if report_file:
         _write_report(report, report_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -121,20 +121,22 @@ def _begin() -> None:
 
 @contextmanager
 def _watching(total: int, silent: bool) -> Iterator[Any]:
-    """Yield what prints each outcome: errors always, the rest unless ``silent``."""
-    from ckptconv.cli.render import count_bar
+    """Yield what prints each outcome: errors always, the rest where no bar counts it."""
+    from ckptconv.cli.progress import bar
 
     ended: list[Outcome] = []
-    with count_bar(total, enabled=not silent) as advance:
+    with bar(total, enabled=not silent) as shown:
+        silent = silent or (shown is not None and sys.stdout.isatty())
 
         def done(outcome: Outcome) -> None:
             ended.append(outcome)
             if outcome.error:
-                print(printable(f"failed: {outcome.source}: {outcome.error}"), file=sys.stderr)
+                _say_failed(outcome, shown.say if shown else None)
             elif not silent:
                 line = f"{outcome.status}: {outcome.source} → {outcome.target}"
                 print(printable(line), flush=True)
-            advance()
+            if shown:
+                shown.advance(1)
 
         try:
             yield done
@@ -142,6 +144,15 @@ def _watching(total: int, silent: bool) -> Iterator[Any]:
             told = f"stopped: {len(ended)} of {total} done; the same command goes on from here"
             print(f"ckptconv: {told}", file=sys.stderr)
             raise
+
+
+def _say_failed(outcome: Outcome, say: Callable[[str], None] | None) -> None:
+    named = outcome.error.startswith((f"{outcome.source}:", f"{outcome.target}:"))
+    line = printable(f"failed: {'' if named else f'{outcome.source}: '}{outcome.error}")
+    if say:
+        say(line)
+    else:
+        print(line, file=sys.stderr)
 
 
 def _print_counts(outcomes: list[Outcome]) -> None:

@@ -64,7 +64,9 @@ def _closing(step: Any) -> int:
 
 
 def _fail(error: CkptconvError, code: int) -> int:
-    print(f"ckptconv: {error}", file=sys.stderr)
+    from ckptconv.cli.tables import print_error
+
+    print_error(error)
     _document(error, code)
     return code
 

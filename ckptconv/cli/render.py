@@ -1,4 +1,4 @@
-"""Reports as a person reads them: tables on stdout, progress on stderr.
+"""Reports as a person reads them: tables on stdout.
 
 Only the command line uses this module; rich is imported when there is something to show.
 """
@@ -6,10 +6,10 @@ Only the command line uses this module; rich is imported when there is something
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ckptconv.cli.tables import print_table, print_texts
 from ckptconv.dialects import loading
@@ -18,42 +18,9 @@ from ckptconv.graph.gates import CANONICAL
 
 if TYPE_CHECKING:
     from ckptconv.report import LayerEntry, Report
-    from ckptconv.tensors.writer import Progress
 
-_LONG_WORK = 64 << 20
+T = TypeVar("T")
 _WIDE, _SHOWN = 200, 4
-
-
-@contextmanager
-def progress_bar(src: str, *, enabled: bool) -> Iterator[Progress | None]:
-    """Yield a callback that moves a bar on stderr; None where nobody would see it or need it."""
-    size = os.path.getsize(src) if os.path.isfile(src) else 0
-    if not (enabled and sys.stderr.isatty() and size >= _LONG_WORK):
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("writing", total=size)
-        yield lambda count: bar.advance(task, count)
-
-
-@contextmanager
-def count_bar(total: int, *, enabled: bool) -> Iterator[Callable[[], None]]:
-    """Yield what counts one thing of many as done, on a bar with the time that is left."""
-    if not (enabled and sys.stderr.isatty()):
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    columns = (*Bar.get_default_columns(), MofNCompleteColumn())
-    with Bar(*columns, console=console, transient=True, redirect_stdout=True) as bar:
-        task = bar.add_task("converting", total=total)
-        yield lambda: bar.advance(task)
 
 
 def print_report(report: Report) -> None:
@@ -72,23 +39,41 @@ def print_report(report: Report) -> None:
         ("layer", "kind", "sizes", "operations", "source → target"),
         [_layer_row(layer) for layer in report.layers],
     )
-    _print_constructors([layer for layer in report.layers if layer.constructor])
+    if not report.network:  # or it has them, and those that no call makes
+        _print_constructors([layer for layer in report.layers if layer.constructor])
     print_texts(_remarks(report))
     if report.written:
         print()
-        for line in loading(target["framework"], target["container"], target["path"]):
+        for line in _loading(report):
             print(printable(line))
 
 
 def _print_constructors(built: Sequence[LayerEntry]) -> None:
     """Print each call on a line of its own, however long, so that it can be copied."""
-    if built:
-        print("the layers of the target:")
-        for layer in built:
-            print(printable(f"{layer.constructor}  # {layer.path or '(root)'}"))
-            if layer.unknown:
-                print_texts([f"#   not in the source: {'; '.join(layer.unknown)}"], "#     ")
-        print()
+    if not built:
+        return
+    print("the layers of the target:")
+    for layer in built:
+        print(printable(f"{layer.constructor}  # {_shown(layer)}"))
+    unknown = ((_shown(layer), "; ".join(layer.unknown)) for layer in built if layer.unknown)
+    for what, paths in _grouped(unknown):
+        print_texts([f"# not in the source of {_listed(paths, 'layers')}: {what}"], "#   ")
+    print()
+
+
+def _loading(report: Report) -> tuple[str, ...]:
+    """Return the lines of Python that load what was written."""
+    path = report.target["path"]
+    if not report.network:
+        return loading(report.target["framework"], report.target["container"], path)
+    folder, name = os.path.split(report.network)
+    seen = (f"import sys; sys.path.insert(0, {folder!r})",) if folder else ()
+    module = name.removesuffix(".py")
+    return (*seen, f"import {module}", f"network = {module}.load({path!r})")
+
+
+def _shown(layer: LayerEntry) -> str:
+    return layer.path or "(root)"
 
 
 def _layer_row(layer: LayerEntry) -> tuple[str, ...]:
@@ -97,7 +82,7 @@ def _layer_row(layer: LayerEntry) -> tuple[str, ...]:
     done = "; ".join(operations) or "none"
     sizes = " ".join("×".join(map(str, entry.shape)) or "1" for entry in layer.tensors[:2])
     return (
-        layer.path or "(root)",
+        _shown(layer),
         layer.kind,
         sizes,
         f"{done} (gates {gates})" if gates else done,
@@ -106,36 +91,51 @@ def _layer_row(layer: LayerEntry) -> tuple[str, ...]:
 
 
 def _arrow(layer: LayerEntry) -> list[str]:
-    """Name the tensors that change their name or have no single source; count the others."""
-    changed = [
-        f"{' + '.join(entry.sources) or 'added'} → {entry.target}"
-        for entry in layer.tensors
-        if entry.sources != [entry.target]
-    ]
+    """Name the tensors that change their name or have no single source; count the others.
+
+    Names that stand under the layer's path on both sides stand here without it.
+    """
+    changed = []
+    for entry in (entry for entry in layer.tensors if entry.sources != [entry.target]):
+        own = f"{layer.path}." if layer.path else ""
+        inside = all(name.startswith(own) for name in (entry.target, *entry.sources))
+        old, *more, new = (
+            name.removeprefix(own if inside else "")
+            for name in (*(entry.sources or ["added"]), entry.target)
+        )
+        changed.append(f"{' + '.join([old, *more])} → {new}")
     same = len(layer.tensors) - len(changed)
-    return changed + ([f"{same} under the same name"] if same else [])
+    return changed + ([f"{same} name{'s' * (same > 1)} kept"] if same else [])
 
 
 def _remarks(report: Report) -> Iterator[str]:
     """Yield what the user must know first, then how layers are known and what was left out."""
     for note in report.notes:
         yield f"note: {note}"
-    for layer in report.layers:
-        for note in layer.notes:
-            yield f"{layer.path or '(root)'}: note: {note}"
-    for evidence, paths in _grouped((e.path or "(root)", e.evidence) for e in report.layers):
+    noted = ((_shown(layer), note) for layer in report.layers for note in layer.notes)
+    for note, paths in _grouped(noted):
+        yield f"{_listed(paths, 'layers')}: note: {note}"
+    for evidence, paths in _grouped((_shown(layer), layer.evidence) for layer in report.layers):
         yield f"known by {evidence}: {_listed(paths, 'layers')}"
     yield from _left_out(report.omitted)
 
 
 def _left_out(omitted: Mapping[str, str]) -> Iterator[str]:
-    for rule, names in _grouped(omitted.items()):
-        yield f"left out: {_listed(names, 'tensors')}: {rule}"
+    """Yield a line for each rule; rules that begin alike are one, with the rest of each."""
+    rules = ((name, *rule.partition(": ")[::2]) for name, rule in omitted.items())
+    for head, entries in _grouped(((name, said), head) for name, head, said in rules):
+        told = dict.fromkeys(said for _, said in entries)
+        if len(told) > 1:
+            listed = ", ".join(f"{name} ({said})" for name, said in entries)
+            yield f"left out: {head}: {listed}"
+        else:
+            rule = ": ".join(filter(None, [head, *told]))
+            yield f"left out: {_listed([name for name, _ in entries], 'tensors')}: {rule}"
 
 
-def _grouped(said: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
-    """Return (what is said, of which names), in the order in which it is first said."""
-    groups: dict[str, list[str]] = {}
+def _grouped(said: Iterable[tuple[T, str]]) -> list[tuple[str, list[T]]]:
+    """Return (what is said, of what), in the order in which it is first said."""
+    groups: dict[str, list[T]] = {}
     for name, text in said:
         groups.setdefault(text, []).append(name)
     return list(groups.items())
@@ -165,7 +165,8 @@ def print_inspection(description: dict[str, Any]) -> None:
     if description["modules"]:
         console.print(tree)
     print_texts(_left_out(description["omitted"]))
-    print_texts(f"note: {note}" for note in description["notes"])
+    if not description["choices"]:  # or they are the note
+        print_texts(f"note: {note}" for note in description["notes"])
 
 
 def _inspection_head(description: dict[str, Any]) -> Iterator[str]:
@@ -174,7 +175,7 @@ def _inspection_head(description: dict[str, Any]) -> Iterator[str]:
     yield f"{description['path']}: {', '.join(filter(None, formats)) or 'several models'}"
     for choice in description["choices"]:
         sizes = f"{choice.get('tensors', 0)} tensors, {choice.get('bytes', 0):,} bytes"
-        yield f"--select {choice['select']}: {choice.get('error', sizes)}"
+        yield f"--select {shlex.quote(choice['select'])}: {choice.get('error', sizes)}"
     if not description["choices"]:
         yield (
             f"{description['tensors']} tensors, {description['parameters']:,} parameters, "

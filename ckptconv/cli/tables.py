@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from ckptconv.errors import printable
+from ckptconv.errors import CkptconvError, printable
 
 _COLOURS = {"ok": "32", "FAILED": "1;31", "failed": "1;31"}
 _GAP = "   "
@@ -18,6 +19,30 @@ def print_texts(texts: Iterable[str], indent: str = "  ") -> None:
     """Print paragraphs; on a terminal their further lines begin with ``indent``."""
     for text in texts:
         print(_wrapped(printable(text), _width(), indent))
+
+
+def print_error(error: CkptconvError) -> None:
+    """Print an error: one line, or on a terminal one for each sentence, with commands whole."""
+    if not sys.stderr.isatty():
+        print(f"ckptconv: {error}", file=sys.stderr)
+        return
+    width = shutil.get_terminal_size().columns
+    first, *others = error.sentences()
+    print(_wrapped(f"ckptconv: {first}", width, "  "), file=sys.stderr)
+    for sentence in others:
+        print("\n".join(_clauses(sentence, width)), file=sys.stderr)
+
+
+def _clauses(sentence: str, width: int) -> Iterator[str]:
+    """Yield lines that end where a clause does: what is to be copied stands on one of them."""
+    line = ""
+    for clause in re.split(r"(?<=[;,]) | (?=or --|or ckptconv)", sentence):
+        longer = f"{line} {clause}" if line else f"  {clause}"
+        if line and len(longer) > width:
+            yield line
+            longer = f"  {clause}"
+        line = longer
+    yield line
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

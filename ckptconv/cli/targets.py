@@ -25,7 +25,7 @@ def framework(option: str, name: str) -> Target:
 
 
 def default_target(src: str, to: str) -> str:
-    """Return a name beside the source, or beside the bundle that holds it.
+    """Return a name beside the source, or beside the bundle that holds it; never the source's own.
 
     Raises:
         CkptconvError: a path without a name, such as ``.`` or nothing.
@@ -35,7 +35,9 @@ def default_target(src: str, to: str) -> str:
     file, member = split_member(src)
     if not Path(file).name:
         raise CkptconvError("not a checkpoint", file=src, expected="the name of a file")
-    return str(Path(file).with_name(stem(member or file) + DIALECTS[to].suffix))
+    name, suffix = stem(member or file), DIALECTS[to].suffix
+    target = Path(file).with_name(name + suffix)
+    return str(target if target != Path(file) else target.with_name(f"{name}.{to}{suffix}"))
 
 
 def framework_of(dst: str) -> str:

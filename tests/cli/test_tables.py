@@ -70,7 +70,7 @@ def test_a_conversion_in_a_terminal(tagger: Path, columns: int) -> None:
     copied = [line for line in lines if line.startswith(("nn.", "ms."))]
     assert all(len(line) <= columns for line in lines if line not in copied)
     assert any("nn.LSTM(12, 16, num_layers=2" in line and "# lstm" in line for line in copied)
-    assert any("embedding.embedding_table" in line for line in lines)
+    assert any("embedding_table" in line for line in lines)
 
 
 def _read(descriptor: int) -> bytes:

@@ -99,7 +99,8 @@ def check_activations(
                     tensor=unit.path,
                     expected=" or ".join(allowed),
                     found=found,
-                    hint=f"--allow {found}, which changes the outputs",
+                    hint=f"--allow {found}, which changes the outputs, or converting with "
+                    "--network FILE.py, which writes a layer that has it",
                 )
             notes.append(f"{key} {found} was taken for {allowed[0]}, as allowed: outputs differ")
         elif kind == "RNN":

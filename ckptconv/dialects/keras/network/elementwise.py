@@ -44,7 +44,7 @@ def activation_name(b: Builder, value: Any, where: str) -> str:
         raise LossyError(
             f"the activation {shown!r} is none of Keras's functions"[:200],
             tensor=where,
-            hint="--stub with its name, to write it by hand",
+            hint="--stub NAME, to write it by hand",
         )
     return _FUNCTIONS[name]
 

@@ -1,0 +1,73 @@
+"""Progress on stderr, where somebody looks: how much is done, how fast, how long it takes yet."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ckptconv.tensors.writer import Progress
+
+_LONG_WORK = 64 << 20
+
+
+class Bar(NamedTuple):
+    """A bar that moves, and a way to print a line above it, whole however long."""
+
+    advance: Callable[[int], None]
+    say: Callable[[str], None]
+
+
+@contextmanager
+def reading(*files: str, passes: int = 1, enabled: bool) -> Iterator[Progress | None]:
+    """Yield what counts bytes of work on files; None where that is over in a moment.
+
+    Args:
+        passes: how often each byte is worked on.
+    """
+    size = passes * sum(os.path.getsize(file) for file in files if os.path.isfile(file))
+    with bar(size, of_bytes=True, enabled=enabled and size >= _LONG_WORK) as shown:
+        yield shown and shown.advance
+
+
+@contextmanager
+def bar(total: int, *, of_bytes: bool = False, enabled: bool) -> Iterator[Bar | None]:
+    """Yield a bar on stderr that is gone when the work is done; None where nobody looks."""
+    if not (enabled and sys.stderr.isatty()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Shown
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    console = Console(stderr=True)
+    with Shown(
+        *_columns(of_bytes),
+        console=console,
+        transient=True,
+        redirect_stdout=False,  # which need not be the terminal
+        redirect_stderr=False,
+    ) as shown:
+        task = shown.add_task("", total=total)
+        yield Bar(lambda count: shown.advance(task, count), say)
+
+
+def _columns(of_bytes: bool) -> tuple[Any, ...]:
+    from rich import progress as p
+
+    class Rate(p.ProgressColumn):
+        def render(self, task: p.Task) -> Any:
+            return f"{task.finished_speed or task.speed or 0:.1f}/s"
+
+    amount = (p.DownloadColumn(), p.TransferSpeedColumn())
+    return (
+        p.BarColumn(),
+        p.TaskProgressColumn(),
+        *(amount if of_bytes else (p.MofNCompleteColumn(), Rate())),
+        p.TimeRemainingColumn(),
+    )
