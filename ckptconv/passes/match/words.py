@@ -32,7 +32,7 @@ def dictionary(groups: Sequence[Sides]) -> dict[str, str]:
             for tokens, left, known in zip((source, target), open_, (words, {}), strict=True)
         ]
         places = [_unique(side) for side in found]
-        settled = {places[0][s]: places[1][s] for s in places[0].keys() & places[1].keys()}
+        settled = {word: places[1][s] for s, word in places[0].items() if s in places[1]}
         if not settled:
             break
         words |= settled
@@ -48,7 +48,7 @@ def _surroundings(
     found: dict[str, Counter[object]] = {}
     for number, names in groups:
         for tokens in names:
-            unsettled = {token for token in tokens if token in open_}
+            unsettled = dict.fromkeys(token for token in tokens if token in open_)
             for word in unsettled:
                 around = tuple(
                     "@" if t == word else "?" if t in unsettled else known.get(t, t) for t in tokens

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ckptconv.errors import DialectError
 from ckptconv.passes.match.engine import match
 from ckptconv.passes.match.structure import Module, Param
+from ckptconv.passes.match.words import dictionary
 
 
 def modules(paths):
@@ -233,3 +234,13 @@ def test_what_is_forced_is_never_wrong(seed):
     found = (*plan.forced, *plan.proposed, *plan.ambiguous, *plan.impossible)
     assert {entry.source for entry in found} - {None} == set(truth)
     assert {entry.target for entry in found} - {None} == set(truth.values())
+
+
+def test_words_stand_in_the_order_of_the_source_whatever_the_hash_seed():
+    old = [f"{letter}word" for letter in "kqhbzmwtaexg"]
+    new = [f"{letter}name" for letter in "rcyfdjplnsiu"]
+    groups = [
+        ({word: (word, str(n))}, {name: (name, str(n))})
+        for n, (word, name) in enumerate(zip(old, new, strict=True))
+    ]
+    assert list(dictionary(groups).items()) == list(zip(old, new, strict=True))
