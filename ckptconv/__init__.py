@@ -25,11 +25,14 @@ if TYPE_CHECKING:
         LossyError,
         SeveralError,
         UnmatchedError,
+        UsageError,
         VerificationError,
     )
     from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+    from ckptconv.graph.network import Network
     from ckptconv.live import from_state_dict, from_torch, load_into, to_state_dict
     from ckptconv.live.matching import match
+    from ckptconv.networks import network
     from ckptconv.options import ReadOptions, WriteOptions
     from ckptconv.passes.match.plan import Plan
     from ckptconv.report import Report

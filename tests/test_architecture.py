@@ -44,7 +44,7 @@ ROOMS = {
     "inspection": (*STORY, "api"),
     "verification": (*STORY, "api"),
     "cli": FACE,
-    "__init__": FACE,
+    "__init__": (*FACE, "networks"),
     "__main__": ("cli",),
 }
 REGISTRIES = ("__init__.py", "formats/registry.py", "dialects/__init__.py")

@@ -52,8 +52,8 @@ def match(
             do not tell apart are then paired in the order in which they are called. Nothing that
             is computed is looked at; the networks are left as they were.
         to: the target's framework, where its parameters do not tell.
-        select, kinds, rename, map, fuse, split, allow: see ``load``.
-        fill, drop, fold_bias, fold_proj, dtype: see ``save``.
+        select: see ``load``, as for ``kinds`` to ``allow``.
+        fill: see ``save``, as for ``drop`` to ``dtype``.
 
     Returns:
         The plan: every module of both sides, ``forced``, ``proposed``, ``ambiguous`` or
