@@ -42,7 +42,7 @@ def run(command: list[object], folder: Path, **environment: str) -> str:
 
 
 def test_it_holds_every_file_of_the_tree(unpacked: Path) -> None:
-    for room in ("ckptconv", "samples", "tests"):
+    for room in ("ckptconv", "docs", "samples", "tests"):
         for path in (ROOT / room).rglob("*"):
             place = path.relative_to(ROOT)
             hidden = any(part.startswith((".", "__pycache__")) for part in place.parts)

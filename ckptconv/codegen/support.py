@@ -1,6 +1,6 @@
 """What becomes of each option of the mapped layers, and what a user of a target must know.
 
-The table is documentation: the README renders it, and a test shows each row on the real frameworks.
+The table is documentation: a page renders it, and a test shows each row on the real frameworks.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _applies(note: Note, layer: Layer) -> bool:
 
 
 def markdown() -> str:
-    """Return the table as Markdown, as it stands in the README."""
+    """Return the table as Markdown, as it stands in the documentation."""
     lines = ["| from | option | what becomes of it | on the target |", "|---|---|---|---|"]
     lines += [f"| {r.framework} | {r.option} | {r.fate.value} | {r.action} |" for r in TABLE]
     return "\n".join(lines)

@@ -10,12 +10,11 @@ from torch import nn
 import ckptconv
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.codegen.support import TABLE, Fate, markdown
+from ckptconv.codegen.support import TABLE, Fate
 from ckptconv.dialects.keras.settings import notes as keras_notes
 from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.report import account
 from ckptconv.tensors.tensor import ArrayTensor
-from tests.conftest import ROOT
 
 mindspore = pytest.importorskip("mindspore")
 keras = pytest.importorskip("keras")
@@ -41,15 +40,6 @@ def test_row(entry, tmp_path):
 
 def test_no_check_is_for_a_row_that_is_gone():
     assert set(CHECKS) == {(entry.framework, entry.option) for entry in TABLE}
-
-
-def test_the_readme_has_the_table():
-    text = (ROOT / "README.md").read_text()
-    _, start, rest = text.partition("<!-- fates -->")
-    table, end, _ = rest.partition("<!-- /fates -->")
-    if not start or not end or not table.strip():
-        pytest.skip("the README has no table yet")
-    assert table.strip() == markdown()
 
 
 def test_every_row_says_what_to_do_or_needs_nothing():

@@ -11,13 +11,11 @@ import torch
 
 from ckptconv.codegen.arguments import facts_of
 from ckptconv.codegen.constructor import constructor, unknown
-from ckptconv.codegen.support import layer_table
 from ckptconv.dialects import DIALECTS, dialect
 from ckptconv.graph.forms import Has, slots, stored_by_row
 from ckptconv.graph.graph import RECURRENT, Layer, RecurrentLayer
 from ckptconv.graph.kinds import AXES, KINDS
 from ckptconv.tensors.tensor import ArrayTensor
-from tests.conftest import ROOT
 
 mindspore = pytest.importorskip("mindspore")
 keras = pytest.importorskip("keras")
@@ -164,9 +162,3 @@ def test_axes_are_letters_of_the_alphabet_and_arguments_ask_for_parameters():
                 asked = {a.fact for a in form.call.keywords.values() if isinstance(a, Has)}
                 assert asked <= names
                 assert set(form.defaults) | set(form.fixed) <= set(KINDS[kind].hyper)
-
-
-def test_the_readme_has_the_table_of_layers():
-    text = (ROOT / "README.md").read_text()
-    table = text.partition("<!-- layers -->")[2].partition("<!-- /layers -->")[0]
-    assert table.strip() == layer_table({name: row.forms for name, row in DIALECTS.items()})
