@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
+from tests.network import features_attention
+
 STEPS, FEATURES, VOCABULARY = 6, 3, 9
 
 
@@ -197,6 +199,8 @@ def features(keras):
         "Concatenate-time-masked": lambda i: L.LSTM(3)(
             L.Concatenate(axis=1)([L.Masking()(i.x), i.z])
         ),
+        "Dot-normalized": lambda i: L.Dot(2, normalize=True)([i.x, i.z]),
+        "Dot-vectors-normalized": lambda i: L.Dot(1, normalize=True)([i.v, L.Dense(5)(i.v)]),
         "Dot-vectors": lambda i: L.Dot(1)([i.v, L.Dense(5)(i.v)]),
         "Dot-matrices": lambda i: L.Dot((2, 2))([i.x, i.z]),
         "Dot-time": lambda i: L.Dot((1, 1))([i.x, i.z]),
@@ -204,11 +208,6 @@ def features(keras):
         "operators": lambda i: (i.x + i.z) * 2.0 - 1.0,
         "slice": lambda i: L.Dense(2)(i.x[:, -1, :2]),
         "two-inputs": lambda i: L.Dense(2)(L.Concatenate()([L.LSTM(3)(i.x), L.Dense(4)(i.v)])),
-    }
-
-    found |= {
-        "Attention": lambda i: L.Attention()([i.x, i.z]),
-        "Attention-key": lambda i: L.Attention()([i.x, i.z, i.x]),
     }
 
     def twice(i):
@@ -242,4 +241,4 @@ def features(keras):
     found |= {"twice": twice, "residual": residual, "nested": nested,
               "nested-sequential": nested_sequential, "squeeze": squeeze,
               "decoder": decoder}  # fmt: skip
-    return found
+    return found | features_attention.features(keras)

@@ -10,7 +10,7 @@ import pytest
 
 import ckptconv
 from tests.network.features import Inputs, features
-from tests.network.written import close, flat, run_torch, written
+from tests.network.written import close, flat, imported, run_torch, written
 
 BATCHES = 12
 NAMES = ("x", "z", "v", "image", "tokens")
@@ -96,6 +96,15 @@ def test_a_few_in_mindspore(tmp_path):
     in_mindspore(few, tmp_path)
 
 
+def plain(path):
+    """Return a generated module whose network is not compiled."""
+    text = path.read_text()
+    assert text.count("    @ms.jit\n") == 1
+    other = path.with_stem(f"{path.stem}_plain")
+    other.write_text(text.replace("    @ms.jit\n", ""))
+    return imported(other)
+
+
 def in_mindspore(names, folder):
     import mindspore as ms
 
@@ -105,6 +114,7 @@ def in_mindspore(names, folder):
     ways = {
         "jit": module.load(str(weights)),
         "mindir": module.open_mindir(str(folder / "m.mindir")),
+        "pynative": plain(weights.with_suffix(".py")).load(str(weights)),
     }
     for way, network in ways.items():
         for size in (3, 2):
@@ -133,20 +143,3 @@ def test_ruff_finds_nothing_at_any_width(tmp_path):
             ruff = [sys.executable, "-m", "ruff", *command, "--isolated", str(text)]
             done = subprocess.run(ruff, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout
-
-
-def test_multi_head_attention_in_torch_and_refused_for_mindspore(tmp_path):
-    import keras
-
-    inputs = Inputs(keras)
-    first, second = keras.layers.Dense(6)(inputs.x), keras.layers.Dense(6)(inputs.z)
-    attention = keras.layers.MultiHeadAttention(2, 3)
-    model = keras.Model(inputs.all(), attention(first, second))
-    fill(model)
-    model.save(tmp_path / "m.keras")
-    module, weights, names = written(tmp_path / "m.keras", "torch", tmp_path)
-    given = arrays()
-    found = run_torch(module, weights, [given[name] for name in names])
-    close(found, of_keras(model, given), 2e-6)
-    with pytest.raises(ckptconv.LossyError, match="MultiheadAttention"):
-        written(tmp_path / "m.keras", "mindspore", tmp_path)

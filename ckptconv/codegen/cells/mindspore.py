@@ -174,6 +174,38 @@ def masked_mean(x, mask, keepdim=False):
     return total / ops.sum(mask.astype(x.dtype), 1, keepdim=keepdim)
 
 
+def causal(query, key):
+    """Which steps of key each step of query sees: those up to itself."""
+    rows = ops.arange(query.shape[1]).reshape(1, -1, 1)
+    return rows >= ops.arange(key.shape[1])
+
+
+def attend(query, key, value, mask=None, heads=1, zero_masked=False):
+    """Attention of heads that stand side by side: what it gives, and the weights.
+
+    Where mask (batch, steps of query, steps of key) is False, a step is not seen;
+    who sees none sees all alike, or nothing with zero_masked.
+    """
+    batch, steps, size = query.shape[0], query.shape[1], query.shape[2] // heads
+    query = query.reshape(batch, steps, heads, size).swapaxes(1, 2)
+    key = key.reshape(batch, key.shape[1], heads, size).swapaxes(1, 2)
+    size = value.shape[2] // heads
+    value = value.reshape(batch, value.shape[1], heads, size).swapaxes(1, 2)
+    scores = ops.matmul(query, key.swapaxes(2, 3)) / query.shape[3] ** 0.5
+    if mask is not None:
+        scores = ops.where(mask.expand_dims(1), scores, -1e30)
+    weights = ops.softmax(scores, axis=3)
+    if zero_masked:
+        weights = ops.where(mask.expand_dims(1), weights, 0.0)
+    y = ops.matmul(weights, value).swapaxes(1, 2)
+    return y.reshape(batch, steps, heads * size), weights
+
+
+def unit(x, axis):
+    """x, of length one along an axis."""
+    return x * ops.rsqrt(ops.maximum(ops.sum(x * x, axis, keepdim=True), 1e-24))
+
+
 def hard_sigmoid_6(x):
     """Keras 3's: of slope 1/6."""
     return ops.clamp(x / 6 + 0.5, 0.0, 1.0)

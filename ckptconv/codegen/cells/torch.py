@@ -152,6 +152,30 @@ def masked_mean(x, mask, keepdim=False):
     return total / mask.to(x.dtype).sum(1, keepdim=keepdim)
 
 
+def causal(query, key):
+    """Which steps of key each step of query sees: those up to itself."""
+    rows = torch.arange(query.shape[1], device=query.device).reshape(1, -1, 1)
+    return rows >= torch.arange(key.shape[1], device=key.device)
+
+
+def attend(query, key, value, mask=None, *, heads, zero_masked=False):
+    """Attention of heads that stand side by side: what it gives, and the weights.
+
+    Where mask (batch, steps of query, steps of key) is False, a step is not seen;
+    who sees none sees all alike, or nothing with zero_masked.
+    """
+    query = query.unflatten(2, (heads, -1)).swapaxes(1, 2)
+    key = key.unflatten(2, (heads, -1)).swapaxes(1, 2)
+    value = value.unflatten(2, (heads, -1)).swapaxes(1, 2)
+    scores = torch.matmul(query, key.swapaxes(2, 3)) / query.shape[3] ** 0.5
+    if mask is not None:
+        scores = torch.where(mask.unsqueeze(1), scores, -1e30)
+    weights = torch.softmax(scores, dim=3)
+    if zero_masked:
+        weights = torch.where(mask.unsqueeze(1), weights, 0.0)
+    return torch.matmul(weights, value).swapaxes(1, 2).flatten(2), weights
+
+
 def same_pads(sizes, size, stride):
     """What nn.functional.pad takes: the smaller half first."""
     pads = []

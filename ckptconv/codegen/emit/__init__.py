@@ -188,6 +188,8 @@ def _assignment(left: str, right: str) -> list[str]:
     line = f"        {left} = {right}"
     if len(line) <= WIDTH:
         return [line]
+    if not calls.is_call(right):
+        return call(f"{left} = (", [right], 8, comma="")
     head, arguments = calls.split(right)
     return call(f"{left} = {head}", arguments, 8)
 

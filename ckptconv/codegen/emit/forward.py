@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from ckptconv.codegen.emit.expressions import EXPRESSIONS, expression
 from ckptconv.codegen.emit.names import identifier
+from ckptconv.codegen.emit.text import number
 from ckptconv.graph.network import Network, Node
 
 _OWN_NAME = re.compile(r"(mask|state|h|c)(?:_\d+)?")
 _LONGEST_LINE = 50
 _LONGEST_NAME = 24
-_CALLED = ("recurrent", "cell", "attention", "stub")
+_CALLED = ("recurrent", "cell", "attend", "stub")
 _DEEPEST = 3
 
 
@@ -107,8 +108,10 @@ class Forward:
             x, *states = texts
             held = f"({', '.join(states)})" if len(states) > 1 else states[0]
             return f"{module}({x}, {held})", True
-        if node.op == "attention":
-            return f"{module}({', '.join(texts)}, need_weights=False)", True
+        if node.op == "attend":
+            zero = ["zero_masked=True"] if node.arguments["zero_masked"] else []
+            heads = [f"heads={number(node.arguments['heads'])}"]
+            return f"attend({', '.join([*texts, *heads, *zero])})", True
         if module is not None:
             return f"{module}({', '.join(texts)})", True
         return expression(node.op, self.target, texts, node.arguments)

@@ -60,10 +60,6 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
         shape = number(layer.params[""].shape)
         zeros = "torch.zeros(" + shape if target == "torch" else f"ops.zeros({shape}, ms.float32"
         return f"nn.Parameter({zeros}))" if target == "torch" else f"Parameter({zeros}))"
-    if node.op == "attention" and target != "torch":
-        raise LossyError(
-            "MindSpore's MultiheadAttention does not compile for any batch", tensor=layer.path
-        )
     settings = {**layer.attributes, **_settings(node)}
     kind = layer.kind if node.op == "recurrent" else str(settings.pop("kind", layer.kind))
     text = constructor(
@@ -128,6 +124,11 @@ def finished(text: str, target: str) -> str:
         for end in (",", ")"):
             text = text.replace(f"FUNCTION:{op}{end}", pair[target != "torch"] + end)
     return text
+
+
+def is_call(text: str) -> bool:
+    """Tell whether an expression is one call, outermost."""
+    return isinstance(ast.parse(text, mode="eval").body, ast.Call)
 
 
 def split(call: str) -> tuple[str, list[str]]:

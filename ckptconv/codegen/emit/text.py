@@ -9,7 +9,9 @@ WIDTH = 88
 """ruff's default; a trailing comma keeps what is broken broken at other lengths too."""
 
 
-def call(head: str, arguments: Sequence[str], indent: int, tail: str = ")") -> list[str]:
+def call(
+    head: str, arguments: Sequence[str], indent: int, tail: str = ")", comma: str = ","
+) -> list[str]:
     """Return ``head(arguments)`` as lines; ``head`` ends in an opening bracket."""
     space = " " * indent
     line = f"{space}{head}{', '.join(arguments)}{tail}"
@@ -21,7 +23,7 @@ def call(head: str, arguments: Sequence[str], indent: int, tail: str = ")") -> l
             inner = item[1:-1].split(", ")
             lines += call("[", inner, indent + 4, "],")
         else:
-            lines.append(f"{space}    {item},")
+            lines.append(f"{space}    {item}{comma}")
     return [*lines, space + tail]
 
 

@@ -64,7 +64,7 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
     """Return the graph of a Keras file.
 
     Args:
-        apart: read recurrent layers whatever their settings (``apart.lift_apart``).
+        apart: read layers for a network that is written too (``apart.lift_apart``).
 
     Raises:
         DialectError: weights that do not fit their layer, or a layer that nothing tells.
@@ -82,10 +82,8 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
         for path, group in groups.items():
             with each():
                 rank = joined.ranks.get(group[0].part.path) if group[0].part else None
-                layers += (
-                    lift_apart(path, group, options)
-                    if apart and _is_sequence(group)
-                    else _lift_group(path, group, facts, options, deep=deep, rank=rank)
+                layers += (apart and lift_apart(path, group, options)) or _lift_group(
+                    path, group, facts, options, deep=deep, rank=rank
                 )
     _check_kinds(options, groups)
     ordered = facts.config is not None or (facts.layout == "legacy" and facts.weights)

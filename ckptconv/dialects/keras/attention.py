@@ -6,6 +6,7 @@ Shapes in Keras: query, key, value (in, heads, dim) with biases (heads, dim); at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,16 +44,8 @@ def lift_attention(path: str, group: list[Unit]) -> Layer:
     entry = group[0].entry
     config = entry.config if entry else {}
     _check(path, config)
-    weights: dict[str, Tensor] = {}
-    for unit in group:
-        for leaf, tensor in unit.leaves.items():
-            owner, _, name = leaf.partition("/")
-            weights[f"{owner}.{_LEAVES.get(name, name)}"] = tensor
-    kernels = {owner: weights.pop(f"{owner}.kernel", None) for owner in (*_INPUTS, _OUTPUT)}
-    biases = {owner: weights.pop(f"{owner}.bias", None) for owner in (*_INPUTS, _OUTPUT)}
-    shapes = [kernel.shape for kernel in kernels.values() if kernel is not None]
-    if weights or [len(shape) for shape in shapes] != [3, 3, 3, 3]:
-        raise DialectError("not the weights of MultiHeadAttention", tensor=path, found=shapes)
+    kernels, biases = _weights(path, group)
+    shapes = [kernel.shape for kernel in kernels.values()]
     (size, heads, dim), (_, *key), (_, *value), (*output, out) = shapes
     if key != [heads, dim] or value != [heads, dim] or output != [heads, dim]:
         raise LossyError("heads of different sizes", tensor=path, found=shapes)
@@ -77,6 +70,48 @@ def lift_attention(path: str, group: list[Unit]) -> Layer:
         (_ORDER,),
         assumed_of_plain(kind, "MultiHeadAttention", known=said) if entry is None else {},
     )
+
+
+def _weights(path: str, group: list[Unit]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the kernels and the biases of the projections.
+
+    Raises:
+        DialectError: other weights.
+    """
+    weights: dict[str, Tensor] = {}
+    for unit in group:
+        for leaf, tensor in unit.leaves.items():
+            owner, _, name = leaf.partition("/")
+            weights[f"{owner}.{_LEAVES.get(name, name)}"] = tensor
+    kernels, biases = (
+        {o: weights.pop(f"{o}.{leaf}") for o in (*_INPUTS, _OUTPUT) if f"{o}.{leaf}" in weights}
+        for leaf in ("kernel", "bias")
+    )
+    shapes = [kernel.shape for kernel in kernels.values()]
+    if weights or [len(shape) for shape in shapes] != [3, 3, 3, 3]:
+        raise DialectError("not the weights of MultiHeadAttention", tensor=path, found=shapes)
+    return kernels, biases
+
+
+def lift_projections(path: str, group: list[Unit]) -> list[Layer]:
+    """Return the projections as layers of their own, of whatever sizes.
+
+    Raises:
+        DialectError: weights that are none of MultiHeadAttention's.
+        LossyError: heads of the query and of the key whose numbers differ.
+    """
+    kernels, biases = _weights(path, group)
+    if kernels["query"].shape[1:] != kernels["key"].shape[1:]:
+        raise LossyError("heads of different sizes", tensor=path)
+    layers = []
+    for owner, kernel in kernels.items():
+        rows = math.prod(kernel.shape[:-1]) if owner == _OUTPUT else kernel.shape[0]
+        columns = math.prod(kernel.shape) // rows
+        params = {"weight": transpose(reshape(kernel, (rows, columns)), (1, 0))}
+        if owner in biases:
+            params["bias"] = reshape(biases[owner], (columns,))
+        layers.append(Layer(f"{path}.{owner}", "Linear", params, evidence="model_config"))
+    return layers
 
 
 def _check(path: str, config: Mapping[str, Any]) -> None:
@@ -125,13 +160,11 @@ def lower_attention(layer: Layer) -> dict[str, Tensor]:
     return weights
 
 
-def _params(
-    kernels: dict[str, Tensor | None], biases: dict[str, Tensor | None], size: int
-) -> dict[str, Tensor]:
+def _params(kernels: dict[str, Tensor], biases: dict[str, Tensor], size: int) -> dict[str, Tensor]:
     matrices = {
         owner: transpose(reshape(kernel, (kernel.shape[0], size)), (1, 0))
         for owner, kernel in kernels.items()
-        if kernel is not None and owner != _OUTPUT
+        if owner != _OUTPUT
     }
     output = kernels[_OUTPUT]
     params: dict[str, Tensor] = {}
@@ -139,10 +172,10 @@ def _params(
         params["in_proj_weight"] = concat(list(matrices.values()), 0)
     else:
         params = {f"{owner[0]}_proj_weight": matrix for owner, matrix in matrices.items()}
-    rows = [reshape(b, (size,)) for o, b in biases.items() if b is not None and o != _OUTPUT]
+    rows = [reshape(bias, (size,)) for owner, bias in biases.items() if owner != _OUTPUT]
     if len(rows) == len(_INPUTS):
         params["in_proj_bias"] = concat(rows, 0)
-    if output is not None:
-        params["out_proj.weight"] = transpose(reshape(output, (size, output.shape[2])), (1, 0))
-    bias = biases[_OUTPUT]
-    return params if bias is None else {**params, "out_proj.bias": bias}
+    params["out_proj.weight"] = transpose(reshape(output, (size, output.shape[2])), (1, 0))
+    if _OUTPUT in biases:
+        params["out_proj.bias"] = biases[_OUTPUT]
+    return params

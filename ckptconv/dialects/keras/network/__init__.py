@@ -87,6 +87,8 @@ def _model(
         )
         for i, value in enumerate(apply(b, site)):
             values[Ref(call.layer.name, call.number, i)] = value
+        if b.unmasked:
+            values |= {r: masked(v, None) for r, v in values.items() if v.name in b.unmasked}
         if len(b.nodes) > _MAX_NODES:
             raise DialectError("a network of more operations than can be written")
     return taken, [_value(values, ref) for ref in plan.outputs]
@@ -127,9 +129,8 @@ def _time_distributed(b: Builder, site: Site) -> list[Value]:
         raise DialectError("a TimeDistributed without a layer", tensor=site.where)
     x = site.x
     direct = inner.class_name in _BY_NUMBER
-    path = (*site.path, inner.name) if is_model(inner) else site.path
     if direct:
-        return apply(b, Site(inner, path, site.inputs))
+        return apply(b, Site(inner, site.path, site.inputs))
     if x.mask is not None and x.mask.rank != 3:
         if inner.class_name in _TAKE_MASKS or is_model(inner):
             raise site.refuse("TimeDistributed of a layer that takes masks, with a mask")
@@ -137,7 +138,7 @@ def _time_distributed(b: Builder, site: Site) -> list[Value]:
     else:
         mask = x.mask and b.add("fold", (x.mask,), (None, *x.mask.shape[2:]), name="mask")
     folded = b.add("fold", (x,), (None, *x.shape[2:]))
-    outs = apply(b, Site(inner, path, (masked(folded, mask),)))
+    outs = apply(b, Site(inner, site.path, (masked(folded, mask),)))
     kept = x.mask if x.mask is not None and x.mask.rank == 2 else None
     return [masked(b.add("unfold", (out, x), (*x.shape[:2], *out.shape[1:])), kept) for out in outs]
 

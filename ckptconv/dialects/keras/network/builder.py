@@ -56,6 +56,9 @@ class Builder:
         version: of the Keras that wrote the file.
         paths: of the layers that hold weights, in the file's order.
         stubs: names of layers that become functions to be written by hand.
+
+    Attributes:
+        unmasked: values that a layer took the mask away from, for all that take them later.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Builder:
         self.state_inputs: list[Value] = []
         self.state_results: list[Value] = []
         self.stubs = frozenset(stubs)
+        self.unmasked: set[str] = set()
         self._paths = list(paths)
         self._names: set[str] = set()
         self._hint = "x"
@@ -102,10 +106,9 @@ class Builder:
 
         A mask does not go through: ``masked`` says where it does.
         """
-        first = inputs[0]
-        made = self.value(
-            first.shape if shape is None else shape, name=name, dtype=dtype or first.dtype
-        )
+        if shape is None:
+            shape = inputs[0].shape
+        made = self.value(shape, name=name, dtype=dtype or inputs[0].dtype)
         self.nodes.append(Node(op, tuple(v.name for v in inputs), (made.name,), arguments, layer))
         return made
 
@@ -156,6 +159,18 @@ class Builder:
                 "the file's weights do not fit its configuration",
                 tensor=site.where,
                 expected=f"the weights of one {site.layer.class_name}",
+                found=", ".join(found) or "none",
+            )
+        return found[0]
+
+    def part(self, site: Site, name: str) -> str:
+        """Return the path of one of the parts with weights that a layer consists of."""
+        found = [path for path in self.paths_of(site.path) if path.rpartition(".")[2] == name]
+        if len(found) != 1:
+            raise DialectError(
+                "the file's weights do not fit its configuration",
+                tensor=site.where,
+                expected=f"one {name}",
                 found=", ".join(found) or "none",
             )
         return found[0]

@@ -157,6 +157,7 @@ RULES = {
         "ZerosLike": _like(False),
         "OnesLike": _like(True),
         "Concatenate": _concatenate,
+        "ConvertToTensor": lambda _, site: [site.x],
         "GetItem": _get_item,
         "Transpose": _transpose,
         **{name: _reduce(op) for name, op in (("Mean", "mean"), ("Sum", "sum"), ("Max", "amax"))},

@@ -17,10 +17,10 @@ _KERAS_1 = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum",
 
 def merge(b: Builder, site: Site) -> list[Value]:
     """Add, Multiply, Average, Maximum, Minimum."""
-    values = _of_one_rank(b, site.inputs)
     name = site.layer.class_name
-    if name in _OTHERWISE_MASKED and b.version >= (3, 0) and any(v.mask for v in site.inputs):
-        raise site.refuse(f"{name} of masked values, which Keras 3 takes for one another")
+    if name in _OTHERWISE_MASKED and b.version >= (3, 4) and any(v.mask for v in site.inputs):
+        return [_of_counted(b, site)]
+    values = _of_one_rank(b, site.inputs)
     made = values[0]
     for value in values[1:]:
         shape = _broadcast(made.shape, value.shape)
@@ -28,6 +28,33 @@ def merge(b: Builder, site: Site) -> list[Value]:
     if name == "Average":
         made = b.add("divide_by", (made,), number=len(values))
     return [masked(made, _joined_mask(b, site.inputs))]
+
+
+def _of_counted(b: Builder, site: Site) -> Value:
+    """Leave out what masks leave out: ones of a product, the other value of a maximum."""
+    op, values = _PAIRWISE[site.layer.class_name], site.inputs
+    if len({value.shape for value in values}) > 1 or values[0].rank != 3:
+        raise site.refuse(f"{site.layer.class_name} of masked values of several shapes")
+    made, mask = values[0], values[0].mask
+    if op == "multiply" and mask is not None:
+        made = b.add("fill_masked", (made, mask), value=1.0)
+    for value in values[1:]:
+        before, given = made, value.mask
+        if given is not None and op == "multiply":
+            value = b.add("fill_masked", (value, given), value=1.0)
+        elif given is not None:
+            value = _chosen(b, given, value, before)
+        if mask is not None and op != "multiply":
+            made = _chosen(b, mask, made, value)
+        made = b.add(op, (made, value))
+        mask = _reduce(b, "logical_or", [mask, given]) if mask and given else None
+    if op == "multiply" and mask is not None:
+        made = b.add("fill_masked", (made, mask), value=0.0)
+    return masked(made, mask)
+
+
+def _chosen(b: Builder, mask: Value, value: Value, other: Value) -> Value:
+    return b.add("choose", (mask, value, other), value.shape, dtype=value.dtype)
 
 
 def subtract(b: Builder, site: Site) -> list[Value]:
@@ -87,8 +114,6 @@ def _reduce(b: Builder, op: str, masks: Sequence[Value]) -> Value:
 
 def dot(b: Builder, site: Site) -> list[Value]:
     first, second = _several(site, 2)
-    if site.get("normalize"):
-        raise site.refuse("Dot with normalize=True")
     given = site.get("axes", "dot_axes")
     pair = given if isinstance(given, list | tuple) else (given, given)
     if len(pair) != 2 or not all(type(n) is int for n in pair):
@@ -96,6 +121,8 @@ def dot(b: Builder, site: Site) -> list[Value]:
     i, j = pair[0] % first.rank, pair[1] % second.rank
     if not (2 <= first.rank <= 3 and 2 <= second.rank <= 3 and i and j):
         raise site.refuse("Dot of values with more than three axes")
+    if site.get("normalize"):
+        first, second = b.add("unit", (first,), axis=i), b.add("unit", (second,), axis=j)
     if first.rank == second.rank == 2:
         return [b.add("inner", (first, second), (first.shape[0], 1))]
     rows = first if first.rank == 2 else moved(b, first, (0, 3 - i, i))

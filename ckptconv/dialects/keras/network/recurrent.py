@@ -23,6 +23,11 @@ from ckptconv.graph.network import Value
 
 _KINDS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
 
+_STATEFUL = (
+    "Stateful layers: their first states are the last inputs, zeros at first; their last states "
+    "are the last results, in the same order, for the next call."
+)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -188,6 +193,7 @@ def initial(b: Builder, site: Site, cells: Sequence[Cell]) -> list[Value]:
             for n, letter in zip(sizes, letters, strict=True)
         ]
         b.state_inputs += states
+        b.notes = [_STATEFUL]
     flat = [s for state in states for s in (state if isinstance(state, list) else [state])]
     if flat and [value.shape[-1] for value in flat] != sizes:
         raise site.refuse(f"{len(flat)} first states for {len(sizes)}")

@@ -151,7 +151,7 @@ def masking(b: Builder, site: Site) -> list[Value]:
         raise site.refuse("Masking by something that is no number")
     mask = b.add("any_differs", (site.x,), site.x.shape[:-1], name="mask", dtype="bool",
                  value=float(value))  # fmt: skip
-    return [masked(b.add("zero_masked", (site.x, mask)), mask)]
+    return [masked(b.add("fill_masked", (site.x, mask), value=0.0), mask)]
 
 
 def conv_length(
