@@ -72,17 +72,22 @@ def _sizes(headers: Sequence[str], cells: list[list[list[str]]]) -> list[int]:
 def _columns(
     headers: Sequence[str], cells: list[list[list[str]]], sizes: list[int]
 ) -> Iterator[str]:
-    yield _GAP.join(map(str.ljust, headers, sizes)).rstrip()
+    yield from _row([[header] for header in headers], sizes)
     yield "─" * (sum(sizes) + len(_GAP) * (len(sizes) - 1))
     for given in cells:
-        row = [
-            [part for line in lines for part in _wrapped(line, size).splitlines()]
-            for lines, size in zip(given, sizes, strict=True)
-        ]
-        for n in range(max(map(len, row))):
-            line = [lines[n] if n < len(lines) else "" for lines in row]
-            padded = [_coloured(text, size) for text, size in zip(line, sizes, strict=True)]
-            yield _GAP.join(padded).rstrip()
+        yield from _row(given, sizes)
+
+
+def _row(given: list[list[str]], sizes: list[int]) -> Iterator[str]:
+    """Yield the lines of a row, each cell wrapped in its column."""
+    row = [
+        [part for line in lines for part in _wrapped(line, size).splitlines()]
+        for lines, size in zip(given, sizes, strict=True)
+    ]
+    for n in range(max(map(len, row))):
+        line = [lines[n] if n < len(lines) else "" for lines in row]
+        padded = [_coloured(text, size) for text, size in zip(line, sizes, strict=True)]
+        yield _GAP.join(padded).rstrip()
 
 
 def _records(headers: Sequence[str], cells: list[list[list[str]]]) -> Iterator[str]:

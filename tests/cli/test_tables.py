@@ -40,6 +40,14 @@ def test_tables_fit_and_break_no_word(capsys, monkeypatch, columns: int) -> None
     assert set(words) <= set(out.split())
 
 
+def test_headings_wrap_with_their_columns(capsys, monkeypatch) -> None:
+    terminal(monkeypatch, 38)
+    print_table(("tensor", "max abs"), [("x" * 30, "0")])
+    out = capsys.readouterr().out.splitlines()
+    assert [line[33:] for line in out[:2]] == ["max", "abs"]
+    assert max(map(len, out)) <= 38
+
+
 def test_colour_on_terminals_alone_and_where_it_is_wanted(capsys, monkeypatch) -> None:
     print_table(HEADERS, ROWS)
     assert "\x1b" not in capsys.readouterr().out
