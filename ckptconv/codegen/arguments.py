@@ -191,6 +191,10 @@ def _per_axis(value: Any, rank: int) -> list[int]:
     return [n if isinstance(n, int) else 0 for n in numbers]
 
 
+def _slopes(layer: Layer, _: Facts) -> Facts:
+    return {"shared_axes": layer.attributes.get("shared_axes", UNKNOWN)}
+
+
 def _attention(layer: Layer, facts: Facts) -> Facts:
     apart = "k_proj_weight" in layer.params
     return {
@@ -210,6 +214,7 @@ _DERIVED: Mapping[Family, Callable[[Layer, Facts], Facts]] = {
     Family.BATCH_NORM: _batch_norm,
     Family.CONVOLUTION: _convolution,
     Family.TRANSPOSED: _transposed,
+    Family.SLOPES: _slopes,
     Family.ATTENTION: _attention,
 }
 

@@ -15,7 +15,7 @@ from ckptconv.dialects.narrowing import BY_FLOW, SAID, by_name
 from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.axes import realign, sizes_said
-from ckptconv.graph.forms import Form, Forms, slots
+from ckptconv.graph.forms import Forms, slots
 from ckptconv.graph.graph import Layer, is_recurrent_name
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
@@ -91,7 +91,7 @@ def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
         AmbiguousKindError: the candidates for its kind would become different parameters.
         LossyError: a setting that the target's layer cannot have.
     """
-    _check_settings(layer, forms.get(layer.kind), owner)
+    _check_settings(layer, forms, owner)
     results = [_lower_as(kind, layer, forms, owner) for kind in layer.candidates or (layer.kind,)]
     if len({repr(_signature(result)) for result in results}) == 1:
         return results[0]
@@ -104,16 +104,28 @@ def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
     raise ambiguous(layer.path, layer.candidates, shapes)
 
 
-def _check_settings(layer: Layer, form: Form | None, owner: str) -> None:
-    for name, only in form.first.items() if form else ():
+def _check_settings(layer: Layer, forms: Forms, owner: str) -> None:
+    form = forms.get(layer.kind)
+    if form is None:
+        return
+    for name, only in form.first.items():
         value = layer.attributes.get(name, only)
         along = value[0] if isinstance(value, list | tuple) and value else value
-        if form and along != only:
+        if along != only:
             raise LossyError(
                 f"{owner}'s {form.call.name} has no such {name}",
                 tensor=layer.path,
                 expected=f"{only} along the first axis",
                 found=value,
+            )
+    for param, slot in slots(layer.kind, forms) if len(layer.candidates) < 2 else ():
+        if slot and slot.needed and param.name not in layer.params:
+            raise LossyError(
+                f"{owner}'s {form.call.name} has a {slot.name}, which this layer takes from every "
+                "batch anew",
+                tensor=layer.path,
+                expected=param.name,
+                found=", ".join(layer.params),
             )
 
 

@@ -89,12 +89,14 @@ class Slot:
     Attributes:
         always: the layer has it whatever its options. Where the source has none, the fill value
             is written, which is what the layer computes without it.
+        needed: as ``always``, but no value stands for it: a source without one is refused.
         also: names that the parameter had in other versions.
     """
 
     name: str = ""
     axes: str = ""
     always: bool = False
+    needed: bool = False
     also: tuple[str, ...] = ()
 
 

@@ -34,6 +34,7 @@ class Family(Enum):
     BATCH_NORM = auto()
     CONVOLUTION = auto()
     TRANSPOSED = auto()
+    SLOPES = auto()
     ATTENTION = auto()
     RECURRENT = auto()
 
@@ -208,7 +209,7 @@ KINDS: Mapping[str, Kind] = {
         *map(_conv, _RANKS),
         *map(_depthwise, (1, 2)),
         *map(_conv_transpose, _RANKS),
-        Kind("PReLU", (Param("weight", "n"),), r"p_?relu|act|activation"),
+        Kind("PReLU", (Param("weight", "n"),), r"p_?relu|act|activation", Family.SLOPES),
         _ATTENTION,
         _recurrent("LSTM", _SEQUENCE, _optional("weight_hr", "ru")),
         _recurrent("GRU", _SEQUENCE),

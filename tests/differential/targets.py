@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tests.differential import keras_target
 from tests.differential.outcome import Void
 
-SUFFIX = {"torch": ".pt", "mindspore": ".ckpt", "mint": ".ckpt", "keras": ".weights.h5"}
+SUFFIX = {"torch": ".pt", "mindspore": ".ckpt", "mint": ".ckpt", "keras": ".h5"}
 _NAMES = {
     # target → the names that its constructor calls use, and the modules they stand for
     "torch": {"nn": "torch.nn"},
@@ -45,6 +46,8 @@ def loaded(path: Path, target: str) -> dict[str, np.ndarray]:
         import torch
 
         return {k: v.numpy() for k, v in torch.load(path, weights_only=True).items()}
+    if target == "keras":
+        return keras_target.loaded(path)
     import mindspore as ms
 
     return {name: value.asnumpy() for name, value in ms.load_checkpoint(str(path)).items()}

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from ckptconv.graph.forms import Arg, Call, Form, Forms, Has, Note, Slot, within
 from ckptconv.graph.gates import order
-from ckptconv.graph.kinds import UNKNOWN
 
 _BIAS = Has("bias", default=True)
 _WORDS = {"strides": Arg("stride", default=1), "padding": Arg("pad_word")}
@@ -147,8 +146,8 @@ _BATCH_NORM = Form(
     {
         "weight": Slot("gamma"),
         "bias": Slot("beta"),
-        "running_mean": Slot("moving_mean", always=True),
-        "running_var": Slot("moving_variance", always=True),
+        "running_mean": Slot("moving_mean", always=True, needed=True),
+        "running_var": Slot("moving_variance", always=True, needed=True),
         "num_batches_tracked": None,
     },
     defaults={"eps": 1e-3, "momentum": 0.01},
@@ -167,6 +166,12 @@ _ATTENTION = Form(  # the axes of its weights: dialects/keras/attention
         use_bias=Has("in_proj_bias", default=True),
     ),
     fixed={"batch_first": True, "add_zero_attn": False},
+    notes=(
+        Note(
+            "takes (batch, time, features) as (query, value, key), where torch and MindSpore take "
+            "(query, key, value)"
+        ),
+    ),
 )
 _EMBEDDED = {"weight": Slot("embeddings")}
 _RANKS = (1, 2, 3)
@@ -205,7 +210,9 @@ FORMS: Forms = within(
         **{f"Conv{n}d": _conv(n) for n in _RANKS},
         **{f"DepthwiseConv{n}d": _depthwise(n) for n in (1, 2)},
         **{f"ConvTranspose{n}d": _conv_transpose(n) for n in _RANKS},
-        "PReLU": Form(Call("PReLU", shared_axes=UNKNOWN), {"weight": Slot("alpha")}),
+        "PReLU": Form(  # the axes of its weight: dialects/keras/lower
+            Call("PReLU", shared_axes=Arg()), {"weight": Slot("alpha")}, notes=(_CHANNELS,)
+        ),
         "MultiheadAttention": _ATTENTION,
         **_RECURRENT,
     },

@@ -17,6 +17,7 @@ from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.dialects.keras.attention import lower_attention
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.model_config import snake_case
+from ckptconv.dialects.keras.plain_weights import lower_slopes
 from ckptconv.dialects.keras.recurrent import lower_cell
 from ckptconv.dialects.state_dict import lower_layer
 from ckptconv.errors import DialectError, LossyError
@@ -136,7 +137,7 @@ def _becomes(layer: Layer, *, named: bool) -> _Becomes:
     if isinstance(layer, RecurrentLayer):
         return _Becomes(list(_recurrent(layer)))
     class_name, notes = _class(layer, named=named)
-    name = layer.path or snake_case(class_name)
+    name = layer_name(layer.path) or snake_case(class_name)
     if layer.kind == "MultiheadAttention":
         weights = [
             _Weight(owner, leaf, _ATTENTION_GROUPS.get(owner, f"{owner}_dense"), i, tensor)
@@ -144,13 +145,21 @@ def _becomes(layer: Layer, *, named: bool) -> _Becomes:
         ]
         return _Becomes([_KerasLayer(name, class_name, weights)], (), notes)
     if layer.kind == PARAMETER:
-        name, _, leaf = layer.path.rpartition(".")
+        owner, _, leaf = layer.path.rpartition(".")
         weight = _Weight("", leaf, "", 0, layer.params[""])
-        return _Becomes([_KerasLayer(name or leaf, "", [weight])], (), notes)
+        return _Becomes([_KerasLayer(layer_name(owner or leaf), "", [weight])], (), notes)
+    if layer.kind == "PReLU":
+        weight = _Weight("", "alpha", "", 0, lower_slopes(layer))
+        return _Becomes([_KerasLayer(name, class_name, [weight])], (), notes)
     part = lower_layer(layer, FORMS, "keras")
     leaves = ((full.rpartition(".")[2], tensor) for full, tensor in part.tensors.items())
     weights = [_Weight("", leaf, "", i, tensor) for i, (leaf, tensor) in enumerate(leaves)]
     return _Becomes([_KerasLayer(name, class_name, weights)], part.dropped, notes)
+
+
+def layer_name(path: str) -> str:
+    """Return a name that Keras's layer may have on every backend: torch's has none with a dot."""
+    return path.replace(".", "_")
 
 
 def _attention_weights(layer: Layer) -> Iterator[tuple[tuple[str, str], Tensor, int]]:
@@ -164,7 +173,7 @@ def _recurrent(layer: RecurrentLayer) -> Iterator[_KerasLayer]:
     depth, sides = layer.num_layers, layer.num_directions
     alone = layer.is_cell
     single, cell = _class_name(layer.kind) or "", _class_name(f"{kind}Cell") or ""
-    base = layer.path or snake_case(single)
+    base = layer_name(layer.path) or snake_case(single)
     for k in range(depth):
         name = base if depth == 1 else f"{base}_l{k}"
         weights = []

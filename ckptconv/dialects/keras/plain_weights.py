@@ -11,12 +11,14 @@ from ckptconv.dialects.keras.settings import settings
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.axes import fits, realign
 from ckptconv.graph.forms import Slot, classes, slots, stored_by_row
+from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import KINDS, Param
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 CLASSES = {name: kinds for name, kinds in classes(FORMS).items() if stored_by_row(kinds[0])}
 SNAKE_KINDS = {snake_case(name): kinds[0] for name, kinds in CLASSES.items()}
 """Keras's classes, and their groups' names, → the kinds that they are."""
+_MOST_AXES = 8
 
 
 def canonical(unit: Unit, kind: str) -> tuple[dict[str, Tensor], dict[str, int]]:
@@ -92,6 +94,24 @@ def _channels(unit: Unit, alpha: Tensor) -> Tensor:
             found=alpha.shape,
         )
     return realign(alpha, "1" * (alpha.ndim - 1) + "n", "n")
+
+
+def lower_slopes(layer: Layer) -> Tensor:
+    """Return PReLU's alpha, which has an axis of length one for every axis that shares slopes.
+
+    Raises:
+        DialectError: these axes are not known.
+    """
+    shared, weight = layer.attributes.get("shared_axes"), layer.params["weight"]
+    if not isinstance(shared, list | tuple) or len(shared) > _MOST_AXES:
+        raise DialectError(
+            "the rank of its input is not known, which the shape of alpha follows in Keras",
+            tensor=layer.path,
+            hint=f"--kind '{layer.path}=PReLU(shared_axes=[1, 2])', with all axes of the input but "
+            "the batch and, where each channel has a slope, the channels, which are last",
+        )
+    ones = "1" * (len(shared) - (weight.shape == (1,) and len(shared) > 0))
+    return realign(weight, "n", f"{ones}n")
 
 
 def _neutral(kind: str, params: Mapping[str, Tensor]) -> dict[str, Tensor]:

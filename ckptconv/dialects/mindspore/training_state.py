@@ -106,8 +106,11 @@ def _optimizer(scope: str, counter: str, shapes: Mapping[str, Shape]) -> _Found 
     """Return the optimizer whose mirrors explain most of the parameters at this place."""
     rows = [row for row in OPTIMIZERS if counter in row.counters]
     fitting = [f for row in rows if (f := _fit(row, scope, shapes)) is not None]
-    if fitting:
-        return max(fitting, key=lambda f: len(f.trained) * len(f.optimizer.slots))
+    if fitting:  # where several explain as much, what needs no wrapper assumes least
+        return max(
+            fitting,
+            key=lambda f: (len(f.trained) * len(f.optimizer.slots), f.wrapper in ("", scope)),
+        )
     rate = any(name.startswith(scope) and _RATE.fullmatch(name[len(scope) :]) for name in shapes)
     unknown = {n[len(scope) :].partition(".")[0] for n in shapes if n.startswith(scope)}
     rows = [Optimizer("an unknown optimizer", (f"{slot}.",)) for slot in sorted(unknown) if rate]

@@ -163,6 +163,18 @@ def test_trained_parameters_of_misleading_names(tmp_path, make):
     assert kept(cell, tmp_path)[0] == MISLEADING - {"global_step"} | {"steps"}
 
 
+def test_a_layer_called_as_another_optimizers_state(tmp_path):
+    class Counting(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.accum = nn.Dense(3, 4)
+
+    network = Counting()
+    optimizer = mint.optim.SGD(network.trainable_params(), lr=0.1, momentum=0.9)
+    names, _ = kept(Trainer(network, optimizer), tmp_path)
+    assert names == {"accum.weight", "accum.bias"}
+
+
 def test_an_optimizer_that_nobody_knows(tmp_path):
     class Own(nn.Optimizer):
         def __init__(self, parameters):

@@ -22,7 +22,9 @@ from ckptconv.report import Report
 from tests.differential.mindspore_models.layers import PREFIXES, RECIPES, WEIGHTS, Made, fill
 from tests.differential.mindspore_models.save import SHARES, WRAPS, save
 from tests.differential.outcome import Case, Outcome, Void
-from tests.differential.pieces import Piece, Question, called, examine, first, in_order
+from tests.differential.piece import Piece, in_order
+from tests.differential.pieces import Question, examine
+from tests.differential.running import called, first
 from tests.differential.targets import SUFFIX, loaded
 
 _CLASSES = {"Dense": "Linear", "PReLU": "PReLU", "BatchNorm2d": "BatchNorm2d"}
@@ -38,6 +40,7 @@ class Plan:
     wrapping: str
     suffix: str
     target: str
+    written: str = ""
 
 
 def draw(seed: str) -> Plan:
@@ -50,8 +53,9 @@ def draw(seed: str) -> Plan:
             layers[path] = recipe
     (wrapping,) = rng.choices(list(WRAPS), SHARES)
     suffix = rng.choice([".ckpt", ".ckpt", ".ckpt", ".safetensors"])
-    target = rng.choice(["torch", "torch", "torch", "mindspore"])
-    return Plan(seed, tuple(layers.items()), wrapping, suffix, target)
+    target = rng.choice(["torch", "torch", "keras", "mindspore"])
+    alone = ".weights.h5" if target == "keras" and len(layers) == 1 else ""
+    return Plan(seed, tuple(layers.items()), wrapping, suffix, target, alone)
 
 
 def _inside(path: str, other: str) -> bool:
@@ -122,13 +126,15 @@ def _run(plan: Plan, tmp: Path) -> Outcome:
         )
         for path, one in made.items()
     ]
+    written = tmp / f"out{plan.written or SUFFIX[plan.target]}"
     return examine(
         Question(
-            lambda kinds: _convert(source, tmp, plan.target, kinds),
+            lambda kinds: _convert(source, written, plan.target, kinds),
             pieces,
             prefix if plan.wrapping == "wrapped" else "",
             plan.target,
             truth,
+            written,
         )
     )
 
@@ -161,9 +167,8 @@ def _truth(made: Mapping[str, Made]) -> dict[str, str]:
 
 
 def _convert(
-    source: Path, tmp: Path, target: str, kinds: Mapping[str, str]
+    source: Path, written: Path, target: str, kinds: Mapping[str, str]
 ) -> tuple[Report, dict[str, np.ndarray]]:
-    written = tmp / f"out{SUFFIX[target]}"
     report = ckptconv.convert(source, written, to=target, kinds=dict(kinds), force=True)
     return report, loaded(written, target)
 

@@ -152,7 +152,10 @@ RECIPES: dict[str, tuple[Recipe, list[str]]] = {
     },
     "LayerNorm": (_layer_norm, ["ln", "bn1", "norm1"]),
     "GroupNorm": (_group_norm, ["gn"]),
-    "PReLU": (lambda _: Made(nn.PReLU(4), "PReLU", {}, [(2, 4, 3)]), ["act", "attn"]),
+    "PReLU": (
+        lambda _: Made(nn.PReLU(4), "PReLU", {"shared_axes": [1]}, [(2, 4, 3)]),
+        ["act", "attn"],
+    ),
     "MultiheadAttention": (
         lambda _: Made(
             nn.MultiheadAttention(4, 2, batch_first=True),

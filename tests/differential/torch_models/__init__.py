@@ -17,7 +17,9 @@ from torch import nn
 import ckptconv
 from ckptconv.report import Report
 from tests.differential.outcome import Case, Outcome, Void
-from tests.differential.pieces import Piece, Question, called, examine, first, in_order
+from tests.differential.piece import Piece, in_order
+from tests.differential.pieces import Question, examine
+from tests.differential.running import called, first
 from tests.differential.targets import SUFFIX, loaded
 from tests.differential.torch_models.alter import ALTERATIONS, alter
 from tests.differential.torch_models.layers import PREFIXES, RECIPES, WEIGHTS, Made, fill
@@ -34,6 +36,7 @@ class Plan:
     layers: tuple[tuple[str, str, str], ...]
     saving: str
     target: str
+    written: str = ""
 
 
 def draw(seed: str) -> Plan:
@@ -48,8 +51,9 @@ def draw(seed: str) -> Plan:
     if len(layers) == 1 and rng.random() < 0.1:
         layers = {"": next(iter(layers.values()))}
     (saving,) = rng.choices(list(SAVES), SHARES)
-    target = rng.choice(["mindspore", "mindspore", "mint", "torch"])
-    return Plan(seed, tuple((p, r, h) for p, (r, h) in layers.items()), saving, target)
+    target = rng.choice(["mindspore", "mindspore", "mint", "torch", "keras"])
+    alone = ".weights.h5" if target == "keras" and len(layers) == 1 else ""
+    return Plan(seed, tuple((p, r, h) for p, (r, h) in layers.items()), saving, target, alone)
 
 
 def _inside(path: str, other: str) -> bool:
@@ -132,13 +136,15 @@ def _run(plan: Plan, tmp: Path) -> Outcome:
         for path, one in made.items()
     ]
     live = model if plan.saving == "live" else None
+    written = tmp / f"out{plan.written or SUFFIX[plan.target]}"
     return examine(
         Question(
-            lambda kinds: _convert(source, tmp, plan.target, kinds, options, live),
+            lambda kinds: _convert(source, written, plan.target, kinds, options, live),
             pieces,
             prefix,
             plan.target,
             _truth(model, pieces),
+            written,
         )
     )
 
@@ -186,13 +192,12 @@ def _truth(model: nn.Module, pieces: list[Piece]) -> dict[str, str]:
 
 def _convert(
     source: Path,
-    tmp: Path,
+    written: Path,
     target: str,
     kinds: Mapping[str, str],
     options: Mapping[str, str],
     live: nn.Module | None,
 ) -> tuple[Report, dict[str, np.ndarray]]:
-    written = tmp / f"out{SUFFIX[target]}"
     if live is not None:
         graph = ckptconv.from_torch(live)
         report = ckptconv.save(graph, written, to=target, force=True)

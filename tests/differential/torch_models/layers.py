@@ -153,6 +153,12 @@ def _group_norm(rng: Random) -> Made:
     )
 
 
+def _prelu(rng: Random) -> Made:
+    slopes = rng.choice([1, 4])
+    shared = {"shared_axes": [1] if slopes > 1 else [1, 2]}
+    return Made(nn.PReLU(slopes), "PReLU", shared, [(2, 4, 3)])
+
+
 def _attention(rng: Random) -> Made:
     module = nn.MultiheadAttention(4, 2, batch_first=True, bias=rng.random() < 0.8)
     return Made(
@@ -193,7 +199,7 @@ RECIPES: dict[str, tuple[Recipe, list[str]]] = {
     "LayerNorm": (_layer_norm, ["ln", "norm1", "bn1", "inst_norm", "act"]),
     "GroupNorm": (_group_norm, ["gn", "norm2"]),
     "PReLU": (
-        lambda rng: Made(nn.PReLU(rng.choice([1, 4])), "PReLU", {}, [(2, 4, 3)]),
+        _prelu,
         ["act", "prelu", "norm", "gamma"],
     ),
     "MultiheadAttention": (_attention, ["attn", "self_attn", "linear"]),

@@ -1,0 +1,81 @@
+"""What torch's layers become in Keras where its layer is told by more than their weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ckptconv
+
+torch = pytest.importorskip("torch")
+keras = pytest.importorskip("keras")
+
+
+def inside(**layers):
+    """Return a state_dict of layers below an attribute, as most networks have them."""
+    outer = torch.nn.Module()
+    outer.enc = torch.nn.ModuleDict(layers)
+    with torch.no_grad():
+        for i, value in enumerate(outer.parameters()):
+            value.copy_(torch.linspace(-0.4, 0.5 + i, value.numel()).reshape(value.shape))
+    return outer.eval()
+
+
+def converted(network, tmp_path, name="m.h5", **options):
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / name, to="keras", **options)
+    return tmp_path / name, report
+
+
+def test_names_that_every_backend_takes(tmp_path):
+    network = inside(fc=torch.nn.Linear(3, 4))
+    path, _ = converted(network, tmp_path)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="enc_fc")])
+    model.load_weights(path, by_name=True)
+    x = np.linspace(-1, 1, 6, dtype="f4").reshape(2, 3)
+    expected = network.enc["fc"](torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-6)
+    assert ckptconv.verify(tmp_path / "m.pt", path, run=True).ok
+
+
+def test_two_layers_of_one_name(tmp_path):
+    network = inside(fc=torch.nn.Linear(3, 4))
+    network.enc_fc = torch.nn.Linear(3, 4)
+    with pytest.raises(ckptconv.CkptconvError, match="enc_fc: two layers would get this name"):
+        converted(network, tmp_path)
+
+
+@pytest.mark.parametrize(("slopes", "shared"), [(4, [1]), (1, [1, 2]), (4, [1, 2])])
+def test_slopes_have_the_rank_of_their_input(tmp_path, slopes, shared):
+    network = inside(act=torch.nn.PReLU(slopes))
+    kind = f"PReLU(shared_axes={shared})"
+    path, report = converted(network, tmp_path, "m.weights.h5", kinds={"enc.act": kind})
+    (entry,) = report.layers
+    assert entry.constructor == f"layers.PReLU(shared_axes={shared})"
+    channels_apart = slopes > 1
+    shape = (3, 4) if len(shared) + channels_apart == 2 else (5, 3, 4)
+    layer = keras.layers.PReLU(shared_axes=shared)
+    model = keras.Sequential([keras.Input(shape), layer])
+    model.load_weights(path)
+    x = np.linspace(-1, 1, 2 * np.prod(shape), dtype="f4").reshape(2, *shape)
+    first = torch.from_numpy(x).movedim(-1, 1)
+    expected = network.enc["act"](first).movedim(1, -1).detach().numpy()
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-6)
+
+
+def test_slopes_of_an_input_that_nothing_tells(tmp_path):
+    with pytest.raises(ckptconv.CkptconvError, match=r"PReLU\(shared_axes=\[1, 2\]\)"):
+        converted(inside(act=torch.nn.PReLU(4)), tmp_path, kinds={"enc.act": "PReLU"})
+
+
+def test_statistics_of_every_batch_have_no_equal(tmp_path):
+    norm = torch.nn.BatchNorm1d(4, track_running_stats=False)
+    with pytest.raises(ckptconv.LossyError, match="moving_mean, which this layer takes from every"):
+        converted(inside(norm=norm), tmp_path, kinds={"enc.norm": "BatchNorm1d"})
+
+
+def test_the_order_of_attention_is_told(tmp_path):
+    network = inside(attn=torch.nn.MultiheadAttention(4, 2, batch_first=True))
+    kinds = {"enc.attn": "MultiheadAttention(num_heads=2)"}
+    _, report = converted(network, tmp_path, kinds=kinds)
+    assert any("(query, value, key)" in note for note in report.layers[0].notes)
