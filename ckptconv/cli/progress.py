@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ckptconv.errors import CkptconvError
+
 if TYPE_CHECKING:
     from ckptconv.tensors.writer import Progress
 
@@ -22,15 +24,31 @@ class Bar(NamedTuple):
 
 
 @contextmanager
-def reading(*files: str, passes: int = 1, enabled: bool) -> Iterator[Progress | None]:
-    """Yield what counts bytes of work on files; None where that is over in a moment.
+def reading(
+    file: str, *, passes: int = 1, slow: bool = False, enabled: bool
+) -> Iterator[Progress | None]:
+    """Yield what counts bytes of work on a file; None where that is over in a moment.
 
     Args:
         passes: how often each byte is worked on.
+        slow: whether it takes long whatever the size.
     """
-    size = passes * sum(os.path.getsize(file) for file in files if os.path.isfile(file))
-    with bar(size, of_bytes=True, enabled=enabled and size >= _LONG_WORK) as shown:
+    size = passes * _size(file) if enabled and sys.stderr.isatty() else 0
+    with bar(size, of_bytes=True, enabled=size >= (1 if slow else _LONG_WORK)) as shown:
         yield shown and shown.advance
+
+
+def _size(path: str) -> int:
+    """Return the bytes of a file, of the bundle around it, or of all that an index names."""
+    from ckptconv import formats
+
+    file = formats.split_member(path)[0]
+    try:
+        own = os.path.getsize(file)
+        several = file.endswith(".json") and own < _LONG_WORK
+        return sum(part.size for part in formats.read(file).files) if several else own
+    except (OSError, CkptconvError):
+        return 0  # the work itself will say what is wrong
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from ckptconv.cli import options as o
+from ckptconv.cli.progress import reading
 from ckptconv.cli.targets import framework
 
 _BOTH = {**o.READ, **o.prefixed("target", o.READ, "the second file")}
@@ -66,7 +67,9 @@ def verify(src: str, dst: str, html: str | None, force: bool, **options: Any) ->
     from ckptconv.verification.verify import verify as prove
 
     arguments, shown = _split(options)
-    report = prove(src, dst, **arguments)
+    run, enabled = arguments["run"], not shown["quiet"]
+    with reading(src, passes=2 + run, slow=run, enabled=enabled) as progress:
+        report = prove(src, dst, progress=progress, **arguments)
     if html:
         write_page(html, report, command=shlex.join(["ckptconv", *sys.argv[1:]]), force=force)
     _finish(report, **shown)
@@ -128,7 +131,9 @@ def diff(a: str, b: str, **options: Any) -> None:
     from ckptconv.verification.diff import diff as compare
 
     arguments, shown = _split(options)
-    _finish(compare(a, b, **arguments), **shown)
+    with reading(a, enabled=not shown["quiet"]) as progress:
+        found = compare(a, b, progress=progress, **arguments)
+    _finish(found, **shown)
 
 
 _ROUNDTRIP = {
@@ -147,7 +152,10 @@ def roundtrip(src: str, via: str, **options: Any) -> None:
     from ckptconv.verification.roundtrip import roundtrip as go
 
     arguments, shown = _split(options)
-    _finish(go(src, via=framework("--via", via), **arguments), **shown)
+    to = framework("--via", via)
+    with reading(src, passes=3, enabled=not shown["quiet"]) as progress:
+        found = go(src, via=to, progress=progress, **arguments)
+    _finish(found, **shown)
 
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bool]]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ckptconv.tensors.ops import divide
 from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.writer import Progress
 from ckptconv.verification.counterparts import Item
 from ckptconv.verification.difference import Difference, compare_tensors
 from ckptconv.verification.results.tensors import TensorDiff
@@ -20,11 +21,17 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-def compare_items(items: Sequence[Item]) -> list[TensorDiff]:
+def compare_items(items: Sequence[Item], progress: Progress | None = None) -> list[TensorDiff]:
     """Compare pairs of tensors; a recurrent one that differs, by gates."""
     if sum(item.a.nbytes for item in items) <= _ALONE:
         return [_compare(item) for item in items]
-    return [found for share in in_threads(_compare_all, list(_shares(items))) for found in share]
+    found: list[TensorDiff] = []
+    shares = list(_shares(items))
+    for share, compared in zip(shares, in_threads(_compare_all, shares), strict=True):
+        found += compared
+        if progress is not None:
+            progress(sum(item.a.nbytes for item in share))
+    return found
 
 
 def in_threads(function: Callable[[In], Out], arguments: Sequence[In]) -> Iterator[Out]:

@@ -10,6 +10,7 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph
 from ckptconv.options import ReadOptions, StrPath
+from ckptconv.tensors.writer import Progress
 from ckptconv.verification.compare import compare_items, lonely
 from ckptconv.verification.counterparts import Item, Names, items
 from ckptconv.verification.pairing import fold_like, pair
@@ -25,7 +26,12 @@ _AS_THEY_ARE = {"source", "select", "kinds"}
 
 
 def diff(
-    a: StrPath, b: StrPath, *, atol: float = 0.0, **options: Unpack[SidesKeywords]
+    a: StrPath,
+    b: StrPath,
+    *,
+    atol: float = 0.0,
+    progress: Progress | None = None,
+    **options: Unpack[SidesKeywords],
 ) -> DiffReport:
     """Compare two checkpoints.
 
@@ -39,6 +45,7 @@ def diff(
         a: a file.
         b: another one.
         atol: the largest absolute difference that is still the same.
+        progress: called with the number of bytes of ``a`` just compared.
         options: those of ``load`` for ``a``; for ``b`` with a prefix: ``target_kinds``, ….
 
     Returns:
@@ -56,12 +63,14 @@ def diff(
     one, other = (formats.read(f, select=s.get("select")) for f, s in ((a, source), (b, target)))
     spoken = [s.get("source") or dialects.detect(f) for f, s in ((one, source), (other, target))]
     if spoken[0] == spoken[1] and not (set(source) | set(target)) - _AS_THEY_ARE:
-        return _raw(one, other, spoken[0], atol, source)
+        return _raw(one, other, spoken[0], atol, source, progress)
     left = pipeline.lift(one, ReadOptions(**source))
-    return diff_graphs(left, lift_target(other, left, target), atol=atol)
+    return diff_graphs(left, lift_target(other, left, target), atol=atol, progress=progress)
 
 
-def diff_graphs(a: Graph, b: Graph, *, atol: float = 0.0) -> DiffReport:
+def diff_graphs(
+    a: Graph, b: Graph, *, atol: float = 0.0, progress: Progress | None = None
+) -> DiffReport:
     """Compare two graphs by their canonical parameters."""
     a, _ = fold_like(a, b)
     paired, names = pair(a, b), Names(a, b)
@@ -75,7 +84,7 @@ def diff_graphs(a: Graph, b: Graph, *, atol: float = 0.0) -> DiffReport:
         met = items(one, other, names, (a.dialect, b.dialect))
         equal += met.equal
         left_out += [f"{name}: the other framework has none" for name in met.left_out]
-    found = compare_items(equal)
+    found = compare_items(equal, progress)
     for part in paired.only_a:
         found += [lonely(names.of(part, n, t), t, first=True) for n, t in part.params.items()]
     for part in paired.only_b:
@@ -84,10 +93,16 @@ def diff_graphs(a: Graph, b: Graph, *, atol: float = 0.0) -> DiffReport:
 
 
 def _raw(
-    a: Checkpoint, b: Checkpoint, dialect: str, atol: float, options: Mapping[str, Any]
+    a: Checkpoint,
+    b: Checkpoint,
+    dialect: str,
+    atol: float,
+    options: Mapping[str, Any],
+    progress: Progress | None,
 ) -> DiffReport:
     both = [name for name in a.tensors if name in b.tensors]
-    compared = compare_items([Item(n, n, a.tensors[n], b.tensors[n]) for n in both])
+    pairs = [Item(n, n, a.tensors[n], b.tensors[n]) for n in both]
+    compared = compare_items(pairs, progress)
     different = [name for name, diff in zip(both, compared, strict=True) if not diff.same_bits]
     by_name = dict(zip(both, compared, strict=True)) | _by_gate(a, b, different, options)
     found = [by_name.get(n) or lonely(n, t, first=True) for n, t in a.tensors.items()]

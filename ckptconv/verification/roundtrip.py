@@ -14,6 +14,7 @@ from ckptconv.errors import ContainerError
 from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import StrPath, Target
+from ckptconv.tensors.writer import Progress
 from ckptconv.verification.diff import diff_graphs
 from ckptconv.verification.results.tensors import DiffReport
 
@@ -34,6 +35,7 @@ def roundtrip(
     via: Target,
     report: StrPath | None = None,
     force: bool = False,
+    progress: Progress | None = None,
     **options: Unpack[ReadKeywords],
 ) -> DiffReport:
     """Convert a checkpoint to another framework and back, and compare bit for bit.
@@ -47,6 +49,7 @@ def roundtrip(
         via: ``torch``, ``keras``, ``mindspore`` or ``mint``.
         report: a new file for the report of the way out, from which the way back undoes all.
         force: replace an existing report file.
+        progress: called with the number of bytes just written, twice, and compared.
         options: those of ``load``; what they change is compared as changed.
 
     Returns:
@@ -66,15 +69,15 @@ def roundtrip(
     with folder as room:
         out = str(FilePath(room, "out" + _suffix(via)))
         back = str(FilePath(room, "back" + _suffix(source.dialect, src)))
-        written = api.save(source, out, to=via).to_dict()
+        written = api.save(source, out, to=via, progress=progress).to_dict()
         if report is not None:
             _write(report, written, force=force)
         kinds = _known(source) if via == "keras" else {}
         returning = api.load(out, kinds=kinds, restore=report)
-        api.save(returning, back, to=source.dialect)
+        api.save(returning, back, to=source.dialect, progress=progress)
         keras = source.dialect == "keras"
         again = api.load(back, kinds=options.get("kinds", ()) if keras else ())
-        found = diff_graphs(source, _as_source(again, source))
+        found = diff_graphs(source, _as_source(again, source), progress=progress)
     found.b["path"] = f"{found.a['path']} by way of {via}"
     found.notes = [f"left out on the way out: {n}: {r}" for n, r in written["omitted"].items()]
     found.notes += written["notes"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ckptconv import formats, pipeline
 from ckptconv.graph.graph import Graph
 from ckptconv.options import ReadOptions, StrPath
+from ckptconv.tensors.writer import Progress
 from ckptconv.verification.compare import compare_items, in_threads
 from ckptconv.verification.counterparts import Names, items
 from ckptconv.verification.order import say_order
@@ -31,6 +32,7 @@ def verify(
     tolerance: float | None = None,
     seed: int = 0,
     device: str = "CPU",
+    progress: Progress | None = None,
     **options: Unpack[SidesKeywords],
 ) -> VerifyReport:
     """Show that two checkpoints compute the same, or where they do not.
@@ -50,6 +52,8 @@ def verify(
         tolerance: allow this absolute difference of outputs instead of what is derived.
         seed: of the inputs.
         device: what MindSpore runs on (``CPU``, ``GPU``, ``Ascend``).
+        progress: called with the number of bytes of ``src`` just compared, then with those of the
+            layers computed and run.
         options: those of ``load`` that the conversion of ``src`` had (``rename``, ``gates``, …);
             for ``dst`` with a prefix: ``target_kinds``, ``target_select``, ….
 
@@ -82,19 +86,30 @@ def verify(
     for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):
         missing += [names.of(part, n, t) for part in parts for n, t in part.params.items()]
     found = blocks(paired, folds)
-    _compare(report, found, names)
+    _compare(report, found, names, progress)
     report.notes += say_order(found, report.layers, b)
-    for block, result in zip(found, report.layers, strict=True):
+    for block, result in zip(_counted(found, progress), report.layers, strict=True):
         if block.source and all(tensor.difference for tensor in result.tensors):
             _compute(result, block, a, b, seed, tolerance)
     if run:
         from ckptconv.verification.frameworks.judge import run_frameworks
 
-        run_frameworks(report, a, b, found, device=device, tolerance=tolerance)
+        each = _counted(found, progress)
+        run_frameworks(report, a, b, each, device=device, tolerance=tolerance)
     return report
 
 
-def _compare(report: VerifyReport, found: Sequence[Block], names: Names) -> None:
+def _counted(found: Sequence[Block], progress: Progress | None) -> Iterator[Block]:
+    """Yield blocks; what follows the work on each is that its bytes are done."""
+    for block in found:
+        yield block
+        if progress is not None:
+            progress(sum(t.nbytes for one, _ in block.parts for t in one.params.values()))
+
+
+def _compare(
+    report: VerifyReport, found: Sequence[Block], names: Names, progress: Progress | None
+) -> None:
     """Add a result for each layer: whether its weights are equal."""
     met = [
         items(one, other, names, (report.source["framework"], report.target["framework"]))
@@ -102,7 +117,7 @@ def _compare(report: VerifyReport, found: Sequence[Block], names: Names) -> None
         for one, other in block.parts
     ]
     report.left_out += [f"{n}: the other framework has none" for m in met for n in m.left_out]
-    compared = iter(compare_items([item for m in met for item in m.equal]))
+    compared = iter(compare_items([item for m in met for item in m.equal], progress))
     parts = iter(met)
     for block in found:
         tensors = [t for _ in block.parts for t in islice(compared, len(next(parts).equal))]
