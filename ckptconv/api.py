@@ -41,7 +41,7 @@ def inspect(path: StrPath, *, select: str | None = None) -> Checkpoint:
     Raises:
         ContainerError: not a checkpoint, or damaged.
 
-    Example:
+    Examples:
         >>> {name: t.shape for name, t in inspect("model.pt").tensors.items()}  # doctest: +SKIP
     """
     return formats.read(path, select=select)
@@ -95,7 +95,7 @@ def load(
         CkptconvError: an option that nothing in the file fits.
         TypeError: an option that reading does not take.
 
-    Example:
+    Examples:
         >>> graph = load("model.h5", kinds={"head": "Linear"})  # doctest: +SKIP
     """
     options = _chosen(ReadOptions, locals())
@@ -150,7 +150,7 @@ def save(
         CkptconvError: the target cannot hold the graph exactly, or cannot be written. Nothing is
             left behind then.
 
-    Example:
+    Examples:
         >>> save(load("model.h5"), "model.ckpt", to="mindspore")  # doctest: +SKIP
     """
     options = _chosen(WriteOptions, locals())
@@ -207,7 +207,7 @@ def convert(
         CkptconvError: the source cannot be read or the target cannot hold it exactly.
         TypeError: an option that a conversion does not take.
 
-    Example:
+    Examples:
         >>> convert("model.pt", "model.ckpt", to="mindspore", check=True)  # doctest: +SKIP
     """
     reading, writing = _chosen(ReadOptions, locals()), _chosen(WriteOptions, locals())

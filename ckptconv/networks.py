@@ -34,7 +34,7 @@ def network(path: StrPath, *, config: StrPath | None = None, stubs: Iterable[str
     Raises:
         CkptconvError: the file records no network, or a layer that cannot be written.
 
-    Example:
+    Examples:
         >>> [node.op for node in network("model.h5")]  # doctest: +SKIP
     """
     return read(path, ReadOptions(config=config), stubs)[1]

@@ -42,7 +42,7 @@ def test_the_public_names_are_listed():
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_says_what_it_takes_gives_and_raises(name):
     text = inspect.getdoc(getattr(ckptconv, name))
-    for section in ("Args:", "Returns:", "Raises:", "Example:"):
+    for section in ("Args:", "Returns:", "Raises:", "Examples:"):
         assert section in text, section
 
 

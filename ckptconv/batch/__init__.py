@@ -101,7 +101,7 @@ def convert_many(
         CkptconvError: an option that takes other values.
         TypeError: an option that a conversion does not take.
 
-    Example:
+    Examples:
         >>> convert_many([("a.pt", "a.ckpt")], to="mindspore")  # doctest: +SKIP
     """
     reading, writing = _sides(options, dry_run=dry_run)

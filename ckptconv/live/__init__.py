@@ -49,7 +49,7 @@ def from_state_dict(
     Raises:
         DialectError: names or shapes that the framework's conventions do not explain.
 
-    Example:
+    Examples:
         >>> graph = from_state_dict({"fc.weight": np.ones((2, 3), np.float32)}, "torch")
     """
     tensors = {name: ArrayTensor(np.asarray(array)) for name, array in arrays.items()}
@@ -70,7 +70,7 @@ def to_state_dict(graph: Graph, dialect: Target) -> dict[str, Array]:
     Raises:
         CkptconvError: the target cannot hold the graph exactly.
 
-    Example:
+    Examples:
         >>> arrays = to_state_dict(load("model.h5"), "mindspore")  # doctest: +SKIP
     """
     lowered = pipeline.lower(graph, dialect, WriteOptions())
@@ -91,7 +91,7 @@ def from_torch(module: Any) -> Graph:
     Raises:
         DialectError: names or shapes that torch's conventions do not explain.
 
-    Example:
+    Examples:
         >>> graph = from_torch(torch.nn.LSTM(3, 5))  # doctest: +SKIP
     """
     return graph_of(module, ReadOptions())
@@ -119,7 +119,7 @@ def load_into(
     Raises:
         CkptconvError: a parameter on either side has no counterpart, or another dtype.
 
-    Example:
+    Examples:
         >>> load_into(cell, "model.pt").written  # doctest: +SKIP
         True
     """

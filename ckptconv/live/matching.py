@@ -62,7 +62,7 @@ def match(
     Raises:
         CkptconvError: either side cannot be read, or an option fits nothing in it.
 
-    Example:
+    Examples:
         >>> print(match("model.pt", "network.txt").to_map())  # doctest: +SKIP
     """
     reading = ReadOptions(

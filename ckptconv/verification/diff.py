@@ -56,7 +56,7 @@ def diff(
         DialectError: a file of another framework whose names cannot be explained.
         TypeError: an option that reading does not take.
 
-    Example:
+    Examples:
         >>> [t.verdict for t in diff("model.pt", "model.ckpt").different]  # doctest: +SKIP
     """
     source, target = sides("diff", options)

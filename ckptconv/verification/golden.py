@@ -65,7 +65,7 @@ def golden(
     Raises:
         CkptconvError: the source cannot be read or has no recurrent layer, or ``out`` exists.
 
-    Example:
+    Examples:
         >>> golden("model.pt", "vectors.npz")["layers"]  # doctest: +SKIP
     """
     graph = api.load(src, **options)

@@ -60,7 +60,7 @@ def replay(
         VerificationError: the vectors were made for another model.
         CkptconvError: a file that cannot be read, or a framework or a device that is not here.
 
-    Example:
+    Examples:
         >>> replay("model.ckpt", "vectors.npz", device="Ascend").ok  # doctest: +SKIP
     """
     if device not in DEVICES:

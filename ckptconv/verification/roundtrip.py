@@ -58,7 +58,7 @@ def roundtrip(
     Raises:
         CkptconvError: one of the conversions is refused.
 
-    Example:
+    Examples:
         >>> roundtrip("model.pt", via="keras", report="out.json").ok  # doctest: +SKIP
     """
     source = api.load(src, **options)

@@ -67,7 +67,7 @@ def verify(
             its file.
         TypeError: an option that reading does not take.
 
-    Example:
+    Examples:
         >>> verify("model.h5", "model.ckpt", run=True).verdict  # doctest: +SKIP
         'the same model: weights equal; 5 of 5 layers run'
     """

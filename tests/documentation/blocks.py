@@ -62,7 +62,7 @@ def alike(shown: str, printed: str) -> bool:
     """Say whether a page shows what was printed.
 
     ``…`` alone in a line stands for any lines, within a line for any part of it; errors of the
-    size of rounding (1.2e-07) stand for each other: they differ from processor to processor.
+    size of rounding (1.2e-07) stand for each other and for none: processors differ.
     """
     pattern = ""
     for line in shown.rstrip("\n").split("\n"):
@@ -70,5 +70,5 @@ def alike(shown: str, printed: str) -> bool:
             pattern += r"(?:[^\n]*\n)*?"
         else:
             escaped = re.escape(line).replace("…", r"[^\n]*?")
-            pattern += _TINY.sub(lambda _: _TINY.pattern, escaped) + r"[ ]*\n"
+            pattern += _TINY.sub(lambda _: rf"(?:{_TINY.pattern}|0(?:\.0)?)", escaped) + r"[ ]*\n"
     return re.fullmatch(pattern, printed.rstrip("\n") + "\n") is not None
