@@ -9,8 +9,10 @@ from typing import Any, Literal
 from ckptconv.io.reader import Source
 from ckptconv.tensors.tensor import Tensor
 
-MAX_TENSORS = 1 << 15
-"""Tensors of one file; what a file of millions of them costs to open would stop a service."""
+_TENSOR = 2 << 10
+"""Bytes of memory that a tensor takes, without its values."""
+_LEAST, _PER_BYTE = 64 << 20, 16
+"""Memory that any file may take for its names, and more for each of its bytes."""
 
 Layout = Literal["legacy", "weights.h5"]
 """The two layouts of Keras's HDF5 files; see ``formats/keras/h5.py``."""
@@ -115,6 +117,11 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     files: tuple[Source, ...] = ()
     path: str = ""
+
+
+def most_tensors(file: Source) -> int:
+    """Return how many tensors a file may hold: a little one must not fill a service's memory."""
+    return (_LEAST + _PER_BYTE * file.size) // _TENSOR
 
 
 def ties(tensors: Mapping[str, Tensor]) -> list[list[str]]:

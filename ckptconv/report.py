@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,8 @@ from ckptconv.checkpoint import ties
 from ckptconv.codegen.constructor import constructor, unknown
 from ckptconv.codegen.support import standing_notes
 from ckptconv.errors import DialectError
-from ckptconv.graph.graph import Graph
+from ckptconv.graph.forms import Forms
+from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered, Made
 from ckptconv.graph.provenance import Provenance
 from ckptconv.tensors.regions import DType
@@ -88,12 +89,19 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-like values; ``report.schema.json`` describes them."""
-        return asdict(self)
+        layers = [
+            {**vars(layer), "tensors": [{**vars(entry)} for entry in layer.tensors]}
+            for layer in self.layers
+        ]
+        return {**vars(self), "layers": layers}
 
 
 def to_json(document: Any) -> str:
     """Return a document as JSON text; numbers that are not finite are null."""
-    return json.dumps(_finite(document), indent=1, allow_nan=False, default=str)
+    try:
+        return json.dumps(document, indent=1, allow_nan=False, default=str)
+    except ValueError:
+        return json.dumps(_finite(document), indent=1, allow_nan=False, default=str)
 
 
 def _finite(value: Any) -> Any:
@@ -118,8 +126,8 @@ def account(
     """
     held = graph.origin.tensors
     origin = Provenance(held)
-    frameworks = (graph.dialect, target["framework"])
-    layers = [_layer_entry(made, lowered, origin, frameworks) for made in lowered.made]
+    said = _Said(*(dialects.dialect(n).forms for n in (graph.dialect, target["framework"])))
+    layers = [_layer_entry(made, lowered, origin, said) for made in lowered.made]
     used = {source for layer in layers for entry in layer.tensors for source in entry.sources}
     rules = dict(graph.omitted)
     for tensor, rule in lowered.dropped:
@@ -156,21 +164,40 @@ def _tie_notes(
     return [f"{', '.join(names)}: {rule}" for names in groups]
 
 
-def _layer_entry(
-    made: Made, lowered: Lowered, origin: Provenance, frameworks: tuple[str, str]
-) -> LayerEntry:
-    (layer, targets), (source, target) = made, (dialects.dialect(n).forms for n in frameworks)
-    entries = [_tensor_entry(name, lowered.tensors[name], origin) for name in targets]
+class _Said:
+    """What is said of a layer by its kind, sizes and settings: once for all blocks of a network."""
+
+    def __init__(self, source: Forms, target: Forms) -> None:
+        self._source, self._target = source, target
+        self._known: dict[object, tuple[list[str], str, list[str]]] = {}
+
+    def of(self, layer: Layer) -> tuple[list[str], str, list[str]]:
+        """Return (notes, constructor, what is unknown)."""
+        shapes = tuple((name, tensor.shape) for name, tensor in layer.params.items())
+        settings = repr((layer.attributes, layer.assumed, layer.candidates))
+        key = type(layer), layer.kind, shapes, settings
+        if key not in self._known:
+            self._known[key] = (
+                standing_notes(layer, self._target),
+                constructor(layer, self._target, self._source),
+                unknown(layer, self._source),
+            )
+        return self._known[key]
+
+
+def _layer_entry(made: Made, lowered: Lowered, origin: Provenance, said: _Said) -> LayerEntry:
+    layer, targets = made
+    notes, call, missing = said.of(layer)
     return LayerEntry(
         layer.path,
         layer.kind,
         layer.evidence,
         dict(layer.attributes),
-        entries,
+        [_tensor_entry(name, lowered.tensors[name], origin) for name in targets],
         list(layer.candidates),
-        [*layer.notes, *standing_notes(layer, target)],
-        constructor(layer, target, source),
-        unknown(layer, source),
+        [*layer.notes, *notes],
+        call,
+        list(missing),
     )
 
 

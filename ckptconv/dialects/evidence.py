@@ -24,6 +24,7 @@ class Evidence:
         before: the layers before this one in the file.
         into, out: the sizes that the next layer takes, and that the one before gives.
         columns: those of the table of layers to look in; the first that fits counts.
+        fitting: what was found to fit parameters of the same names and shapes in the same file.
     """
 
     kinds: Mapping[str, KindHint] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class Evidence:
     kernel_ranks: frozenset[int] = frozenset()
     before: Sequence[Layer] = ()
     columns: Sequence[Forms] = ()
+    fitting: dict[object, list[tuple[str, Forms]]] = field(default_factory=dict)
     into: frozenset[int] = frozenset()
     out: frozenset[int] = frozenset()
 

@@ -58,7 +58,11 @@ def recognise(
     """
     shapes = {name: tensor.shape for name, tensor in params.items()}
     said = evidence.said(path)
-    fitting = [(kind, c) for c in evidence.columns for kind in c if fits(kind, shapes, c, said)]
+    key = tuple(shapes.items()), repr(said) if said else ""
+    fitting = evidence.fitting.get(key)
+    if fitting is None:
+        fitting = [(kind, c) for c in evidence.columns for kind in c if fits(kind, shapes, c, said)]
+        evidence.fitting[key] = fitting
     found = dict(reversed(fitting))
     candidates = tuple(dict.fromkeys(kind for kind, _ in fitting))
     hint = evidence.hint(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.graph.axes import sizes_said
@@ -146,8 +147,13 @@ def _weight_axes(layer: Layer) -> str:
 
 def by_name(path: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     """Let the words of the last component that is not a number speak, if they agree."""
-    parts = [part for part in path.split(".") if not part.isdigit()]
-    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", parts[-1] if parts else "").lower()
+    parts = path.split(".")
+    return _meant(next((part for part in reversed(parts) if not part.isdigit()), ""), candidates)
+
+
+@lru_cache(maxsize=4096)  # the same few names stand in every block
+def _meant(part: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part).lower()
     rank = re.search(r"([123])d", word)
     if rank:
         candidates = tuple(k for k in candidates if KINDS[k].rank == int(rank[1])) or candidates

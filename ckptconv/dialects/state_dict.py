@@ -51,6 +51,7 @@ def lift_columns(
     """
     ranks = frozenset(t.ndim for t in checkpoint.tensors.values())
     layers: list[Layer] = []
+    fitting: dict[object, list[tuple[str, Forms]]] = {}
     with gathering() as each:
         groups = modules(checkpoint.tensors, kinds, each)
         ordered = checkpoint.format not in _SORTED
@@ -58,7 +59,7 @@ def lift_columns(
         for path, params in groups.items():
             around = flow.get(path, (frozenset(), frozenset()))
             before = layers if ordered else ()
-            known = Evidence(kinds, checkpoint.modules, ranks, before, columns, *around)
+            known = Evidence(kinds, checkpoint.modules, ranks, before, columns, fitting, *around)
             with each():
                 layers += _lift_group(path, params, known)
     unused = [p for p in kinds if p not in groups and not any(fnmatchcase(g, p) for g in groups)]
@@ -93,7 +94,7 @@ def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
     """
     _check_settings(layer, forms, owner)
     results = [_lower_as(kind, layer, forms, owner) for kind in layer.candidates or (layer.kind,)]
-    if len({repr(_signature(result)) for result in results}) == 1:
+    if len(results) == 1 or len({repr(_signature(result)) for result in results}) == 1:
         return results[0]
     named = by_name(layer.path, layer.candidates)
     if named and len({repr(_carried(result)) for result in results}) == 1:

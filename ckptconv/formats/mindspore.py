@@ -18,12 +18,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import ml_dtypes
 import numpy as np
 from isal.isal_zlib import crc32
 
-from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, MindSporeFacts
+from ckptconv.checkpoint import Checkpoint, MindSporeFacts, most_tensors
 from ckptconv.codecs.protobuf import LENGTH, Cursor, encode, field_of
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
@@ -83,11 +84,11 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
             file=source.path,
             hint="load it with mindspore.load_checkpoint(dec_key=…) and save it without enc_key",
         )
-    end = _check_trailer(source)
+    end, most = _check_trailer(source), most_tensors(source)
     groups: list[list[_Record]] = []
     for count, record in enumerate(_records(Cursor(source), end)):
-        if count == MAX_TENSORS:
-            raise ContainerError("too many records", file=source.path, expected=MAX_TENSORS)
+        if count == most:
+            raise ContainerError("too many records for its size", file=source.path, expected=most)
         if groups and groups[-1][0].tag == record.tag:
             groups[-1].append(record)
         else:
@@ -236,12 +237,14 @@ def _slices(tensor: Tensor) -> list[Tensor]:
 def _write_record(
     sink: Sink, name: str, kind: str, shape: tuple[int, ...], part: Tensor, crc: int | None
 ) -> int | None:
-    dims = b"".join(b"\x08" + encode(n) for n in shape)
-    head = dims + field_of(2, kind.encode()) + b"\x1a" + encode(part.nbytes)
-    inner = field_of(1, name.encode()) + b"\x12" + encode(len(head) + part.nbytes) + head
-    record = b"\x0a" + encode(len(inner) + part.nbytes) + inner
-    sink.write(record)
-    if crc is not None:
-        return sink.write_tensor(part, crc=crc32(record, crc))
-    sink.write_tensor(part)
-    return None
+    inner = field_of(1, name.encode()) + _head(kind, shape, part.nbytes)
+    sink.write(record := b"\x0a" + encode(len(inner) + part.nbytes) + inner)
+    summed = sink.write_tensor(part, crc=None if crc is None else crc32(record, crc))
+    return None if crc is None else summed
+
+
+@lru_cache(maxsize=256)  # the same in every block of a network
+def _head(kind: str, shape: tuple[int, ...], nbytes: int) -> bytes:
+    head = b"".join(b"\x08" + encode(n) for n in shape) + field_of(2, kind.encode())
+    head += b"\x1a" + encode(nbytes)
+    return b"\x12" + encode(len(head) + nbytes) + head

@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, SafetensorsFacts
+from ckptconv.checkpoint import Checkpoint, SafetensorsFacts, most_tensors
 from ckptconv.codecs.json import MAX_MEMORY, memory
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
@@ -55,8 +55,8 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
     if length > _MAX_HEADER or memory(text := source.read(8, length)) > MAX_MEMORY:
         raise _damaged(source, f"a header that takes at most {_MAX_HEADER} bytes", length)
     header = _parse(source, text)
-    if len(header) > MAX_TENSORS:
-        raise _damaged(source, f"at most {MAX_TENSORS} tensors", len(header))
+    if len(header) > most_tensors(source):
+        raise _damaged(source, f"at most {most_tensors(source)} tensors in it", len(header))
     metadata = header.pop("__metadata__", {})
     payload = source.window(8 + length, source.size - 8 - length)
     facts = SafetensorsFacts(_strings(source, metadata))

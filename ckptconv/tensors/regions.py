@@ -22,7 +22,8 @@ def is_possible(shape: tuple[int, ...], dtype: DType) -> bool:
 
     numpy before 2 knows 32 axes; where one of them is empty, the others must fit all the same.
     """
-    return len(shape) <= 32 and math.prod(n for n in shape if n) * dtype.itemsize < 1 << 63
+    size = math.prod(shape) or math.prod(n for n in shape if n)
+    return len(shape) <= 32 and size * dtype.itemsize < 1 << 63
 
 
 def whole(shape: tuple[int, ...]) -> Region:

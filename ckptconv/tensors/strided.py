@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ckptconv.errors import ContainerError
@@ -37,7 +35,7 @@ def strided(
             elements into more than 64 MiB.
     """
     _check(source, offset, shape, strides, dtype)
-    if math.prod(shape) == 0:
+    if 0 in shape:
         offset = 0
     if big_endian and dtype == BFLOAT16:  # numpy cannot swap what is not its own
         words = _view(source, offset, shape, strides, np.dtype(">u2"))
@@ -116,12 +114,13 @@ def _check(
         problem = f"{len(shape)} sizes, {len(strides)} strides, or other than integers"
     elif min(numbers) < 0 or max(numbers) >= 1 << 62 or not is_possible(shape, dtype):
         problem = f"offset {offset}, sizes {shape}, strides {strides}"
-    elif (size := math.prod(shape)) == 0:
-        return
     else:
-        last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+        size, last = 1, offset
+        for n, stride in zip(shape, strides, strict=True):
+            size *= n
+            last += (n - 1) * stride
         inside = (last + 1) * dtype.itemsize <= source.size
-        if inside and size * dtype.itemsize <= max(source.size, _MAX_EXPANDED):
+        if not size or (inside and size * dtype.itemsize <= max(source.size, _MAX_EXPANDED)):
             return
         problem = f"offset {offset}, sizes {shape}, strides {strides}"
     raise ContainerError(

@@ -62,6 +62,11 @@ class Sink:
 
     def write(self, data: bytes | memoryview) -> None:
         """Write bytes."""
+        stop = self._fill + len(data)
+        if stop <= _SIZE:
+            self._buffer.data[self._fill : stop] = data
+            self._fill = stop
+            return
         left = np.frombuffer(data, np.uint8)
         for room in self._rooms(left.size):
             room[:] = left[: room.size]
@@ -99,6 +104,13 @@ class Sink:
     def _copy(self, spans: list[Span]) -> Iterator[Bytes]:
         """Copy bytes of files, and hold them against the checksums the files have of them."""
         for source, offset, length in spans:
+            stop = self._fill + length
+            if length <= PIECE and stop <= _SIZE:  # read at once, and so checked before it is here
+                room = self._buffer[self._fill : stop]
+                source.read_into(room, offset)
+                self._fill = stop
+                yield room
+                continue
             with source.passing(offset, length) as check:
                 for room in self._rooms(length):
                     source.read_into(room, offset)

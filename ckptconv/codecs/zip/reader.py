@@ -133,9 +133,14 @@ class Member(Window):
         self._trusted = crc == 0
 
     def read_into(self, buffer: Array, offset: int) -> None:
-        if not self._trusted:
+        if self._trusted:
+            super().read_into(buffer, offset)
+        elif (offset, buffer.size) == (0, self.size):
+            super().read_into(buffer, offset)
+            self._compare(crc32(buffer.data))
+        else:
             self._verify()
-        super().read_into(buffer, offset)
+            super().read_into(buffer, offset)
 
     def read_runs(self, rows: Array, offsets: Sequence[int]) -> None:
         if not self._trusted:
@@ -165,8 +170,8 @@ class Member(Window):
         self._compare(self.crc32(0, self.size))
 
     def _compare(self, found: int) -> None:
-        if found != self.crc:
-            self._trusted = False
+        self._trusted = found == self.crc
+        if not self._trusted:
             raise ContainerError(
                 "damaged",
                 file=self.path,

@@ -187,6 +187,8 @@ def _without_weight_drop(checkpoint: Checkpoint) -> Checkpoint:
     The wrapper holds ``weight_hh_l0_raw`` itself and the LSTM as ``module``, or puts the raw weight
     into the LSTM.
     """
+    if not any(name.endswith(_RAW) for name in checkpoint.tensors):
+        return checkpoint
     homes = {
         name[: len(name) - len(leaf)]
         for name in checkpoint.tensors

@@ -59,51 +59,77 @@ def facts_of(checkpoint: Checkpoint) -> KerasFacts:
 
 
 def _legacy(file: h5py.File, tensors: Tensors, facts: KerasFacts) -> dict[str, int]:
-    reserve = _Reserver()
+    maker = _Maker(file)
     file.attrs["backend"] = np.bytes_(facts.backend or "tensorflow")
     file.attrs["keras_version"] = np.bytes_(facts.keras_version or "2.15.0")
-    _write_list(file, "layer_names", [name for name in facts.weights if name != TOP_LEVEL])
+    maker.texts(maker.root, "layer_names", [name for name in facts.weights if name != TOP_LEVEL])
     offsets: dict[str, int] = {}
     for layer, weights in facts.weights.items():
-        group = file.create_group(layer)
-        _write_list(group, "weight_names", list(weights))
+        group = maker.group(layer)
+        maker.texts(group, "weight_names", list(weights))
         for weight in weights:
             name = f"{layer}/{weight}"
-            offsets |= reserve(group, weight, name, tensors[name])
+            offsets |= maker.dataset(group, weight, name, tensors[name])
     _require_all(tensors, (f"{a}/{b}" for a, w in facts.weights.items() for b in w))
     return offsets
 
 
 def _weights(file: h5py.File, tensors: Tensors, facts: KerasFacts) -> dict[str, int]:
     offsets: dict[str, int] = {}
-    reserve = _Reserver()
+    maker = _Maker(file)
     for name, tensor in tensors.items():
-        offsets |= reserve(file, name, name, tensor)
-    file.require_group("vars")  # Keras up to 3.3 and tf_keras want it
-    for path, name in facts.names.items():
-        file.require_group(f"{path}/vars").attrs["name"] = name
+        offsets |= maker.dataset(maker.root, name, name, tensor)
+    there = {name.rpartition("/")[0] for name in tensors}
+    for path in ["", *facts.names]:  # Keras up to 3.3 and tf_keras want vars at the root too
+        place = f"{path}/vars".lstrip("/")
+        group = maker.opened(place) if place in there else maker.group(place)
+        if path:
+            maker.text(group, "name", facts.names[path])
     return offsets
 
 
 _LAYOUTS = {"legacy": _legacy, "weights.h5": _weights}
 
 
-class _Reserver:
-    """Creates empty contiguous datasets; each call of h5py's own interface costs five of these."""
+class _Maker:
+    """Creates groups, empty contiguous datasets and their attributes.
 
-    def __init__(self) -> None:
-        from h5py import h5d, h5p, h5s, h5t
+    Each call of h5py's own interface costs five of these.
+    """
 
-        self._d, self._s, self._t = h5d, h5s, h5t
+    def __init__(self, file: h5py.File) -> None:
+        from h5py import h5a, h5d, h5g, h5p, h5s, h5t, string_dtype
+
+        self.root = file.id
+        self._a, self._d, self._g, self._s, self._t = h5a, h5d, h5g, h5s, h5t
         self._links, self._creation = h5p.create(h5p.LINK_CREATE), h5p.create(h5p.DATASET_CREATE)
         self._links.set_create_intermediate_group(True)
+        self._wide = self._links.copy()
+        self._wide.set_char_encoding(h5t.CSET_UTF8)
+        self._grouping = h5p.create(h5p.GROUP_CREATE)
+        self._grouping.set_obj_track_times(False)
         self._creation.set_layout(h5d.CONTIGUOUS)
         self._creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
         self._creation.set_fill_time(h5d.FILL_TIME_NEVER)
         self._creation.set_obj_track_times(False)
         self._types: dict[DType, Any] = {}
+        self._spaces: dict[tuple[int, ...], Any] = {(): h5s.create(h5s.SCALAR)}
+        self._string = string_dtype()
+        self._stored, self._given = (
+            h5t.py_create(self._string, logical=True),
+            h5t.py_create(self._string),
+        )
 
-    def __call__(self, group: h5py.Group, path: str, name: str, tensor: Tensor) -> dict[str, int]:
+    def group(self, path: str) -> Any:
+        """Create a group."""
+        links = self._links if path.isascii() else self._wide
+        return self._g.create(self.root, path.encode(), lcpl=links, gcpl=self._grouping)
+
+    def opened(self, path: str) -> Any:
+        """Open a group that is there."""
+        return self._g.open(self.root, path.encode())
+
+    def dataset(self, group: Any, path: str, name: str, tensor: Tensor) -> dict[str, int]:
         """Return {name: where its values go} if it has any.
 
         Raises:
@@ -112,14 +138,18 @@ class _Reserver:
         kind = self._types.get(tensor.dtype)
         if kind is None:
             kind = self._types[tensor.dtype] = self._type(tensor.dtype, name)
-        shape = tensor.shape
-        space = self._s.create_simple(shape) if shape else self._s.create(self._s.SCALAR)
-        made = self._d.create(
-            group.id, path.encode(), kind, space, self._creation, lcpl=self._links
-        )
+        space = self._spaces.get(tensor.shape)
+        if space is None:
+            space = self._spaces[tensor.shape] = self._s.create_simple(tensor.shape)
+        made = self._d.create(group, path.encode(), kind, space, self._creation, lcpl=self._links)
         if tensor.dtype == BFLOAT16:
-            group[path].attrs["dtype"] = "bfloat16"
+            self.text(made, "dtype", "bfloat16")
         return {name: made.get_offset()} if tensor.nbytes else {}
+
+    def text(self, owner: Any, name: str, value: str) -> None:
+        """Write an attribute that is a text."""
+        made = self._a.create(owner, name.encode(), self._stored, self._spaces[()])
+        made.write(np.array(value, self._string), mtype=self._given)
 
     def _type(self, dtype: DType, name: str) -> Any:
         if not issubclass(dtype.type, np.integer | np.floating) and dtype != BFLOAT16:
@@ -127,25 +157,25 @@ class _Reserver:
         stored = np.dtype("V2") if dtype == BFLOAT16 else dtype
         return self._t.py_create(stored, logical=True)
 
-
-def _write_list(group: h5py.Group, name: str, values: list[str]) -> None:
-    """Write a list of strings, split as Keras does where one attribute cannot hold it."""
-    from h5py import h5a, h5s, h5t
-
-    array: Any = np.array([value.encode() for value in values], "S" if values else "S1")
-    if array.itemsize > _MAX_ATTRIBUTE:
-        raise ContainerError("a name is too long for HDF5", tensor=max(values, key=len)[:100])
-    count, parts = 1, [array]
-    while any(part.nbytes > _MAX_ATTRIBUTE for part in parts):
-        count += 1
-        parts = np.array_split(array, count)
-    for i, part in enumerate(parts):
-        kind, space = h5t.py_create(part.dtype, logical=True), h5s.create_simple(part.shape)
-        attribute = h5a.create(
-            group.id, (f"{name}{i}" if count > 1 else name).encode(), kind, space
-        )
-        if part.size:
-            attribute.write(part)
+    def texts(self, owner: Any, name: str, values: list[str]) -> None:
+        """Write a list of strings, split as Keras does where one attribute cannot hold it."""
+        array: Any = np.array([value.encode() for value in values], "S" if values else "S1")
+        if array.itemsize > _MAX_ATTRIBUTE:
+            raise ContainerError("a name is too long for HDF5", tensor=max(values, key=len)[:100])
+        count, parts = 1, [array]
+        while any(part.nbytes > _MAX_ATTRIBUTE for part in parts):
+            count += 1
+            parts = np.array_split(array, count)
+        for i, part in enumerate(parts):
+            kind, space = (
+                self._t.py_create(part.dtype, logical=True),
+                self._s.create_simple(part.shape),
+            )
+            attribute = self._a.create(
+                owner, (f"{name}{i}" if count > 1 else name).encode(), kind, space
+            )
+            if part.size:
+                attribute.write(part)
 
 
 def _require_all(tensors: Tensors, written: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from ckptconv.checkpoint import MAX_TENSORS, Checkpoint, Module, TorchFacts
+from ckptconv.checkpoint import Checkpoint, Module, TorchFacts, most_tensors
 from ckptconv.codecs.pickle.objects import Instance, Name
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.locate import (
@@ -40,7 +40,7 @@ def build(root: object, source: Source, container: str, select: str | None) -> C
         ContainerError: no weights, or tensors that cannot be read.
     """
     places = find(root, select, source.path)
-    checkpoint = filled(container, _all_contents(places, source.path), source.path)
+    checkpoint = filled(container, _all_contents(places, source.path), source)
     if len(places) == 1 and not places[0].path:
         return checkpoint
     beside = _Beside(checkpoint, {place.path for place in places})
@@ -54,15 +54,16 @@ def build(root: object, source: Source, container: str, select: str | None) -> C
     )
 
 
-def filled(container: str, tree: Tree, path: str) -> Checkpoint:
+def filled(container: str, tree: Tree, source: Source) -> Checkpoint:
     """Return lazy tensors of what a walk found.
 
     Raises:
         ContainerError: no tensors, too many, or one that cannot be read.
     """
-    if len(tree.values) > MAX_TENSORS:
-        found = len(tree.values)
-        raise ContainerError("too many entries", file=path, expected=MAX_TENSORS, found=found)
+    path, most, found = source.path, most_tensors(source), len(tree.values)
+    if found > most:
+        problem = "too many entries for its size"
+        raise ContainerError(problem, file=path, expected=most, found=found)
     tensors: dict[str, Tensor] = {}
     modules, omitted = dict(tree.modules), dict(tree.omitted)
     for name, value in tree.values.items():

@@ -107,7 +107,7 @@ def _read_new(archive: Archive, root: str) -> Checkpoint:
         storage = Storage(partial(archive.member, record), dtype, big_endian=swapped)
         sizes, strides = (_integers(meta[key]) for key in ("sizes", "strides"))
         tree.values[name] = Stored(storage, meta["storage_offset"]["as_int"], sizes, strides)
-    return filled("torch-export", tree, path)
+    return filled("torch-export", tree, archive.source)
 
 
 def _integers(values: list[dict[str, int]]) -> tuple[int, ...]:

@@ -61,7 +61,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     if not tree.values:
         hint = "saving the module before torch.jit.freeze"
         raise ContainerError("no parameters or buffers in it", file=source.path, hint=hint)
-    checkpoint = filled("torchscript", tree, source.path)
+    checkpoint = filled("torchscript", tree, source)
     return with_facts(checkpoint, format_version=format_version(archive, root))
 
 
