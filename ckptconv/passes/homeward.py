@@ -20,14 +20,17 @@ from ckptconv.passes.stack import fuse, split
 from ckptconv.tensors.tensor import Tensor
 
 _OF_CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
+_CONSTANTS: Mapping[tuple[str, ...], int] = {("ones",): 1, ("zeros",): 0}
 _LEVEL = re.compile(r"_l(\d+)(?:_reverse)?$")
 
 
 class _Told(NamedTuple):
-    """What a report says of one target tensor: the layer's path there, and its sources."""
+    """What a report says of one target tensor: its layer, its sources, what was done to them."""
 
     path: str
+    kind: str
     sources: tuple[str, ...]
+    operations: tuple[str, ...]
 
 
 class _Home(NamedTuple):
@@ -54,6 +57,7 @@ def go_home(graph: Graph, report: Mapping[str, Any]) -> Graph:
             expected=f"tensors of {graph.origin.path or 'the file'}",
             found=", ".join(list(told)[:3]) or "none",
         )
+    graph = _as_told(graph, names, told)
     for layer in graph.recurrent:
         homes = _levels(layer, names, told)
         if len(homes) > 1 and len({home.path for home in homes}) == len(homes):
@@ -66,6 +70,32 @@ def go_home(graph: Graph, report: Mapping[str, Any]) -> Graph:
     if len(set(taken)) < len(taken):
         moved = dict(_by_parameter(graph, names, told))
     return apply_map(graph, moved)
+
+
+def _as_told(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Graph:
+    """Give layers the kinds that the report names, and take off the constants that the conversion
+    added for a target that has them always; one that was trained since stays."""
+    layers: list[Layer] = []
+    omitted: dict[str, str] = {}
+    for layer in graph:
+        entries = {p: told[n] for p, t in layer.params.items() for n in _known(t, names, told)}
+        kinds = {entry.kind for entry in entries.values()} & {*layer.candidates}
+        if len(kinds) == 1 and len(layer.candidates) > 1:
+            (kind,) = kinds
+            layer = replace(layer, kind=kind, candidates=(kind,), evidence="--restore")
+        added = {p for p, entry in entries.items() if _is_added(layer.params[p], entry)}
+        if added and not isinstance(layer, RecurrentLayer):
+            rest = {p: tensor for p, tensor in layer.params.items() if p not in added}
+            gone = (name for p in added for name in names.names(layer.params[p]))
+            omitted |= dict.fromkeys(gone, "--restore: added by the conversion")
+            layer = replace(layer, params=rest)
+        layers.append(layer)
+    return replace(graph, layers=tuple(layers), omitted={**graph.omitted, **omitted})
+
+
+def _is_added(tensor: Tensor, entry: _Told) -> bool:
+    value = _CONSTANTS.get(entry.operations)
+    return not entry.sources and value is not None and bool((tensor.numpy() == value).all())
 
 
 def _with_cells(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Graph:
@@ -161,7 +191,12 @@ def _by_parameter(
 def _parse(report: Mapping[str, Any]) -> dict[str, _Told]:
     try:
         return {
-            str(tensor["target"]): _Told(str(layer["path"]), tuple(map(str, tensor["sources"])))
+            str(tensor["target"]): _Told(
+                str(layer["path"]),
+                str(layer["kind"]),
+                tuple(map(str, tensor["sources"])),
+                tuple(map(str, tensor["operations"])),
+            )
             for layer in report["layers"]
             for tensor in layer["tensors"]
         }

@@ -110,3 +110,57 @@ def test_a_report_of_another_conversion(tmp_path, network):  # noqa: ARG001
     (tmp_path / "report.json").write_text('{"restore": []}')
     with pytest.raises(ckptconv.CkptconvError, match="not a report of a conversion"):
         ckptconv.load(tmp_path / "m.pt", restore=tmp_path / "report.json")
+
+
+@pytest.fixture
+def norms(tmp_path):
+    """Write norms of which MindSpore has more parameters; return their state_dict and kinds."""
+    module = n.fill(
+        nn.ModuleDict(
+            {
+                "bn": nn.BatchNorm1d(4, affine=False),
+                "every": nn.BatchNorm1d(5, track_running_stats=False),
+                "ln": nn.LayerNorm(6, bias=False),
+            }
+        )
+    )
+    torch.save(module.state_dict(), tmp_path / "m.pt")
+    return module.state_dict(), {"bn": "BatchNorm1d", "every": "BatchNorm1d", "ln": "LayerNorm"}
+
+
+def test_constants_that_the_target_needed_are_taken_off(tmp_path, norms):
+    state, kinds = norms
+    back = tmp_path / "back.pt"
+    paths = tmp_path / "m.pt", tmp_path / "m.ckpt", back
+    report = there_and_back(tmp_path, *paths, "mindspore", "torch", kinds=kinds)
+    again = torch.load(back, weights_only=True)
+    assert again.keys() == state.keys()
+    values = {name: value for name, value in state.items() if value.dim()}
+    assert all(torch.equal(value, again[name]) for name, value in values.items())
+    assert report.omitted["bn.gamma"] == "--restore: added by the conversion"
+    assert {entry.evidence for entry in report.layers} == {"--restore"}
+
+
+def test_a_constant_that_was_trained_since_stays(tmp_path, norms):
+    ms = pytest.importorskip("mindspore")
+    source, out = tmp_path / "m.pt", tmp_path / "m.ckpt"
+    report = ckptconv.convert(source, out, to="mindspore", kinds=norms[1])
+    (tmp_path / "report.json").write_text(json.dumps(report.to_dict()))
+    trained = {name: p.asnumpy() for name, p in ms.load_checkpoint(str(out)).items()}
+    trained["ln.beta"] = trained["ln.beta"] + 0.5
+    ms.save_checkpoint([{"name": k, "data": ms.Tensor(v)} for k, v in trained.items()], str(out))
+    restore = tmp_path / "report.json"
+    ckptconv.convert(out, tmp_path / "back.pt", to="torch", restore=restore)
+    again = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert torch.equal(again["ln.bias"], torch.full((6,), 0.5))
+
+
+def test_a_target_network_without_the_constants(tmp_path, norms):
+    state, kinds = norms
+    ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore", kinds=kinds)
+    report = ckptconv.convert(
+        tmp_path / "m.ckpt", tmp_path / "back.pt", to="torch", like=tmp_path / "m.pt"
+    )
+    again = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert again.keys() == state.keys()
+    assert report.omitted["ln.beta"].startswith("ones and zeros that change nothing")

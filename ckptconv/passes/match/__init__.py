@@ -3,8 +3,8 @@
 from ckptconv.passes.match.apply import Matching, lowered, matching
 from ckptconv.passes.match.engine import Order
 from ckptconv.passes.match.plan import Plan
-from ckptconv.passes.match.sides import Lower
 from ckptconv.passes.match.slashed import as_in, by_levels, plain_tensors, plainly
+from ckptconv.passes.match.written import Lower
 
 __all__ = [
     "Lower",

@@ -14,7 +14,6 @@ from ckptconv.passes.match.engine import ANOTHER_DTYPE, Order, match
 from ckptconv.passes.match.plan import Entry, Plan
 from ckptconv.passes.match.sides import (
     Form,
-    Lower,
     Source,
     Target,
     key,
@@ -22,6 +21,7 @@ from ckptconv.passes.match.sides import (
     sources,
     targets,
 )
+from ckptconv.passes.match.written import Lower
 from ckptconv.tensors.declared import Declared
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 

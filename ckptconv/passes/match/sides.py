@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from ckptconv.dialects import DIALECTS
-from ckptconv.dialects.narrowing import BY_FLOW
-from ckptconv.errors import AmbiguousKindError, CkptconvError
-from ckptconv.graph.axes import fits
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
-from ckptconv.graph.lowered import Lowered, Part
-from ckptconv.passes.match.structure import Module, Param, Structure
+from ckptconv.graph.lowered import Part
+from ckptconv.passes.match.structure import Module, Structure
+from ckptconv.passes.match.written import Lower, structure_of, written
 from ckptconv.tensors.declared import Declared
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
 
-Lower = Callable[[Graph], Lowered]
-_LIKELY = (
-    "other layers of the file",
-    "statistics that were used",
-    BY_FLOW,
-)
-"""Evidence that the target's own parameters outweigh."""
 _MAX_FORMS = 64
 """Forms of one module; more come only of files made for it."""
 
@@ -81,7 +71,7 @@ def sources(graph: Graph, lowerings: Sequence[Lower], *, dtypes: bool) -> list[S
     """
     gathered: dict[str, list[list[tuple[Layer, Part]]]] = {}
     for layer in graph:
-        forms = list(_forms(layer, graph, lowerings))
+        forms = list(written(layer, graph, lowerings))
         below = layer.path.rpartition(".")[0] if layer.kind == PARAMETER else layer.path
         gathered.setdefault(below, []).append(forms)
     places = _places(
@@ -138,51 +128,6 @@ def _places(tensors: Iterable[Tensor]) -> Counter[Hashable]:
     return Counter(key(t) for t in tensors if not isinstance(t, FilledTensor))
 
 
-def _forms(layer: Layer, graph: Graph, lowerings: Sequence[Lower]) -> Iterator[tuple[Layer, Part]]:
-    """Yield a layer as each of its kinds, in each way of writing it; equal ones once."""
-    seen: set[Structure] = set()
-    problem: CkptconvError | None = None
-    kinds = _kinds(layer, graph)
-    for kind in kinds:
-        one = replace(layer, kind=kind, candidates=(kind,)) if len(kinds) > 1 else layer
-        for lower in lowerings:
-            try:
-                lowered = lower(replace(graph, layers=(one,)))
-            except AmbiguousKindError:
-                raise
-            except CkptconvError as error:
-                problem = error
-                continue
-            found = _below(layer, lowered)
-            structure = _structure(found.tensors, dtypes=True)
-            if structure not in seen:
-                seen.add(structure)
-                yield one, found
-    if not seen and problem is not None:
-        raise problem
-
-
-def _kinds(layer: Layer, graph: Graph) -> tuple[str, ...]:
-    """Return what a layer can be, what was only likely for its name or its neighbours left open."""
-    kinds = layer.candidates or (layer.kind,)
-    if layer.evidence not in _LIKELY:
-        return kinds
-    shapes = {name: tensor.shape for name, tensor in layer.params.items()}
-    forms = DIALECTS[graph.dialect].forms
-    return tuple(dict.fromkeys((*kinds, *(kind for kind in forms if fits(kind, shapes, forms)))))
-
-
-def _below(layer: Layer, lowered: Lowered) -> Part:
-    """Return what a layer became by the names below its module."""
-    path = layer.path.rpartition(".")[0] if layer.kind == PARAMETER else layer.path
-    names = [name.removeprefix(f"{path}.") if path else name for name in lowered.tensors]
-    inner = {name.rpartition(".")[0] for name in names}
-    if len(inner) == 1 and inner != {""}:  # all of it in one module below (bn2d of a BatchNorm3d)
-        names = [name.removeprefix(f"{min(inner)}.") for name in names]
-    tensors = dict(zip(names, lowered.tensors.values(), strict=True))
-    return Part(tensors, lowered.dropped, lowered.notes)
-
-
 def _source(
     path: str,
     layers: list[list[tuple[Layer, Part]]],
@@ -195,7 +140,7 @@ def _source(
         full = Form(combination)
         tied = _tied(full.tensors, places)
         for form in (full, full._replace(left_out=tied)):
-            if structure := _structure(form.tensors, dtypes=dtypes):
+            if structure := structure_of(form.tensors, dtypes=dtypes):
                 forms.setdefault(structure, form)
     whole = next(iter(forms.values())).tensors
     structures = tuple(sorted(forms, key=len, reverse=True))
@@ -206,7 +151,7 @@ def _target(
     path: str, params: Mapping[str, Tensor], places: Counter[Hashable], *, dtypes: bool
 ) -> Target:
     kept = {leaf: t for leaf, t in params.items() if leaf not in _tied(params, places)}
-    structures = dict.fromkeys(_structure(p, dtypes=dtypes) for p in (params, kept) if p)
+    structures = dict.fromkeys(structure_of(p, dtypes=dtypes) for p in (params, kept) if p)
     names = {leaf: f"{path}.{leaf}" if path else leaf for leaf in params}
     module = Module(path, tuple(structures), copy_of=_copied(params, places))
     return Target(module, names, params)
@@ -223,13 +168,6 @@ def _tied(params: Mapping[str, Tensor], places: Counter[Hashable]) -> frozenset[
 def _copied(params: Mapping[str, Tensor], places: Counter[Hashable]) -> str | None:
     """Tell a module whose every parameter stands elsewhere too."""
     return "another module" if len(_tied(params, places)) == len(params) else None
-
-
-def _structure(tensors: Mapping[str, Tensor], *, dtypes: bool) -> Structure:
-    return frozenset(
-        Param(name, t.shape, t.dtype.name if dtypes and t.shape else "")
-        for name, t in tensors.items()
-    )
 
 
 def _nested(

@@ -15,7 +15,7 @@ from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.graph.lowered import Lowered, Made
-from ckptconv.passes.match.sides import Lower
+from ckptconv.passes.match.written import Lower
 from ckptconv.passes.stack import split
 from ckptconv.tensors.tensor import Tensor
 
