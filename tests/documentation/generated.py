@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from typer.main import get_command
 
@@ -11,6 +11,8 @@ from ckptconv.cli import app
 from ckptconv.cli.options import FRAMEWORKS
 from ckptconv.codegen.support import layer_table, markdown
 from ckptconv.dialects import DIALECTS
+from ckptconv.dialects.keras import network as keras
+from ckptconv.dialects.torch.network import operators
 from ckptconv.formats.registry import FORMATS
 
 _DIRECTIONS = [f"{a}2{b}" for a in FRAMEWORKS for b in FRAMEWORKS if a != b]
@@ -75,12 +77,18 @@ def formats() -> str:
     return "\n".join(lines)
 
 
+def _listed(rules: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(rules, key=str.lower)) + "."
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "options": options,
     "formats": formats,
     "layers": lambda: layer_table({name: row.forms for name, row in DIALECTS.items()}),
     "fates": markdown,
+    "keras_layers": lambda: _listed(name for name in keras.RULES if "." not in name),
+    "torch_operators": lambda: _listed(operators.RULES),
 }
 _MARKED = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->\n", re.DOTALL)
 

@@ -36,6 +36,20 @@ class _Screen(io.StringIO):
         return True
 
 
+class _Messages(_Screen):
+    """Standard error on a screen, without the empty lines of progress bars that are gone."""
+
+    def __init__(self, screen: _Screen) -> None:
+        super().__init__()
+        self._screen = screen
+
+    def write(self, text: str) -> int:
+        shown = self._screen.getvalue()
+        if text != "\n" or (shown and shown[-1] != "\n"):
+            self._screen.write(text)
+        return len(text)
+
+
 class Terminal:
     """A shell and a Python session in one folder."""
 
@@ -96,7 +110,8 @@ def _in_process(words: list[str], call: Any) -> tuple[str, int]:
     screen, before = _Screen(), sys.argv
     sys.argv = words
     try:
-        with contextlib.redirect_stdout(screen), contextlib.redirect_stderr(screen):
+        errors = contextlib.redirect_stderr(_Messages(screen))
+        with contextlib.redirect_stdout(screen), errors:
             call()
     except SystemExit as end:
         return screen.getvalue(), end.code if isinstance(end.code, int) else int(bool(end.code))
