@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from ckptconv import formats, networks, pipeline
+from ckptconv import formats, pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.graph.graph import Graph
 from ckptconv.options import (
@@ -212,6 +212,8 @@ def convert(
     """
     reading, writing = _chosen(ReadOptions, locals()), _chosen(WriteOptions, locals())
     if network is not None:
+        from ckptconv import networks
+
         return networks.convert(src, dst, to, reading, writing)
     graph = pipeline.read(src, reading)
     reading.allow.check()

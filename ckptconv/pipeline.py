@@ -8,22 +8,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from ckptconv import dialects, formats, passes
 from ckptconv.checkpoint import Checkpoint, KerasFacts, SafetensorsFacts
-from ckptconv.dialects.mindspore.training_state import training_state
 from ckptconv.errors import CkptconvError, ContainerError, locating
-from ckptconv.formats import documents, shapes
+from ckptconv.formats import documents
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
 from ckptconv.options import Like, ReadOptions, StrPath, WriteOptions
-from ckptconv.passes import cast, match, restore
+from ckptconv.passes import cast
 from ckptconv.passes.check_ascend import checked
-from ckptconv.passes.check_kinds import check_kinds
 from ckptconv.passes.edit import drop, fold_bias
-from ckptconv.passes.homeward import go_home
 from ckptconv.report import Report, account
-from ckptconv.tensors.declared import Declared
+
+if TYPE_CHECKING:
+    from ckptconv.passes import match
 
 IN_MEMORY = formats.Output(formats.Format("memory", "", "arrays in memory"))
 
@@ -68,15 +68,20 @@ def finished(graph: Graph, options: ReadOptions) -> Graph:
     """Do what was asked of the layers of a graph that was read."""
     options = options.resolved(dialects.kind_of)
     with locating(graph.origin.path):
-        columns = (row.forms for row in dialects.DIALECTS.values())
-        graph = check_kinds(graph, options.kinds, columns) if options.kinds else graph
+        if options.kinds:
+            from ckptconv.passes.check_kinds import check_kinds
+
+            columns = (row.forms for row in dialects.DIALECTS.values())
+            graph = check_kinds(graph, options.kinds, columns)
         graph = passes.after_lift(graph, options, _table(options.map))
     if options.restore is not None:
+        from ckptconv.passes import homeward, restore
+
         with locating(options.restore):
             report = documents.read_object(options.restore)
             splits = restore.parse(report)
             graph = restore.apply(graph, splits, report=os.fspath(options.restore))
-            graph = go_home(graph, report)
+            graph = homeward.go_home(graph, report)
     return graph
 
 
@@ -91,6 +96,8 @@ def lower(
 ) -> Lowered:
     """Bring a graph into the names, axes and gate order of framework ``to``."""
     if options.like is not None:
+        from ckptconv.passes import match
+
         wanted = target_network(options.like)
         found = plan(graph, wanted, to, options, output)
         with locating(graph.origin.path):
@@ -116,6 +123,8 @@ def plan(
     Args:
         called: see ``passes.match.engine.match``.
     """
+    from ckptconv.passes import match
+
     wanted, target = target_network(like), dialects.dialect(to)
     lowerings = [_lowering(name, options, output) for name in (to, *target.others)]
     tensors = wanted.tensors
@@ -142,7 +151,10 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
     lowered = lower(graph, to, options, output)
     target = {"path": os.fspath(path), "container": output.format.name, "framework": to}
     report = account(graph, lowered, target, shares=output.format.shares)
-    report.restore = [asdict(split) for split in restore.record(graph, lowered)]
+    if graph.recurrent:
+        from ckptconv.passes import restore
+
+        report.restore = [asdict(split) for split in restore.record(graph, lowered)]
     if options.dry_run:
         cast.count_losses(lowered)
     else:
@@ -176,6 +188,9 @@ def _table(given: StrPath | Mapping[str, str] | None) -> Mapping[str, str]:
 
 
 def _without_training_state(target: Checkpoint) -> Checkpoint:
+    from ckptconv.dialects.mindspore.training_state import training_state
+    from ckptconv.formats import shapes
+
     if target.format == shapes.FORMAT or dialects.detect(target) != "mindspore":
         return target
     state = training_state(target.tensors)
@@ -190,6 +205,9 @@ def target_network(like: Like) -> Checkpoint:
     Raises:
         CkptconvError: not a file, a checkpoint or a mapping that holds them.
     """
+    from ckptconv.formats import shapes
+    from ckptconv.tensors.declared import Declared
+
     if isinstance(like, Checkpoint):
         return like
     if isinstance(like, str | os.PathLike):

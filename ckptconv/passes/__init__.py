@@ -14,9 +14,7 @@ from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.passes.check_ascend import check_ascend
 from ckptconv.passes.fold_projection import without_projections
 from ckptconv.passes.gate_convention import to_canonical
-from ckptconv.passes.name_map import apply_map
 from ckptconv.passes.rename import rename
-from ckptconv.passes.stack import fuse, split
 
 
 def after_lift(graph: Graph, options: ReadOptions, table: Mapping[str, str]) -> Graph:
@@ -29,11 +27,19 @@ def after_lift(graph: Graph, options: ReadOptions, table: Mapping[str, str]) -> 
         CkptconvError: an option that fits nothing in the graph.
     """
     graph = to_canonical(graph, options)
-    for path in options.split:
-        graph = split(graph, path)
-    for path, parts in options.fuse:
-        graph = fuse(graph, path, parts)
-    return apply_map(rename(graph, options.rename), table)
+    if options.split or options.fuse:
+        from ckptconv.passes.stack import fuse, split
+
+        for path in options.split:
+            graph = split(graph, path)
+        for path, parts in options.fuse:
+            graph = fuse(graph, path, parts)
+    graph = rename(graph, options.rename)
+    if not table:
+        return graph
+    from ckptconv.passes.name_map import apply_map
+
+    return apply_map(graph, table)
 
 
 def before_lower(graph: Graph, target: Dialect, options: WriteOptions) -> Graph:

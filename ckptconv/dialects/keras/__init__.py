@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.dialects.keras.apart import lift_apart
@@ -22,16 +23,17 @@ from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.legacy_names import legacy_units
 from ckptconv.dialects.keras.lower import lower
 from ckptconv.dialects.keras.model_config import Entry, entry
-from ckptconv.dialects.keras.network import read as read_network
 from ckptconv.dialects.keras.plain import lift_plain
 from ckptconv.dialects.keras.recurrent import is_recurrent
 from ckptconv.dialects.keras.sequence import lift_sequence
 from ckptconv.dialects.keras.weights_h5_names import group_units
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.graph import Graph, Layer
-from ckptconv.graph.network import Network
 from ckptconv.options import ReadOptions
 from ckptconv.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ckptconv.graph.network import Network
 
 __all__ = ["FORMS", "lift", "lift_with_network", "lower"]
 
@@ -47,6 +49,8 @@ def lift_with_network(
         CkptconvError: as ``lift``, but no setting of a recurrent layer is refused; a file without
             configuration, or with a layer that no network can be written of.
     """
+    from ckptconv.dialects.keras import network
+
     graph = lift(checkpoint, options, apart=True)
     facts = _facts(checkpoint)
     root = entry(facts.config)
@@ -57,7 +61,7 @@ def lift_with_network(
             hint="--config with the model's JSON (model.to_json()), or a file of model.save()",
         )
     paths = [layer.path for layer in graph]
-    return graph, read_network(root, facts.keras_version or None, paths, stubs)
+    return graph, network.read(root, facts.keras_version or None, paths, stubs)
 
 
 def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -> Graph:

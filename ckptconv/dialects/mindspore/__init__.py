@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.dialects.mindspore.flat_lstm import lift_flat
 from ckptconv.dialects.mindspore.layers import FORMS, MINT
-from ckptconv.dialects.mindspore.training_state import training_state
 from ckptconv.dialects.mindspore.transformer import with_dense_names, with_linear_names
 from ckptconv.dialects.prefixes import advice
 from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer, lower_layers
@@ -20,8 +19,10 @@ from ckptconv.errors import DialectError
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered
-from ckptconv.graph.network import Network
 from ckptconv.options import ReadOptions
+
+if TYPE_CHECKING:
+    from ckptconv.graph.network import Network
 
 _NN_ONLY = frozenset(["gamma", "beta", "moving_mean", "moving_variance", "embedding_table"])
 _MINT_ONLY = frozenset(["running_mean", "running_var", "num_batches_tracked"])
@@ -41,6 +42,9 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     Raises:
         DialectError: names and shapes that contradict each other.
     """
+    from ckptconv.dialects.mindspore.flat_lstm import lift_flat
+    from ckptconv.dialects.mindspore.training_state import training_state
+
     state = training_state(checkpoint.tensors)
     kept = {
         state.renamed.get(name, name): tensor

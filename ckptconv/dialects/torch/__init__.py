@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ckptconv.checkpoint import Checkpoint, TorchFacts
 from ckptconv.dialects.prefixes import advice, without_wrappers
 from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer, lower_layers
 from ckptconv.dialects.torch.layers import FORMS
-from ckptconv.dialects.torch.network import read as read_network
 from ckptconv.dialects.torch.parametrized import without_parametrizations
 from ckptconv.dialects.torch.quantized import without_quantization
 from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered, Part
-from ckptconv.graph.network import Network
 from ckptconv.options import ReadOptions
+
+if TYPE_CHECKING:
+    from ckptconv.graph.network import Network
 
 
 def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
@@ -52,8 +54,10 @@ def lift_with_network(
             expected="an archive of torch.export.save (.pt2)",
             hint="torch.export.save(torch.export.export(model.eval(), (x,)), 'model.pt2')",
         )
+    from ckptconv.dialects.torch import network
+
     graph = lift(checkpoint, options)
-    return graph, read_network(program, {layer.path: layer.kind for layer in graph})
+    return graph, network.read(program, {layer.path: layer.kind for layer in graph})
 
 
 def lower(graph: Graph, variant: str = "") -> Lowered:  # noqa: ARG001
