@@ -59,6 +59,9 @@ class Terminal:
 
     def python(self, code: str, where: str) -> str:
         """Run code in the page's session; return what it prints."""
+        for file in self._folder.glob("*.py"):
+            if getattr(sys.modules.get(file.stem), "__file__", str(file)) != str(file):
+                del sys.modules[file.stem]  # another page's
         with _undisturbed(self._folder), contextlib.redirect_stdout(_Screen()) as screen:
             sys.modules["__main__"] = self._session  # where pickle looks for classes
             exec(compile(code, where, "exec"), vars(self._session))
