@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from markdown_it import MarkdownIt
@@ -56,6 +57,25 @@ def steps(console: str) -> Iterator[Step]:
         more = next((n for n, line in enumerate(lines[1:], 1) if line[:2] != "> "), len(lines))
         command = lines[0] + "".join(line[2:] for line in lines[1:more])
         yield Step(command.rstrip("\n"), "".join(lines[more:]))
+
+
+def corrected(shown: str, printed: str) -> str:
+    """Return what a page should show: what it shows if that is right, else what was printed.
+
+    Where lines were left out, they are left out again, with what changed beside them.
+    """
+    if alike(shown, printed):
+        return shown
+    old = shown.splitlines()
+    parts = [line for line in old if line.strip() != "…"]
+    new = [
+        next((part for part in parts if alike(part, line)), line) for line in printed.splitlines()
+    ]
+    lines: list[str] = []
+    for same, first, last, start, end in SequenceMatcher(None, old, new, False).get_opcodes():
+        left_out = same != "equal" and "…" in old[first:last]
+        lines += ["…"] if left_out else new[start:end]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def alike(shown: str, printed: str) -> bool:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.documentation.blocks import Block, alike, blocks, steps
+from tests.documentation.blocks import Block, blocks, corrected, steps
 from tests.documentation.terminal import Terminal, forget
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -42,7 +42,7 @@ def _console(block: Block, terminal: Terminal) -> str:
     text = ""
     for step in steps(block.content):
         printed = terminal.run(step.command)
-        shown = step.shown if alike(step.shown, printed) else printed
+        shown = corrected(step.shown, printed)
         text += "$ " + step.command.replace("\n", "\n> ") + "\n" + shown
     return text
 
@@ -56,6 +56,6 @@ def _session(block: Block, terminal: Terminal, page: Path) -> str:
 def _output(block: Block, after: Block | None, printed: str) -> list[tuple[int, int, str]]:
     """Return what has to change in the output that follows, or its place where it is missing."""
     if after and after.language == "output":
-        return [] if alike(after.content, printed) else [(after.start, after.end, printed)]
+        return [(after.start, after.end, corrected(after.content, printed))]
     new = f"\n```output\n{printed}```\n"
     return [(block.end + 1, block.end + 1, new)] if printed else []

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tests.documentation.blocks import RUN, SHOWN, alike, blocks, links, steps
+from tests.documentation.blocks import RUN, SHOWN, alike, blocks, corrected, links, steps
 from tests.documentation.generated import TABLES, filled, marked
 from tests.documentation.pages import PAGES, run
 
@@ -72,6 +72,14 @@ def test_the_site_is_built_without_a_warning(tmp_path):
 )
 def test_what_counts_as_the_same_output(shown, printed, same):
     assert alike(shown, printed) is same
+
+
+def test_what_is_left_out_stays_left_out():
+    shown = "a\n…\nc 1.2…\nd\n"
+    assert corrected(shown, "a\nb\nc 1.25\nd\n") == shown
+    assert corrected(shown, "a\nb\nc 1.25\nnew\n") == "a\n…\nc 1.2…\nnew\n"
+    assert corrected("a\n", "b\n") == "b\n"
+    assert corrected("", "b\n") == "b\n"
 
 
 def test_a_page_that_is_wrong_is_put_right(tmp_path):
