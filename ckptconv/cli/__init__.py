@@ -26,7 +26,6 @@ app = typer.Typer(
     name="ckptconv",
     help="Convert LSTM, GRU and RNN checkpoints between PyTorch, Keras and MindSpore.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

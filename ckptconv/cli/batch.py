@@ -42,7 +42,7 @@ _ROWS = {
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    help_ = "Convert all checkpoints below SRC_DIR; what is done already is skipped."
+    help_ = "Convert all below SRC_DIR, but not what is done already."
     app.command("batch", help=help_)(o.takes(**_ROWS)(_batch))
 
 

@@ -41,7 +41,7 @@ _ROWS = {
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    help_ = "Say which module of SRC is which of the target network, and how that is known."
+    help_ = "Say which module of SRC is which of a target, and why."
     app.command("match", help=help_)(o.takes(**_ROWS)(_match))
 
 

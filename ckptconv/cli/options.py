@@ -130,8 +130,37 @@ OUTPUT = {
 }
 
 
+_COMPLETED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("to", "source", "via"), tuple(DIALECTS)),
+    "dtype": ("float16", "bfloat16", "float32", "float64"),
+    "flat_layout": ("cpu", "gpu", "ascend"),
+    "hardware": ("ascend",),
+    "device": ("CPU", "GPU", "Ascend"),
+    "allow": ("dequantize", "spectral_norm_dim=0", "spectral_norm_dim=1", "hard_sigmoid"),
+    "suffix": tuple(dict.fromkeys(s for row in DIALECTS.values() for s in row.suffixes)),
+}
+"""What a shell completes the values of options to; those of ``--kind`` are the table's."""
+
+
+def _completing(name: str) -> Callable[[str], list[str]]:
+    def complete(begun: str) -> list[str]:
+        head, equals, rest = begun.partition("=")
+        if name == "kind" and equals:
+            from ckptconv.graph.kinds import KINDS, PARAMETER
+
+            return [f"{head}={kind}" for kind in (*KINDS, PARAMETER) if kind.startswith(rest)]
+        return [value for value in _COMPLETED.get(name, ()) if value.startswith(begun)]
+
+    return complete
+
+
 def takes(**rows: Row) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command that is written with ``**options`` these arguments and options."""
+
+    for name, row in rows.items():
+        plain = name.removeprefix("target_")
+        if plain in _COMPLETED or plain == "kind":
+            row.declaration.autocompletion = _completing(plain)
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         parameters = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import errno
 import io
+import os
 import signal
 import sys
 from types import FrameType
@@ -30,9 +31,17 @@ def run(app: typer.Typer) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     CkptconvError.command_line = True
     _prepare_output()
-    _leave_out_options(app, next((word for word in sys.argv[1:] if word[:1] != "-"), ""))
+    _leave_out_options(app, next((word for word in _words() if word[:1] != "-"), ""))
     code = _closing(lambda: app(prog_name="ckptconv", standalone_mode=False))
     sys.exit(_closing(sys.stdout.flush) or code)
+
+
+def _words() -> list[str]:
+    """Return the words of the command line, also where a shell asks how it may go on."""
+    if "_CKPTCONV_COMPLETE" not in os.environ:
+        return sys.argv[1:]
+    asked = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    return asked.split()[1:]
 
 
 def _leave_out_options(app: typer.Typer, name: str) -> None:

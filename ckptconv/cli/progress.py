@@ -33,9 +33,14 @@ def reading(
         passes: how often each byte is worked on.
         slow: whether it takes long whatever the size.
     """
-    size = passes * _size(file) if enabled and sys.stderr.isatty() else 0
+    size = passes * _size(file) if enabled and _looked_at() else 0
     with bar(size, of_bytes=True, enabled=size >= (1 if slow else _LONG_WORK)) as shown:
         yield shown and shown.advance
+
+
+def _looked_at() -> bool:
+    """Tell whether stderr is a terminal whose cursor goes back."""
+    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def _size(path: str) -> int:
@@ -54,7 +59,7 @@ def _size(path: str) -> int:
 @contextmanager
 def bar(total: int, *, of_bytes: bool = False, enabled: bool) -> Iterator[Bar | None]:
     """Yield a bar on stderr that is gone when the work is done; None where nobody looks."""
-    if not (enabled and sys.stderr.isatty()):
+    if not (enabled and _looked_at()):
         yield None
         return
     from rich.console import Console

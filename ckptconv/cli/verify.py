@@ -33,15 +33,15 @@ _HTML = o.Row(
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     for command, help_, rows in (
-        (verify, "Show that two checkpoints compute the same, or where they do not.", _VERIFY),
+        (verify, "Show that two checkpoints compute the same, or where not.", _VERIFY),
         (
             golden,
-            "Write inputs and outputs of recurrent layers, to replay elsewhere.",
+            "Write inputs and outputs of layers, to replay elsewhere.",
             _GOLDEN,
         ),
-        (replay, "Run a checkpoint on vectors that golden wrote, with its framework.", _REPLAY),
-        (diff, "Compare two checkpoints value by value, also across frameworks.", _DIFF),
-        (roundtrip, "Convert to another framework and back, and compare bit for bit.", _ROUNDTRIP),
+        (replay, "Run a checkpoint, in its framework, on what golden wrote.", _REPLAY),
+        (diff, "Compare two checkpoints value by value, in any frameworks.", _DIFF),
+        (roundtrip, "Convert to a framework and back, and compare bit for bit.", _ROUNDTRIP),
     ):
         app.command(command.__name__, help=help_)(o.takes(**rows)(command))
 

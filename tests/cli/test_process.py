@@ -15,6 +15,7 @@ from ckptconv import CkptconvError, __version__, convert
 from ckptconv.report import to_json
 from tests.cli.test_cli import run, tagger, validate
 from tests.conftest import ROOT
+from tests.stories.terminal import Terminal
 
 __all__ = ["tagger"]  # a fixture
 
@@ -30,6 +31,36 @@ def test_the_version_and_help() -> None:
     assert run("--version") == (f"ckptconv {__version__}\n", "")
     assert "torch2ms" in run("-h")[0]
     assert "--allow" in run("torch2ms", "-h")[0]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("tor", "torch2keras torch2ms"),
+        ("verify --target-f", "--target-from --target-fuse --target-forget-bias"),
+        ("torch2ms a.pt --dtype fl", "float16 float32 float64"),
+        ("convert a b --to mi", "mindspore mint"),
+        ("roundtrip a --via k", "keras"),
+        ("inspect tag", ""),  # files are the shell's own business
+    ],
+)
+def test_a_shell_completes(tmp_path: Path, typed: str, offered: str) -> None:
+    words = f"ckptconv {typed}"
+    place = len(words.split()) - 1
+    seen = Terminal(tmp_path, 200).type(
+        'eval "$(ckptconv --show-completion bash)"; '
+        f"COMP_WORDS=({words}); COMP_CWORD={place}; _ckptconv_completion ckptconv; "
+        'echo "${COMPREPLY[@]}"'
+    )
+    assert seen.text.split() == offered.split()
+
+
+def test_kinds_are_offered_by_shells_that_split_no_word_at_its_equals_sign() -> None:
+    asked = {
+        "_CKPTCONV_COMPLETE": "complete_zsh",
+        "_TYPER_COMPLETE_ARGS": "ckptconv torch2ms --kind a=LSTMC",
+    }
+    assert b'"a=LSTMCell"' in shell("ckptconv", **asked).stdout
 
 
 @pytest.mark.parametrize(
