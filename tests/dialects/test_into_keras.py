@@ -38,6 +38,14 @@ def test_names_that_every_backend_takes(tmp_path):
     assert ckptconv.verify(tmp_path / "m.pt", path, run=True).ok
 
 
+def test_a_group_that_is_called_as_another_class(tmp_path):
+    network = inside(embedding=torch.nn.Linear(3, 4), dense=torch.nn.BatchNorm1d(4))
+    network = network.enc
+    path, _ = converted(network, tmp_path, kinds={"dense": "BatchNorm1d"})
+    embedding, dense = ckptconv.load(path)
+    assert (embedding.kind, dense.kind) == ("Linear", "BatchNorm1d")
+
+
 def test_two_layers_of_one_name(tmp_path):
     network = inside(fc=torch.nn.Linear(3, 4))
     network.enc_fc = torch.nn.Linear(3, 4)

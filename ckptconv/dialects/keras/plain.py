@@ -15,6 +15,7 @@ from ckptconv.dialects.keras.settings import attributes, notes, settings
 from ckptconv.dialects.keras.stored import with_stored_weights
 from ckptconv.dialects.narrowing import by_name
 from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
+from ckptconv.graph.forms import slots
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import KINDS, PARAMETER
 from ckptconv.options import ReadOptions
@@ -96,9 +97,17 @@ def _said_kind(unit: Unit, hint: str | None) -> tuple[str | None, str]:
         return hint, "--kind"
     if unit.entry is not None and unit.entry.class_name in CLASSES:
         return CLASSES[unit.entry.class_name][0], "model_config"
-    if unit.entry is None and unit.word in SNAKE_KINDS:
-        return SNAKE_KINDS[unit.word], "name of the group"
+    if unit.entry is None and _has_names_of(unit, kind := SNAKE_KINDS.get(unit.word)):
+        return kind, "name of the group"
     return None, "names and shapes of the weights, or the name of the layer"
+
+
+def _has_names_of(unit: Unit, kind: str | None) -> bool:
+    """Tell whether weights have this kind's names, or numbers: a group's name alone is a hint."""
+    if kind is None or all(leaf.isdecimal() for leaf in unit.leaves):
+        return kind is not None
+    known = {name for _, slot in slots(kind, FORMS) if slot for name in (slot.name, *slot.also)}
+    return unit.leaves.keys() <= known
 
 
 def _fitting(unit: Unit) -> tuple[str, ...]:
