@@ -62,7 +62,7 @@ def steps(console: str) -> Iterator[Step]:
 def corrected(shown: str, printed: str) -> str:
     """Return what a page should show: what it shows if that is right, else what was printed.
 
-    Where lines were left out, they are left out again, with what changed beside them.
+    Where lines were left out, they are left out again.
     """
     if alike(shown, printed):
         return shown
@@ -73,8 +73,12 @@ def corrected(shown: str, printed: str) -> str:
     ]
     lines: list[str] = []
     for same, first, last, start, end in SequenceMatcher(None, old, new, False).get_opcodes():
-        left_out = same != "equal" and "…" in old[first:last]
-        lines += ["…"] if left_out else new[start:end]
+        found = new[start:end]
+        if same != "equal" and "…" in old[first:last]:
+            before = old.index("…", first) - first
+            after = old[first:last][::-1].index("…")
+            found = [*found[:before], "…", *found[max(before, len(found) - after) :]]
+        lines += found
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -78,6 +78,8 @@ def test_what_is_left_out_stays_left_out():
     shown = "a\n…\nc 1.2…\nd\n"
     assert corrected(shown, "a\nb\nc 1.25\nd\n") == shown
     assert corrected(shown, "a\nb\nc 1.25\nnew\n") == "a\n…\nc 1.2…\nnew\n"
+    assert corrected("a\n…\n", "b\nc\nd\n") == "b\n…\n"
+    assert corrected("x\na\n…\ne\n", "x\nb\nc\nd\n") == "x\nb\n…\nd\n"
     assert corrected("a\n", "b\n") == "b\n"
     assert corrected("", "b\n") == "b\n"
 
