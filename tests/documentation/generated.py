@@ -27,7 +27,7 @@ def options() -> str:
     """Return a row for each option: its names, what it is for, the commands that take it."""
     command = get_command(app)
     rows: dict[tuple[str, str], list[str]] = {}
-    for name, sub in command.commands.items():
+    for name, sub in {**command.commands, "ckptconv": command}.items():
         for option in sub.params:
             if option.param_type_name == "option" and not _of_second_file(option.opts):
                 value = f" {option.metavar}" if option.metavar else ""
@@ -35,7 +35,7 @@ def options() -> str:
                 rows.setdefault((names, option.help), []).append(name)
     lines = ["| option | | taken by |", "|---|---|---|"]
     lines += [
-        f"| {names} | {help_} | {_takers(list(command.commands), by)} |"
+        f"| {names} | {help_} | {_takers([*command.commands, 'ckptconv'], by)} |"
         for (names, help_), by in rows.items()
     ]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """What stands in for a reader's terminal: one folder for each page, commands one after the other.
 
 ``ckptconv`` and ``python FILE`` run in this process, since a framework takes seconds to import;
-everything else in a shell. The terminal is 80 columns wide and has no colours.
+everything else in a shell. The terminal is 80 columns wide, and has no colours and no cursor.
 """
 
 from __future__ import annotations
@@ -34,20 +34,6 @@ class _Screen(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-class _Messages(_Screen):
-    """Standard error on a screen, without the empty lines of progress bars that are gone."""
-
-    def __init__(self, screen: _Screen) -> None:
-        super().__init__()
-        self._screen = screen
-
-    def write(self, text: str) -> int:
-        shown = self._screen.getvalue()
-        if text != "\n" or (shown and shown[-1] != "\n"):
-            self._screen.write(text)
-        return len(text)
 
 
 class Terminal:
@@ -113,8 +99,7 @@ def _in_process(words: list[str], call: Any) -> tuple[str, int]:
     screen, before = _Screen(), sys.argv
     sys.argv = words
     try:
-        errors = contextlib.redirect_stderr(_Messages(screen))
-        with contextlib.redirect_stdout(screen), errors:
+        with contextlib.redirect_stdout(screen), contextlib.redirect_stderr(screen):
             call()
     except SystemExit as end:
         return screen.getvalue(), end.code if isinstance(end.code, int) else int(bool(end.code))
