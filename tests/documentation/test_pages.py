@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
+import ckptconv
+from ckptconv.cli import app
 from tests.conftest import ROOT
 from tests.documentation.blocks import RUN, SHOWN, alike, blocks, corrected, links, steps
 from tests.documentation.generated import TABLES, filled, marked
@@ -34,6 +37,20 @@ def test_tables_are_those_of_the_code_and_links_lead_somewhere(name):
 
 def test_every_table_stands_somewhere():
     assert {table for name in NAMES for table in marked((ROOT / name).read_text())} == set(TABLES)
+
+
+def test_every_command_is_shown_and_every_public_name_described():
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in NAMES]
+    shown = {
+        s.command.split()[1]
+        for t in texts
+        for b in blocks(t)
+        for s in steps(b.content)
+        if s.command.startswith("ckptconv ")
+    }
+    assert {command.name for command in app.registered_commands} <= shown
+    described = re.findall(r"^::: ckptconv\.(\w+)$", "\n".join(texts), re.MULTILINE)
+    assert sorted(described) == sorted(ckptconv.__all__)
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):
