@@ -213,6 +213,80 @@ class Bare(nn.Module):
         return nn.functional.linear(y, self.w)
 
 
+class PaddedPools(nn.Module):
+    """The CRNN of text in pictures, whose later pools are high and padded."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.pool = nn.MaxPool2d((2, 2), (2, 1), (0, 1))
+        self.mean = nn.AvgPool2d((3, 1), (2, 1), (1, 0))
+        self.rnn = nn.LSTM(8, 5, bidirectional=True)
+        self.head = nn.Linear(10, 7)
+
+    def forward(self, x):
+        x = self.mean(self.pool(self.conv(x) - 1.0)).flatten(1, 2).permute(2, 0, 1)
+        return self.head(self.rnn(x)[0])
+
+
+class Masked(nn.Module):
+    """Attention, a mean and a choice that leave padding out."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(9, 4)
+        self.gru = nn.GRU(4, 4, batch_first=True)
+        self.score = nn.Linear(4, 1)
+
+    def forward(self, t):
+        x = self.embed(t)
+        y, _ = self.gru(x)
+        scores = self.score(y).squeeze(-1)
+        w = torch.softmax(scores.masked_fill(t == 0, float("-inf")), -1)
+        seen = ((t != 0) & (t < 8)).unsqueeze(-1).float()
+        mean = (x * seen).sum(1) / seen.sum(1).clamp(min=1)
+        kept = torch.where(y > x, y, x).masked_fill(~(t >= 3).unsqueeze(-1), 0.5)
+        return torch.bmm(w.unsqueeze(1), x).squeeze(1), mean, kept
+
+
+class Decoder(nn.Module):
+    """A cell in a loop that reads what it wrote, from a learned first state and a context."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(1, 1, 4))
+        self.gru = nn.GRU(7, 4, batch_first=True)
+        self.cell = nn.GRUCell(2, 4)
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, x, context):
+        context = context.unsqueeze(1).expand(-1, x.shape[1], -1)
+        first = self.first.expand(-1, x.shape[0], -1).contiguous()
+        h = self.gru(torch.cat([x, context], -1), first)[1][0]
+        y, ys = h.new_zeros(h.shape[0], 2), []
+        for _ in range(4):
+            h = self.cell(y, h)
+            y = self.out(h)
+            ys.append(y)
+        return torch.stack(ys, 1)
+
+
+class Parts(nn.Module):
+    """Halves, steps, padding, a kernel that widens, attention of one head."""
+
+    def __init__(self):
+        super().__init__()
+        self.gates = nn.Linear(4, 8)
+        self.wide = nn.ConvTranspose2d(1, 2, 3, stride=2, padding=1, output_padding=1)
+
+    def forward(self, x):
+        a, b = self.gates(nn.functional.pad(x, (0, 0, 2, 1))).chunk(2, -1)
+        y = a * torch.sigmoid(b)
+        first, second, *_ = y.unbind(1)
+        seen = nn.functional.scaled_dot_product_attention(y, x, x)
+        return first - second, self.wide(y.unsqueeze(1)), seen
+
+
 def floats(*shape):
     return torch.randn(*shape)
 
@@ -238,6 +312,10 @@ def models():
         "pool": (Pool, (floats(2, 11, 3),), (0,)),
         "shared": (Shared, (floats(2, 5, 3), floats(2, 6, 3)), (0, 0)),
         "classifier": (Classifier, (floats(2, 3, 6),), (0,)),
+        "padded_pools": (PaddedPools, (floats(2, 1, 8, 9),), (0,)),
+        "masked": (Masked, (torch.tensor([[0, 4, 8, 2, 1], [3, 8, 1, 0, 0]]),), (0,)),
+        "decoder": (Decoder, (floats(2, 5, 3), floats(2, 4)), (0, 0)),
+        "parts": (Parts, (floats(2, 5, 4),), (0,)),
         "bare": (Bare, (floats(2, 5, 4),), (0,)),
     }
 

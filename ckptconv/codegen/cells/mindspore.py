@@ -201,6 +201,12 @@ def attend(query, key, value, mask=None, heads=1, zero_masked=False):
     return y.reshape(batch, steps, heads * size), weights
 
 
+def scaled_dot_product_attention(query, key, value):
+    """Attention over the last axis but one."""
+    scores = ops.matmul(query, key.swapaxes(-2, -1)) / query.shape[-1] ** 0.5
+    return ops.matmul(ops.softmax(scores, axis=-1), value)
+
+
 def unit(x, axis):
     """x, of length one along an axis."""
     return x * ops.rsqrt(ops.maximum(ops.sum(x * x, axis, keepdim=True), 1e-24))

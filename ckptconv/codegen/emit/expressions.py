@@ -7,11 +7,12 @@ brackets is an operator, which stands in parentheses inside of other expressions
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ckptconv.codegen.emit import spelling
 from ckptconv.codegen.emit.text import number
 
-Arguments = Mapping[str, Any]
+Arguments = spelling.Arguments
 
 
 class Row(NamedTuple):
@@ -84,54 +85,6 @@ def _reduce(torch: str, mindspore: str, keep: tuple[str, str]) -> Row:
     return Row(row(torch, keep[0]), row(mindspore, keep[1]))
 
 
-def _cuts(a: Arguments) -> str:
-    """``[:, 1:-1, 0]`` of ints and (start, stop, step)."""
-    return "{0}[" + ", ".join(_cut(cut) for cut in a["cuts"]) + "]"
-
-
-def _cut(cut: Any) -> str:
-    if isinstance(cut, int):
-        return number(cut)
-    start, stop, step = ["" if n is None else number(n) for n in cut]
-    return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
-
-
-def _crop(a: Arguments) -> str:
-    ends = ", ".join(_cut((left or None, right, None)) for left, right in a["ends"])
-    first: int = a["first"]
-    return "{0}[" + ":, " * first + ends + "]"
-
-
-def _order(a: Arguments) -> str:
-    order: Sequence[int] = a["order"]
-    swapped = [i for i, n in enumerate(order) if i != n]
-    if len(swapped) == 2:
-        return f"{{0}}.swapaxes({swapped[0]}, {swapped[1]})"
-    return f"{{0}}.permute({', '.join(map(number, order))})"
-
-
-def _repeat_vector(torch: bool) -> Callable[[Arguments], str]:
-    def text(a: Arguments) -> str:
-        n = number(a["n"])
-        if torch:
-            return f"{{0}}.unsqueeze(1).expand(-1, {n}, -1)"
-        return f"ops.tile({{0}}.expand_dims(1), (1, {n}, 1))"
-
-    return text
-
-
-def _zeros_of(head: str) -> Callable[[Arguments], str]:
-    def text(a: Arguments) -> str:
-        sizes = [f"{{0}}.shape[{a['axis']}]" if n == -1 else number(n) for n in a["sizes"]]
-        return head + ", ".join(sizes) + ("), ms.float32)" if "ops" in head else ")")
-
-    return text
-
-
-def _pool(a: Arguments, head: str) -> str:
-    return f"{head}({{0}}, {number(a['size'])}, {number(a['stride'])})"
-
-
 EXPRESSIONS: Mapping[str, Row] = {
     **{op: Row(f"{torch}({{0}})", f"{ms}({{0}})") for op, (torch, ms) in FUNCTIONS.items()},
     "module": Row("{0}"),
@@ -155,6 +108,15 @@ EXPRESSIONS: Mapping[str, Row] = {
     "logical_or": Row("torch.logical_or({0}, {1})", "ops.logical_or({0}, {1})"),
     "logical_and": Row("torch.logical_and({0}, {1})", "ops.logical_and({0}, {1})"),
     "matmul": Row("torch.matmul({0}, {1})", "ops.matmul({0}, {1})"),
+    "compare": Row(lambda a: spelling.compare(a, "{1}"), atom=False),
+    "compare_number": Row(lambda a: spelling.compare(a, "{number}"), atom=False),
+    "masked_fill": Row("{0}.masked_fill({1}, {value})"),
+    "masked_fill_lowest": Row('{0}.masked_fill({1}, float("-inf"))'),
+    "where": Row("torch.where({0}, {1}, {2})", "ops.where({0}, {1}, {2})"),
+    "convert": Row(lambda a: f"{{0}}.to(torch.{a['dtype']})",
+                   lambda a: f"{{0}}.astype(ms.{a['dtype']})"),
+    "sdpa": Row("nn.functional.scaled_dot_product_attention({0}, {1}, {2})",
+                "scaled_dot_product_attention({0}, {1}, {2})"),
     "inner": Row("({0} * {1}).sum(1, keepdim=True)", "ops.sum({0} * {1}, 1, keepdim=True)"),
     "clip": Row("torch.clamp({0}, {low}, {high})", "ops.clamp({0}, {low}, {high})"),
     "threshold": Row("nn.functional.threshold({0}, {theta}, 0.0)",
@@ -173,26 +135,29 @@ EXPRESSIONS: Mapping[str, Row] = {
                    else "{0}.reshape({0}.shape[0], " + ", ".join(map(number, a["sizes"])) + ")"),
     "view": Row("{0}.reshape{sizes}"),
     "tile": Row("{0}.repeat{times}", "ops.tile({0}, {times})"),
+    "tile_as": Row(spelling.tile_as("{0}.repeat("), spelling.tile_as("ops.tile({0}, (")),
+    "pad_with": Row("nn.functional.pad({0}, {sides}, value={value})",
+                    "ops.pad({0}, {sides}, value={value})"),
     "zeros": Row("torch.zeros({sizes})", "ops.zeros({sizes}, ms.float32)"),
-    "zeros_of": Row(_zeros_of("{0}.new_zeros("), _zeros_of("ops.zeros((")),
+    "zeros_of": Row(spelling.zeros_of("{0}.new_zeros("), spelling.zeros_of("ops.zeros((")),
     "zeros_float_like": Row("torch.zeros_like({0})", "ops.zeros_like({0})"),
     "linear_plain": Row("nn.functional.linear({0}, {1})", "ops.dense({0}, {1})"),
     "linear_bias": Row("nn.functional.linear({0}, {1}, {2})", "ops.dense({0}, {1}, {2})"),
     "glu": Row("nn.functional.glu({0}, {axis})", "ops.glu({0}, {axis})"),
     "gelu_tanh": Row('nn.functional.gelu({0}, approximate="tanh")',
                      'ops.gelu({0}, approximate="tanh")'),
-    "permute": Row(_order),
+    "permute": Row(spelling.order),
     "expand": Row("{0}.unsqueeze({axis})", "{0}.expand_dims({axis})"),
     "squeeze": Row("{0}.squeeze({axis})"),
     "rows": Row("{0}.reshape(-1, {size})"),
     "like": Row("{0}.reshape({1}.shape)"),
     "fold": Row("{0}.flatten(0, 1)", "{0}.reshape((-1,) + {0}.shape[2:])"),
     "unfold": Row("{0}.reshape({1}.shape[:2] + {0}.shape[1:])"),
-    "repeat_vector": Row(_repeat_vector(True), _repeat_vector(False)),
+    "repeat_vector": Row(spelling.repeat_vector(True), spelling.repeat_vector(False)),
     "repeat": Row("{0}.repeat_interleave({times}, dim={axis})",
                   "ops.repeat_elements({0}, {times}, {axis})"),
-    "crop": Row(_crop),
-    "index": Row(_cuts),
+    "crop": Row(spelling.crop),
+    "index": Row(spelling.cuts),
     "pad": Row("nn.functional.pad({0}, {sides})", "ops.pad({0}, {sides})"),
     "flip": Row("{0}.flip({axis})", "ops.flip({0}, ({axis},))"),
     "last": Row("{0}[:, -1]"),
@@ -222,10 +187,10 @@ EXPRESSIONS: Mapping[str, Row] = {
     "sum": _reduce("{0}.sum(AXESKEEP)", "ops.sum({0}, AXESKEEP)", ("keepdim", "keepdim")),
     "amax": _reduce("{0}.amax(AXESKEEP)", "ops.amax({0}, AXESKEEP)", ("keepdim", "keepdims")),
     "amin": _reduce("{0}.amin(AXESKEEP)", "ops.amin({0}, AXESKEEP)", ("keepdim", "keepdims")),
-    "max_pool": Row(lambda a: _pool(a, f"nn.functional.max_pool{a['rank']}d")),
-    "avg_pool": Row(lambda a: _pool(a, f"nn.functional.avg_pool{a['rank']}d")),
-    "max_pool_same": Row(lambda a: _pool(a, "max_pool_same")),
-    "avg_pool_same": Row(lambda a: _pool(a, "avg_pool_same")),
+    "max_pool": Row(lambda a: spelling.pool(a, f"nn.functional.max_pool{a['rank']}d")),
+    "avg_pool": Row(lambda a: spelling.pool(a, f"nn.functional.avg_pool{a['rank']}d")),
+    "max_pool_same": Row(lambda a: spelling.pool(a, "max_pool_same")),
+    "avg_pool_same": Row(lambda a: spelling.pool(a, "avg_pool_same")),
 }  # fmt: skip
 
 

@@ -16,8 +16,6 @@ from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.network import Network
 
 _MAX_NODES = 20_000
-_IGNORED = ("sym_constrain", "_assert", "sym_size", "_guards", "eq", "ge", "le", "lt", "gt", "ne")
-"""Conditions on sizes, which an exported program checks and computes nothing with."""
 
 
 def read(source: Mapping[str, Any], kinds: Mapping[str, str]) -> Network:
@@ -45,14 +43,14 @@ def read(source: Mapping[str, Any], kinds: Mapping[str, str]) -> Network:
 
 def _apply(program: Program, operator: Operator) -> None:
     rule = RULES.get(operator.name)
-    if rule is not None:
+    if rule is not None and operator.gives_tensors:
         rule(operator)
     elif operator.name == "sym_size":
         program.sizes[operator.raw["outputs"][0]["as_sym_int"]["as_name"]] = (
             operator.tensor_name("self"),
             operator.get("dim"),
         )
-    elif not operator.name.startswith(_IGNORED) or operator.gives_tensors:
+    elif operator.gives_tensors:  # others compute sizes, or check them
         hint = "padding and masks" if "packed" in operator.name else "another operator"
         raise LossyError(
             f"the operator {operator.name} cannot be written as a network",

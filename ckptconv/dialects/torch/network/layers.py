@@ -53,6 +53,15 @@ def _conv(o: Operator) -> None:
     )
 
 
+def _conv_transpose(o: Operator) -> None:
+    x = o.tensor("input")
+    rank = x.rank - 2
+    usual = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
+    sizes = {key: list(o.get(key, [n])) for key, n in usual.items()}
+    rows = {key: row * rank if len(row) == 1 else row for key, row in sizes.items()}
+    o.give("module", x, layer=o.layer(), groups=o.get("groups", 1), **rows)
+
+
 def _recurrent(o: Operator) -> None:
     kind, activation = _RECURRENT[o.name]
     if o.overload != "input":
@@ -85,6 +94,7 @@ RULES: Mapping[str, Callable[[Operator], None]] = {
     "embedding": _embedding,
     **dict.fromkeys(("batch_norm", "layer_norm", "group_norm", "prelu", "rms_norm"), _called),
     **{f"conv{n}d": _conv for n in (1, 2, 3)},
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _conv_transpose),
     **dict.fromkeys(_RECURRENT, _recurrent),
     **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell),
 }

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ckptconv.dialects.torch.network import layers, shapes
-from ckptconv.dialects.torch.network.program import Operator
+from ckptconv.dialects.torch.network import layers, masks, shapes
+from ckptconv.dialects.torch.network.program import Operator, number
 from ckptconv.graph.network import Value
 
 Rule = Callable[[Operator], None]
-_LARGEST = 1e30
 
 
 def _one(op: str) -> Rule:
@@ -23,24 +22,17 @@ def _pair(op: str) -> Rule:
         if o.has_tensor("other"):
             o.give(op, o.tensor("self"), o.tensor("other"))
         else:
-            o.give(f"{op}_number", o.tensor("self"), number=_number(o, "other"))
+            o.give(f"{op}_number", o.tensor("self"), number=number(o, "other"))
 
     return rule
 
 
-def _number(o: Operator, key: str, default: float | None = None) -> float:
-    value = o.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
-        raise o.refuse(f"{key} that is no number")
-    return value
-
-
 def _reversed_subtraction(o: Operator) -> None:
-    o.give("number_subtract", o.tensor("self"), number=_number(o, "other"))
+    o.give("number_subtract", o.tensor("self"), number=number(o, "other"))
 
 
 def _power(o: Operator) -> None:
-    o.give("power_number", o.tensor("self"), number=_number(o, "exponent"))
+    o.give("power_number", o.tensor("self"), number=number(o, "exponent"))
 
 
 def _matmul(o: Operator) -> None:
@@ -86,11 +78,11 @@ def _gelu(o: Operator) -> None:
 def _elu(o: Operator) -> None:
     if o.get("scale", 1) != 1 or o.get("input_scale", 1) != 1:
         raise o.refuse("a scale")
-    o.give("elu", o.tensor("self"), alpha=float(_number(o, "alpha", 1.0)))
+    o.give("elu", o.tensor("self"), alpha=float(number(o, "alpha", 1.0)))
 
 
 def _leaky(o: Operator) -> None:
-    o.give("leaky_relu", o.tensor("self"), slope=_number(o, "negative_slope", 0.01))
+    o.give("leaky_relu", o.tensor("self"), slope=number(o, "negative_slope", 0.01))
 
 
 def _softplus(o: Operator) -> None:
@@ -100,19 +92,34 @@ def _softplus(o: Operator) -> None:
 
 
 def _dropout(o: Operator) -> None:
-    o.give("dropout", o.tensor("input"), rate=float(_number(o, "p", 0.5)))
+    o.give("dropout", o.tensor("input"), rate=float(number(o, "p", 0.5)))
 
 
 def _pool(op: str) -> Rule:
+    lowest = -3e38 if op == "max_pool" else 0.0
+
     def rule(o: Operator) -> None:
         size, stride = o.get("kernel_size"), o.get("stride") or o.get("kernel_size")
         padding, dilation = o.get("padding", [0]), o.get("dilation", [1])
-        if any(padding) or any(d != 1 for d in dilation) or o.get("ceil_mode", False):
-            raise o.refuse("padding, dilation or ceil_mode")
-        rank = o.tensor("self").rank - 2
-        o.give(op, o.tensor("self"), rank=rank, size=tuple(size), stride=tuple(stride))
+        if any(d != 1 for d in dilation) or o.get("ceil_mode", False):
+            raise o.refuse("dilation or ceil_mode")
+        if not o.get("count_include_pad", True) or o.get("divisor_override") is not None:
+            raise o.refuse("a divisor of its own")
+        x, rank = o.tensor("self"), o.tensor("self").rank - 2
+        if any(padding):
+            row = list(padding) * (rank if len(padding) == 1 else 1)
+            sides = tuple(n for side in reversed(row) for n in (side, side))
+            x = o.between("pad_with", x, sides=sides, value=lowest)
+        o.give(op, x, rank=rank, size=tuple(size), stride=tuple(stride))
 
     return rule
+
+
+def _pad(o: Operator) -> None:
+    if o.get("mode", "constant") != "constant":
+        raise o.refuse("another mode than constant")
+    value = number(o, "value", 0.0) if o.get("value") is not None else 0.0
+    o.give("pad_with", o.tensor("self"), sides=tuple(o.get("pad")), value=float(value))
 
 
 def _adaptive(op: str) -> Rule:
@@ -153,6 +160,7 @@ _ONE = {
 }
 RULES: Mapping[str, Rule] = {
     **layers.RULES,
+    **masks.RULES,
     **{name: _one(op) for name, op in _ONE.items()},
     **{name: _one(op) for name, op in (("relu_", "relu"), ("tanh_", "tanh"), ("silu_", "silu"))},
     **{n: _pair(op) for n, op in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"))},
@@ -173,7 +181,7 @@ RULES: Mapping[str, Rule] = {
         "cat": shapes.several("concat"),
         "stack": shapes.several("stack"),
     },
-    **dict.fromkeys(("chunk", "split", "split_with_sizes", "unbind_"), shapes.chunk),
+    **dict.fromkeys(("chunk", "split", "split_with_sizes"), shapes.chunk),
     **{
         "repeat": shapes.repeat,
         "flip": shapes.flip,
@@ -181,6 +189,9 @@ RULES: Mapping[str, Rule] = {
         "hardtanh": _clip,
         "hardtanh_": _clip,
     },
+    **dict.fromkeys(("logical_not", "bitwise_not"), _one("logical_not")),
+    **dict.fromkeys(("logical_and", "bitwise_and", "__and__"), _pair("logical_and")),
+    **{"pad": _pad, "expand": shapes.expand, "unbind": shapes.unbind, "clamp_min": _clip},
     **{"gelu": _gelu, "elu": _elu, "elu_": _elu, "leaky_relu": _leaky, "leaky_relu_": _leaky},
     **{"softplus": _softplus, "dropout": _dropout, "feature_dropout": _dropout},
     **dict.fromkeys(

@@ -168,5 +168,24 @@ class Operator:
     def give(self, op: str, *inputs: Value, layer: str | None = None, **arguments: Any) -> None:
         self.program.give(op, inputs, self.outputs, layer=layer, **arguments)
 
+    def between(self, op: str, given: Value, **arguments: Any) -> Value:
+        """Append a node that stands before this operator's, and return what it gives."""
+        name = f"{self.outputs[0]}_{op}"
+        made = Value(name, (None,) * given.rank, given.dtype)
+        self.program.nodes.append(Node(op, (given.name,), (name,), arguments))
+        return made
+
     def refuse(self, problem: str) -> LossyError:
         return LossyError(f"{self.name} with {problem}", tensor=self.place or None)
+
+
+def number(o: Operator, key: str, default: float | None = None) -> float:
+    """Return an argument that is a number.
+
+    Raises:
+        LossyError: it is something else.
+    """
+    value = o.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e30:
+        raise o.refuse(f"{key} that is no number")
+    return value

@@ -79,3 +79,27 @@ def flip(o: Operator) -> None:
     if len(axes) != 1:
         raise o.refuse("several axes")
     o.give("flip", o.tensor("self"), axis=axes[0] % o.tensor("self").rank)
+
+
+def unbind(o: Operator) -> None:
+    x, axis = o.tensor("self"), o.axis() if "dim" in o.given else 0
+    for i, name in enumerate(o.outputs):
+        o.program.give("index", [x], [name], cuts=(*_whole(axis), i))
+
+
+def expand(o: Operator) -> None:
+    """Repeat along axes of size one; one of them may be as long as an axis of another value."""
+    x, shape = o.tensor("self"), o.shape
+    if len(shape) != x.rank:
+        raise o.refuse("more axes")
+    times = [1 if n == m else m for n, m in zip(x.shape, shape, strict=True)]
+    free = [i for i, n in enumerate(times) if n is None]
+    if not free:
+        o.give("tile", x, times=tuple(times))
+        return
+    said = o.given["size"].get("as_sym_ints", [{}] * x.rank)[free[0]].get("as_name")
+    if len(free) > 1 or said not in o.program.sizes:
+        raise o.refuse("sizes that are computed")
+    name, axis = o.program.sizes[said]
+    o.give("tile_as", x, o.program.value(name), free=free[0], axis=axis,
+           times=tuple(n or 1 for n in times))  # fmt: skip

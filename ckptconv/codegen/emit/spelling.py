@@ -1,0 +1,72 @@
+"""How operations are spelled whose text depends on more than their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ckptconv.codegen.emit.text import number
+
+Arguments = Mapping[str, Any]
+_SYMBOLS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+
+
+def compare(a: Arguments, other: str) -> str:
+    return f"{{0}} {_SYMBOLS[a['by']]} {other}"
+
+
+def cuts(a: Arguments) -> str:
+    """``[:, 1:-1, 0]`` of ints and (start, stop, step)."""
+    return "{0}[" + ", ".join(_one_cut(cut) for cut in a["cuts"]) + "]"
+
+
+def _one_cut(cut: Any) -> str:
+    if isinstance(cut, int):
+        return number(cut)
+    start, stop, step = ["" if n is None else number(n) for n in cut]
+    return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
+
+
+def crop(a: Arguments) -> str:
+    ends = ", ".join(_one_cut((left or None, right, None)) for left, right in a["ends"])
+    first: int = a["first"]
+    return "{0}[" + ":, " * first + ends + "]"
+
+
+def order(a: Arguments) -> str:
+    order: Sequence[int] = a["order"]
+    swapped = [i for i, n in enumerate(order) if i != n]
+    if len(swapped) == 2:
+        return f"{{0}}.swapaxes({swapped[0]}, {swapped[1]})"
+    return f"{{0}}.permute({', '.join(map(number, order))})"
+
+
+def repeat_vector(torch: bool) -> Callable[[Arguments], str]:
+    def text(a: Arguments) -> str:
+        n = number(a["n"])
+        if torch:
+            return f"{{0}}.unsqueeze(1).expand(-1, {n}, -1)"
+        return f"ops.tile({{0}}.expand_dims(1), (1, {n}, 1))"
+
+    return text
+
+
+def zeros_of(head: str) -> Callable[[Arguments], str]:
+    def text(a: Arguments) -> str:
+        sizes = [f"{{0}}.shape[{a['axis']}]" if n == -1 else number(n) for n in a["sizes"]]
+        return head + ", ".join(sizes) + ("), ms.float32)" if "ops" in head else ")")
+
+    return text
+
+
+def tile_as(head: str) -> Callable[[Arguments], str]:
+    def text(a: Arguments) -> str:
+        times = [number(n) for n in a["times"]]
+        times[a["free"]] = f"{{1}}.shape[{number(a['axis'])}]"
+        return head + ", ".join(times) + ("))" if "ops" in head else ")")
+
+    return text
+
+
+def pool(a: Arguments, head: str) -> str:
+    return f"{head}({{0}}, {number(a['size'])}, {number(a['stride'])})"

@@ -1,0 +1,56 @@
+"""aten operators of masks: comparisons, what is filled in where they hold, and attention."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from ckptconv.dialects.torch.network import shapes
+from ckptconv.dialects.torch.network.program import Operator, number
+
+
+def _compare(o: Operator) -> None:
+    if o.has_tensor("other"):
+        o.give("compare", o.tensor("self"), o.tensor("other"), by=o.name)
+    else:
+        o.give("compare_number", o.tensor("self"), number=number(o, "other"), by=o.name)
+
+
+def _masked_fill(o: Operator) -> None:
+    value = o.get("value")
+    if isinstance(value, str | float) and float(value) == -math.inf:
+        o.give("masked_fill_lowest", o.tensor("self"), o.tensor("mask"))
+    else:
+        o.give("masked_fill", o.tensor("self"), o.tensor("mask"), value=number(o, "value"))
+
+
+def _where(o: Operator) -> None:
+    if not (o.has_tensor("self") and o.has_tensor("other")):
+        raise o.refuse("a number in place of a tensor")
+    o.give("where", o.tensor("condition"), o.tensor("self"), o.tensor("other"))
+
+
+def _converted(o: Operator) -> None:
+    x, dtype = o.tensor("self"), o.program.dtype(o.outputs[0])
+    if x.dtype == dtype:
+        shapes.same(o)
+    elif dtype in ("float32", "int64", "int32"):
+        o.give("convert", x, dtype=dtype)
+    else:
+        raise o.refuse(f"a conversion to {dtype}")
+
+
+def _attention(o: Operator) -> None:
+    extras = ("attn_mask", "is_causal", "scale", "enable_gqa")
+    if o.has_tensor("attn_mask") or any(o.get(key) for key in extras[1:]):
+        raise o.refuse(", ".join(extras[:-1]))
+    o.give("sdpa", *(o.tensor(key) for key in ("query", "key", "value")))
+
+
+RULES: Mapping[str, Callable[[Operator], None]] = {
+    **dict.fromkeys(("eq", "ne", "gt", "ge", "lt", "le"), _compare),
+    **dict.fromkeys(("masked_fill", "masked_fill_"), _masked_fill),
+    **dict.fromkeys(("to", "_to_copy", "type_as"), _converted),
+    "where": _where,
+    "scaled_dot_product_attention": _attention,
+}
