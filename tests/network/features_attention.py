@@ -69,6 +69,9 @@ def features(keras):
             i.x, masked(i.z), return_attention_scores=True
         ),
         "MultiHead-attention-mask": by_products,
+        "PReLU-places": lambda i: L.PReLU()(i.x),
+        "PReLU-rows": lambda i: L.PReLU(shared_axes=[2])(masked(i.x)),
+        "PReLU-vector": lambda i: L.PReLU()(i.v),
         "td-model": lambda i: L.TimeDistributed(
             keras.Sequential([L.Masking(), L.LSTM(3)])
         )(i.image),

@@ -25,9 +25,6 @@ from ckptconv.options import ReadOptions
 _COMPUTING = ("activation", "recurrent_activation", "inner_activation", "reset_after")
 
 
-_SCALED = ("Attention", "AdditiveAttention")
-
-
 def lift_apart(path: str, group: list[Unit], options: ReadOptions) -> list[Layer]:
     """Return the layers that a layer's weights become here; none: as without a network.
 
@@ -39,7 +36,8 @@ def lift_apart(path: str, group: list[Unit], options: ReadOptions) -> list[Layer
         return _sequence(path, group, options)
     if is_attention(group):
         return lift_projections(path, group)
-    return _scales(path, group[0]) if entry and entry.class_name in _SCALED else []
+    names = _names(group[0]) if entry else []
+    return _parameters(path, group[0], names) if names else []
 
 
 def _sequence(path: str, group: list[Unit], options: ReadOptions) -> list[Layer]:
@@ -61,11 +59,20 @@ def _sequence(path: str, group: list[Unit], options: ReadOptions) -> list[Layer]
     ]
 
 
-def _scales(path: str, unit: Unit) -> list[Layer]:
-    """Return the scales of Attention or AdditiveAttention, under Keras's names."""
-    names = ["concat_score_weight"] if settings(unit).get("score_mode") == "concat" else []
-    if settings(unit).get("use_scale", True) is True:
-        names.insert(0, "scale")
+def _names(unit: Unit) -> list[str]:
+    """Return Keras's names of weights that stand in the network by themselves."""
+    name, said = unit.entry.class_name if unit.entry else "", settings(unit)
+    if name == "PReLU":
+        rank = next(iter(unit.leaves.values())).ndim
+        return [] if sorted(said.get("shared_axes") or []) == [*range(1, rank)] else ["alpha"]
+    scaled = said.get("use_scale", name == "AdditiveAttention") is True
+    if name in ("Attention", "AdditiveAttention"):
+        found = ["scale"] if scaled else []
+        return [*found, "concat_score_weight"] if said.get("score_mode") == "concat" else found
+    return []
+
+
+def _parameters(path: str, unit: Unit, names: list[str]) -> list[Layer]:
     leaves = {leaf.rpartition("/")[2]: tensor for leaf, tensor in unit.leaves.items()}
     if {*leaves} == {str(i) for i in range(len(names))}:
         leaves = {names[int(leaf)]: tensor for leaf, tensor in leaves.items()}

@@ -51,7 +51,7 @@ def _apply(program: Program, operator: Operator) -> None:
             operator.get("dim"),
         )
     elif operator.gives_tensors:  # others compute sizes, or check them
-        hint = "padding and masks" if "packed" in operator.name else "another operator"
+        hint = "padding and masks" if "pack" in operator.name else "another operator"
         raise LossyError(
             f"the operator {operator.name} cannot be written as a network",
             tensor=operator.place or None,
