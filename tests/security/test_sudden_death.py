@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -115,27 +117,30 @@ def test_a_full_disk(source: Path, name: str) -> None:
     assert not leftovers(source.parent)
 
 
-def full_disk(folder: Path) -> bool:
-    """Mount a file system of 2 MiB, where that is allowed."""
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """Mount a file system of 2 MiB; where that is not allowed, no file may be longer."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    return (
-        shutil.which("mount") is not None
-        and not subprocess.run(mount, capture_output=True).returncode
-    )
+    mounted = shutil.which("mount") and not subprocess.run(mount, capture_output=True).returncode
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        if not mounted:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, before[1]))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
 
 
 @targets
 def test_a_file_system_that_is_full(tmp_path: Path, source: Path, name: str) -> None:
     disk = tmp_path / "disk"
-    if not full_disk(disk):
-        pytest.skip("mounting a small file system needs to be root")
-    try:
+    with full_disk(disk):
         with pytest.raises(ContainerError, match=f"{name}: cannot be written: "):
             api.convert(source, disk / name, to=TARGETS[name])
         assert list(disk.iterdir()) == []
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_folder_that_cannot_be_written(source: Path) -> None:
