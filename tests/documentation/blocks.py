@@ -18,7 +18,7 @@ RUN = ("console", "python", "sh", "output")
 SHOWN = ("text", "toml", "yaml", "json", "bibtex")
 """What stands in a page without being run: what no machine here can run, and parts of files."""
 
-_TINY = re.compile(r"\d(?:\\?\.\d+)?e\\?-(?:0[6-9]|1\d)")
+_TINY = re.compile(r"\d(?:\\?\.\d+)?e\\?-(?:0[6-9]|1\d)|(?<!\d)0\\?\.0(?!\d)")
 
 
 class Block(NamedTuple):
@@ -94,5 +94,5 @@ def alike(shown: str, printed: str) -> bool:
             pattern += r"(?:[^\n]*\n)*?"
         else:
             escaped = re.escape(line).replace("…", r"[^\n]*?")
-            pattern += _TINY.sub(lambda _: rf"(?:{_TINY.pattern}|0(?:\.0)?)", escaped) + r"[ ]*\n"
+            pattern += _TINY.sub(lambda _: f"(?:{_TINY.pattern}|0)", escaped) + r"[ ]*\n"
     return re.fullmatch(pattern, printed.rstrip("\n") + "\n") is not None

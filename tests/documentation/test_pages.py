@@ -83,6 +83,8 @@ def test_the_site_is_built_without_a_warning(tmp_path):
         ("took … s (3)\n", "took 1.5 s (4)\n", False),
         ("off by 1.2e-07\n", "off by 8e-08\n", True),
         ("off by 1.2e-07\n", "off by 0.0\n", True),
+        ("off by 0.0\n", "off by 1.2e-07\n", True),
+        ("off by 0.0\n", "off by 0.01\n", False),
         ("off by 1.2e-07\n", "off by 1.2e-03\n", False),
         ("off by 1.2e-03\n", "off by 1.3e-03\n", False),
     ],
