@@ -41,40 +41,34 @@ class Recurrent(nn.Cell):
 
     def construct(self, x, hx=None, mask=None):
         # The first axis alone may be indexed by a tensor: mask[:, t] is silently wrong.
-        x = x.swapaxes(0, 1)
-        mask = None if mask is None else mask.swapaxes(0, 1).expand_dims(2)
-        y, state = self.run(
-            x,
-            self.first(x, hx, 0),
-            mask,
-            self.weight_ih_l0,
-            self.weight_hh_l0,
-            self.bias_ih_l0,
-            self.bias_hh_l0,
-        )
+        # Both directions share one loop: one that is called twice does not export.
+        x = self.both(x.swapaxes(0, 1))
+        mask = None if mask is None else self.both(mask.swapaxes(0, 1).expand_dims(2))
+        weight_ih, weight_hh = self.weight_ih_l0, self.weight_hh_l0
+        bias_ih, bias_hh = self.bias_ih_l0, self.bias_hh_l0
+        if self.bidirectional:
+            weight_ih = ops.stack([weight_ih, self.weight_ih_l0_reverse])
+            weight_hh = ops.stack([weight_hh, self.weight_hh_l0_reverse])
+            bias_ih = ops.stack([bias_ih, self.bias_ih_l0_reverse]).expand_dims(1)
+            bias_hh = ops.stack([bias_hh, self.bias_hh_l0_reverse]).expand_dims(1)
+        x = ops.matmul(x, weight_ih.swapaxes(-1, -2)) + bias_ih
+        state = self.first(x[0], hx)
+        y, state = self.run(x, state, mask, weight_hh.swapaxes(-1, -2), bias_hh)
         if not self.bidirectional:
-            return y.swapaxes(0, 1), self.last(state, None)
-        mask = None if mask is None else ops.flip(mask, (0,))
-        y_reverse, state_reverse = self.run(
-            ops.flip(x, (0,)),
-            self.first(x, hx, 1),
-            mask,
-            self.weight_ih_l0_reverse,
-            self.weight_hh_l0_reverse,
-            self.bias_ih_l0_reverse,
-            self.bias_hh_l0_reverse,
-        )
-        y = ops.cat([y, ops.flip(y_reverse, (0,))], -1)
-        return y.swapaxes(0, 1), self.last(state, state_reverse)
+            return y.swapaxes(0, 1), self.last(state)
+        y = ops.cat([y[:, 0], ops.flip(y[:, 1], (0,))], -1)
+        return y.swapaxes(0, 1), self.last(state)
 
-    def run(self, x, state, mask, weight_ih, weight_hh, bias_ih, bias_hh):
+    def both(self, x):
+        return ops.stack([x, ops.flip(x, (0,))], 1) if self.bidirectional else x
+
+    def run(self, x, state, mask, weight, bias):
         n = x.shape[0]
-        x = ops.matmul(x, weight_ih.T) + bias_ih
-        output = ops.zeros((x.shape[1], self.hidden_size), x.dtype)
-        outputs = ops.zeros((x.shape[0], x.shape[1], self.hidden_size), x.dtype)
+        outputs = ops.zeros_like(x[..., : self.hidden_size])
+        output = outputs[0]
         t = ops.zeros((), ms.int64)
         while t < n:
-            new = self.step(x[t], state, weight_hh, bias_hh)
+            new = self.step(x[t], state, weight, bias)
             if mask is None:
                 state = new
                 output = new[0]
@@ -89,19 +83,20 @@ class Recurrent(nn.Cell):
     def where(self, mask, new, old):
         return (ops.where(mask, new[0], old[0]),)
 
-    def first(self, x, hx, i):
-        zeros = ops.zeros((x.shape[1], self.hidden_size), x.dtype)
-        return (zeros if hx is None else hx[i],)
+    def first(self, x, hx):
+        if hx is None:
+            return (ops.zeros_like(x[..., : self.hidden_size]),)
+        return (hx if self.bidirectional else hx[0],)
 
-    def last(self, state, reverse):
-        return ops.stack([state[0]] if reverse is None else [state[0], reverse[0]])
+    def last(self, state):
+        return state[0] if self.bidirectional else state[0].expand_dims(0)
 
 
 class RNN(Recurrent):
     """nn.RNN with any activation and any mask."""
 
     def step(self, x, state, weight, bias):
-        return (self.activation(x + ops.matmul(state[0], weight.T) + bias),)
+        return (self.activation(x + ops.matmul(state[0], weight) + bias),)
 
 
 class GRU(Recurrent):
@@ -112,13 +107,13 @@ class GRU(Recurrent):
     def step(self, x, state, weight, bias):
         h = state[0]
         n = 2 * self.hidden_size
-        gates = x[:, :n] + ops.matmul(h, weight[:n].T) + bias[:n]
+        gates = x[..., :n] + ops.matmul(h, weight[..., :n]) + bias[..., :n]
         r, z = ops.chunk(self.recurrent_activation(gates), 2, -1)
         if self.reset_after:
-            new = r * (ops.matmul(h, weight[n:].T) + bias[n:])
+            new = r * (ops.matmul(h, weight[..., n:]) + bias[..., n:])
         else:
-            new = ops.matmul(r * h, weight[n:].T) + bias[n:]
-        return ((1 - z) * self.activation(x[:, n:] + new) + z * h,)
+            new = ops.matmul(r * h, weight[..., n:]) + bias[..., n:]
+        return ((1 - z) * self.activation(x[..., n:] + new) + z * h,)
 
 
 class LSTM(Recurrent):
@@ -129,18 +124,20 @@ class LSTM(Recurrent):
     def where(self, mask, new, old):
         return ops.where(mask, new[0], old[0]), ops.where(mask, new[1], old[1])
 
-    def first(self, x, hx, i):
-        zeros = ops.zeros((x.shape[1], self.hidden_size), x.dtype)
-        return (zeros, zeros) if hx is None else (hx[0][i], hx[1][i])
+    def first(self, x, hx):
+        if hx is None:
+            zeros = ops.zeros_like(x[..., : self.hidden_size])
+            return zeros, zeros
+        return (hx[0], hx[1]) if self.bidirectional else (hx[0][0], hx[1][0])
 
-    def last(self, state, reverse):
-        if reverse is None:
-            return ops.stack([state[0]]), ops.stack([state[1]])
-        return ops.stack([state[0], reverse[0]]), ops.stack([state[1], reverse[1]])
+    def last(self, state):
+        if self.bidirectional:
+            return state[0], state[1]
+        return state[0].expand_dims(0), state[1].expand_dims(0)
 
     def step(self, x, state, weight, bias):
         h, c = state[0], state[1]
-        gates = x + ops.matmul(h, weight.T) + bias
+        gates = x + ops.matmul(h, weight) + bias
         i, f, g, o = ops.chunk(gates, 4, -1)
         i, f = self.recurrent_activation(i), self.recurrent_activation(f)
         c = f * c + i * self.activation(g)
