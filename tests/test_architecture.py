@@ -42,7 +42,7 @@ ROOMS = {
     "batch": (*STORY, "api"),
     "live": (*STORY, "api"),
     "inspection": (*STORY, "api"),
-    "verification": (*STORY, "api"),
+    "verification": (*STORY, "api", "networks"),
     "cli": FACE,
     "__init__": (*FACE, "networks"),
     "__main__": ("cli",),

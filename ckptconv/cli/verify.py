@@ -16,6 +16,11 @@ _BOTH = {**o.READ, **o.prefixed("target", o.READ, "the second file")}
 _DEVICE = o.Row(
     str, "CPU", typer.Option("--device", metavar="CPU|GPU|Ascend", help="What MindSpore runs on.")
 )
+_NETWORK = o.Row(
+    str | None,
+    None,
+    typer.Option("--network", metavar="FILE.py", help="The written network to run, whole."),
+)
 _SEED = o.Row(int, 0, typer.Option("--seed", help="Of the inputs."))
 _OUTPUT = {"as_json": o.JSON, "quiet": o.QUIET}
 
@@ -50,6 +55,7 @@ _VERIFY = {
     "src": o.SRC,
     "dst": _DST,
     "run": o.Row(bool, False, typer.Option("--run", help="Also run both in their frameworks.")),
+    "network": _NETWORK,
     "tolerance": o.Row(
         float | None, None, typer.Option("--tolerance", help="Instead of the derived ones.")
     ),
@@ -80,6 +86,9 @@ _GOLDEN = {
     "output": o.Row(
         str, o.SRC.default, typer.Option("-o", "--output", metavar="V.npz", help="To write.")
     ),
+    "network": o.Row(
+        bool, False, typer.Option("--network", help="Of the whole model, which is run.")
+    ),
     "seed": _SEED,
     **o.READ,
     "force": o.FORCE,
@@ -96,12 +105,18 @@ def golden(src: str, output: str, force: bool, **options: Any) -> None:
     if shown["as_json"]:
         print_json(meta)
     elif not shown["quiet"]:
-        typer.echo(f"wrote {output}: vectors of {len(meta['layers'])} recurrent layers")
+        made = (
+            f"{len(meta['cases'])} sets of inputs"
+            if options.get("network")
+            else (f"{len(meta['layers'])} recurrent layers")
+        )
+        typer.echo(f"wrote {output}: vectors of {made}")
 
 
 _REPLAY = {
     "dst": _path("FILE", "The checkpoint to run."),
     "vectors": _path("V.npz", "What golden wrote."),
+    "network": _NETWORK,
     "device": _DEVICE,
     "reference_only": o.Row(
         bool, False, typer.Option("--reference", help="Run in NumPy, without a framework.")

@@ -63,6 +63,8 @@ class Network:
         nodes: in an order in which they can be run.
         inputs: what the user gives.
         outputs: names of values.
+        states: how many of the last inputs, and of the last outputs, are states that the source
+            keeps from call to call.
         title: what it was read from, for the reader of the text.
         notes: what is to be known of it.
     """
@@ -71,6 +73,7 @@ class Network:
     inputs: tuple[Value, ...]
     outputs: tuple[str, ...]
     title: str = ""
+    states: tuple[int, int] = (0, 0)
     notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Node]:

@@ -9,7 +9,7 @@ gates exchanged, layers exchanged or a matrix transposed change nothing, one bad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import ml_dtypes
 import numpy as np
@@ -31,14 +31,25 @@ Fingerprint = dict[str, list[int]]
 """Precision → the sample of the weights as rounded to it."""
 
 
-def fingerprint(layers: Iterable[RecurrentLayer]) -> Fingerprint:
-    """Return the fingerprint of the matrices of recurrent layers; biases may be summed."""
+def fingerprint(weights: Iterable[Tensor]) -> Fingerprint:
+    """Return the fingerprint of matrices; biases may be summed."""
     samples = {name: np.zeros(0, np.uint32) for name in PRECISIONS}
+    for weight in weights:
+        _add(samples, weight)
+    return {name: sample.tolist() for name, sample in samples.items()}
+
+
+def matrices(layers: Iterable[RecurrentLayer]) -> Iterator[Tensor]:
+    """Yield the matrices of recurrent layers."""
     for layer in layers:
         for cell in layer.cells().values():
-            for weight in (cell.w_ih, cell.w_hh):
-                _add(samples, weight)
-    return {name: sample.tolist() for name, sample in samples.items()}
+            yield from (cell.w_ih, cell.w_hh)
+
+
+def well_formed(found: object) -> bool:
+    """Tell whether a document has the form of a fingerprint."""
+    samples = [found.get(name) if isinstance(found, dict) else None for name in PRECISIONS]
+    return all(isinstance(s, list) and all(type(n) is int for n in s) for s in samples)
 
 
 def similar(expected: Fingerprint, found: Fingerprint, dtype: DType) -> bool:

@@ -13,10 +13,10 @@ from ckptconv import api
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.io.atomic import atomic_path, check_target
-from ckptconv.options import StrPath
+from ckptconv.options import ReadOptions, StrPath
 from ckptconv.tensors.regions import Array
 from ckptconv.verification import npz
-from ckptconv.verification.fingerprint import PRECISIONS, fingerprint
+from ckptconv.verification.fingerprint import PRECISIONS, fingerprint, matrices
 from ckptconv.verification.pairing import sublayer
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 from ckptconv.verification.reference.inputs import (
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from ckptconv.verification.sides import ReadKeywords
 
-SCHEMA = "ckptconv-golden-1"
 FIELDS = ("x", "lengths", "h", "c", "y", "last_h", "last_c")
 TARGETS = (*(("mindspore", device) for device in DEVICES), ("torch", "CPU"), ("keras", "CPU"))
 
@@ -43,6 +42,7 @@ def golden(
     src: StrPath,
     out: StrPath,
     *,
+    network: bool = False,
     seed: int = 0,
     force: bool = False,
     **options: Unpack[ReadKeywords],
@@ -52,9 +52,13 @@ def golden(
     Outputs are the float64 reference's. Tolerances are by framework and device: that for Ascend is
     four times what an emulation of its float16 path is off by on these very inputs, and so on.
 
+    With ``network``, the inputs and outputs are the whole model's, computed by the framework that
+    it is of, which must be installed.
+
     Args:
-        src: a checkpoint.
+        src: a checkpoint; with ``network`` a Keras model or a torch.export archive.
         out: a new ``.npz`` file; written whole or not at all.
+        network: vectors of the whole model instead of its recurrent layers.
         seed: of the inputs.
         force: replace an existing file.
         options: those of ``load``.
@@ -68,6 +72,10 @@ def golden(
     Examples:
         >>> golden("model.pt", "vectors.npz")["layers"]  # doctest: +SKIP
     """
+    if network:
+        from ckptconv.verification.network.vectors import write
+
+        return write(src, out, ReadOptions(**options), seed=seed, force=force)
     graph = api.load(src, **options)
     check_target(out, graph.origin.files, force=force)
     layers = [sublayer(layer, 0, layer.num_layers) for layer in graph.recurrent]
@@ -82,11 +90,11 @@ def golden(
         arrays |= {f"{index}.{name}": array for name, array in values}
         described.append(_describe(graph, layer, given, exact))
     meta = {
-        "schema": SCHEMA,
+        "schema": npz.LAYERS,
         "source": describe(graph),
         "seed": seed,
         "layers": described,
-        "fingerprint": fingerprint(layers),
+        "fingerprint": fingerprint(matrices(layers)),
     }
     with atomic_path(out, force=force) as temporary:
         npz.write(temporary, {"meta": npz.encode(meta), **arrays})

@@ -19,6 +19,11 @@ from ckptconv.tensors.regions import Array
 
 _MAX_FILE = 256 << 20
 _MAX_MEMBERS = 100_000
+LAYERS, NETWORK = "ckptconv-golden-1", "ckptconv-golden-network-1"
+_HINTS = {
+    LAYERS: "replay without --network: these are vectors of layers",
+    NETWORK: "--network FILE.py: these are vectors of a whole network",
+}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 Path = str | os.PathLike[str]
 
@@ -59,6 +64,35 @@ def read(path: Path) -> dict[str, Array]:
     ) as error:
         raise _damaged(path, "an .npz file of plain arrays", str(error)) from None
     return arrays
+
+
+def read_document(path: Path, schema: str) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the ``meta`` document of a vectors file, and its arrays.
+
+    Raises:
+        CkptconvError: the document is of another schema.
+    """
+    arrays = read(path)
+    meta = decode(arrays.pop("meta", np.zeros(0)))
+    found = meta.get("schema") if isinstance(meta, dict) else None
+    if not isinstance(meta, dict) or found != schema:
+        hint = _HINTS.get(str(found))
+        raise malformed(path, "meta", schema, found, hint=hint)
+    return meta, arrays
+
+
+def malformed(
+    path: Path, where: str, expected: object, found: object, hint: str | None = None
+) -> CkptconvError:
+    """Return the error of a document or array that is not what it should be."""
+    return CkptconvError(
+        "not a vectors file",
+        file=path,
+        tensor=where,
+        expected=expected,
+        found=found,
+        hint=hint,
+    )
 
 
 def encode(document: Any) -> Array:

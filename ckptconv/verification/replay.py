@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +9,20 @@ import numpy as np
 
 from ckptconv import api
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import CkptconvError, VerificationError
+from ckptconv.errors import CkptconvError, UsageError, VerificationError
 from ckptconv.graph.graph import CELL_PARAMS, Framework, Graph, RecurrentLayer
-from ckptconv.options import StrPath
+from ckptconv.options import ReadOptions, StrPath
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification import npz
-from ckptconv.verification.fingerprint import PRECISIONS, fingerprint, similar
+from ckptconv.verification.fingerprint import fingerprint, matrices, similar, well_formed
 from ckptconv.verification.frameworks.judge import Side
-from ckptconv.verification.golden import FIELDS, SCHEMA
+from ckptconv.verification.golden import FIELDS
 from ckptconv.verification.pairing import Block, blocks, pair
 from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, weights_of
 from ckptconv.verification.reference.inputs import DEVICES, floor, reference
-from ckptconv.verification.results.layers import LayerResult, Run, VerifyReport, outputs_differ
+from ckptconv.verification.results.layers import LayerResult, VerifyReport
+from ckptconv.verification.results.run import Run, outputs_differ
 from ckptconv.verification.results.tensors import describe
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def replay(
     dst: StrPath,
     vectors: StrPath,
     *,
+    network: StrPath | None = None,
     device: str = "CPU",
     reference_only: bool = False,
     **options: Unpack[ReadKeywords],
@@ -49,6 +50,8 @@ def replay(
     Args:
         dst: the checkpoint to run.
         vectors: what ``golden`` wrote.
+        network: the Python file that a conversion wrote beside ``dst``, for vectors of a whole
+            network. It is run.
         device: ``CPU``, ``GPU`` or ``Ascend``.
         reference_only: run the NumPy reference instead, which needs no framework.
         options: those of ``load``, for ``dst``.
@@ -65,6 +68,12 @@ def replay(
     """
     if device not in DEVICES:
         raise CkptconvError(f"unknown device {device!r}", expected=" or ".join(DEVICES))
+    if network is not None:
+        if reference_only:
+            raise UsageError("--network is run in its framework", expected="no --reference")
+        from ckptconv.verification.network.vectors import play
+
+        return play(dst, vectors, network, ReadOptions(**options), device=device)
     meta, arrays = _read(vectors)
     graph = api.load(dst, **options)
     made_for = _graph((_layer(entry, vectors) for entry in meta["layers"]), "torch")
@@ -103,20 +112,14 @@ def _play(
 
 
 def _read(path: StrPath) -> tuple[dict[str, Any], dict[str, Array]]:
-    arrays = npz.read(path)
-    meta = npz.decode(arrays.pop("meta", np.zeros(0)))
-    if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
-        raise _malformed(
-            path, "meta", SCHEMA, meta.get("schema") if isinstance(meta, dict) else None
-        )
-    shape = {"seed": int, "source": dict, "layers": list, "fingerprint": dict}
+    """Return the document and the arrays of vectors of layers."""
+    meta, arrays = npz.read_document(path, npz.LAYERS)
+    shape = {"seed": int, "source": dict, "layers": list}
     for key, kind in shape.items():
         if not isinstance(meta.get(key), kind):
-            raise _malformed(path, f"meta: {key}", kind.__name__, type(meta.get(key)).__name__)
-    for name in PRECISIONS:
-        sample = meta["fingerprint"].get(name)
-        if not isinstance(sample, list) or not all(isinstance(value, int) for value in sample):
-            raise _malformed(path, f"meta: fingerprint: {name}", "a list of integers", sample)
+            raise npz.malformed(path, f"meta: {key}", kind.__name__, type(meta.get(key)).__name__)
+    if not well_formed(meta.get("fingerprint")):
+        raise npz.malformed(path, "meta: fingerprint", "lists of integers", "something else")
     return meta, arrays
 
 
@@ -132,14 +135,14 @@ def _layer(entry: Any, path: StrPath) -> RecurrentLayer:
     for key, kind in _ENTRY.items():
         value = entry.get(key) if isinstance(entry, dict) else None
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise _malformed(path, f"meta: layers: {key}", kind.__name__, value)
+            raise npz.malformed(path, f"meta: layers: {key}", kind.__name__, value)
         if isinstance(value, int) and not 0 < value <= _MAX_SIZE:
-            raise _malformed(path, f"meta: layers: {key}", f"1 to {_MAX_SIZE}", value)
+            raise npz.malformed(path, f"meta: layers: {key}", f"1 to {_MAX_SIZE}", value)
     for name, value in {**entry["tolerances"], **entry["rounding"]}.items():
         if not isinstance(value, float) or not 0 <= value < np.inf:
-            raise _malformed(path, f"meta: layers: {name}", "a number", value)
+            raise npz.malformed(path, f"meta: layers: {name}", "a number", value)
     if entry["kind"] not in GATES or entry["directions"] > 2 or entry["layers"] > _MAX_LEVELS:
-        raise _malformed(path, "meta: layers", "LSTM, GRU or RNN", entry["kind"])
+        raise npz.malformed(path, "meta: layers", "LSTM, GRU or RNN", entry["kind"])
     params: dict[str, Tensor] = {}
     out, rows = entry["output_size"], len(GATES[entry["kind"]]) * entry["hidden_size"]
     for k in range(entry["layers"]):
@@ -175,7 +178,7 @@ def _counterparts(
             found=_shapes(made_for),
         )
     dtype = recurrent.recurrent[0].cells()[0, 0].w_hh.dtype if recurrent.layers else np.dtype("f4")
-    if not similar(meta["fingerprint"], fingerprint(recurrent.recurrent), dtype):
+    if not similar(meta["fingerprint"], fingerprint(matrices(recurrent.recurrent)), dtype):
         raise VerificationError(
             "made for another model",
             file=path,
@@ -200,10 +203,12 @@ def _vectors(
     for name, shape in shapes.items():
         found = arrays.get(f"{index}.{name}")
         if found is None or found.shape != shape or not batch * steps:
-            raise _malformed(path, f"{index}.{name}", shape, None if found is None else found.shape)
+            raise npz.malformed(
+                path, f"{index}.{name}", shape, None if found is None else found.shape
+            )
     x, lengths, *rest = (arrays[f"{index}.{name}"] for name in FIELDS)
     if lengths.dtype.kind not in "iu" or not ((lengths >= 1) & (lengths <= steps)).all():
-        raise _malformed(path, f"{index}.lengths", f"1 to {steps}", lengths[:4].tolist())
+        raise npz.malformed(path, f"{index}.lengths", f"1 to {steps}", lengths[:4].tolist())
     return Inputs(x, lengths.astype(np.int64), *rest[:2]), Outputs(*rest[2:])
 
 
@@ -213,9 +218,3 @@ def _shapes(graph: Graph) -> str:
         weights = weights_of(layer)
         found.append(f"{layer.path}: {weights.kind}{(weights.input_size, *weights.shape[2::-1])}")
     return ", ".join(found[:5]) or "no recurrent layer"
-
-
-def _malformed(path: StrPath, where: str, expected: object, found: object) -> CkptconvError:
-    return CkptconvError(
-        "not a vectors file", file=os.fspath(path), tensor=where, expected=expected, found=found
-    )

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ckptconv import formats, pipeline
+from ckptconv import formats, networks, pipeline
+from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Graph
 from ckptconv.options import ReadOptions, StrPath
 from ckptconv.tensors.writer import Progress
@@ -16,7 +17,8 @@ from ckptconv.verification.order import say_order
 from ckptconv.verification.pairing import Block, blocks, fold_like, pair
 from ckptconv.verification.probes import probes, projected
 from ckptconv.verification.reference.inputs import floor, reference, rounding_error
-from ckptconv.verification.results.layers import LayerResult, Run, VerifyReport, outputs_differ
+from ckptconv.verification.results.layers import LayerResult, VerifyReport
+from ckptconv.verification.results.run import Run, outputs_differ
 from ckptconv.verification.results.tensors import TensorDiff, describe
 from ckptconv.verification.sides import SidesKeywords, lift_target, sides
 
@@ -29,6 +31,7 @@ def verify(
     dst: StrPath,
     *,
     run: bool = False,
+    network: StrPath | None = None,
     tolerance: float | None = None,
     seed: int = 0,
     device: str = "CPU",
@@ -43,12 +46,16 @@ def verify(
     (c) With ``run``, layers of every kind are run in each file's framework, built by the call that
     the report of a conversion prints and filled by the framework's own loader. A recurrent one is
     held against the float64 reference: an error passes only where the weights are equal and the
-    framework's arithmetic is known to make it.
+    framework's arithmetic is known to make it. With ``network``, the whole models are run instead,
+    each in its own framework: the source's as its file records it, the target's as it was written,
+    and as a MINDIR; every output is compared.
 
     Args:
         src: the source of a conversion.
         dst: its target.
         run: needs the frameworks of both files installed.
+        network: the Python file that a conversion wrote beside ``dst``. It is run, so ``run`` must
+            be asked for.
         tolerance: allow this absolute difference of outputs instead of what is derived.
         seed: of the inputs.
         device: what MindSpore runs on (``CPU``, ``GPU``, ``Ascend``).
@@ -65,6 +72,7 @@ def verify(
         DialectError: names that the framework's conventions do not explain.
         CkptconvError: ``run`` and a framework is not installed, has no such device, or refuses
             its file.
+        UsageError: ``network`` without ``run``.
         TypeError: an option that reading does not take.
 
     Examples:
@@ -72,10 +80,14 @@ def verify(
         'the same model: weights equal; 5 of 5 layers run'
     """
     source, target = sides("verify", options)
-    a = pipeline.read(src, ReadOptions(**source))
+    if network is not None and not run:
+        raise UsageError("--network is a program, which is run only if asked to", expected="--run")
+    reading = ReadOptions(**source)
+    a, recorded = networks.read(src, reading) if network else (pipeline.read(src, reading), None)
     b = lift_target(formats.read(dst, select=target.get("select")), a, target)
     report = VerifyReport(describe(a), describe(b), seed, graphs=(a, b))
-    report.notes += [f"{layer.path}: {note}" for g in (a, b) for layer in g for note in layer.notes]
+    said = (b,) if network else (a, b)  # what is left to do by hand, a written network does
+    report.notes += [f"{layer.path}: {note}" for g in said for layer in g for note in layer.notes]
     report.left_out = [
         f"{side.origin.path}: {name}: {rule}"
         for side in (a, b)
@@ -91,7 +103,14 @@ def verify(
     for block, result in zip(_counted(found, progress), report.layers, strict=True):
         if block.source and all(tensor.difference for tensor in result.tensors):
             _compute(result, block, a, b, seed, tolerance)
-    if run:
+    if network is not None and recorded is not None:
+        from ckptconv.verification.network.prove import run_network
+
+        beside = reading.config is not None
+        run_network(
+            report, a, b, recorded, network, beside=beside, device=device, tolerance=tolerance
+        )
+    elif run:
         from ckptconv.verification.frameworks.judge import run_frameworks
 
         each = _counted(found, progress)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckptconv.codegen.emit import modules as calls
 from ckptconv.codegen.emit import snippets
@@ -101,9 +101,7 @@ def _alive(network: Network) -> Network:
         if needed & {*node.outputs}:
             needed |= {*node.inputs}
             kept.append(node)
-    return Network(
-        tuple(reversed(kept)), network.inputs, network.outputs, network.title, network.notes
-    )
+    return replace(network, nodes=tuple(reversed(kept)))
 
 
 def _check_all_used(network: Network, graph: Graph) -> None:

@@ -32,9 +32,10 @@ from ckptconv.verification.pairing import Block
 from ckptconv.verification.probes import probes
 from ckptconv.verification.reference.forward import Inputs, Outputs
 from ckptconv.verification.reference.inputs import DEVICES, floor, known_error, reference, run_chain
-from ckptconv.verification.results.layers import LayerResult, Run, VerifyReport, outputs_differ
+from ckptconv.verification.results.layers import LayerResult, VerifyReport
+from ckptconv.verification.results.run import Run, outputs_differ
 
-_RUNNERS: Mapping[str, type[Runner]] = {
+RUNNERS: Mapping[str, type[Runner]] = {
     "torch": Torch,
     "keras": Keras,
     "mindspore": MindSpore,
@@ -55,7 +56,7 @@ class Side:
         self.graph, self.framework = graph, graph.dialect
         self.device = device if self.framework in ("mindspore", "mint") else "CPU"
         self.forms = _column(graph)
-        self._runner = _RUNNERS[graph.dialect](self.forms, self.device)
+        self._runner = RUNNERS[graph.dialect](self.forms, self.device)
         self.by = self._runner.by
         self._own = self._runner.open(graph)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,15 @@ from ckptconv.codegen.arguments import facts_of
 from ckptconv.graph.forms import stored_by_row
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import KINDS, Family
+from ckptconv.graph.network import Network
 from ckptconv.tensors.regions import Array
-from ckptconv.verification.frameworks.runner import Arrays, NotRunError, Runner
+from ckptconv.verification.frameworks.keras_gates import as_keras, canonical
+from ckptconv.verification.frameworks.keras_model import KerasModel, below, holds_code
+from ckptconv.verification.frameworks.runner import Arrays, Model, NotRunError, Runner
 from ckptconv.verification.frameworks.samples import channels_first
-from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, Weights, weights_of
-from ckptconv.verification.stored_weights import KERAS_GATES
+from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 
 _BACKENDS = ("torch", "tensorflow", "jax")
-_CODE = '"Lambda"'
-"""Such a layer is Python code in the file, which is never run."""
 _WHOLE = {"return_sequences": True, "go_backwards": False, "stateful": False}
 """How a user's own recurrent layer is run, whose output is otherwise cut or turned."""
 
@@ -42,26 +41,29 @@ class Keras(Runner):
         self._held = self._mine or self._built_to_fit(graph)
         return self._weights
 
+    def _model(self, graph: Graph, network: Network, *, beside: bool) -> Model:
+        return KerasModel(self._framework, graph.origin, network, beside=beside)
+
     def _weights(self, layer: Layer) -> Arrays:
         made = self._held.get(layer.path)
         if made is None:
             raise NotRunError("is not found in the model that Keras loads")
         if isinstance(layer, RecurrentLayer):
-            return _canonical(weights_of(layer), made.get_weights())
+            return canonical(weights_of(layer), made.get_weights())
         return {}
 
     def _users_layers(self, graph: Graph) -> dict[str, Any]:
         """Return the layers of the model in the file by path; none where it holds weights only."""
         facts = graph.origin.facts
         config = facts.config if isinstance(facts, KerasFacts) else None
-        if config is None or _CODE in json.dumps(config):
+        if config is None or holds_code(config):
             return {}
         try:
             model = self._framework.saving.load_model(graph.origin.path, compile=False)
         except Exception:
             return {}  # another version's, or of classes that are not here
         found: dict[str, Any] = {}
-        for path, layer in _below(model):
+        for path, layer in below(model):
             for spelt in (path, path.replace("/", "."), path.rpartition("/")[2]):
                 found.setdefault(spelt, layer)
         return found
@@ -121,7 +123,7 @@ class Keras(Runner):
         directions = sizes.shape[1]
         made = self._recurrent(layer, return_state=True)
         made.build(given.x.shape)
-        made.set_weights(_keras(sizes, arrays))
+        made.set_weights(as_keras(sizes, arrays))
         per = [[s[d] for s in (given.h, given.c) if s.size] for d in range(directions)]
         mask = np.arange(given.x.shape[1]) < given.lengths[:, None]
         y, *states = made(
@@ -167,16 +169,11 @@ class Keras(Runner):
         return [(shape if kind.family is Family.NORM else shape[-1:], "float32")]
 
 
-def _below(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the layers of a model, and of models in it, by the names on the way to them."""
-    for layer in getattr(model, "layers", ()):
-        here = f"{path}/{layer.name}" if path else layer.name
-        yield here, layer
-        if hasattr(layer, "layers"):
-            yield from _below(layer, here)
-        elif type(layer).__name__ == "TimeDistributed":
-            yield f"{here}/{layer.layer.name}", layer.layer
-            yield here, layer.layer
+class TfKeras(Keras):
+    """Keras before 3, whose hard_sigmoid and defaults are others, as a package of today."""
+
+    module = "tf_keras"
+    why = ", a file of Keras before 3,"
 
 
 def _changed(layer: Any, **options: Any) -> Any:
@@ -194,42 +191,6 @@ def _changed(layer: Any, **options: Any) -> Any:
 
 def _channels_last(layer: Any) -> bool:
     return getattr(layer, "data_format", "channels_last") == "channels_last"
-
-
-def _canonical(sizes: Weights, held: list[Array]) -> dict[str, Array]:
-    """Return Keras's weights under canonical names."""
-    arrays: dict[str, Array] = {}
-    to = _order(KERAS_GATES[sizes.kind], GATES[sizes.kind])
-    count = len(held) // sizes.shape[1]
-    for d, suffix in list(enumerate(("_l0", "_l0_reverse")))[: sizes.shape[1]]:
-        kernel, recurrent, *bias = (to(w) for w in held[d * count : (d + 1) * count])
-        arrays |= {f"weight_ih{suffix}": kernel.T, f"weight_hh{suffix}": recurrent.T}
-        if bias:
-            rows = bias[0] if bias[0].ndim == 2 else np.stack([bias[0], np.zeros_like(bias[0])])
-            arrays |= {f"bias_ih{suffix}": rows[0], f"bias_hh{suffix}": rows[1]}
-    return arrays
-
-
-def _keras(sizes: Weights, arrays: Mapping[str, Array]) -> list[Array]:
-    """Return canonical arrays as Keras holds them."""
-    held = []
-    to = _order(GATES[sizes.kind], KERAS_GATES[sizes.kind])
-    for suffix in ("_l0", "_l0_reverse")[: sizes.shape[1]]:
-        held += [to(arrays[f"weight_{name}{suffix}"].T) for name in ("ih", "hh")]
-        if f"bias_ih{suffix}" in arrays:
-            rows = np.stack([arrays[f"bias_{name}{suffix}"] for name in ("ih", "hh")])
-            held.append(to(rows if sizes.kind == "GRU" else rows.sum(axis=0)))
-    return held
-
-
-def _order(src: str, dst: str) -> Callable[[Array], Array]:
-    """Return a function that reorders gates stacked along the last axis."""
-
-    def reorder(array: Array) -> Array:
-        blocks = np.split(array, len(src), axis=-1)
-        return np.concatenate([blocks[src.index(letter)] for letter in dst], axis=-1)
-
-    return reorder
 
 
 def _name(path: str) -> str:

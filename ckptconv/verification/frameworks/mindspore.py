@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ckptconv.errors import CkptconvError
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Layer, RecurrentLayer
 from ckptconv.tensors.regions import Array
-from ckptconv.verification.frameworks.runner import Arrays, Runner, outputs, single
+from ckptconv.verification.frameworks.runner import Arrays, Runner, Way, leaves, outputs, single
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 
 
@@ -32,6 +33,18 @@ class MindSpore(Runner):
         kind = "safetensors" if path.endswith(".safetensors") else "ckpt"
         found = self._framework.load_checkpoint(path, format=kind)
         return {name: _array(parameter) for name, parameter in found.items()}
+
+    def written(self, module: Any, weights: str) -> Iterator[Way]:
+        """Yield the network, which compiles to a graph, and its MINDIR, written and read again."""
+        yield self.by, self._called(module.load(weights))
+        with tempfile.TemporaryDirectory(prefix="ckptconv-") as folder:
+            mindir = os.path.join(folder, "network.mindir")
+            module.export(weights, mindir)
+            yield f"{self.by}, MINDIR", self._called(module.open_mindir(mindir))
+
+    def _called(self, network: Any) -> Callable[[Sequence[Array]], list[Array]]:
+        tensor = self._framework.Tensor
+        return lambda given: list(map(_array, leaves(network(*map(tensor, given)))))
 
     def _call(
         self,

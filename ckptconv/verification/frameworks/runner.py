@@ -1,4 +1,4 @@
-"""What a framework must do to judge: load a file by its own loader, run layers of it.
+"""What a framework must do to judge: load a file by its own loader, run layers or the whole of it.
 
 Frameworks are imported here alone, beside in-process filling, and only when a layer is to be run.
 A runner never sees what ckptconv read from the file: it gets names.
@@ -21,17 +21,38 @@ from ckptconv.errors import CkptconvError
 from ckptconv.graph.forms import Call, Facts, Form, Forms, slots
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import UNKNOWN
+from ckptconv.graph.network import Network
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.counterparts import Names
 from ckptconv.verification.reference.forward import Inputs, Outputs
 
 Arrays = Mapping[str, Array]
+Way = tuple[str, Callable[[Sequence[Array]], list[Array]]]
 _WITHOUT = "the proof without --run, which needs no framework"
+_NETWORK = "the proof without --network, which compares weights and layers"
 
 
 class NotRunError(CkptconvError):
     """A layer that cannot be run from what the framework loads; its weights are compared only."""
+
+
+class Model(ABC):
+    """A whole model of a file, as its framework loaded it.
+
+    Attributes:
+        batch: the only batch size that it takes; None for any.
+    """
+
+    batch: int | None = None
+
+    @abstractmethod
+    def __call__(self, given: Sequence[Array]) -> list[Array]:
+        """Return every output for the inputs of its network, or raise any exception."""
+
+    @abstractmethod
+    def halve(self) -> None:
+        """Round every weight to float16, which is kept as it was otherwise."""
 
 
 class Runner(ABC):
@@ -39,11 +60,13 @@ class Runner(ABC):
 
     Attributes:
         module: the package to import.
+        why: what makes it this framework, where the file's suffix does not tell.
         by: its name and version.
         forms: the column of the table of layers that layers are built by.
     """
 
     module: str
+    why = ""
 
     def __init__(self, forms: Forms, device: str = "CPU") -> None:
         """Import the framework.
@@ -55,7 +78,7 @@ class Runner(ABC):
             self._framework = self._import()
         except ImportError as error:
             raise CkptconvError(
-                f"{self.module} is needed to run this and cannot be imported: {error}",
+                f"{self.module} is needed to run this{self.why} and cannot be imported: {error}",
                 hint=f"pip install 'ckptconv[{self.module}]'",
             ) from None
         self.device, self.forms = device, forms
@@ -70,9 +93,10 @@ class Runner(ABC):
             yield
         except CkptconvError:
             raise
-        except Exception as error:
-            lines = (line.strip() for line in str(error).splitlines())
-            reason = next((line for line in lines if any(map(str.isalnum, line))), "")
+        except (Exception, SystemExit) as error:
+            lines = [line.strip() for line in str(error).splitlines()]
+            said = [line for line in lines if any(map(str.isalnum, line))]
+            reason = " ".join(said[: 2 if said and said[0].endswith(":") else 1])
             problem = f"{self.by} {what}: {type(error).__name__}: {reason}"
             raise CkptconvError(problem, file=file, hint=hint) from None
 
@@ -102,6 +126,29 @@ class Runner(ABC):
     def _load(self, path: str) -> Arrays:
         """Return every array of a file by the name that the framework gives it."""
         raise NotImplementedError
+
+    def model(self, graph: Graph, network: Network, *, beside: bool = False) -> Model:
+        """Let the framework load the whole model of a file.
+
+        Args:
+            network: names the inputs that the model is given, in their order.
+            beside: the file holds weights alone; the graph's origin has the configuration.
+
+        Raises:
+            CkptconvError: the framework refuses the file.
+        """
+        with self.explained("cannot load it", graph.origin.path, _NETWORK):
+            return self._model(graph, network, beside=beside)
+
+    def _model(self, graph: Graph, network: Network, *, beside: bool) -> Model:
+        raise NotImplementedError("its files record no network")
+
+    def written(self, module: Any, weights: str) -> Iterator[Way]:
+        """Yield the ways to run a written network that was imported: (by whom, what to call).
+
+        Whatever it raises comes as it is.
+        """
+        raise NotImplementedError("networks are not written for it")
 
     def run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         """Run a layer in float32.
@@ -162,6 +209,15 @@ class Runner(ABC):
     @abstractmethod
     def _run(self, layer: RecurrentLayer, arrays: Arrays, given: Inputs) -> Outputs:
         """Run a layer, or raise any exception."""
+
+
+def leaves(value: Any) -> list[Any]:
+    """Return the tensors of nested rows and dictionaries, in their order."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        return [leaf for item in value for leaf in leaves(item)]
+    return [value]
 
 
 def single(array: Array) -> Array:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ckptconv.codegen.arguments import facts_of
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import Layer, RecurrentLayer
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+from ckptconv.graph.network import Network
 from ckptconv.tensors.regions import Array
-from ckptconv.verification.frameworks.runner import Arrays, Runner, outputs, single
+from ckptconv.verification.frameworks.runner import (
+    Arrays,
+    Model,
+    Runner,
+    Way,
+    leaves,
+    outputs,
+    single,
+)
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 
 
@@ -25,6 +34,18 @@ class Torch(Runner):
         else:
             state = self._framework.load(path, map_location="cpu", weights_only=True)
         return {name: _array(value) for name, value in _flat(state, self._framework.is_tensor)}
+
+    def _model(self, graph: Graph, network: Network, *, beside: bool) -> Model:  # noqa: ARG002
+        return _Exported(self._framework, graph.origin.path)
+
+    def written(self, module: Any, weights: str) -> Iterator[Way]:
+        torch, network = self._framework, module.load(weights)
+
+        def call(given: Sequence[Array]) -> list[Array]:
+            with torch.no_grad():
+                return list(map(_array, leaves(network(*map(torch.from_numpy, given)))))
+
+        yield self.by, call
 
     def _call(
         self,
@@ -61,6 +82,33 @@ class Torch(Runner):
         steps = given.x.shape[1]
         y = packing.pad_packed_sequence(y, batch_first=True, total_length=steps)[0]
         return outputs(y, state, _array)
+
+
+class _Exported(Model):
+    """What torch.export saved, called as it was exported."""
+
+    def __init__(self, torch: Any, path: str) -> None:
+        self._torch = torch
+        self._program = torch.export.load(path)
+        self._module = self._program.module()
+
+    def __call__(self, given: Sequence[Array]) -> list[Array]:
+        torch, rest = self._torch, iter(given)
+        tree = importlib.import_module("torch.utils._pytree")
+        specs = self._program.graph_signature.input_specs
+        filled = [
+            spec.arg.value if hasattr(spec.arg, "value") else torch.from_numpy(next(rest))
+            for spec in specs
+            if spec.kind.name == "USER_INPUT"
+        ]
+        args, options = tree.tree_unflatten(filled, self._program.call_spec.in_spec)
+        with torch.no_grad():
+            return list(map(_array, leaves(self._module(*args, **options))))
+
+    def halve(self) -> None:
+        for value in self._module.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(value.half())
 
 
 def _flat(state: Any, is_tensor: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -91,11 +91,7 @@ def _answer(proof: VerifyReport) -> str:
     """Answer in a sentence; a failure names what failed first, and why."""
     if proof.ok:
         return f"Yes: {proof.verdict.removeprefix('the same model: ')}."
-    failed = [
-        f"{layer.source or '(root)'}: {layer.cause}" for layer in proof.layers if not layer.ok
-    ]
-    failed += [f"{name} of the source has no counterpart" for name in proof.missing]
-    failed += [f"{name} of the target has no counterpart" for name in proof.added]
+    failed = proof.failures
     more = f" And {len(failed) - 1} more." if len(failed) > 1 else ""
     return f"No: {failed[0]}.{more}"
 
@@ -196,9 +192,8 @@ def _pair(found: TensorDiff, graphs: Sequence[Graph], stacked: Sequence[pictures
 
 
 def _histograms(proof: VerifyReport) -> Iterator[str]:
-    runs = [(layer, run) for layer in proof.layers for run in layer.runs]
-    for layer, run in sorted(runs, key=lambda pair: pair[1].ok):
-        caption = f"{layer.source}: {run.by} ({run.side}) against {run.against}"
+    for what, run in sorted(proof.runs, key=lambda pair: pair[1].ok):
+        caption = f"{what}: {run.by} ({run.side}) against {run.against}"
         drawing = pictures.histogram(run.difference, run.tolerance, caption)
         yield _figure(drawing, caption, failed=not run.ok)
 
@@ -223,6 +218,9 @@ def _made_from(proof: VerifyReport, command: str) -> str:
     for graph in proof.graphs or ():
         digests = ", ".join(_digests(graph.origin))
         items.append(f"{_text(graph.origin.path)}: SHA-256 <code>{digests}</code>")
+    if proof.network is not None:
+        digest = proof.network.sha256
+        items.append(f"{_text(proof.network.file)}: SHA-256 <code>{digest}</code>")
     body = "".join(f"<li>{item}</li>" for item in items)
     return f"<h2>made from</h2>\n<ul>{body}</ul>" if body else ""
 

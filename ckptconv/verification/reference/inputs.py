@@ -9,7 +9,7 @@ import numpy as np
 
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.tensors.computed import cast
-from ckptconv.tensors.regions import DType
+from ckptconv.tensors.regions import Array, DType
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.reference.arithmetic import (
     ASCEND,
@@ -86,7 +86,7 @@ def reference(
     )
 
 
-def floor(exact: Outputs) -> float:
+def floor(exact: Sequence[Array]) -> float:
     """Return what float32 may lose at most, for outputs of this size."""
     return FLOOR * max(1.0, largest(exact))
 
@@ -112,7 +112,7 @@ def rounding_error(layer: RecurrentLayer, dtype: DType, given: Inputs, exact: Ou
     return _MARGIN * distance(rounded, exact)
 
 
-def distance(a: Outputs, b: Outputs) -> float:
+def distance(a: Sequence[Array], b: Sequence[Array]) -> float:
     """Return the largest difference of outputs and states; infinite where only one is NaN."""
     worst = 0.0
     for x, y in zip(a, b, strict=True):
@@ -122,7 +122,7 @@ def distance(a: Outputs, b: Outputs) -> float:
     return worst
 
 
-def largest(outputs: Outputs) -> float:
+def largest(outputs: Sequence[Array]) -> float:
     """Return the largest finite magnitude of outputs and states."""
     return max(float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in outputs)
 

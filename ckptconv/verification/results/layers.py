@@ -2,69 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ckptconv.graph.graph import Graph
-from ckptconv.verification.difference import Difference, compare_arrays, total
-from ckptconv.verification.reference.forward import Outputs
-from ckptconv.verification.reference.inputs import distance
-from ckptconv.verification.results.tensors import (
-    TENSOR_HEADERS,
-    Table,
-    TensorDiff,
-    numbers,
-    tensor_rows,
-)
+from ckptconv.verification.results.network import HEADERS, NetworkResult
+from ckptconv.verification.results.run import Run, run_cells
+from ckptconv.verification.results.tensors import TENSOR_HEADERS, Table, TensorDiff, tensor_rows
 
 SCHEMA = "ckptconv-verify-1"
-
-
-@dataclass
-class Run:
-    """Outputs of one layer from one side, held against what they should be.
-
-    Attributes:
-        by: who computed: ``reference``, or a framework and its version.
-        side: whose weights: ``source`` or ``target``.
-        against: what it is compared with.
-        difference: of outputs and final states, as float32.
-        tolerance: what its arithmetic may be off by; None where nothing is asked.
-    """
-
-    by: str
-    side: str
-    against: str
-    difference: Difference
-    tolerance: float | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.tolerance is None or self.difference.max_abs <= self.tolerance
-
-    def to_dict(self) -> dict[str, Any]:
-        found = {"by": self.by, "side": self.side, "against": self.against}
-        tolerance = self.tolerance
-        finite = tolerance is not None and math.isfinite(tolerance)
-        return found | {
-            "ok": self.ok,
-            "tolerance": tolerance if finite else None,
-            "difference": self.difference.to_dict(),
-        }
-
-
-def outputs_differ(a: Outputs, b: Outputs) -> Difference:
-    """Return the differences of outputs and states; ULPs as of float32."""
-    found = total(
-        compare_arrays(x.astype(np.float32), y.astype(np.float32))
-        for x, y in zip(a, b, strict=True)
-    )
-    found.max_abs = distance(a, b)
-    return found
 
 
 @dataclass
@@ -107,7 +54,8 @@ class VerifyReport:
         layers: in the source's order.
         missing, added: tensors of the source, of the target, without counterpart.
         left_out: what was left out by rule.
-        frameworks: who ran the layers beside the reference, with versions.
+        frameworks: who ran layers or the network beside the reference, with versions.
+        network: the written network as it was run; None where none was.
         notes: what the user should know.
         graphs: both sides as they were loaded, for pictures; not part of the document.
     """
@@ -121,13 +69,35 @@ class VerifyReport:
     left_out: list[str] = field(default_factory=list)
     frameworks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    network: NetworkResult | None = None
     schema: str = SCHEMA
     graphs: tuple[Graph, Graph] | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
-        """Every tensor has its counterpart and every layer computes the same."""
-        return not (self.missing or self.added) and all(layer.ok for layer in self.layers)
+        """Every tensor has its counterpart; every layer, and the network, computes the same."""
+        network = self.network is None or self.network.ok
+        weights = not (self.missing or self.added)
+        return network and weights and all(layer.ok for layer in self.layers)
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed, and why."""
+        found = [
+            f"{layer.source or '(root)'}: {layer.cause}" for layer in self.layers if not layer.ok
+        ]
+        found += [f"{name} of the source has no counterpart" for name in self.missing]
+        found += [f"{name} of the target has no counterpart" for name in self.added]
+        if self.network is not None and not self.network.ok:
+            found.append(f"{self.network.file}: {self.network.cause}")
+        return found
+
+    @property
+    def runs(self) -> list[tuple[str, Run]]:
+        """Every run, with the layer or output whose numbers it compares."""
+        found = [(layer.source, run) for layer in self.layers for run in layer.runs]
+        outputs = self.network.runs if self.network else []
+        return found + [(f"output {one.output} {one.name}", one.run) for one in outputs]
 
     @property
     def verdict(self) -> str:
@@ -138,15 +108,18 @@ class VerifyReport:
         compared = next((said for state, said in _COMPARED.items() if state in states), "")
         by = {run.by for layer in self.layers for run in layer.runs} - {"reference"}
         done = [any(not by or run.by in by for run in layer.runs) for layer in self.layers]
-        count = f"{sum(done)} of {len(done)} layers {'run' if by else 'computed'}"
-        same = "the same model: " if all(done) and compared else ""
-        return same + "; ".join(filter(None, (compared, count)))
+        count = f"{sum(done)} of {len(done)} layers {'run' if by else 'computed'}" if done else ""
+        network = self.network.verdict if self.network else ""
+        same = "the same model: " if compared and (network or all(done)) else ""
+        return same + "; ".join(filter(None, (compared, count, network)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-like values; ``report.schema.json`` describes them."""
         layers = [layer.to_dict() for layer in self.layers]
         document = {name: value for name, value in vars(self).items() if name != "graphs"}
-        return {**document, "ok": self.ok, "verdict": self.verdict, "layers": layers}
+        network = self.network and self.network.to_dict()
+        said = {"ok": self.ok, "verdict": self.verdict, "layers": layers, "network": network}
+        return document | said
 
     def tables(self) -> Iterator[Table]:
         """Yield what was found as plain text."""
@@ -166,6 +139,10 @@ class VerifyReport:
         )
         runs = [row for layer in self.layers for row in _run_rows(layer)]
         yield "outputs and final states", _RUN_HEADERS, runs
+        if self.network is not None:
+            title = f"the network {self.network.file}"
+            title += f": {self.network.cause}" if self.network.cause else ""
+            yield title, HEADERS, list(self.network.rows())
         differing = [t for layer in self.layers for t in layer.tensors if not t.same_values]
         if differing:
             rows = [row for tensor in differing for row in tensor_rows(tensor)]
@@ -193,8 +170,4 @@ def _path(layer: LayerResult) -> str:
 
 def _run_rows(layer: LayerResult) -> Iterator[tuple[str, ...]]:
     for run in layer.runs:
-        tolerance = "" if run.tolerance is None else f"{run.tolerance:.2g}"
-        _, absolute, relative, ulps = numbers(run.difference)
-        state = "ok" if run.ok else "FAILED"
-        who = (_path(layer), run.side, run.by, run.against, state)
-        yield (*who, absolute, relative, ulps, tolerance)
+        yield (_path(layer), run.side, *run_cells(run))

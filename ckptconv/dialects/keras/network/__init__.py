@@ -57,6 +57,7 @@ def read(
         tuple(b.nodes),
         (*inputs, *b.state_inputs),
         tuple(value.name for value in (*outputs, *b.state_results)),
+        states=(len(b.state_inputs), len(b.state_results)),
         notes=tuple(b.notes),
     )
 

@@ -1,0 +1,101 @@
+"""A whole Keras model: the user's own, or one of a configuration with the file's weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ckptconv.checkpoint import Checkpoint, KerasFacts
+from ckptconv.errors import CkptconvError
+from ckptconv.graph.network import Network
+from ckptconv.tensors.regions import Array
+from ckptconv.verification.frameworks.runner import Model, leaves
+
+_CODE = '"Lambda"'
+"""Such a layer is Python code in the file, which is never run."""
+
+
+def holds_code(config: Mapping[str, Any]) -> bool:
+    """Tell whether a configuration has a layer that is code."""
+    return _CODE in json.dumps(config)
+
+
+def before_3(facts: object) -> bool:
+    """Tell whether a file is of a Keras whose functions and defaults Keras 3 has not."""
+    version = facts.keras_version if isinstance(facts, KerasFacts) else ""
+    return version.partition(".")[0] in ("0", "1", "2")
+
+
+class KerasModel(Model):
+    """A model that Keras loads and calls.
+
+    Args:
+        keras: Keras 3 or tf_keras.
+        network: names the inputs that the model is given.
+        beside: its configuration does not stand in the file, which holds weights alone.
+    """
+
+    def __init__(self, keras: Any, origin: Checkpoint, network: Network, *, beside: bool) -> None:
+        facts = origin.facts
+        config = facts.config if isinstance(facts, KerasFacts) else None
+        if config is None or holds_code(config):
+            raise CkptconvError("a Lambda is code in the model, which is never run")
+        own = config.get("config")
+        self._keys = own.get("output_layers", ()) if isinstance(own, Mapping) else ()
+        self._keras, self._names = keras, [value.name for value in network.inputs]
+        if beside:
+            self._model = keras.models.model_from_json(json.dumps(config))
+            self._model.load_weights(origin.path)
+        else:
+            self._model = keras.models.load_model(origin.path, compile=False)
+        inputs = self._model.inputs
+        names = getattr(self._model, "input_names", None) or [value.name for value in inputs]
+        self._own = {name: tuple(value.shape) for name, value in zip(names, inputs, strict=True)}
+        self.batch = next((shape[0] for shape in self._own.values() if shape[0]), None)
+
+    def __call__(self, given: Sequence[Array]) -> list[Array]:
+        """Return the outputs from states of zero; an input that nothing uses is zeros."""
+        for _, layer in below(self._model):
+            for name in ("reset_states", "reset_state"):
+                if getattr(layer, "stateful", False) and hasattr(layer, name):
+                    getattr(layer, name)()
+        results = self._model(self._asked(given), training=False)
+        if isinstance(results, Mapping):  # in the order that the network has
+            results = [results[key] for key in self._keys]
+        return [self._array(value) for value in leaves(results)]
+
+    def _asked(self, given: Sequence[Array]) -> Any:
+        """Return inputs in the structure that the model was made with."""
+        if len(self._own) == 1:
+            return given[0]
+        known = dict(zip(self._names, given, strict=True))
+        for name, (_, *rest) in self._own.items():
+            known.setdefault(name, np.zeros((len(given[0]), *(n or 1 for n in rest)), np.float32))
+        form = getattr(self._model, "input", None)
+        if isinstance(form, Mapping):
+            return {key: known[value.name] for key, value in form.items()}
+        return [known[name] for name in self._own]
+
+    def halve(self) -> None:
+        kept = [np.asarray(weight) for weight in self._model.get_weights()]
+        halved = [w.astype(np.float16).astype(w.dtype) if w.dtype.kind == "f" else w for w in kept]
+        self._model.set_weights(halved)
+
+    def _array(self, value: Any) -> Array:
+        convert = self._keras.ops.convert_to_numpy if hasattr(self._keras, "ops") else np.asarray
+        return np.asarray(convert(value))
+
+
+def below(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the layers of a model, and of models in it, by the names on the way to them."""
+    for layer in getattr(model, "layers", ()):
+        here = f"{path}/{layer.name}" if path else layer.name
+        yield here, layer
+        if hasattr(layer, "layers"):
+            yield from below(layer, here)
+        elif type(layer).__name__ == "TimeDistributed":
+            yield f"{here}/{layer.layer.name}", layer.layer
+            yield here, layer.layer

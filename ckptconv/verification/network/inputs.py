@@ -1,0 +1,157 @@
+"""What whole networks are run on: seeded, of several sizes, and masked where they mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ckptconv.graph.graph import Graph
+from ckptconv.graph.network import Network, Value
+from ckptconv.tensors.regions import Array
+
+_BATCHES = (4, 2)
+_LENGTHS = (7, 12)
+_ANY_NUMBER = 10
+"""Of an integer input that no Embedding takes."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of inputs.
+
+    Attributes:
+        arrays: in the order of the network's inputs.
+        batch, length: the sizes that were chosen where the network leaves them free.
+        masked: steps are left out, before, behind and amid others.
+    """
+
+    arrays: tuple[Array, ...]
+    batch: int | None = None
+    length: int | None = None
+    masked: bool = False
+
+    def __str__(self) -> str:
+        sizes = [("batch", self.batch), ("length", self.length)]
+        said = [f"{name} {n}" for name, n in sizes if n is not None]
+        return ", ".join([*said, *(["masked steps"] if self.masked else [])]) or "as recorded"
+
+    def to_dict(self) -> dict[str, Any]:
+        shapes = [list(array.shape) for array in self.arrays]
+        sizes = {"batch": self.batch, "length": self.length, "masked": self.masked}
+        return {**sizes, "shapes": shapes}
+
+
+def cases(
+    network: Network, graph: Graph, seed: int, *, batch: int | None = None, stretch: int = 1
+) -> list[Case]:
+    """Return inputs of two batch sizes and, where the length is free, of two lengths.
+
+    Args:
+        graph: the layers; an Embedding's rows bound the integers that reach it.
+        batch: the only one that the source's model takes.
+        stretch: makes free lengths so many times as long.
+    """
+    free = [_free(value) for value in network.inputs]
+    batches = (batch,) if batch else _BATCHES if any(f for f, _ in free) else (None,)
+    lengths = tuple(n * stretch for n in _LENGTHS) if any(n for _, n in free) else (None,)
+    sizes = [(b, lengths[0]) for b in batches] + [(batches[-1], n) for n in lengths[1:]]
+    rows, masks = _rows(network, graph), dict(_masks(network))
+    found = []
+    for number, (b, length) in enumerate(sizes):
+        rng = np.random.default_rng([seed, number])
+        arrays = [
+            _array(rng, value, _shape(value.shape, b, length), rows.get(value.name),
+                   masks.get(value.name))
+            for value in _given(network)
+        ]  # fmt: skip
+        kept = [np.zeros(_shape(value.shape, b, length), value.dtype) for value in _kept(network)]
+        found.append(Case((*arrays, *kept), b, length, bool(masks)))
+    return found
+
+
+def _given(network: Network) -> tuple[Value, ...]:
+    return network.inputs[: len(network.inputs) - network.states[0]]
+
+
+def _kept(network: Network) -> tuple[Value, ...]:
+    """Return the states that the source keeps from call to call, which begin at zero."""
+    return network.inputs[len(network.inputs) - network.states[0] :]
+
+
+def _free(value: Value) -> tuple[int, int]:
+    """Return how many axes of a value are the batch, and how many are lengths, of any size."""
+    free = value.shape.count(None)
+    return min(free, 1), max(free - 1, 0)
+
+
+def _shape(shape: tuple[int | None, ...], batch: int | None, length: int | None) -> tuple[int, ...]:
+    """Fill a shape in: its first free axis is the batch."""
+    first = shape.index(None) if None in shape else -1
+    chosen = [batch if i == first else length if n is None else n for i, n in enumerate(shape)]
+    return tuple(n or 1 for n in chosen)
+
+
+def _rows(network: Network, graph: Graph) -> dict[str, int]:
+    """Return input → the rows of the smallest Embedding that its numbers reach."""
+    tables = {
+        layer.path: layer.params["weight"].shape[0]
+        for layer in graph
+        if layer.kind.startswith("Embedding")
+    }
+    reached = {value.name: {value.name} for value in network.inputs}
+    found: dict[str, int] = {}
+    for node in network:
+        sources = {name for given in node.inputs for name in reached.get(given, ())}
+        if node.layer is None:
+            reached |= dict.fromkeys(node.outputs, sources)
+        elif node.layer in tables:
+            for name in sources:
+                found[name] = min(tables[node.layer], found.get(name, tables[node.layer]))
+    return found
+
+
+def _masks(network: Network) -> Iterator[tuple[str, float]]:
+    """Yield input → the number that says that a step does not count."""
+    same = {value.name: value.name for value in network.inputs}
+    for node in network:
+        first = same.get(node.inputs[0]) if node.inputs else None
+        if first is None:
+            continue
+        if node.op == "to_int":
+            same[node.outputs[0]] = first
+        elif node.op in ("differs", "any_differs"):
+            yield first, node.arguments["value"]
+
+
+def _array(
+    rng: np.random.Generator,
+    value: Value,
+    shape: tuple[int, ...],
+    rows: int | None,
+    mask: float | None,
+) -> Array:
+    dtype = np.dtype(value.dtype)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if rows is not None or dtype.kind in "iu":
+        high = rows or _ANY_NUMBER
+        array = rng.integers(int(mask is not None and high > 1), high, shape).astype(dtype)
+    else:
+        array = rng.uniform(-1, 1, shape).astype(dtype)
+    if mask is not None and len(shape) > 1 and (rows is None or 0 <= mask < rows):
+        _leave_out(array, mask)
+    return array
+
+
+def _leave_out(array: Array, mask: float) -> None:
+    """Mask steps of (batch, time, …): before others, behind, amid, and none, in turn."""
+    time = array.shape[1]
+    third = -(-time // 3)
+    if time < 2:
+        return
+    for row, steps in enumerate((slice(0, third), slice(time - third, time), slice(1, 1 + third))):
+        if row < len(array) and (time > 2 or row < 2):
+            array[row, steps] = mask

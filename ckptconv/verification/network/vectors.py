@@ -1,0 +1,193 @@
+"""A whole network's inputs and outputs, made where its source runs, replayed where it will run.
+
+A vectors file holds, for case i, ``i.x.j`` (inputs) and ``i.y.k`` (outputs); ``meta`` is JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ckptconv import dialects, formats, networks
+from ckptconv.errors import VerificationError, locating
+from ckptconv.graph.graph import Graph
+from ckptconv.graph.network import Network
+from ckptconv.io.atomic import atomic_path, check_target
+from ckptconv.options import ReadOptions, StrPath
+from ckptconv.tensors.regions import Array
+from ckptconv.tensors.tensor import Tensor
+from ckptconv.verification import npz
+from ckptconv.verification.fingerprint import fingerprint, similar, well_formed
+from ckptconv.verification.network.inputs import Case
+from ckptconv.verification.network.prove import (
+    KNOWN,
+    Answers,
+    Source,
+    allowed,
+    compare,
+    target_runner,
+    unshown,
+)
+from ckptconv.verification.reference.inputs import DEVICES, distance
+from ckptconv.verification.results.layers import VerifyReport
+from ckptconv.verification.results.tensors import describe
+
+_MARGIN = 4
+_MAX = 10_000
+
+
+def write(
+    src: StrPath, out: StrPath, options: ReadOptions, *, seed: int, force: bool
+) -> dict[str, Any]:
+    """Write vectors of a whole network; see ``golden``.
+
+    What an Ascend may be off by is taken from the source's own model with weights and inputs
+    rounded to float16: four times what that changes, beside what MindSpore is known to be off by.
+    """
+    graph, network = networks.read(src, options)
+    options.allow.check()
+    check_target(out, graph.origin.files, force=force)
+    source = Source(graph, network, beside=options.config is not None)
+    answers = source.answers(seed)
+    meta = _describe(graph, network, answers, _tolerances(source, answers), seed)
+    arrays: dict[str, Array] = {}
+    for i, (case, outputs) in enumerate(zip(answers.cases, answers.outputs, strict=True)):
+        for letter, row in (("x", case.arrays), ("y", outputs)):
+            plain = (a.astype(np.uint8) if a.dtype.kind == "b" else a for a in row)
+            arrays |= {f"{i}.{letter}.{k}": array for k, array in enumerate(plain)}
+    with atomic_path(out, force=force) as temporary:
+        npz.write(temporary, {"meta": npz.encode(meta), **arrays})
+    return meta
+
+
+def _describe(
+    graph: Graph, network: Network, answers: Answers, limits: list[dict[str, Any]], seed: int
+) -> dict[str, Any]:
+    sizes = [(case.batch, case.length, case.masked) for case in answers.cases]
+    return {
+        "schema": npz.NETWORK,
+        "source": describe(graph),
+        "seed": seed,
+        "by": answers.by,
+        "inputs": [value.dtype for value in network.inputs],
+        "outputs": answers.names,
+        "states": answers.states,
+        "cases": [
+            dict(zip(("batch", "length", "masked"), size, strict=True), tolerances=limit)
+            for size, limit in zip(sizes, limits, strict=True)
+        ],
+        "fingerprint": fingerprint(_matrices(t for one in graph for t in one.params.values())),
+    }
+
+
+def _tolerances(source: Source, answers: Answers) -> list[dict[str, Any]]:
+    """Return for each case: framework and device → what each output may be off by."""
+    source.model.halve()
+    known = {name: allowed(answers, limit) for name, limit in KNOWN.items()}
+    found = []
+    for i, (case, exact) in enumerate(zip(answers.cases, answers.outputs, strict=True)):
+        rounded = source.run([_half(array) for array in case.arrays])
+        apart = [_MARGIN * distance([a], [b]) for a, b in zip(rounded, exact, strict=True)]
+        limits = {"torch CPU": list(known["torch"][i])}
+        limits |= {f"mindspore {device}": list(known["mindspore"][i]) for device in DEVICES}
+        ascend = zip(limits["mindspore Ascend"], apart, strict=True)
+        found.append(limits | {"mindspore Ascend": [limit + gap for limit, gap in ascend]})
+    return found
+
+
+def _half(array: Array) -> Array:
+    return array.astype(np.float16).astype(array.dtype) if array.dtype.kind == "f" else array
+
+
+def _matrices(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return the tensors that a conversion keeps, whatever their axes."""
+    return [tensor for tensor in tensors if tensor.ndim > 1]
+
+
+def play(
+    dst: StrPath, vectors: StrPath, network: StrPath, options: ReadOptions, *, device: str
+) -> VerifyReport:
+    """Run a written network on vectors; see ``replay``.
+
+    Raises:
+        VerificationError: the vectors were made for another model.
+    """
+    meta, answers, limits = _read(vectors)
+    checkpoint = formats.read(dst, select=options.select)
+    with locating(checkpoint.path):
+        framework = dialects.detect(checkpoint, options.source)
+    own = fingerprint(_matrices(checkpoint.tensors.values()))
+    if not similar(meta["fingerprint"], own, np.dtype(np.float32)):
+        raise VerificationError(
+            "made for another model",
+            file=vectors,
+            expected=f"vectors made from the weights of {checkpoint.path}",
+            found=f"other weights ({meta['source'].get('path')})",
+        )
+    runner = target_runner(framework, device)
+    target = {"path": checkpoint.path, "container": checkpoint.format, "framework": framework}
+    report = VerifyReport(meta["source"], target, meta["seed"], frameworks=[runner.by])
+    report.notes += unshown(answers)
+    key = f"{runner.module} {device if runner.module == 'mindspore' else 'CPU'}"
+    tolerances = [case[key] for case in limits]
+    report.network = compare(runner, network, checkpoint.path, answers, tolerances)
+    return report
+
+
+_META: Mapping[str, type] = {
+    **{"seed": int, "source": dict, "by": str, "inputs": list, "outputs": list, "states": int},
+    **{"cases": list, "fingerprint": dict},
+}
+
+
+def _read(path: StrPath) -> tuple[dict[str, Any], Answers, list[Mapping[str, list[float]]]]:
+    """Return the document, the answers and the tolerances, everything checked."""
+    meta, arrays = npz.read_document(path, npz.NETWORK)
+    for key, kind in _META.items():
+        if type(meta.get(key)) is not kind:
+            raise npz.malformed(path, f"meta: {key}", kind.__name__, type(meta.get(key)).__name__)
+    words = [*meta["inputs"], *meta["outputs"]]
+    sizes = (len(words), len(meta["cases"]), meta["states"])
+    if not all(isinstance(word, str) for word in words) or not all(0 <= n < _MAX for n in sizes):
+        raise npz.malformed(path, "meta", "names of inputs and outputs", str(words)[:80])
+    if not well_formed(meta["fingerprint"]) or not meta["cases"] or not meta["outputs"]:
+        raise npz.malformed(path, "meta", "a fingerprint, cases and outputs", "none")
+    cases, outputs, limits = [], [], []
+    for i, said in enumerate(meta["cases"]):
+        size, limit = _case(said, len(meta["outputs"]), path)
+        given = [_array(arrays, f"{i}.x.{k}", path) for k in range(len(meta["inputs"]))]
+        typed = [_typed(a, dtype, path) for a, dtype in zip(given, meta["inputs"], strict=True)]
+        cases.append(Case(tuple(typed), *size))
+        outputs.append([_array(arrays, f"{i}.y.{k}", path) for k in range(len(meta["outputs"]))])
+        limits.append(limit)
+    return meta, Answers(cases, outputs, meta["outputs"], meta["states"], meta["by"]), limits
+
+
+def _case(said: Any, outputs: int, path: StrPath) -> tuple[Any, Mapping[str, list[float]]]:
+    sizes = [said.get(key) if isinstance(said, dict) else "" for key in ("batch", "length")]
+    if not all(n is None or (type(n) is int and 0 < n < 1 << 31) for n in sizes):
+        raise npz.malformed(path, "meta: cases", "sizes", str(sizes)[:80])
+    limits = said.get("tolerances")
+    for name in ("torch CPU", *(f"mindspore {device}" for device in DEVICES)):
+        row = limits.get(name) if isinstance(limits, dict) else None
+        good = isinstance(row, list) and len(row) == outputs
+        if not good or not all(type(n) is float and 0 <= n < np.inf for n in row or ()):
+            raise npz.malformed(path, f"meta: cases: {name}", f"{outputs} numbers", str(row)[:80])
+    return (*sizes, said.get("masked") is True), limits
+
+
+def _array(arrays: Mapping[str, Array], name: str, path: StrPath) -> Array:
+    if name not in arrays:
+        raise npz.malformed(path, name, "an array", None)
+    return arrays[name]
+
+
+def _typed(array: Array, dtype: str, path: StrPath) -> Array:
+    kinds = {"bool": "u", "int32": "i", "int64": "i"}
+    if dtype not in {*kinds, "float16", "float32", "float64"} or array.dtype.kind != kinds.get(
+        dtype, "f"
+    ):
+        raise npz.malformed(path, "meta: inputs", dtype, str(array.dtype))
+    return array.astype(dtype)

@@ -1,0 +1,65 @@
+"""One comparison of numbers that were computed with what they should be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ckptconv.tensors.regions import Array
+from ckptconv.verification.difference import Difference, compare_arrays, total
+from ckptconv.verification.reference.inputs import distance
+from ckptconv.verification.results.tensors import numbers
+
+
+@dataclass
+class Run:
+    """Outputs of one layer, or of the network, from one side, held against what they should be.
+
+    Attributes:
+        by: who computed: ``reference``, or a framework and its version.
+        side: whose weights: ``source`` or ``target``.
+        against: what it is compared with.
+        difference: of outputs and final states, as float32.
+        tolerance: what its arithmetic may be off by; None where nothing is asked.
+    """
+
+    by: str
+    side: str
+    against: str
+    difference: Difference
+    tolerance: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.tolerance is None or self.difference.max_abs <= self.tolerance
+
+    def to_dict(self) -> dict[str, Any]:
+        found = {"by": self.by, "side": self.side, "against": self.against}
+        tolerance = self.tolerance
+        finite = tolerance is not None and math.isfinite(tolerance)
+        return found | {
+            "ok": self.ok,
+            "tolerance": tolerance if finite else None,
+            "difference": self.difference.to_dict(),
+        }
+
+
+def outputs_differ(a: Sequence[Array], b: Sequence[Array]) -> Difference:
+    """Return the differences of outputs and states; ULPs as of float32."""
+    found = total(
+        compare_arrays(x.astype(np.float32), y.astype(np.float32))
+        for x, y in zip(a, b, strict=True)
+    )
+    found.max_abs = distance(a, b)
+    return found
+
+
+def run_cells(run: Run) -> tuple[str, ...]:
+    """Return who computed, against what, the result, differences and tolerance as text."""
+    tolerance = "" if run.tolerance is None else f"{run.tolerance:.2g}"
+    state = "ok" if run.ok else "FAILED"
+    return run.by, run.against, state, *numbers(run.difference)[1:], tolerance
