@@ -13,15 +13,23 @@ from ckptconv.dialects.torch.quantized import ALLOW
 from ckptconv.errors import CkptconvError, SeveralError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.provenance import Provenance
-from ckptconv.options import ReadOptions
+from ckptconv.options import Framework, Pairs, ReadOptions, StrPath
 from ckptconv.tensors.tensor import Tensor
 
 SCHEMA = "ckptconv-inspect-1"
 _MAX_CHOICES, _LONGEST = 32, 200
 
 
-def describe(path: str | os.PathLike[str], *, select: str | None = None) -> dict[str, Any]:
-    """Return what a file holds, under these keys.
+def describe(
+    path: str | os.PathLike[str],
+    *,
+    select: str | None = None,
+    source: Framework | None = None,
+    kinds: Pairs = (),
+    rename: Pairs = (),
+    config: StrPath | None = None,
+) -> dict[str, Any]:
+    """Return what a file holds, under these keys; see ``load`` for the options.
 
     - ``schema``, ``path``, ``container``, ``framework``;
     - ``metadata``: what the file tells of itself (``format_version``, ``keras_version``, …);
@@ -39,7 +47,11 @@ def describe(path: str | os.PathLike[str], *, select: str | None = None) -> dict
 
     Raises:
         ContainerError: not a checkpoint, or damaged.
+        CkptconvError: an option that does not fit the file.
     """
+    # Looking takes no leave; and whoever only looks wants to see the weights.
+    said = {"source": source, "kinds": kinds, "rename": rename, "config": config}
+    options = ReadOptions(allow=[ALLOW], **said)  # type: ignore[arg-type]
     try:
         checkpoint = api.inspect(path, select=select)
     except SeveralError as error:
@@ -48,9 +60,10 @@ def describe(path: str | os.PathLike[str], *, select: str | None = None) -> dict
             "choices": [_choice(path, name) for name in error.choices[:_MAX_CHOICES]],
         }
     try:
-        # Looking takes no leave; and whoever only looks wants to see the weights.
-        graph = pipeline.lift(checkpoint, ReadOptions(allow=[ALLOW]))
+        graph = pipeline.lift(checkpoint, options)
     except CkptconvError as error:
+        if any(said.values()):
+            raise
         notes = [*checkpoint.notes, str(error)]
         return _document(checkpoint, [_flat(checkpoint)], checkpoint.omitted, notes)
     return _document(checkpoint, _modules(checkpoint, graph), graph.omitted, graph.notes)

@@ -39,7 +39,7 @@ ROOMS = {
     "pipeline": ALL,
     "networks": STORY,
     "api": (*STORY, "networks"),
-    "batch": (*STORY, "api"),
+    "batch": (*STORY, "networks", "api"),
     "live": (*STORY, "api"),
     "inspection": (*STORY, "api"),
     "verification": (*STORY, "api", "networks"),

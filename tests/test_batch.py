@@ -209,3 +209,26 @@ def test_stopped_with_all_its_jobs_and_nothing_partial(tmp_path, stop, jobs):
     done = {name for name in left if name.endswith(".ckpt")}
     assert left == done | {f"{name}.report.json" for name in done}
     assert 0 < len(done) < 40
+
+
+def test_networks_beside_their_targets(tmp_path):
+    golden = ROOT / "tests/golden/keras"
+    (tmp_path / "in/deep").mkdir(parents=True)
+    for name, source in (("a.h5", "keras224_default_full"), ("deep/b.h5", "tf212_hard_full")):
+        (tmp_path / "in" / name).write_bytes((golden / f"{source}.h5").read_bytes())
+    command = ("batch", tmp_path / "in", tmp_path / "out", "--to", "ms", "--network")
+    out, _ = run(*command, "--jobs", "2")
+    assert out.splitlines()[-1] == "2 converted, 0 unchanged, 0 failed"
+    assert "class Net(nn.Cell)" in (tmp_path / "out/deep/b.py").read_text()
+    assert run(*command)[0].splitlines()[-1] == "0 converted, 2 unchanged, 0 failed"
+    (tmp_path / "out/a.py").unlink()
+    assert run(*command)[0].splitlines()[-1] == "1 converted, 1 unchanged, 0 failed"
+    assert (tmp_path / "out/a.py").exists()
+    (tmp_path / "in/mine.h5").write_bytes((tmp_path / "in/a.h5").read_bytes())
+    (tmp_path / "out/mine.py").write_text("mine")
+    assert "mine.py: exists already; try --force" in run(*command, code=1)[1]
+    assert (tmp_path / "out/mine.py").read_text() == "mine"
+    (tmp_path / "in/c.pt").write_bytes((ROOT / "samples/tagger.pt").read_bytes())
+    _, err = run(*command, code=1)
+    assert "c.pt: the file does not record its network" in err
+    assert not (tmp_path / "out/c.ckpt").exists()

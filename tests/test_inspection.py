@@ -168,3 +168,18 @@ def test_other_frameworks(tmp_path: Path) -> None:
         assert found["framework"] == to
         assert [kind for module in found["modules"] for kind in module["kinds"]] == ["LSTM"]
     assert found["metadata"]["keras_version"]
+
+
+def test_names_and_kinds_as_the_user_says(tmp_path):
+    state = {"net.thing.weight": torch.ones(2, 3), "net.odd.weight": torch.ones(3, 3)}
+    torch.save(state, tmp_path / "m.pt")
+    kinds = {"net.thing": "Embedding"}
+    found = describe(tmp_path / "m.pt", kinds=kinds, rename=[(r"^net\.", "")])
+    first = found["modules"][0]
+    assert (first["path"], first["kinds"]) == ("thing", ["Embedding"])
+    assert first["evidence"] == "--kind"
+    assert first["tensors"][0]["name"] == "net.thing.weight"
+    with pytest.raises(ckptconv.CkptconvError, match="names no module"):
+        describe(tmp_path / "m.pt", kinds={"nothing": "Linear"})
+    with pytest.raises(ckptconv.CkptconvError, match="not a file of Keras"):
+        describe(tmp_path / "m.pt", source="keras")

@@ -79,6 +79,8 @@ def convert_many(
     executor: Executor | None = None,
     force: bool = False,
     dry_run: bool = False,
+    network: bool = False,
+    stubs: Iterable[str] = (),
     done: Callable[[Outcome], None] | None = None,
     **options: Unpack[ConvertKeywords],
 ) -> list[Outcome]:
@@ -92,6 +94,8 @@ def convert_many(
             ``get_executor()``); by default one after the other in this process.
         force: replace targets that no record knows.
         dry_run: do everything but write; what is not done yet is ``would convert`` then.
+        network: write each network too, beside its target, as a file with ``.py`` for suffix.
+        stubs: names of layers that networks leave as functions to be written by hand.
         done: called with each outcome as it arrives.
 
     Returns:
@@ -104,8 +108,8 @@ def convert_many(
     Examples:
         >>> convert_many([("a.pt", "a.ckpt")], to="mindspore")  # doctest: +SKIP
     """
-    reading, writing = _sides(options, dry_run=dry_run)
-    jobs = [Job(os.fspath(a), os.fspath(b), to, reading, writing, force) for a, b in pairs]
+    reading, writing = _sides(options, dry_run=dry_run, stubs=tuple(stubs))
+    jobs = [Job(os.fspath(a), os.fspath(b), to, reading, writing, force, network) for a, b in pairs]
     doubled = _doubled(jobs)
     outcomes: dict[int, Outcome] = {}
     for index, outcome in _run(jobs, doubled, executor):
@@ -173,11 +177,13 @@ def _doubled(jobs: list[Job]) -> dict[int, str]:
     return {index: jobs[first].source for index, first in enumerate(firsts) if first != index}
 
 
-def _sides(options: ConvertKeywords, *, dry_run: bool) -> tuple[ReadOptions, WriteOptions]:
+def _sides(
+    options: ConvertKeywords, *, dry_run: bool, stubs: tuple[str, ...]
+) -> tuple[ReadOptions, WriteOptions]:
     reads = {field.name for field in fields(ReadOptions)}
     given: dict[str, Any] = dict(options)
     reading = {name: value for name, value in given.items() if name in reads}
     writing = {name: value for name, value in given.items() if name not in reads}
     return ReadOptions(**reading), WriteOptions(
-        **{**writing, "force": True, "check": True, "dry_run": dry_run}
+        **{**writing, "force": True, "check": True, "dry_run": dry_run, "stubs": stubs}
     )

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +17,7 @@ from ckptconv import pipeline
 from ckptconv._version import __version__
 from ckptconv.errors import CkptconvError
 from ckptconv.options import ReadOptions, Target, WriteOptions
-from ckptconv.report import to_json
+from ckptconv.report import Report, to_json
 from ckptconv.tensors.writer import write_text
 
 CONVERTED, UNCHANGED, FAILED = "converted", "unchanged", "failed"
@@ -45,6 +45,7 @@ class Job:
     reading: ReadOptions
     writing: WriteOptions
     force: bool
+    network: bool = False
 
 
 def convert_one(job: Job) -> Outcome:
@@ -62,20 +63,40 @@ def convert_one(job: Job) -> Outcome:
 def _converted(job: Job) -> str:
     """Do one job, unless its record says that it is done, and return its status."""
     state, record = _state(job), _read_record(job.target)
-    if record.get("batch") == {**state, "target": _identity(job.target), "state": "done"}:
+    if record.get("batch") == {**state, **_made(job), "state": "done"}:
         return UNCHANGED
-    if os.path.lexists(job.target) and not ("batch" in record or job.force):
-        raise CkptconvError("exists already", file=job.target, hint="--force to replace it")
+    for path in (job.target, *([_network_of(job)] if job.network else ())):
+        if os.path.lexists(path) and not ("batch" in record or job.force):
+            raise CkptconvError("exists already", file=path, hint="--force to replace it")
     if job.writing.dry_run:
-        pipeline.write(pipeline.read(job.source, job.reading), job.target, job.to, job.writing)
+        _write(job)
         return WOULD_CONVERT
     os.makedirs(os.path.dirname(job.target) or ".", exist_ok=True)
     with _started(job, state, record):
-        graph = pipeline.read(job.source, job.reading)
-        report = pipeline.write(graph, job.target, job.to, job.writing)
-    entry = {**state, "target": _identity(job.target), "state": "done"}
+        report = _write(job)
+    entry = {**state, **_made(job), "state": "done"}
     _write_record(job.target, {**report.to_dict(), "batch": entry})
     return CONVERTED
+
+
+def _write(job: Job) -> Report:
+    if job.network:
+        from ckptconv import networks
+
+        writing = replace(job.writing, network=_network_of(job))
+        return networks.convert(job.source, job.target, job.to, job.reading, writing)
+    graph = pipeline.read(job.source, job.reading)
+    return pipeline.write(graph, job.target, job.to, job.writing)
+
+
+def _network_of(job: Job) -> str:
+    return os.path.splitext(job.target)[0] + ".py"
+
+
+def _made(job: Job) -> dict[str, Any]:
+    """Return how the files that a job makes are known again."""
+    network = {"network": _identity(_network_of(job))} if job.network else {}
+    return {"target": _identity(job.target), **network}
 
 
 @contextmanager

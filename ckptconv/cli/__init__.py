@@ -122,10 +122,10 @@ def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
     files=o.Row(
         list[str], o.SRC.default, typer.Argument(metavar="FILE...", help="Checkpoints to read.")
     ),
-    select=o.SELECT,
+    **{name: o.READ[name] for name in ("source", "select", "kind", "rename", "config")},
     as_json=o.JSON,
 )
-def inspect(files: list[str], select: str | None, as_json: bool) -> None:
+def inspect(files: list[str], as_json: bool, **options: Any) -> None:
     from ckptconv.cli.documents import error_document, inspections, print_json
     from ckptconv.cli.render import print_inspection
     from ckptconv.inspection import describe
@@ -133,7 +133,7 @@ def inspect(files: list[str], select: str | None, as_json: bool) -> None:
     found: list[dict[str, Any]] = []
     for file in files:
         try:
-            found.append(describe(file, select=select))
+            found.append(describe(file, **o.reading(options)))
         except CkptconvError as error:
             if len(files) == 1:
                 raise

@@ -29,6 +29,11 @@ _ROWS = {
     ),
     "jobs": o.Row(int, 1, typer.Option("--jobs", metavar="N", min=1, help="Processes.")),
     **{name: row for name, row in o.NAMES.items() if name != "restore"},
+    "config": o.NETWORK["config"],
+    "network": o.Row(
+        bool, False, typer.Option("--network", help="Write each network too, beside its target.")
+    ),
+    "stubs": o.NETWORK["stubs"],
     **o.VALUES,
     "check": o.OUTPUT["check"]._replace(
         declaration=typer.Option("--check", help="Read each target back; this is always done.")
