@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from ckptconv.errors import CkptconvError, DialectError, UsageError
 from ckptconv.graph.graph import Graph
 
 _SHOWN = 20
+_SECONDS = 2.0
+"""For all paths of a file: whoever wrote the file chose its names, which can make a pattern try
+more ways than anyone has time for."""
 
 
 def rename(graph: Graph, rules: Iterable[tuple[str, str]]) -> Graph:
@@ -17,21 +21,38 @@ def rename(graph: Graph, rules: Iterable[tuple[str, str]]) -> Graph:
 
     Raises:
         UsageError: not a regular expression.
-        CkptconvError: one that matches no path.
+        CkptconvError: one that matches no path, or takes too long.
     """
     rules = tuple(rules)
     if not rules:
         return graph
+    import regex  # like re, but a match can be stopped
+
     paths = [layer.path for layer in graph]
-    try:
-        for pattern, text in rules:
-            compiled = re.compile(pattern)
-            if not any(map(compiled.search, paths)):
-                raise _matches_nothing(pattern, graph)
-            paths = [compiled.sub(text, path) for path in paths]
-    except (re.error, IndexError) as error:
-        raise UsageError(f"--rename: not a regular expression: {error}") from None
+    for pattern, text in rules:
+        try:
+            paths, count = _replaced(regex.compile(pattern), text, paths)
+        except (regex.error, IndexError) as error:
+            raise UsageError(f"--rename: not a regular expression: {error}") from None
+        except TimeoutError:
+            raise CkptconvError(
+                f"--rename: {pattern!r} takes more than {_SECONDS:g} s",
+                hint="a pattern without repetitions in repetitions, such as '^encoder[.]'",
+            ) from None
+        if not count:
+            raise _matches_nothing(pattern, graph)
     return _with_paths(graph, paths)
+
+
+def _replaced(pattern: Any, text: str, paths: list[str]) -> tuple[list[str], int]:
+    """Return the paths with all matches replaced, and the number of matches.
+
+    Raises:
+        TimeoutError: the pattern takes too long.
+    """
+    end = time.monotonic() + _SECONDS
+    found = [pattern.subn(text, p, timeout=max(end - time.monotonic(), 1e-3)) for p in paths]
+    return [path for path, _ in found], sum(count for _, count in found)
 
 
 def _with_paths(graph: Graph, paths: Iterable[str]) -> Graph:

@@ -1,0 +1,38 @@
+"""--rename: rules on paths, whoever chose the names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import ckptconv
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A file whose names make a pattern try every way of cutting them."""
+    weights = {"a" * 4000 + "!.weight": np.ones((2, 3), "f4"), "b.weight": np.ones((2, 3), "f4")}
+    save_file(weights, tmp_path / "m.safetensors", {"format": "pt"})
+    return tmp_path / "m.safetensors"
+
+
+def test_groups_and_order(hostile):
+    graph = ckptconv.load(hostile, rename=[("^a+(!)$", r"x\1"), ("!$", ""), ("^b", r"\g<0>_1")])
+    assert [layer.path for layer in graph] == ["x", "b_1"]
+
+
+def test_a_pattern_that_takes_too_long_is_stopped(hostile):
+    with pytest.raises(ckptconv.CkptconvError, match=r"takes more than 2 s; try a pattern"):
+        ckptconv.load(hostile, rename={"(a|a)*$": "x"})
+
+
+@pytest.mark.parametrize("pattern", ["(", "[z-a]", "(?P<1>x)"])
+def test_no_pattern(hostile, pattern):
+    with pytest.raises(ckptconv.UsageError, match="not a regular expression"):
+        ckptconv.load(hostile, rename={pattern: "x"})
+
+
+def test_a_group_that_is_not_there(hostile):
+    with pytest.raises(ckptconv.UsageError, match="not a regular expression"):
+        ckptconv.load(hostile, rename={"^a": r"\1"})
