@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 DType = np.dtype[Any]
 Region = tuple[tuple[int, int], ...]
 
-_TILE = 128
+_TILE = 256
 _CACHE_LINE = 64
 
 
