@@ -172,4 +172,4 @@ def _read_record(target: str) -> dict[str, Any]:
 
 
 def _write_record(target: str, record: Mapping[str, Any]) -> None:
-    write_text(_record_of(target), to_json(record), force=True)
+    write_text(_record_of(target), to_json(record), force=True, durable=False)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from ckptconv.errors import ContainerError
 from ckptconv.io import platform
 from ckptconv.io.reader import Source
-
-_TEMPORARY = re.compile(r"\d+-[0-9a-f]{8}\.part")
 
 
 def check_target(path: str | os.PathLike[str], sources: Sequence[Source], *, force: bool) -> None:
@@ -29,45 +26,68 @@ def check_target(path: str | os.PathLike[str], sources: Sequence[Source], *, for
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], *, force: bool) -> Iterator[str]:
+def atomic_path(
+    path: str | os.PathLike[str], *, force: bool, durable: bool = True
+) -> Iterator[str]:
     """Yield a temporary path beside ``path``; on success sync it and move it into place.
 
     On any failure or interrupt the temporary file is removed and ``path`` is as it was. What a
     killed run left behind is removed by the next one for the same target.
+
+    Args:
+        durable: return when the file is on the disk itself; another survives the end of a process,
+            and after a power failure may be as it was before.
 
     Raises:
         ContainerError: the target cannot be written, or appeared meanwhile without ``force``.
     """
     target = os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
     folder, name = os.path.split(target)
-    stem, held = f".{os.fsdecode(os.fsencode(name)[:200])}.", -1
-    temporary = os.path.join(folder, f"{stem}{os.getpid()}-{os.urandom(4).hex()}.part")
+    stem = os.path.join(folder, f".{os.fsdecode(os.fsencode(name)[:200])}")
+    temporary, held = "", -1
     try:
-        _remove_stale(folder, stem)
-        held = platform.create(temporary)
+        while held < 0:
+            temporary = _free_name(stem)
+            try:
+                held = platform.create(temporary)
+            except FileExistsError:  # another run was quicker
+                temporary = ""
         yield temporary
-        platform.sync(temporary)
+        if durable:
+            platform.sync(temporary)
         if platform.OPEN_FILES_STAY:
             held = _close(held)
         platform.move(temporary, target, replace=force)
-        platform.sync_folder(folder or ".")
+        if durable:
+            platform.sync_folder(folder or ".")
     except FileExistsError:
         raise ContainerError("exists already", file=path, hint="--force to replace it") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ContainerError(f"cannot be written: {reason}", file=path) from error
     finally:
+        with suppress(OSError):  # once it is moved, another run may have its name
+            ours = held < 0 or os.path.samestat(os.fstat(held), os.lstat(temporary))
+            held = _close(held) if platform.OPEN_FILES_STAY else held
+            if ours:
+                os.unlink(temporary)
         _close(held)
+
+
+def _free_name(stem: str) -> str:
+    """Return the first of ``stem.0.part``, ``stem.1.part``, … that no other run has.
+
+    Those that nobody holds are removed: their runs were killed. No folder is listed for that, in
+    which thousands of others may be at work.
+    """
+    free: list[str] = []
+    number = 0
+    while os.path.lexists(path := f"{stem}.{number}.part"):
         with suppress(OSError):
-            os.unlink(temporary)
-
-
-def _remove_stale(folder: str, stem: str) -> None:
-    """Remove temporary files that nobody holds: their runs were killed."""
-    for name in os.listdir(folder or "."):
-        if _TEMPORARY.fullmatch(name.removeprefix(stem)) and name.startswith(stem):
-            with suppress(OSError):
-                platform.remove_unheld(os.path.join(folder, name))
+            platform.remove_unheld(path)
+            free.append(path)
+        number += 1
+    return free[0] if free else path
 
 
 def _close(held: int) -> int:

@@ -62,15 +62,13 @@ class Sink:
 
     def write(self, data: bytes | memoryview) -> None:
         """Write bytes."""
-        stop = self._fill + len(data)
-        if stop <= _SIZE:
+        if (stop := self._fill + len(data)) <= _SIZE:
             self._buffer.data[self._fill : stop] = data
             self._fill = stop
             return
         left = np.frombuffer(data, np.uint8)
         for room in self._rooms(left.size):
-            room[:] = left[: room.size]
-            left = left[room.size :]
+            room[:], left = left[: room.size], left[room.size :]
 
     def write_tensor(self, tensor: Tensor, *, crc: int | None = None) -> int:
         """Write a tensor's bytes; with ``crc`` given, return it continued over them."""
@@ -106,8 +104,7 @@ class Sink:
         for source, offset, length in spans:
             stop = self._fill + length
             if length <= PIECE and stop <= _SIZE:  # read at once, and so checked before it is here
-                room = self._buffer[self._fill : stop]
-                source.read_into(room, offset)
+                source.read_into(room := self._buffer[self._fill : stop], offset)
                 self._fill = stop
                 yield room
                 continue
@@ -159,12 +156,9 @@ class _Writer:
         self._file = os.open(path, platform.WRITE)
         self._full: queue.SimpleQueue[tuple[Bytes, int, int] | None] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[Bytes] = queue.SimpleQueue()
-        for _ in range(_WAITING):
-            self._free.put(np.empty(_SIZE, np.uint8))
         self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
         self._begun = 0
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
 
     def write(self, buffer: Bytes, count: int, offset: int) -> Bytes:
         """Have the first ``count`` bytes written at ``offset``; return a buffer to fill next.
@@ -175,6 +169,7 @@ class _Writer:
         if count < PIECE:  # sooner done than handed over
             _write_all(self._file, buffer[:count].data, offset)
             return buffer
+        self._start()
         self._full.put((buffer, count, offset))
         written = self._free.get()
         if self._error is not None:
@@ -192,9 +187,17 @@ class _Writer:
         self._join()
         os.close(self._file)
 
+    def _start(self) -> None:
+        if self._thread is None:
+            for _ in range(_WAITING):
+                self._free.put(np.empty(_SIZE, np.uint8))
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+
     def _join(self) -> None:
         self._full.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while (item := self._full.get()) is not None:
@@ -229,9 +232,10 @@ def _parts(tensor: Tensor) -> Iterator[Array]:
         del piece
 
 
-def write_text(path: str, text: str, *, force: bool) -> None:
-    """Write a whole text file, as UTF-8: all of it, or none."""
-    with atomic_path(path, force=force) as temporary, open_sink(temporary) as sink:
+def write_text(path: str, text: str, *, force: bool, durable: bool = True) -> None:
+    """Write a whole text file, as UTF-8: all of it, or none; see ``atomic_path``."""
+    whole = atomic_path(path, force=force, durable=durable)
+    with whole as temporary, open_sink(temporary) as sink:
         sink.write(text.encode())
 
 

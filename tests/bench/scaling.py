@@ -1,4 +1,4 @@
-"""What each algorithm takes for 1, 2, 4 and 8 times as much: processor time in a process of its own.
+"""What each algorithm takes for 1, 2, 4 and 8 times as much: seconds of processor time.
 
 An algorithm that grows linearly doubles from column to column; one that is quadratic takes four
 times as long.

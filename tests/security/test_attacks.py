@@ -291,7 +291,7 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "link.safetensors").symlink_to(source)
     with pytest.raises(ContainerError, match="the target is the source itself"):
         api.convert(source, tmp_path / "link.safetensors", to="torch", force=True)
-    planted = tmp_path / ".x.ckpt.1-0123abcd.part"
+    planted = tmp_path / ".x.ckpt.0.part"
     planted.symlink_to(victim)
     (tmp_path / "dangling.ckpt").symlink_to(tmp_path / "x.ckpt")
     with pytest.raises(ContainerError, match="exists already"):

@@ -220,9 +220,9 @@ def test_two_conversions_to_one_target(source: Path, name: str, force: bool) -> 
 
 def test_stale_temporary_files_are_removed_and_live_ones_are_not(tmp_path: Path) -> None:
     target = tmp_path / "x[1].pt"
-    stale, other = tmp_path / ".x[1].pt.1-0123abcd.part", tmp_path / ".x.pt.1-0123abcd.part"
-    live = tmp_path / ".x[1].pt.2-0123abcd.part"
-    for path in (stale, other, live):
+    stale, other = tmp_path / ".x[1].pt.2.part", tmp_path / ".x.pt.0.part"
+    live = tmp_path / ".x[1].pt.0.part"
+    for path in (stale, other, live, tmp_path / ".x[1].pt.1.part"):
         path.write_bytes(b"half")
     with open(live) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -334,3 +334,14 @@ def test_a_disk_that_cannot_be_read(source: Path) -> None:
     )
     with failing, pytest.raises(ContainerError, match=f"{source}: cannot be read: Input/output"):
         Source(source).read(0, 10)
+
+
+def test_a_folder_of_many_files_is_not_listed(tmp_path: Path) -> None:
+    with (
+        mock.patch("os.listdir", side_effect=AssertionError),
+        mock.patch("os.scandir", side_effect=AssertionError),
+        atomic_path(tmp_path / "x.pt", force=False) as temporary,
+    ):
+        Path(temporary).write_bytes(b"whole")
+    assert leftovers(tmp_path) == []
+    assert (tmp_path / "x.pt").read_bytes() == b"whole"
