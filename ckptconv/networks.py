@@ -10,7 +10,7 @@ from ckptconv import dialects, formats, pipeline
 from ckptconv.codegen.emit import emit
 from ckptconv.codegen.emit.modules import Columns
 from ckptconv.codegen.emit.names import paths
-from ckptconv.errors import CkptconvError, ContainerError, locating
+from ckptconv.errors import CkptconvError, ContainerError, UsageError, locating
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.network import Network
 from ckptconv.io.atomic import atomic_path, check_target
@@ -105,6 +105,9 @@ def _check(to: str, writing: WriteOptions) -> None:
         raise CkptconvError(
             "a network cannot be written for this target", expected=" or ".join(_TARGETS), found=to
         )
+    if writing.network is not None and not os.fspath(writing.network).endswith(".py"):
+        expected = "a name that ends in .py"
+        raise UsageError("--network", expected=expected, found=os.fspath(writing.network))
     given = {"like": writing.like, "dtype": writing.dtype, "fold_proj": writing.fold_proj}
     if extra := [name for name, value in given.items() if value]:
         raise CkptconvError(f"network= does not go with {', '.join(extra)}")

@@ -34,7 +34,9 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "flat_layout": ("cpu", "gpu", "ascend"),
     "hardware": ("ascend",),
     "dtype": ("float16", "bfloat16", "float32", "float64"),
+    "device": ("CPU", "GPU", "Ascend"),
 }
+_CALLED = {"source": "framework", "flat_layout": "layout"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class ReadOptions:
             UsageError: a value that an option does not take.
         """
         given = {
-            "source": _choice("source", source),
+            "source": choice("source", source),
             "select": select,
             "kinds": {path: _parse_kind(path, text) for path, text in _pairs(kinds)},
             "rename": tuple(_pairs(rename)),
@@ -115,7 +117,7 @@ class ReadOptions:
             "gates": gates,
             "forget_bias": forget_bias,
             "z_convention": z_convention,
-            "flat_layout": _choice("flat_layout", flat_layout),
+            "flat_layout": choice("flat_layout", flat_layout),
             "allow": Allowance(_texts("allow", allow)),
             "restore": restore,
             "config": config,
@@ -177,17 +179,18 @@ class WriteOptions:
     def __post_init__(self) -> None:
         """Raise UsageError for a value that an option does not take."""
         for name in ("dtype", "hardware"):
-            _choice(name, getattr(self, name))
+            choice(name, getattr(self, name))
         object.__setattr__(self, "stubs", _texts("stubs", self.stubs))
         for name in ("fill", "fold_bias"):
             object.__setattr__(self, name, tuple(_pairs(getattr(self, name))))
         object.__setattr__(self, "drop", _texts("drop", self.drop))
 
 
-def _choice(name: str, value: Any) -> Any:
+def choice(name: str, value: Any) -> Any:
+    """Return the value of an option that takes a few; UsageError for another one."""
     if value is not None and value not in _CHOICES[name]:
         expected = " or ".join(_CHOICES[name])
-        raise UsageError(f"unknown {name} {value!r}", expected=expected)
+        raise UsageError(f"unknown {_CALLED.get(name, name)} {value!r}", expected=expected)
     return value
 
 

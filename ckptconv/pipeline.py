@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ckptconv import dialects, formats, passes
 from ckptconv.checkpoint import Checkpoint, KerasFacts, SafetensorsFacts
-from ckptconv.errors import CkptconvError, ContainerError, locating
+from ckptconv.errors import CkptconvError, ContainerError, UsageError, locating
 from ckptconv.formats import documents
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
@@ -146,7 +146,7 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
     output = formats.output(path, dialects.dialect(to).suffixes)
     if options.like is None and (options.like_order or options.fill):
         option = "--like-order" if options.like_order else "--fill"
-        raise CkptconvError(f"{option} speaks of a target network", expected="--like TARGET too")
+        raise UsageError(f"{option} speaks of a target network", expected="--like TARGET too")
     graph = edited(graph, options)
     lowered = lower(graph, to, options, output)
     target = {"path": os.fspath(path), "container": output.format.name, "framework": to}

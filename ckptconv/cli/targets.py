@@ -56,6 +56,9 @@ def check_report(path: str, src: str, dst: str, *, force: bool) -> None:
     for other, what in ((src, "source"), (dst, "target")):
         if os.path.realpath(path) == os.path.realpath(other):
             raise CkptconvError(f"the report would overwrite the {what}", file=path)
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise CkptconvError("no such folder", file=folder)
     linked = os.path.exists(path) and os.path.exists(src) and os.path.samefile(path, src)
     if os.path.lexists(path) and (not force or linked):
         hint = None if force else "--force to replace it"

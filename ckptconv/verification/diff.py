@@ -15,7 +15,7 @@ from ckptconv.verification.compare import compare_items, lonely
 from ckptconv.verification.counterparts import Item, Names, items
 from ckptconv.verification.pairing import fold_like, pair
 from ckptconv.verification.results.tensors import DiffReport, TensorDiff, describe
-from ckptconv.verification.sides import SidesKeywords, lift_target, sides
+from ckptconv.verification.sides import SidesKeywords, lift_target, limit, sides
 from ckptconv.verification.stored_weights import stacking
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def diff(
     Examples:
         >>> [t.verdict for t in diff("model.pt", "model.ckpt").different]  # doctest: +SKIP
     """
+    limit("atol", atol)
     source, target = sides("diff", options)
     one, other = (formats.read(f, select=s.get("select")) for f, s in ((a, source), (b, target)))
     spoken = [s.get("source") or dialects.detect(f) for f, s in ((one, source), (other, target))]

@@ -9,9 +9,9 @@ import numpy as np
 
 from ckptconv import api
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import CkptconvError, UsageError, VerificationError
+from ckptconv.errors import UsageError, VerificationError
 from ckptconv.graph.graph import CELL_PARAMS, Framework, Graph, RecurrentLayer
-from ckptconv.options import ReadOptions, StrPath
+from ckptconv.options import ReadOptions, StrPath, choice
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification import npz
@@ -20,7 +20,7 @@ from ckptconv.verification.frameworks.judge import Side
 from ckptconv.verification.golden import FIELDS
 from ckptconv.verification.pairing import Block, blocks, pair
 from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, weights_of
-from ckptconv.verification.reference.inputs import DEVICES, floor, reference
+from ckptconv.verification.reference.inputs import floor, reference
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import Run, outputs_differ
 from ckptconv.verification.results.tensors import describe
@@ -66,8 +66,7 @@ def replay(
     Examples:
         >>> replay("model.ckpt", "vectors.npz", device="Ascend").ok  # doctest: +SKIP
     """
-    if device not in DEVICES:
-        raise CkptconvError(f"unknown device {device!r}", expected=" or ".join(DEVICES))
+    choice("device", device)
     if network is not None:
         if reference_only:
             raise UsageError("--network is run in its framework", expected="no --reference")

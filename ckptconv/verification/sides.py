@@ -7,7 +7,7 @@ from typing import Any, TypedDict, get_type_hints
 
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import AmbiguousKindError
+from ckptconv.errors import AmbiguousKindError, UsageError
 from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
 from ckptconv.options import FlatLayout, Fuses, Pairs, ReadOptions, StrPath
 
@@ -63,6 +63,16 @@ def sides(call: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
             raise TypeError(f"{call}() got an unexpected keyword argument {name!r}")
     target = {n.removeprefix(_PREFIX): v for n, v in given.items() if n.startswith(_PREFIX)}
     return {n: v for n, v in given.items() if not n.startswith(_PREFIX)}, target
+
+
+def limit(name: str, value: float | None) -> None:
+    """Hold an option against what a difference may be.
+
+    Raises:
+        UsageError: negative, or no number.
+    """
+    if value is not None and not value >= 0:
+        raise UsageError(f"{name} {value}", expected="a number that is not negative")
 
 
 def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -> Graph:

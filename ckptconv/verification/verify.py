@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ckptconv import formats, networks, pipeline
 from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Graph
-from ckptconv.options import ReadOptions, StrPath
+from ckptconv.options import ReadOptions, StrPath, choice
 from ckptconv.tensors.writer import Progress
 from ckptconv.verification.compare import compare_items, in_threads
 from ckptconv.verification.counterparts import Names, items
@@ -20,7 +20,7 @@ from ckptconv.verification.reference.inputs import floor, reference, rounding_er
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import Run, outputs_differ
 from ckptconv.verification.results.tensors import TensorDiff, describe
-from ckptconv.verification.sides import SidesKeywords, lift_target, sides
+from ckptconv.verification.sides import SidesKeywords, lift_target, limit, sides
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -79,6 +79,8 @@ def verify(
         >>> verify("model.h5", "model.ckpt", run=True).verdict  # doctest: +SKIP
         'the same model: weights equal; 5 of 5 layers run'
     """
+    choice("device", device)
+    limit("tolerance", tolerance)
     source, target = sides("verify", options)
     if network is not None and not run:
         raise UsageError("--network is a program, which is run only if asked to", expected="--run")

@@ -72,6 +72,10 @@ def test_kinds_are_offered_by_shells_that_split_no_word_at_its_equals_sign() -> 
         (("--rename", "(=x"), "not a regular expression"),
         (("-o", "x.pt"), "ends in .ckpt or .safetensors"),
         (("--nothing",), "No such option"),
+        (("--layout", "tpu"), "unknown layout 'tpu'"),
+        (("--like-order",), "--like-order speaks of a target network"),
+        (("--fill", "head=two"), "--fill speaks of a target network"),
+        (("--network", "net.txt"), "a name that ends in .py"),
     ],
 )
 def test_wrong_usage_is_2_and_a_document(tagger: Path, arguments: tuple, message: str) -> None:
@@ -82,6 +86,26 @@ def test_wrong_usage_is_2_and_a_document(tagger: Path, arguments: tuple, message
     assert document["exit_code"] == 2
     assert message in document["message"]
     assert message in err
+    assert os.listdir(tagger.parent) == [tagger.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("verify tagger.pt tagger.pt --device TPU", "unknown device 'TPU': expected CPU or GPU"),
+        ("verify tagger.pt tagger.pt --tolerance -1", "tolerance -1.0: expected a number"),
+        ("diff tagger.pt tagger.pt --atol nan", "atol nan: expected a number"),
+        ("diff tagger.pt tagger.pt --from tf", "unknown framework 'tf': expected torch or"),
+        ("inspect tagger.pt --target-kind x=Linear", "No such option"),
+    ],
+)
+def test_wrong_usage_of_a_proof_is_2(tagger: Path, arguments: str, message: str) -> None:
+    assert message in run(*arguments.split(), code=2, cwd=tagger.parent)[1]
+
+
+def test_nothing_is_written_where_the_report_cannot_be(tagger: Path) -> None:
+    _, err = run("torch2ms", tagger, "--report", tagger.parent / "no/report.json", code=1)
+    assert "no: no such folder" in err
     assert os.listdir(tagger.parent) == [tagger.name]
 
 

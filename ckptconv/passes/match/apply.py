@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ckptconv.errors import DialectError, UnmatchedError
+from ckptconv.errors import DialectError, UnmatchedError, UsageError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Dropped, Lowered, Made
@@ -213,7 +213,7 @@ def _filled(wanted: Mapping[str, Tensor], fill: Mapping[str, str]) -> dict[str, 
         if not names:
             raise DialectError("--fill: the target has no such module or parameter", tensor=path)
         if how not in FILLS:
-            raise DialectError(f"--fill {path}={how}", expected=" or ".join(FILLS))
+            raise UsageError(f"--fill {path}={how}", expected=" or ".join(FILLS))
         for name in names:
             tensor = wanted[name]
             if how == "target" and isinstance(tensor, Declared):

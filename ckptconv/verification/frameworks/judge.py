@@ -21,6 +21,7 @@ from ckptconv.graph.axes import fits
 from ckptconv.graph.forms import Facts, Forms, stored_by_row
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import KINDS
+from ckptconv.options import choice
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.counterparts import Names
 from ckptconv.verification.frameworks.keras import Keras
@@ -31,7 +32,7 @@ from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.pairing import Block
 from ckptconv.verification.probes import probes
 from ckptconv.verification.reference.forward import Inputs, Outputs
-from ckptconv.verification.reference.inputs import DEVICES, floor, known_error, reference, run_chain
+from ckptconv.verification.reference.inputs import floor, known_error, reference, run_chain
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import Run, outputs_differ
 
@@ -51,8 +52,7 @@ class Side:
     """
 
     def __init__(self, graph: Graph, device: str) -> None:
-        if device not in DEVICES:
-            raise CkptconvError(f"unknown device {device!r}", expected=" or ".join(DEVICES))
+        choice("device", device)
         self.graph, self.framework = graph, graph.dialect
         self.device = device if self.framework in ("mindspore", "mint") else "CPU"
         self.forms = _column(graph)

@@ -125,7 +125,7 @@ def test_what_only_one_side_has_is_named(tmp_path):
         ({"fill": {"new": "target"}}, "a checkpoint of the target network"),
         ({"drop": ["nope"]}, "nope: --drop: no such module or parameter: expected a or old"),
     ):
-        with pytest.raises(ckptconv.DialectError, match=message):
+        with pytest.raises(ckptconv.CkptconvError, match=message):
             to_mindspore(tmp_path / "m.pt", tmp_path, like, **wrong)
 
 
