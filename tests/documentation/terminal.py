@@ -129,8 +129,11 @@ def _undisturbed(folder: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)
         os.chdir(there)
         sys.path[:] = paths
-        os.environ.clear()
-        os.environ.update(settings)
+        for name in {*os.environ, *settings}:  # and no more: threads of frameworks may read them
+            if name not in settings:
+                del os.environ[name]
+            elif os.environ.get(name) != settings[name]:
+                os.environ[name] = settings[name]
 
 
 def forget(folder: Path) -> None:
