@@ -10,7 +10,7 @@ import numpy as np
 
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.network import Network, Value
-from ckptconv.tensors.regions import Array
+from ckptconv.tensors.regions import Array, DType
 
 _BATCHES = (4, 2)
 _LENGTHS = (7, 12)
@@ -62,13 +62,14 @@ def cases(
     found = []
     for number, (b, length) in enumerate(sizes):
         rng = np.random.default_rng([seed, number])
-        arrays = [
-            _array(rng, value, _shape(value.shape, b, length), rows.get(value.name),
-                   masks.get(value.name))
-            for value in _given(network)
-        ]  # fmt: skip
+        arrays, left_out = [], False
+        for value in _given(network):
+            name, shape = value.name, _shape(value.shape, b, length)
+            arrays.append(_array(rng, np.dtype(value.dtype), shape, rows.get(name), name in masks))
+            if name in masks and (name not in rows or 0 <= masks[name] < rows[name]):
+                left_out |= _leave_out(arrays[-1], masks[name])
         kept = [np.zeros(_shape(value.shape, b, length), value.dtype) for value in _kept(network)]
-        found.append(Case((*arrays, *kept), b, length, bool(masks)))
+        found.append(Case((*arrays, *kept), b, length, left_out))
     return found
 
 
@@ -127,31 +128,24 @@ def _masks(network: Network) -> Iterator[tuple[str, float]]:
 
 
 def _array(
-    rng: np.random.Generator,
-    value: Value,
-    shape: tuple[int, ...],
-    rows: int | None,
-    mask: float | None,
+    rng: np.random.Generator, dtype: DType, shape: tuple[int, ...], rows: int | None, masks: bool
 ) -> Array:
-    dtype = np.dtype(value.dtype)
+    """Return numbers of an input; zero is kept for masks where it can be."""
     if dtype.kind == "b":
         return rng.random(shape) < 0.5
     if rows is not None or dtype.kind in "iu":
         high = rows or _ANY_NUMBER
-        array = rng.integers(int(mask is not None and high > 1), high, shape).astype(dtype)
-    else:
-        array = rng.uniform(-1, 1, shape).astype(dtype)
-    if mask is not None and len(shape) > 1 and (rows is None or 0 <= mask < rows):
-        _leave_out(array, mask)
-    return array
+        return rng.integers(int(masks and high > 1), high, shape).astype(dtype)
+    return rng.uniform(-1, 1, shape).astype(dtype)
 
 
-def _leave_out(array: Array, mask: float) -> None:
+def _leave_out(array: Array, mask: float) -> bool:
     """Mask steps of (batch, time, …): before others, behind, amid, and none, in turn."""
-    time = array.shape[1]
-    third = -(-time // 3)
+    time = array.shape[1] if array.ndim > 1 else 0
     if time < 2:
-        return
-    for row, steps in enumerate((slice(0, third), slice(time - third, time), slice(1, 1 + third))):
-        if row < len(array) and (time > 2 or row < 2):
-            array[row, steps] = mask
+        return False
+    third = -(-time // 3)
+    sides = (slice(0, third), slice(time - third, time), slice(1, 1 + third))
+    for row, steps in zip(array, sides if time > 2 else sides[:2], strict=False):
+        row[steps] = mask
+    return True
