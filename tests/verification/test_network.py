@@ -333,6 +333,12 @@ def test_inputs_have_room_for_windows(tmp_path):
     assert [case["length"] for _, case in report.network.cases] == [112, 112, 192]
 
 
+def test_no_masked_steps_are_claimed_where_there_is_one_step(tmp_path):
+    x = keras.Input((1, 3))
+    report = small(tmp_path, x, keras.layers.LSTM(4)(keras.layers.Masking()(x)))
+    assert [said for said, _ in report.network.cases] == ["batch 4", "batch 2"]
+
+
 def test_states_that_the_source_keeps(tmp_path):
     x = keras.Input((6, 3), batch_size=3)
     report = small(tmp_path, x, keras.layers.GRU(4, stateful=True)(x))
