@@ -166,6 +166,8 @@ def test_exchanged_gates_are_drawn_as_such(tmp_path, to):
     text = page(found, command="ckptconv verify good.pt bad")
     assert "No: lstm: weights differ" in text
     assert text.count('class="path wrong"') == 2
+    assert "Gates are exchanged: f in the place of o, o in the place of f." in text
+    assert text.index("gates, before and after") < text.index(">tensors")
     assert "lost" not in text.replace("svg .lost", "")
     assert ("transposed: each gate" in text) == (to == "m.h5")
     assert text.count("<code>") == 3  # the command, and a digest of each file

@@ -13,7 +13,6 @@ from string import Template
 from ckptconv._version import __version__
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import printable
-from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import StrPath
 from ckptconv.report import Report
@@ -21,6 +20,8 @@ from ckptconv.verification.page import pictures
 from ckptconv.verification.results.layers import VerifyReport
 from ckptconv.verification.results.tensors import Table, TensorDiff
 from ckptconv.verification.stored_weights import stacking
+
+Pair = tuple[TensorDiff, pictures.Side, pictures.Side]
 
 _MAX_ROWS, _LONG = 1000, 20
 _MAX_PICTURES = 500_000
@@ -67,7 +68,9 @@ def page(proof: VerifyReport, *, conversion: Report | None = None, command: str 
     (_, headers, layers), *tables = proof.tables()
     tables = [("layers", headers, layers), _tensors(proof, conversion), *tables]
     sections = [_section(*table) for table in tables]
-    sections.append(_figures("gates, before and after", _GATES, _gates(proof)))
+    pairs = list(_pairs(proof))
+    drawn = _figures("gates, before and after", _GATES, (_drawn(*pair) for pair in pairs))
+    sections.insert(len(sections) if proof.ok else 1, drawn)
     sections.append(_figures("how far outputs are apart", _OUTPUTS, _histograms(proof)))
     sections.append(_notes(proof, conversion))
     sections.append(_made_from(proof, command))
@@ -79,7 +82,7 @@ def page(proof: VerifyReport, *, conversion: Report | None = None, command: str 
         title=_text(f"{proof.source['path']} → {proof.target['path']}"),
         heading="Is it the same model?",
         state="good" if proof.ok else "bad",
-        verdict=_text(_answer(proof)),
+        verdict=_text(_answer(proof, pairs)),
         sides=_text(" → ".join(sides)),
         sections="\n".join(section for section in sections if section),
         version=_text(__version__),
@@ -87,13 +90,14 @@ def page(proof: VerifyReport, *, conversion: Report | None = None, command: str 
     )
 
 
-def _answer(proof: VerifyReport) -> str:
+def _answer(proof: VerifyReport, pairs: Sequence[Pair]) -> str:
     """Answer in a sentence; a failure names what failed first, and why."""
     if proof.ok:
         return f"Yes: {proof.verdict.removeprefix('the same model: ')}."
     failed = proof.failures
     more = f" And {len(failed) - 1} more." if len(failed) > 1 else ""
-    return f"No: {failed[0]}.{more}"
+    moved = pictures.moved(*pairs[0][1:]) if pairs and not pairs[0][0].same_values else ""
+    return f"No: {failed[0]}.{more}" + (f" Gates are exchanged: {moved}." if moved else "")
 
 
 def _sides(proof: VerifyReport) -> Iterable[dict[str, str]]:
@@ -169,26 +173,24 @@ def _figures(title: str, legend: str, figures: Iterator[str]) -> str:
     return f"<details open>{summary}{legend}\n{figures_}</details>" if drawn else ""
 
 
-def _gates(proof: VerifyReport) -> Iterator[str]:
-    """Yield a drawing for each pair of tensors with stacked gates, those that differ first."""
+def _pairs(proof: VerifyReport) -> Iterator[Pair]:
+    """Yield each pair of tensors with stacked gates, those that differ first."""
     if proof.graphs is None:
         return
     stacked = [stacking(graph) for graph in proof.graphs]
     tensors = [t for layer in proof.layers for t in layer.tensors if t.a and t.b]
     for found in sorted(tensors, key=lambda t: t.same_values):
         if found.a in stacked[0] and found.b in stacked[1] and len(found.shapes[0] or ()) == 2:
-            yield _pair(found, proof.graphs, stacked)
+            one, other = (
+                pictures.Side(graph.origin.tensors[name], at[name])
+                for graph, name, at in zip(proof.graphs, (found.a, found.b), stacked, strict=True)
+            )
+            yield found, one, other
 
 
-def _pair(found: TensorDiff, graphs: Sequence[Graph], stacked: Sequence[pictures.Stackings]) -> str:
-    sides = [
-        pictures.Side(graph.origin.tensors[name], stacking[name])
-        for graph, name, stacking in zip(graphs, (found.a, found.b), stacked, strict=True)
-    ]
+def _drawn(found: TensorDiff, one: pictures.Side, other: pictures.Side) -> str:
     caption = f"{found.a} → {found.b}: {found.verdict}"
-    return _figure(
-        pictures.gates(sides[0], sides[1], caption), caption, failed=not found.same_values
-    )
+    return _figure(pictures.gates(one, other, caption), caption, failed=not found.same_values)
 
 
 def _histograms(proof: VerifyReport) -> Iterator[str]:

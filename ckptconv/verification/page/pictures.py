@@ -55,6 +55,13 @@ def gates(source: Side, target: Side, about: str) -> str:
     return _svg(4 * (_BOX + _GAP), _ROW + _BOX, about, parts)
 
 
+def moved(source: Side, target: Side) -> str:
+    """Say which gates stand in the place of another; nothing where none does."""
+    order, found = target.stacked.order, _found(source, target)
+    wrong = [(letter, order[place]) for letter, place in found.items() if order[place] != letter]
+    return ", ".join(f"{letter} in the place of {other}" for letter, other in wrong)
+
+
 def histogram(difference: Difference, tolerance: float | None, about: str) -> str:
     """Draw how many values differ by how much, by decades, as SVG.
 
