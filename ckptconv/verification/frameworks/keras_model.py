@@ -51,6 +51,7 @@ class KerasModel(Model):
             self._model.load_weights(origin.path)
         else:
             self._model = keras.models.load_model(origin.path, compile=False)
+        self.names = tuple(getattr(self._model, "output_names", ()))
         inputs = self._model.inputs
         names = getattr(self._model, "input_names", None) or [value.name for value in inputs]
         self._own = {name: tuple(value.shape) for name, value in zip(names, inputs, strict=True)}

@@ -42,9 +42,11 @@ class Model(ABC):
 
     Attributes:
         batch: the only batch size that it takes; None for any.
+        names: what it calls its outputs, where it does.
     """
 
     batch: int | None = None
+    names: Sequence[str] = ()
 
     @abstractmethod
     def __call__(self, given: Sequence[Array]) -> list[Array]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import NamedTuple
 
 from ckptconv.errors import CkptconvError
 from ckptconv.options import StrPath
@@ -14,7 +16,14 @@ from ckptconv.options import StrPath
 _COUNT = itertools.count()
 
 
-def read(path: StrPath) -> bytes:
+class Program(NamedTuple):
+    """The text of a network, which nothing was done with."""
+
+    path: str
+    text: bytes
+
+
+def read(path: StrPath) -> Program:
     """Return the text of a network.
 
     Raises:
@@ -22,22 +31,22 @@ def read(path: StrPath) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            return file.read()
+            return Program(os.fspath(path), file.read())
     except OSError as error:
         raise CkptconvError(f"cannot be read: {error.strerror}", file=path) from None
 
 
 @contextmanager
-def imported(path: StrPath, text: bytes) -> Iterator[ModuleType]:
+def imported(program: Program) -> Iterator[ModuleType]:
     """Run a module's text; under a name of its own, by which MindSpore asks for its source.
 
     Nothing is taken from, or left in, a cache of compiled modules.
     """
     module = ModuleType(f"ckptconv_network_{next(_COUNT)}")
-    module.__file__ = str(path)
+    module.__file__ = program.path
     sys.modules[module.__name__] = module
     try:
-        exec(compile(text, str(path), "exec"), vars(module))
+        exec(compile(program.text, program.path, "exec"), vars(module))
         yield module
     finally:
         del sys.modules[module.__name__]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +17,11 @@ from ckptconv.graph.graph import Graph
 from ckptconv.graph.network import Network
 from ckptconv.options import StrPath, choice
 from ckptconv.tensors.regions import Array
-from ckptconv.verification.frameworks import written
 from ckptconv.verification.frameworks.judge import RUNNERS
 from ckptconv.verification.frameworks.keras import TfKeras
 from ckptconv.verification.frameworks.keras_model import before_3
 from ckptconv.verification.frameworks.runner import Model, Runner
+from ckptconv.verification.frameworks.written import Program, imported, read
 from ckptconv.verification.network.inputs import Case, cases
 from ckptconv.verification.reference.inputs import FLOOR, largest
 from ckptconv.verification.results.layers import VerifyReport
@@ -102,6 +101,8 @@ class Source:
             if final or all(array.size for row in found for array in row):
                 break
         names = list(self._network.outputs[: len(found[0])])
+        if len(self.model.names) == len(names):
+            names = list(self.model.names)
         return Answers(made, found, names, self._network.states[1], self.by)
 
 
@@ -126,21 +127,20 @@ def allowed(answers: Answers, known: float) -> Allowed:
 
 
 def compare(
-    runner: Runner, file: StrPath, weights: str, answers: Answers, tolerances: Allowed
+    runner: Runner, program: Program, weights: str, answers: Answers, tolerances: Allowed
 ) -> NetworkResult:
     """Run a written network in every way there is, and hold each output against the source's.
 
     What the network raises is the result's cause.
     """
-    text = written.read(file)
-    digest = hashlib.sha256(text).hexdigest()
+    digest = hashlib.sha256(program.text).hexdigest()
     said = [(str(case), case.to_dict()) for case in answers.cases]
-    result = NetworkResult(os.fspath(file), digest, said)
+    result = NetworkResult(program.path, digest, said)
     try:
         with (
             _quietly(),
             runner.explained(f"cannot run it on {runner.device}"),
-            written.imported(file, text) as module,
+            imported(program) as module,
         ):
             for by, call in runner.written(module, weights):
                 for number, case in enumerate(answers.cases):
@@ -190,7 +190,7 @@ def run_network(
     tolerance: float | None,
 ) -> None:
     """Add to a report what a written network computes with the weights of ``b``."""
-    runner = target_runner(b.dialect, device)
+    program, runner = read(file), target_runner(b.dialect, device)
     source = Source(a, network, beside=beside)
     answers = source.answers(report.seed)
     report.frameworks = list(dict.fromkeys((source.by, runner.by)))
@@ -198,7 +198,7 @@ def run_network(
     limits = allowed(answers, KNOWN["torch" if runner.module == "torch" else "mindspore"])
     if tolerance is not None:
         limits = [[tolerance] * len(row) for row in limits]
-    report.network = compare(runner, file, b.origin.path, answers, limits)
+    report.network = compare(runner, program, b.origin.path, answers, limits)
 
 
 def unshown(answers: Answers) -> list[str]:

@@ -20,6 +20,7 @@ from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification import npz
 from ckptconv.verification.fingerprint import fingerprint, similar, well_formed
+from ckptconv.verification.frameworks.written import read
 from ckptconv.verification.network.inputs import Case
 from ckptconv.verification.network.prove import (
     KNOWN,
@@ -114,6 +115,7 @@ def play(
     Raises:
         VerificationError: the vectors were made for another model.
     """
+    program = read(network)
     meta, answers, limits = _read(vectors)
     checkpoint = formats.read(dst, select=options.select)
     with locating(checkpoint.path):
@@ -132,7 +134,7 @@ def play(
     report.notes += unshown(answers)
     key = f"{runner.module} {device if runner.module == 'mindspore' else 'CPU'}"
     tolerances = [case[key] for case in limits]
-    report.network = compare(runner, network, checkpoint.path, answers, tolerances)
+    report.network = compare(runner, program, checkpoint.path, answers, tolerances)
     return report
 
 
