@@ -94,6 +94,8 @@ def remove_unheld(path: str) -> None:
     held = os.open(path, _HOLD)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(held), os.lstat(path)):
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))  # another run's by now
         os.unlink(path)
     finally:
         os.close(held)
