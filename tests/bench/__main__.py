@@ -1,8 +1,9 @@
-"""``python -m tests.bench [--sizes 4MiB 1GiB …] [--runs 5] [--json FILE] [--dir DIR]``
+"""``python -m tests.bench [--sizes 4MiB 1GiB …] [--runs 5] [--json FILE] [--dir DIR] [--networks]``
 
 Every figure is of a whole process, started alternately with the others in the same run, its target
 removed before. ``cp`` is ``cp SRC DST && sync DST`` (ckptconv syncs too); ``script`` loads with
-torch and saves with MindSpore. Ratios are medians of the paired ratios.
+torch and saves with MindSpore. Ratios are medians of the paired ratios. ``--networks`` measures
+what ``networks`` says, in this process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from tests.bench import networks
 
 SIZES = ("4MiB", "1GiB", "4GiB", "10000")
 HERE = Path(__file__).parent
@@ -143,7 +146,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--dir", help="where the files go; default: the temporary folder")
+    parser.add_argument("--networks", action="store_true", help="networks instead of conversions")
     arguments = parser.parse_args()
+    if arguments.networks:
+        with tempfile.TemporaryDirectory() as place:
+            for line in networks.lines(Path(place)):
+                print(line, flush=True)
+        return
     folder = Path(tempfile.mkdtemp(prefix="ckptconv-bench-", dir=arguments.dir))
     results: dict[str, dict[str, object]] = {}
     try:

@@ -98,7 +98,20 @@ def features(keras):
             backward_layer=L.GRU(5, return_sequences=True, go_backwards=True),
         )(i.x)
 
-    found |= {"halves": halves, "halves-of-two-kinds": halves_of_two_kinds}
+    def half_of_cells(i):
+        cells = L.RNN([L.LSTMCell(2), L.LSTMCell(3)])
+        return L.Bidirectional(cells, backward_layer=L.GRU(4, go_backwards=True))(i.x)
+
+    def other_half_of_cells(i):
+        cells = L.RNN([L.LSTMCell(2), L.LSTMCell(3)], go_backwards=True)
+        return L.Bidirectional(L.GRU(4), backward_layer=cells)(i.x)
+
+    found |= {
+        "halves": halves,
+        "halves-of-two-kinds": halves_of_two_kinds,
+        "half-of-cells": half_of_cells,
+        "other-half-of-cells": other_half_of_cells,
+    }
     for kind in ("LSTM", "GRU", "SimpleRNN"):
         layer = getattr(L, kind)
         cell = getattr(L, f"{kind}Cell")

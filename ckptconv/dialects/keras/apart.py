@@ -51,11 +51,13 @@ def _sequence(path: str, group: list[Unit], options: ReadOptions) -> list[Layer]
             found=", ".join(unit.first for unit in group),
         )
     lifted = [lift_cell(unit, options, any_gru=True)[1] for unit in halves]
-    if len(halves) == 1 or _are_alike(halves, lifted):
+    whole = halves[0].half is None or halves[0].stacked
+    if whole or (len(halves) == 2 and _are_alike(halves, lifted)):
         return [_layer(path, lifted, options)]
-    names = ("forward_layer", "backward_layer")
+    names = ("forward_layer", "backward_layer")  # of a half alone, the other is several cells
     return [
-        _layer(f"{path}.{name}", [cell], options) for name, cell in zip(names, lifted, strict=True)
+        _layer(f"{path}.{names[unit.half or 0]}", [cell], options)
+        for unit, cell in zip(halves, lifted, strict=True)
     ]
 
 
