@@ -117,7 +117,7 @@ def in_mindspore(names, folder):
         "pynative": plain(weights.with_suffix(".py")).load(str(weights)),
     }
     for way, network in ways.items():
-        for size in (3, 2):
+        for size in (3, 2) if way != "pynative" else (3,):
             given = arrays(size, size)
             results = network(*[ms.Tensor(given[name]) for name in inputs])
             found = [value.asnumpy() for value in flat(results)]
