@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ckptconv import dialects, formats, pipeline
+from ckptconv._version import __version__
+from ckptconv.checkpoint import Checkpoint, KerasFacts, TorchFacts
 from ckptconv.codegen.emit import emit
 from ckptconv.codegen.emit.modules import Columns
 from ckptconv.codegen.emit.names import paths
@@ -64,7 +66,19 @@ def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tupl
         node if node.layer is None else replace(node, layer=new[node.layer]) for node in network
     )
     title = f"The network of {os.path.basename(os.fspath(path))}"
-    return replace(graph, layers=layers), replace(network, nodes=nodes, title=title)
+    notes = (_versions(checkpoint), *network.notes)
+    return replace(graph, layers=layers), replace(network, nodes=nodes, title=title, notes=notes)
+
+
+def _versions(checkpoint: Checkpoint) -> str:
+    """Return what wrote the source and what reads it, for the reader of the text."""
+    facts = checkpoint.facts
+    writer = "a file that names no version"
+    if isinstance(facts, KerasFacts) and facts.keras_version:
+        writer = f"a file of Keras {facts.keras_version}"
+    elif isinstance(facts, TorchFacts) and facts.torch_version:
+        writer = f"an archive of torch {facts.torch_version}"
+    return f"Written by ckptconv {__version__} from {writer}."
 
 
 def convert(

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.network.written import close, flat, run_torch, written
+from tests.network.written import check_text, close, flat, run_torch, written
 
 GOLDEN = ROOT / "tests" / "golden" / "keras" / "real_networks.npz"
 with np.load(GOLDEN) as known:
@@ -27,6 +29,10 @@ def test_real_file(name, real, tmp_path):
     x, y = golden(name)
     module, weights, _ = written(real / "keras" / f"{name}.h5", "torch", tmp_path)
     close(run_torch(module, weights, [x]), [y], 2e-6 * np.abs(y).max())
+    text = weights.with_suffix(".py").read_text()
+    assert re.search(r"ckptconv \d.* from a file (of Keras \d|that names no version)", text)
+    written(real / "keras" / f"{name}.h5", "mindspore", tmp_path)
+    check_text(tmp_path)
 
 
 @pytest.mark.slow

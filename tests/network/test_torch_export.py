@@ -7,7 +7,7 @@ import pytest
 
 import ckptconv
 from tests.network.torch_models import exported, models
-from tests.network.written import close, flat, run_torch, written
+from tests.network.written import check_text, close, flat, run_torch, written
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -24,6 +24,9 @@ def test_in_torch(name, tmp_path):
     module, weights, _ = written(tmp_path / "m.pt2", "torch", tmp_path)
     found = run_torch(module, weights, [x.numpy() for x in inputs])
     close(found, wanted(model, inputs), 1e-6)
+    ckptconv.convert(tmp_path / "m.pt2", tmp_path / "m.ckpt", to="mindspore",
+                     network=tmp_path / "mindspore_net.py")  # fmt: skip
+    check_text(tmp_path)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import subprocess
 import sys
 
 import numpy as np
@@ -31,6 +32,18 @@ def imported(path):
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
+
+
+def check_text(path):
+    """Hold generated text, a file or a folder of it, against ruff at two widths."""
+    for command in (
+        ["check"],
+        ["format", "--check"],
+        ["format", "--check", "--line-length=100"],
+    ):
+        ruff = [sys.executable, "-m", "ruff", *command, "--isolated", str(path)]
+        done = subprocess.run(ruff, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 def flat(values):

@@ -133,8 +133,9 @@ EXPRESSIONS: Mapping[str, Row] = {
     "reshape": Row(lambda a: "{0}.reshape(-1, " + ", ".join(map(number, a["sizes"])) + ")"
                    if -1 not in a["sizes"]
                    else "{0}.reshape({0}.shape[0], " + ", ".join(map(number, a["sizes"])) + ")"),
-    "view": Row("{0}.reshape{sizes}"),
-    "tile": Row("{0}.repeat{times}", "ops.tile({0}, {times})"),
+    "view": Row(lambda a: f"{{0}}.reshape({', '.join(map(number, a['sizes']))})"),
+    "tile": Row(lambda a: f"{{0}}.repeat({', '.join(map(number, a['times']))})",
+                "ops.tile({0}, {times})"),
     "tile_as": Row(spelling.tile_as("{0}.repeat("), spelling.tile_as("ops.tile({0}, (")),
     "pad_with": Row("nn.functional.pad({0}, {sides}, value={value})",
                     "ops.pad({0}, {sides}, value={value})"),

@@ -32,7 +32,7 @@ def number(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return repr(value)
     if isinstance(value, int | float) and math.isfinite(value):
-        return repr(value)
+        return repr(value).replace("e+", "e")
     if isinstance(value, str) and value.isidentifier():
         return f'"{value}"'
     if isinstance(value, list | tuple):
