@@ -21,7 +21,12 @@ _MEMBERS = {
     "byteorder": bits.bytewise,
 }
 _zip = partial(zips.mutate, kinds=_MEMBERS)
-_SHARDS = {".json": jsons.mutate, ".h5": layouts.hdf5, ".safetensors": layouts.safetensors}
+_SHARDS = {
+    ".json": jsons.mutate,
+    ".toml": bits.bytewise,
+    ".h5": layouts.hdf5,
+    ".safetensors": layouts.safetensors,
+}
 Files = dict[str, bytes]
 """File name → content; the first is the one that is opened."""
 
@@ -35,6 +40,7 @@ class Format:
         seeds: patterns below ``tests``.
         mutate: changes the bytes of a seed.
         beside: the pattern of the shards that belong to a seed ``{stem}``.
+        option: of reading, that takes the file beside a seed; then that one alone is mutated.
     """
 
     name: str
@@ -42,10 +48,12 @@ class Format:
     seeds: tuple[str, ...]
     mutate: Callable[[bytes, Random], bytes]
     beside: str = ""
+    option: str = ""
 
     def sources(self) -> list[Path]:
         found = [path for pattern in self.seeds for path in sorted(TESTS.glob(pattern))]
-        return [path for path in found if path.stat().st_size <= 20 << 10]
+        most = (40 if self.option else 20) << 10
+        return [path for path in found if path.stat().st_size <= most]
 
     def input(self, number: int) -> Files:
         """Return input ``number``: always the same for the same seeds."""
@@ -54,7 +62,7 @@ class Format:
         files = self.files(path)
         if len(files) == 1:
             return {path.name: self.mutate(files[path.name], rng)}
-        chosen = rng.choice([path.name, path.name, *files])
+        chosen = [*files][-1] if self.option else rng.choice([path.name, path.name, *files])
         mutate = _SHARDS.get(Path(chosen).suffix, _zip)
         return {**files, chosen: mutate(files[chosen], rng)}
 
@@ -92,7 +100,7 @@ FORMATS = {
         Format(
             "hdf5-weights",
             "hdf5",
-            (_SEEDS + "*weights.h5", _GOLDEN + "*_l2_*.weights.h5"),
+            (_SEEDS + "[bv]*weights.h5", _GOLDEN + "*_l2_*.weights.h5"),
             layouts.hdf5,
         ),
         Format("keras-zip", "keras-zip", (_GOLDEN + "*_zip_*.keras",), _zip),
@@ -113,5 +121,29 @@ FORMATS = {
         Format("bundle", "bundle", (_SEEDS + "*.gz",), layouts.gzipped),
         Format("safetensors", "safetensors", (_SEEDS + "*.safetensors",), layouts.safetensors),
         Format("mindspore-ckpt", "mindspore-ckpt", (_SEEDS + "*.ckpt",), protobufs.mutate),
+        Format(
+            "keras-config",
+            "hdf5",
+            (_SEEDS + "config-*.h5",),
+            bits.bytewise,
+            "{stem}.json",
+            "config",
+        ),
+        Format(
+            "map-json",
+            "torch-zip",
+            (_SEEDS + "zip-tagger.pt",),
+            bits.bytewise,
+            "{stem}.map.json",
+            "map",
+        ),
+        Format(
+            "map-toml",
+            "safetensors",
+            (_SEEDS + "tagger.safetensors",),
+            bits.bytewise,
+            "{stem}.map.toml",
+            "map",
+        ),
     )
 }

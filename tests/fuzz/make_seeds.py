@@ -245,6 +245,50 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member.replace(uid=0, gid=0, uname="", gname="", mtime=0, mode=0o644)
 
 
+def configurations() -> None:
+    """Weights of Keras with their configuration beside them."""
+    import keras
+
+    layers = keras.layers
+    tokens = keras.Input((5,), dtype="int32", name="tokens")
+    x = layers.Embedding(4, 2, mask_zero=True, name="embed")(tokens)
+    x = layers.Bidirectional(layers.LSTM(2, return_sequences=True), name="both")(x)
+    y = layers.GRU(2, name="gru")(x)
+    z = layers.GlobalAveragePooling1D(name="pool")(layers.Conv1D(2, 3, name="conv")(x))
+    joined = layers.Concatenate(name="join")([y, z])
+    model = keras.Model(tokens, layers.Dense(1, activation="tanh", name="head")(joined))
+    plain = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(3, name="first"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dense(2, activation="softmax", name="last"),
+        ]
+    )
+    for name, made in (("config-branches", model), ("config-chain", plain)):
+        made.save_weights(SEEDS / f"{name}.weights.h5")
+        (SEEDS / f"{name}.json").write_text(made.to_json())
+
+
+def maps() -> None:
+    lines = {
+        "embed": "tokens.table",
+        "rnn.weight_ih_l0[0:4]": "cell.w[4:8]",
+        "rnn.weight_ih_l0[4:8]": "cell.w[0:4]",
+        "rnn.weight_hh_l0.T": "cell.u",
+        "rnn.bias_ih_l0 + rnn.bias_hh_l0": "cell.b",
+        "rnn.weight_ih_l0_reverse": "back.w",
+        "rnn.weight_hh_l0_reverse": "back.u",
+        "rnn.bias_ih_l0_reverse": "back.b",
+        "rnn.bias_hh_l0_reverse": "back.c",
+        "fc.weight": "head.0.weight",
+        "fc.bias": "head.0.bias",
+    }
+    (SEEDS / "zip-tagger.map.json").write_text(json.dumps(lines, indent=1))
+    toml = "".join(f'"{one}" = "{other}"\n' for one, other in lines.items())
+    (SEEDS / "tagger.map.toml").write_text(toml)
+
+
 if __name__ == "__main__":
     SEEDS.mkdir(exist_ok=True)
     for make in (
@@ -255,5 +299,7 @@ if __name__ == "__main__":
         hdf5_files,
         index_files,
         bundles,
+        configurations,
+        maps,
     ):
         make()

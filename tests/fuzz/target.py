@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ckptconv import api, pipeline
+from ckptconv import api, networks, pipeline
 from ckptconv.errors import CkptconvError
 from ckptconv.inspection import describe
 from ckptconv.options import ReadOptions, WriteOptions
@@ -29,10 +29,13 @@ class BadMessageError(Exception):
     """An error that does not say which file, or that floods or drives a terminal."""
 
 
-def exercise(path: Path, number: int) -> str:
+def exercise(path: Path, number: int, **given: str) -> str:
     """Read everything and convert to another framework; return how far it went.
 
     Values are read and forgotten; each seventh input is also described and written to a file.
+
+    Args:
+        given: options of reading; what is wrong with them is refused, as a file is.
 
     Raises:
         BaseException: what is a finding.
@@ -44,12 +47,15 @@ def exercise(path: Path, number: int) -> str:
         _read(checkpoint.tensors.values())
         stage = "read"
         framework, suffix = _TARGETS[number % len(_TARGETS)]
-        graph = pipeline.lift(checkpoint, ReadOptions())
+        stage = "refused" if given else stage
+        if "config" in given:
+            networks.read(path, ReadOptions(**given))
+        graph = pipeline.lift(checkpoint, ReadOptions(**given))
         stage = "lifted"
         _read(pipeline.lower(graph, framework, WriteOptions()).tensors.values())
         if number % WRITTEN == 0:
             describe(path)
-            api.save(api.load(path), path.with_name(f"target{suffix}"), to=framework)
+            api.save(api.load(path, **given), path.with_name(f"target{suffix}"), to=framework)
     except CkptconvError as error:
         _check_message(error, path)
         return stage

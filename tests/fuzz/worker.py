@@ -28,9 +28,9 @@ _CODECS = (
 class Runner:
     """Runs inputs in a folder of their own, under guard."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, option: str) -> None:
         self._folder = folder
-        self._guard = Guard(str(folder))
+        self._guard, self._option = Guard(str(folder)), option
         self.outcomes: Counter[str] = Counter()
         self.slowest = 0.0
 
@@ -39,9 +39,11 @@ class Runner:
         for name, data in files.items():
             (self._folder / name).write_bytes(data)
         finding, start = None, time.process_time()
+        path, *beside = (self._folder / name for name in files)
+        given = {self._option: str(beside[0])} if self._option else {}
         try:
             with self._guard.watching():
-                outcome = exercise(self._folder / next(iter(files)), number)
+                outcome = exercise(path, number, **given)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -78,7 +80,8 @@ def warm_up(row: Format) -> None:
         with tempfile.TemporaryDirectory(dir="/dev/shm") as folder, suppress(Exception):
             for name, data in row.files(path).items():
                 Path(folder, name).write_bytes(data)
-            exercise(Path(folder, path.name), number * WRITTEN)
+            given = {row.option: str(Path(folder, [*row.files(path)][-1]))} if row.option else {}
+            exercise(Path(folder, path.name), number * WRITTEN, **given)
 
 
 def main(name: str, first: int, stop: int, log: Path) -> None:
@@ -90,7 +93,7 @@ def main(name: str, first: int, stop: int, log: Path) -> None:
         open(log / "messages", "w") as messages,
     ):
         tempfile.tempdir = folder
-        runner = Runner(Path(folder))
+        runner = Runner(Path(folder), row.option)
         warm_up(row)
         base = peak_memory()
         limit_memory()
