@@ -128,6 +128,28 @@ def test_a_dask_cluster(folder, tmp_path, samples):
     assert (tmp_path / "out/model.ckpt").exists()
 
 
+def test_a_dask_worker_that_is_killed_loses_nothing(folder, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    pairs = [(folder / "a.pt", tmp_path / f"out/{i}.ckpt") for i in range(24)]
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        victims = list(client.run(os.getpid).values())[:1]
+        outcomes = ckptconv.convert_many(
+            pairs,
+            to="mindspore",
+            executor=client.get_executor(),
+            done=lambda _: os.kill(victims.pop(), signal.SIGKILL) if victims else None,
+        )
+    assert not victims
+    assert [Path(o.target).name for o in outcomes] == [target.name for _, target in pairs]
+    assert {o.status for o in outcomes} <= {CONVERTED, UNCHANGED}
+    names = {name for _, target in pairs for name in (target.name, f"{target.name}.report.json")}
+    assert set(os.listdir(tmp_path / "out")) == names
+    assert len({target.read_bytes() for _, target in pairs}) == 1
+
+
 def test_the_command(folder, tmp_path):
     out, err = run("batch", folder, tmp_path / "out", "--to", "ms", "--jobs", "2", code=1)
     assert out.splitlines()[-1] == "3 converted, 0 unchanged, 1 failed"
