@@ -8,8 +8,9 @@ that says ``started`` belongs to a run that was killed; its target is made again
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -43,6 +44,10 @@ __all__ = [
     "find",
     "stoppable",
 ]
+
+
+_MOST, _SHARES, _SHARE = 16, 64, 4 << 20
+"""Jobs of one share, shares that there are at least of many jobs, and bytes that make a share."""
 
 
 class ConvertKeywords(TypedDict, total=False):
@@ -160,14 +165,34 @@ def _run(
     if executor is None:
         yield from ((index, convert_one(jobs[index])) for index in rest)
         return
-    futures = {executor.submit(convert_one, jobs[index]): index for index in rest}
+    shares = _shares(jobs, rest)
+    futures = {executor.submit(_convert_all, [jobs[i] for i in share]): share for share in shares}
     for future in as_completed(futures):
-        job = jobs[futures[future]]
+        share = futures[future]
         try:
-            yield futures[future], future.result()
-        except Exception as error:  # a worker that died: its job failed, the others go on
+            yield from zip(share, future.result(), strict=True)
+        except Exception as error:  # a worker that died: its jobs failed, the others go on
             text = f"the worker failed: {type(error).__name__}: {error}"
-            yield futures[future], Outcome(job.source, job.target, FAILED, text)
+            for index in share:
+                yield index, Outcome(jobs[index].source, jobs[index].target, FAILED, text)
+
+
+def _convert_all(jobs: Sequence[Job]) -> list[Outcome]:
+    return [convert_one(job) for job in jobs]
+
+
+def _shares(jobs: Sequence[Job], rest: Sequence[int]) -> Iterator[list[int]]:
+    """Yield what a worker is handed at once: a cluster takes milliseconds to hand over anything."""
+    most, share, size = min(_MOST, 1 + len(rest) // _SHARES), list[int](), 0
+    for index in rest:
+        share.append(index)
+        with suppress(OSError):  # its conversion will say what is wrong
+            size += os.path.getsize(jobs[index].source)
+        if size >= _SHARE or len(share) == most:
+            yield share
+            share, size = [], 0
+    if share:
+        yield share
 
 
 def _doubled(jobs: list[Job]) -> dict[int, str]:
