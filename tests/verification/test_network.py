@@ -307,16 +307,6 @@ def test_what_cannot_be_run(written, tmp_path, monkeypatch):
         ckptconv.verify(old, new, run=True, network=tmp_path / "net.py")
 
 
-@pytest.mark.parametrize("name", ["tf212_hard_full.h5", "keras231_main_full.h5"])
-def test_files_of_keras_2_in_their_own_keras(name, tmp_path):
-    pytest.importorskip("tf_keras")
-    ckptconv.convert(GOLDEN / name, tmp_path / "m.pt", to="torch", network=tmp_path / "net.py")
-    report = ckptconv.verify(
-        GOLDEN / name, tmp_path / "m.pt", run=True, network=tmp_path / "net.py"
-    )
-    assert report.ok, report.network.cause
-
-
 def small(path, inputs, outputs):
     made = keras.Model(inputs, outputs)
     fill(made)
