@@ -57,6 +57,7 @@ def _match(
     **options: Any,
 ) -> None:
     from ckptconv.cli.documents import print_json
+    from ckptconv.cli.tables import print_texts
     from ckptconv.live.matching import match
 
     whose = "mint" if mint else framework("--to", to) if to else None
@@ -66,8 +67,7 @@ def _match(
     if as_json:
         print_json(plan.to_dict())
     elif not quiet:
-        for line in _screen(plan):
-            print(printable(line))
+        print_texts(_screen(plan), " " * 11)
         if output:
             print(printable(f"wrote {output}: edit it, then --map {output} --like {target}"))
 

@@ -257,3 +257,12 @@ def test_several_modules_that_are_not_clear(terminal: Terminal) -> None:
         value.numpy().tobytes() for value in state.values()
     }
     assert len(loaded) == len(state)
+
+
+def test_a_plan_for_a_target_network(terminal: Terminal) -> None:
+    sources.ambiguous(terminal.folder / "mix.pt")
+    names = ["a_rather_long_name_of_a_module.pieces.weight (6, 6)", "norms.scale.weight (6,)"]
+    (terminal.folder / "network.txt").write_text("\n".join(names))
+    seen = terminal.type("ckptconv match mix.pt network.txt -o map.toml").fits()
+    assert seen.code == 0
+    seen.whole("a_rather_long_name_of_a_module.pieces", "--map map.toml --like network.txt")
