@@ -153,27 +153,27 @@ class Builder:
         Raises:
             DialectError: the file has none, or several.
         """
-        found = self.paths_of(site.path)
-        if len(found) != 1:
-            raise DialectError(
-                "the file's weights do not fit its configuration",
-                tensor=site.where,
-                expected=f"the weights of one {site.layer.class_name}",
-                found=", ".join(found) or "none",
-            )
-        return found[0]
+        return _only(self.paths_of(site.path), site, f"the weights of one {site.layer.class_name}")
 
     def part(self, site: Site, name: str) -> str:
-        """Return the path of one of the parts with weights that a layer consists of."""
+        """Return the path of one of the parts with weights that a layer consists of.
+
+        Raises:
+            DialectError: the file has none, or several.
+        """
         found = [path for path in self.paths_of(site.path) if path.rpartition(".")[2] == name]
-        if len(found) != 1:
-            raise DialectError(
-                "the file's weights do not fit its configuration",
-                tensor=site.where,
-                expected=f"one {name}",
-                found=", ".join(found) or "none",
-            )
-        return found[0]
+        return _only(found, site, f"one {name}")
+
+
+def _only(found: Sequence[str], site: Site, expected: str) -> str:
+    if len(found) != 1:
+        raise DialectError(
+            "the file's weights do not fit its configuration",
+            tensor=site.where,
+            expected=expected,
+            found=", ".join(found) or "none",
+        )
+    return found[0]
 
 
 def masked(value: Value, mask: Value | None) -> Value:
