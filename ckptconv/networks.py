@@ -12,8 +12,8 @@ from ckptconv.checkpoint import Checkpoint, KerasFacts, TorchFacts
 from ckptconv.codegen.emit import emit
 from ckptconv.codegen.emit.modules import Columns
 from ckptconv.codegen.emit.names import paths
-from ckptconv.errors import CkptconvError, ContainerError, UsageError, locating
-from ckptconv.graph.graph import Graph
+from ckptconv.errors import CkptconvError, ContainerError, LossyError, UsageError, locating
+from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.graph.network import Network
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import ReadOptions, StrPath, WriteOptions
@@ -70,6 +70,18 @@ def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tupl
     return replace(graph, layers=layers), replace(network, nodes=nodes, title=title, notes=notes)
 
 
+def _check_projections(graph: Graph, to: str) -> None:
+    for layer in graph:
+        cells = layer.cells().values() if isinstance(layer, RecurrentLayer) else ()
+        if to == "mindspore" and any(cell.w_hr is not None for cell in cells):
+            raise LossyError(
+                "proj_size has no equal in MindSpore, and a network takes layers as they are",
+                file=graph.origin.path,
+                tensor=layer.path,
+                hint="--fold-proj without --network, or a Linear after a plain LSTM in the source",
+            )
+
+
 def _versions(checkpoint: Checkpoint) -> str:
     """Return what wrote the source and what reads it, for the reader of the text."""
     facts = checkpoint.facts
@@ -97,6 +109,7 @@ def convert(
     _check(to, writing)
     graph, network = read(src, reading, writing.stubs)
     reading.allow.check()
+    _check_projections(graph, to)
     columns = Columns(dialects.dialect(to).forms, dialects.dialect(graph.dialect).forms)
     with locating(graph.origin.path):
         text = emit(network, graph, to, columns, weights=os.fspath(dst))

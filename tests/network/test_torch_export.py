@@ -71,6 +71,15 @@ def test_packed_sequences_are_refused_by_name(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
 
 
+def test_a_projection_is_refused_for_mindspore_with_a_way_that_exists(tmp_path):
+    import torch
+
+    model = torch.nn.LSTM(3, 4, proj_size=2)
+    torch.export.save(torch.export.export(model, (torch.randn(2, 5, 3),)), tmp_path / "m.pt2")
+    with pytest.raises(ckptconv.LossyError, match="try --fold-proj without --network"):
+        written(tmp_path / "m.pt2", "mindspore", tmp_path)
+
+
 def test_inputs_are_those_of_the_program(tmp_path):
     exported("states", tmp_path / "m.pt2")
     network = ckptconv.network(tmp_path / "m.pt2")

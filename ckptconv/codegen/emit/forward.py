@@ -91,9 +91,9 @@ class Forward:
     def _written(self, node: Node) -> tuple[str, bool]:
         """Return the text of a node as its inputs stand now, and whether it can stand anywhere."""
         texts = []
-        for name in node.inputs:
+        for place, name in enumerate(node.inputs):
             text, atom, _ = self._peek(name)
-            texts.append(text if atom or self._delimited(node) else f"({text})")
+            texts.append(text if atom or self._delimited(node, place) else f"({text})")
         return self._text(node, texts)
 
     def _text(self, node: Node, texts: list[str]) -> tuple[str, bool]:
@@ -153,12 +153,14 @@ class Forward:
             return sum(len(self._peek(n)[0]) for n in node.inputs) < _LONGEST_LINE
         return template.count(f"{{{place}}}") == 1
 
-    def _delimited(self, node: Node) -> bool:
-        """Tell whether a node's values stand between commas and brackets."""
+    def _delimited(self, node: Node, place: int) -> bool:
+        """Tell whether one of a node's values stands between commas and brackets."""
         if node.outputs[0] in self.modules or node.op in _CALLED:
             return True
-        text, atom = expression(node.op, self.target, ["V"] * len(node.inputs), node.arguments)
-        return atom and not re.search(r"V[.\[]|[!=<>*/+-] V|V [!=<>*/+-]", text)
+        marks = [f"V{i}V" for i in range(len(node.inputs))]
+        text, atom = expression(node.op, self.target, marks, node.arguments)
+        near = rf"{marks[place]}[.\[]|[!=<>*/+-] {marks[place]}|{marks[place]} [!=<>*/+-]"
+        return atom and not re.search(near, text)
 
     def _peek(self, name: str) -> tuple[str, bool, int]:
         if name in self.waiting:
