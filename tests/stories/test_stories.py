@@ -156,7 +156,8 @@ def test_two_hundred_files_and_ctrl_c(terminal: Terminal) -> None:
     files = {path.name for path in out.iterdir()}
     done = {name for name in files if name.endswith(".ckpt")}
     assert files == done | {f"{name}.report.json" for name in done}
-    assert 9 < len(done) <= count < 200
+    assert 9 < len(done) < 200
+    assert 0 < count < 200  # a result may be on its way when the batch is stopped
     seen = terminal.type(line)
     assert seen.code == 1
     counts = re.search(r"(\d+) converted, (\d+) unchanged, (\d+) failed", seen.text)
