@@ -1,9 +1,13 @@
 """``python -m tests.bench [--sizes 4MiB 1GiB …] [--runs 5] [--json FILE] [--dir DIR] [--networks]``
 
 Every figure is of a whole process, started alternately with the others in the same run, its target
-removed before. ``cp`` is ``cp SRC DST && sync DST`` (ckptconv syncs too); ``script`` loads with
-torch and saves with MindSpore. Ratios are medians of the paired ratios. ``--networks`` measures
-what ``networks`` says, in this process.
+removed before. The table is Markdown. ``cp`` is ``cp SRC DST && sync DST`` (ckptconv syncs too);
+``script`` loads with torch and saves with MindSpore; ``load+save`` loads with torch and saves with
+safetensors; ``cat`` reads both files; ``numpy`` imports it. Ratios are medians of the paired ratios
+of wall time, and in brackets of processor time, which other work on the machine changes less.
+
+``--json FILE`` adds the figures to a history; ``--scaling`` shows how each algorithm grows;
+``--networks`` measures what ``networks`` says, in this process.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -21,11 +26,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tests.bench import networks
+from tests.bench import networks, scaling
 
-SIZES = ("4MiB", "1GiB", "4GiB", "10000")
+SIZES = ("4MiB", "1GiB", "4GiB", "20000")
 HERE = Path(__file__).parent
 CKPTCONV = [sys.executable, "-m", "ckptconv"]
+_NUMPY = [sys.executable, "-c", "import numpy"]
 
 
 @dataclass
@@ -39,23 +45,29 @@ class Figures:
 
 @dataclass(frozen=True)
 class Job:
-    """One conversion: the kind of source, the target's suffix and framework."""
+    """One conversion: the kind of source, the target's suffix and framework; or a comparison."""
 
     name: str
     source: str
-    target: str
-    to: str
+    target: str = ""
+    to: str = ""
+    script: str = ""
 
 
 JOBS = (
-    Job("torch2ms", "torch", ".ckpt", "mindspore"),
+    Job("torch2ms", "torch", ".ckpt", "mindspore", "script"),
     Job("ms2torch", "mindspore", ".pt", "torch"),
-    Job("torch2safetensors", "torch", ".safetensors", "torch"),
+    Job("torch2safetensors", "torch", ".safetensors", "torch", "load+save"),
     Job("safetensors2ms", "safetensors", ".ckpt", "mindspore"),
     Job("torch2keras", "torch", ".h5", "keras"),
     Job("torch2keras3", "torch", ".weights.h5", "keras"),
     Job("keras2ms", "keras", ".ckpt", "mindspore"),
+    Job("diff", "torch"),
+    Job("verify", "torch"),
+    Job("inspect", "torch"),
 )
+_SCRIPTS = {"script": "handwritten.py", "load+save": "load_and_save.py"}
+_OTHERS = ("cp", "cat", "numpy", *_SCRIPTS)
 
 
 def make(kind: str, size: str, folder: Path) -> Path:
@@ -94,13 +106,7 @@ def measure(command: Sequence[str], target: Path, figures: Figures) -> None:
 def bench(job: Job, source: Path, folder: Path, runs: int) -> dict[str, Figures]:
     """Measure one job beside its yardsticks, one warm-up and then ``runs`` alternating runs."""
     target = folder / f"target{job.target}"
-    commands = {
-        "cp": ["sh", "-c", f"cp '{source}' '{target}' && sync '{target}'"],
-        "ckptconv": [*CKPTCONV, "convert", str(source), str(target), "--to", job.to, "-q"],
-    }
-    if job.name == "torch2ms":
-        script = str(HERE / "handwritten.py")
-        commands["script"] = [sys.executable, script, str(source), str(target)]
+    commands = _conversion(job, source, target) if job.target else _comparison(job, source)
     figures = {name: Figures() for name in commands}
     for name, command in commands.items():
         measure(command, target, Figures() if runs > 1 else figures[name])
@@ -111,27 +117,68 @@ def bench(job: Job, source: Path, folder: Path, runs: int) -> dict[str, Figures]
     return figures
 
 
-def ratio(figures: dict[str, Figures], other: str) -> float | None:
-    """Return the median of the paired wall-time ratios ckptconv / other."""
+def _conversion(job: Job, source: Path, target: Path) -> dict[str, list[str]]:
+    commands = {
+        "cp": ["sh", "-c", f"cp '{source}' '{target}' && sync '{target}'"],
+        "ckptconv": [*CKPTCONV, "convert", str(source), str(target), "--to", job.to, "-q"],
+        "numpy": _NUMPY,
+    }
+    if job.script:
+        script = str(HERE / _SCRIPTS[job.script])
+        commands[job.script] = [sys.executable, script, str(source), str(target)]
+    return commands
+
+
+def _comparison(job: Job, source: Path) -> dict[str, list[str]]:
+    other = source.with_stem("other")
+    if job.name == "inspect":
+        return {"ckptconv": [*CKPTCONV, "inspect", str(source)], "numpy": _NUMPY}
+    if not other.exists():
+        shutil.copy(source, other)
+    return {
+        "cat": ["sh", "-c", f"cat '{source}' '{other}' > /dev/null"],
+        "ckptconv": [*CKPTCONV, job.name, str(source), str(other)],
+        "numpy": _NUMPY,
+    }
+
+
+def ratio(figures: dict[str, Figures], other: str, what: str = "wall") -> float | None:
+    """Return the median of the paired ratios ckptconv / other."""
     if other not in figures:
         return None
-    pairs = zip(figures["ckptconv"].wall, figures[other].wall, strict=True)
-    return statistics.median(a / b for a, b in pairs)
+    both = (getattr(figures[name], what) for name in ("ckptconv", other))
+    return statistics.median(a / b for a, b in zip(*both, strict=True))
+
+
+def head() -> str:
+    """Return the first lines of the table."""
+    cells = ["size", "what", "wall", "processor", "peak", *(f"× {other}" for other in _OTHERS)]
+    return f"| {' | '.join(cells)} |\n|{'---|' * len(cells)}"
 
 
 def row(size: str, job: Job, figures: dict[str, Figures]) -> str:
     ours = figures["ckptconv"]
-    cells = [f"{size:>9}", f"{job.name:<18}", f"{statistics.median(ours.wall):8.3f} s"]
-    cells += [f"{statistics.median(ours.cpu):8.3f} s", f"{max(ours.peak_mib):8.1f} MiB"]
-    for other in ("cp", "script"):
-        value = ratio(figures, other)
-        cells.append(f"{value:8.3f} × {other}" if value is not None else "")
-    return "  ".join(cells)
+    cells = [size, job.name, f"{statistics.median(ours.wall):.2f} s"]
+    cells += [f"{statistics.median(ours.cpu):.2f} s", f"{max(ours.peak_mib):.0f} MiB"]
+    for other in _OTHERS:
+        wall, cpu = ratio(figures, other), ratio(figures, other, "cpu")
+        cells.append(f"{wall:.2f} ({cpu:.2f})" if wall is not None else "")
+    return f"| {' | '.join(cells)} |"
+
+
+def machine() -> str:
+    """Describe this machine: what kind, not which."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    load = os.getloadavg()[0]
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {pages >> 30} GiB, "
+        f"Python {platform.python_version()}, load {load:.1f}"
+    )
 
 
 def startup(runs: int) -> dict[str, Figures]:
     """Measure ``ckptconv --help`` beside ``import numpy``."""
-    commands = {"ckptconv": [*CKPTCONV, "--help"], "numpy": [sys.executable, "-c", "import numpy"]}
+    commands = {"ckptconv": [*CKPTCONV, "--help"], "numpy": _NUMPY}
     figures = {name: Figures() for name in commands}
     for _ in range(runs + 1):
         for name, command in commands.items():
@@ -147,17 +194,24 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--dir", help="where the files go; default: the temporary folder")
     parser.add_argument("--networks", action="store_true", help="networks instead of conversions")
+    parser.add_argument("--scaling", action="store_true", help="how each algorithm grows; no more")
     arguments = parser.parse_args()
     if arguments.networks:
         with tempfile.TemporaryDirectory() as place:
             for line in networks.lines(Path(place)):
                 print(line, flush=True)
         return
+    print(machine(), flush=True)
+    if arguments.scaling:
+        _keep(arguments.json, dict(scaling.show()))
+        return
     folder = Path(tempfile.mkdtemp(prefix="ckptconv-bench-", dir=arguments.dir))
-    results: dict[str, dict[str, object]] = {}
+    results: dict[str, object] = {}
     try:
         help_ = startup(arguments.runs)
-        print(f"ckptconv --help: {ratio(help_, 'numpy'):.2f} × import numpy", flush=True)
+        print(
+            f"ckptconv --help: {ratio(help_, 'numpy'):.2f} × import numpy\n\n{head()}", flush=True
+        )
         for size in arguments.sizes:
             for job in (job for job in JOBS if job.name in arguments.jobs):
                 source = make(job.source, size, folder)
@@ -168,8 +222,15 @@ def main() -> None:
                 file.unlink()
     finally:
         shutil.rmtree(folder)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(results, indent=1))
+    _keep(arguments.json, results)
+
+
+def _keep(path: str | None, results: dict[str, object]) -> None:
+    """Add figures to a history."""
+    if path:
+        history = json.loads(Path(path).read_text()) if Path(path).exists() else []
+        entry = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "figures": results}
+        Path(path).write_text(json.dumps([*history, entry], indent=1))
 
 
 main()

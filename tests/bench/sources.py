@@ -19,7 +19,7 @@ SIZES = {
     "4MiB": (1, 8, 128),
     "1GiB": (1, 8, 2048),
     "4GiB": (1, 32, 2048),
-    "10000": (2500, 1, 6),
+    "20000": (5000, 1, 8),
 }
 _SUFFIXES = {"torch": ".pt", "mindspore": ".ckpt", "safetensors": ".safetensors", "keras": ".h5"}
 
