@@ -73,8 +73,7 @@ def load(
         select: which part, where a file holds several.
         kinds: module path → kind (``Embedding``, ``LSTM(hidden_size=64)``) where the file cannot
             tell.
-        rename: (regular expression, replacement) pairs, applied in order to module paths. They are
-            trusted: a pattern such as ``(a+)+$`` takes for ever on a long name.
+        rename: (regular expression, replacement) pairs, applied in order to module paths.
         map: old path → new path of modules, or a TOML or JSON file of such entries.
         fuse: new path → paths: recurrent layers to make one layer of.
         split: paths of recurrent layers to make one layer each of.
