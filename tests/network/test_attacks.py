@@ -91,6 +91,10 @@ CHANGES = {
         inbound_nodes=[[["bi", 0, 0, {"initial_state": [["bi", 0, 0]]}]]]
     ),
     "shape": lambda c: place(c, *LAYERS, 0, "config").update(batch_input_shape=[None, EVIL]),
+    "call-kwargs": lambda c: place(c, *LAYERS, 1).update(
+        inbound_nodes=[{"args": [["tokens", 0, 0]], "kwargs": 5}]
+    ),
+    "no-inner": lambda c: place(c, *LAYERS, 2, "config").pop("layer"),
     "shape-number": lambda c: place(c, *LAYERS, 0, "config").update(batch_input_shape=5),
     "unused-weights": lambda c: c["config"].update(output_layers=[["embed", 0, 0]]),
     "no-layers": lambda c: c["config"].update(layers=[]),

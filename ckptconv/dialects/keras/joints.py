@@ -80,8 +80,8 @@ def _output(layer: Entry, path: Scope, rank: int | None, found: Joints) -> int |
         found.ranks.update({path: below} if below else {})
         made = _output(inner, (*path, inner.name), below, found)
         return None if made is None else made + 1
-    if name == "Bidirectional":
-        return _output(layer.inner("layer") or layer, path, rank, found)
+    if name == "Bidirectional" and (inner := layer.inner("layer")) is not None:
+        return _output(inner, path, rank, found)
     if name in _RECURRENT:
         return 3 if config.get("return_sequences") else 2
     if name.startswith("Global"):

@@ -77,7 +77,7 @@ def topology(model: Entry) -> Topology:
         return _chain(layers)
     try:
         return _graph(model, layers, listed)
-    except (TypeError, ValueError, KeyError, IndexError, RecursionError) as error:
+    except (AttributeError, TypeError, ValueError, LookupError, RecursionError) as error:
         raise _damaged(model, str(error)) from None
 
 
