@@ -114,17 +114,23 @@ def convert(
     with locating(graph.origin.path):
         text = emit(network, graph, to, columns, weights=os.fspath(dst))
     if target is None or writing.dry_run:
-        return pipeline.write(graph, dst, to, writing)
+        return _without_calls(pipeline.write(graph, dst, to, writing))
     check_target(target, graph.origin.files, force=writing.force)
     if os.path.realpath(target) == os.path.realpath(dst):
         raise ContainerError("the network and the weights are one file", file=target)
     with atomic_path(target, force=writing.force) as temporary:
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
-        report = pipeline.write(graph, dst, to, writing)
+        report = _without_calls(pipeline.write(graph, dst, to, writing))
     report.network = os.fspath(target)
     report.notes.append(f"the network is in {report.network}: load(weights) builds and fills it")
     return report
+
+
+def _without_calls(report: Report) -> Report:
+    """Leave out what a user would have to write and do, which the network does."""
+    layers = [replace(layer, constructor="", notes=[], unknown=[]) for layer in report.layers]
+    return replace(report, layers=layers)
 
 
 def _check(to: str, writing: WriteOptions) -> None:

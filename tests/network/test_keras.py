@@ -36,3 +36,14 @@ def test_golden_in_torch(entry, tmp_path):
     module, weights, _ = written(GOLDEN / entry["file"], "torch", tmp_path)
     with np.load(GOLDEN / f"{entry['stem']}.npz") as data:
         close(run_torch(module, weights, [data["x"]]), [data["y"]], 2e-6)
+
+
+def test_the_report_asks_for_nothing_that_the_network_does(tmp_path):
+    options = {"to": "mindspore", "allow": ["hard_sigmoid"]}
+    source = GOLDEN / "keras216_default_full.h5"
+    alone = ckptconv.convert(source, tmp_path / "alone.ckpt", **options)
+    assert any("activation" in note for layer in alone.layers for note in layer.notes)
+    report = ckptconv.convert(
+        source, tmp_path / "m.ckpt", to="mindspore", network=tmp_path / "net.py"
+    )
+    assert not any(layer.notes or layer.constructor or layer.unknown for layer in report.layers)
