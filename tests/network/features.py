@@ -179,6 +179,9 @@ def features(keras):
         chain(f"Conv1D-{padding}-{strides}", lambda k=k: L.Conv1D(4, 3, activation="relu", **k))
     chain("Conv1D-dilated", lambda: L.Conv1D(4, 2, dilation_rate=2, padding="causal"))
     chain("Conv1D-groups", lambda: L.Conv1D(6, 2, groups=3))
+    chain("DepthwiseConv1D", lambda: L.DepthwiseConv1D(3, depth_multiplier=2, dilation_rate=2))
+    chain("DepthwiseConv2D", lambda: L.DepthwiseConv2D((2, 3), strides=2), of="image")
+    chain("DepthwiseConv2D-same", lambda: L.DepthwiseConv2D(3, padding="same"), of="image")
     for padding, strides in product(("valid", "same"), (1, 2)):
         k = {"padding": padding, "strides": strides}
         chain(f"Conv2D-{padding}-{strides}", lambda k=k: L.Conv2D(4, (3, 2), **k), of="image")

@@ -41,6 +41,7 @@ def conv(b: Builder, site: Site) -> list[Value]:
     x, rank = site.x, site.x.rank - 2
     last = site.get("data_format", default="channels_last") != "channels_first"
     x = channels_first(b, x) if last else x
+    channels = x.shape[1]
     size, stride, dilation = (
         _windows(site, rank, *keys)
         for keys in (("kernel_size", "filter_length"), ("strides", "subsample_length"),
@@ -55,18 +56,29 @@ def conv(b: Builder, site: Site) -> list[Value]:
         x = padded(b, x, [(dilation[0] * (size[0] - 1), 0)], 2)
     elif padding == "same" and max(stride) > 1:
         x = _padded_same(b, site, x, size, stride, dilation)
+    filters, groups = _outputs(site, channels)
     made = b.add(
         "module",
         (x,),
-        (x.shape[0], integer(site, "filters", "nb_filter"), *lengths),
+        (x.shape[0], filters, *lengths),
         layer=b.path(site),
         stride=list(stride),
         dilation=list(dilation),
         padding="same" if padding == "same" and max(stride) == 1 else 0,
-        groups=site.get("groups", default=1),
+        groups=groups,
     )
     made = channels_last(b, made) if last else made
     return [activate(b, made, site.get("activation"), site.where)]
+
+
+def _outputs(site: Site, channels: int | None) -> tuple[int, int]:
+    """Return the number of a convolution's outputs, and of the groups of its inputs."""
+    if not site.layer.class_name.startswith("Depthwise"):
+        return integer(site, "filters", "nb_filter"), site.get("groups", default=1)
+    if channels is None:
+        raise site.refuse("a depthwise convolution of an unknown number of channels")
+    each = site.get("depth_multiplier", default=1)
+    return channels * (each if type(each) is int and each > 0 else 1), channels
 
 
 def _padded_same(
@@ -190,7 +202,9 @@ DENSE = tuple(name for name, kinds in classes(FORMS).items() if "Linear" in kind
 RULES = {
     **dict.fromkeys(DENSE, dense),
     "Embedding": embedding,
-    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D", "Convolution1D"), conv),
+    **dict.fromkeys(
+        ("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "DepthwiseConv1D", "DepthwiseConv2D"), conv
+    ),
     **{f"Conv{n}DTranspose": conv_transpose for n in (1, 2, 3)},
     "BatchNormalization": batch_norm,
     "LayerNormalization": layer_norm,
