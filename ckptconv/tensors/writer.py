@@ -191,8 +191,8 @@ class _Writer:
         if self._thread is None:
             for _ in range(_WAITING):
                 self._free.put(np.empty(_SIZE, np.uint8))
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
+            (thread := threading.Thread(target=self._run, daemon=True)).start()
+            self._thread = thread  # not before: nothing to wait for if that was interrupted
 
     def _join(self) -> None:
         self._full.put(None)

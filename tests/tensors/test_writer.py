@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import zlib
 
 import numpy as np
@@ -111,3 +112,17 @@ def test_small_and_large_runs_far_apart(folder):
             sink.write_tensor(ArrayTensor(run))
             expected += bytes(100) + run.tobytes()
     assert path.read_bytes() == bytes(expected)
+
+
+def test_an_interrupt_while_the_thread_starts(folder, monkeypatch):
+    def interrupted(thread):
+        start(thread)
+        thread._started.clear()  # as if it had not come that far
+        raise KeyboardInterrupt
+
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    (folder / "interrupted").write_bytes(b"")
+    big = ArrayTensor(np.zeros(3 * sinks._SIZE, np.uint8))
+    with pytest.raises(KeyboardInterrupt), open_sink(str(folder / "interrupted")) as sink:
+        sink.write_tensor(big)
