@@ -195,7 +195,7 @@ def run_network(
     answers = source.answers(report.seed)
     report.frameworks = list(dict.fromkeys((source.by, runner.by)))
     report.notes += unshown(answers)
-    limits = allowed(answers, KNOWN["torch" if runner.module == "torch" else "mindspore"])
+    limits = allowed(answers, KNOWN[runner.module])
     if tolerance is not None:
         limits = [[tolerance] * len(row) for row in limits]
     report.network = compare(runner, program, b.origin.path, answers, limits)
