@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import warnings
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,32 +12,32 @@ from ckptconv import CkptconvError
 from tests.differential.keras_models import build, save
 from tests.differential.keras_models.draw import plan
 from tests.differential.keras_models.spec import Plan
-from tests.differential.outcome import Case, Outcome, Result, Void
+from tests.differential.outcome import Case, Generator, Outcome, Result, Void
 from tests.network.written import flat, run_torch, written
 
 LIMIT = 2e-5
 WAYS = ("keras", "h5")
 
 
-class KerasNetworks:
-    """Random Keras models, saved whole, converted with ``network=`` to torch."""
+class Saved(NamedTuple):
+    """A model and the way in which it is saved whole."""
 
-    name = "keras networks"
+    plan: Plan
+    way: str
 
-    def cases(self, seed: int) -> Iterator[Case]:
-        for index in itertools.count():
-            drawn = plan(f"{seed}:{index}")
-            yield Case(index, f"{WAYS[index % 2]}: {drawn}", (drawn, WAYS[index % 2]))
-
-    def run(self, case: Case, tmp: Path) -> Outcome:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _run(*case.data, zlib.crc32(case.text.encode()), tmp)
+    def __str__(self) -> str:
+        return f"{self.way}: {self.plan}"
 
 
-def _run(drawn: Plan, way: str, seed: int, tmp: Path) -> Outcome:
+def draw(seed: str) -> Saved:
+    return Saved(plan(seed), WAYS[int(seed.rpartition(":")[2]) % len(WAYS)])
+
+
+def _run(case: Case, tmp: Path) -> Outcome:
     import keras
 
+    drawn, way = case.data
+    seed = zlib.crc32(case.text.encode())
     keras.backend.clear_session(free_memory=False)
     model = build.build(drawn)
     build.fill(model, seed)
@@ -73,4 +70,4 @@ def _compared(found: list[Any], outputs: list[Any]) -> Outcome:
     return Outcome(Result.EQUAL)
 
 
-GENERATOR = KerasNetworks()
+GENERATOR = Generator(draw, _run)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 
 class Result(str, Enum):
@@ -61,17 +63,31 @@ class Void(Exception):  # noqa: N818
     """The source framework cannot make or save what was drawn."""
 
 
-class Generator(Protocol):
-    """The cases of one source framework."""
+@dataclass(frozen=True)
+class Generator:
+    """The cases of one source framework.
 
-    name: str
+    Attributes:
+        draw: returns what a case is built from, the same for the same seed; must be cheap.
+        attempt: builds, saves, converts, rebuilds from the report and compares a case, in an empty
+            folder; raises Void where the source framework cannot make or save this model.
+    """
+
+    draw: Callable[[str], Any]
+    attempt: Callable[[Case, Path], Outcome]
 
     def cases(self, seed: int) -> Iterator[Case]:
-        """Yield cases without end, the same for the same seed; drawing must be cheap."""
+        """Yield cases without end, the same for the same seed."""
+        for index in itertools.count():
+            drawn = self.draw(f"{seed}:{index}")
+            yield Case(index, str(drawn), drawn)
 
     def run(self, case: Case, tmp: Path) -> Outcome:
-        """Build, save, convert, rebuild from the report and compare, in the empty folder ``tmp``.
+        """Run a case in the empty folder ``tmp``.
 
         Raises:
             Void: the source framework cannot make or save this model.
         """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self.attempt(case, tmp)

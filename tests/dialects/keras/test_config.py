@@ -11,11 +11,11 @@ import dataclasses
 import pytest
 
 import ckptconv
-from tests.differential.keras_models import KerasModels, build, save
+from tests.differential.keras_models import GENERATOR, build, save
 from tests.differential.keras_models.spec import Plan, Spec
 from tests.differential.outcome import Case, Result
 
-RUN = KerasModels().run
+RUN = GENERATOR.run
 S = Spec
 SEQ = {"return_sequences": True}
 SUM = "abc,cd->abd"

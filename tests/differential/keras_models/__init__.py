@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import warnings
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +19,15 @@ from tests.differential.keras_models import build, save
 from tests.differential.keras_models.compare import Source, compare
 from tests.differential.keras_models.draw import plan
 from tests.differential.keras_models.spec import Plan
-from tests.differential.outcome import Case, Outcome, Result, Void
+from tests.differential.outcome import Case, Generator, Outcome, Result, Void
 from tests.differential.targets import SUFFIX
 
 
-class KerasModels:
-    """Random Keras models, each saved one way and converted to one target."""
-
-    name = "keras"
-
-    def cases(self, seed: int) -> Iterator[Case]:
-        for index in itertools.count():
-            drawn = plan(f"{seed}:{index}")
-            yield Case(index, str(drawn), drawn)
-
-    def run(self, case: Case, tmp: Path) -> Outcome:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _run(case.data, zlib.crc32(case.text.encode()), tmp)
-
-
-def _run(drawn: Plan, seed: int, tmp: Path) -> Outcome:
+def _run(case: Case, tmp: Path) -> Outcome:
     import keras
 
+    drawn: Plan = case.data
+    seed = zlib.crc32(case.text.encode())
     keras.backend.clear_session(free_memory=False)  # collecting garbage takes long
     model = build.build(drawn)
     if all("seed" in variable.path for variable in model.variables):
@@ -118,4 +102,4 @@ def _reason(error: CkptconvError) -> str:
     return re.sub(r"[\w.]*_\d+\b|\w+\.[\w.]+", "…", error.problem)[:70]
 
 
-GENERATOR = KerasModels()
+GENERATOR = Generator(plan, _run)

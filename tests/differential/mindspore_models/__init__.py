@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -21,7 +19,7 @@ import ckptconv
 from ckptconv.report import Report
 from tests.differential.mindspore_models.layers import PREFIXES, RECIPES, WEIGHTS, Made, fill
 from tests.differential.mindspore_models.save import SHARES, WRAPS, save
-from tests.differential.outcome import Case, Outcome, Void
+from tests.differential.outcome import Case, Generator, Outcome, Void
 from tests.differential.piece import Piece, in_order
 from tests.differential.pieces import Question, examine
 from tests.differential.running import called, first
@@ -62,22 +60,6 @@ def _inside(path: str, other: str) -> bool:
     return f"{path}.".startswith(f"{other}.")
 
 
-class MindSporeModels:
-    """Random MindSpore models, each saved one way and converted to one target."""
-
-    name = "mindspore"
-
-    def cases(self, seed: int) -> Iterator[Case]:
-        for index in itertools.count():
-            plan = draw(f"{seed}:{index}")
-            yield Case(index, str(plan), plan)
-
-    def run(self, case: Case, tmp: Path) -> Outcome:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _run(case.data, tmp)
-
-
 def _network(made: Mapping[str, Made]) -> Any:
     """Put the Cells under their dotted paths, the innermost first."""
     tree: dict[str, Any] = {}
@@ -97,7 +79,8 @@ def _nested(tree: Mapping[str, Any]) -> Any:
     return cell
 
 
-def _run(plan: Plan, tmp: Path) -> Outcome:
+def _run(case: Case, tmp: Path) -> Outcome:
+    plan: Plan = case.data
     rng = Random(f"{plan.seed}:build")
     ms.set_seed(rng.randrange(1 << 30))
     made = {path: RECIPES[recipe][0](rng) for path, recipe in plan.layers}
@@ -173,4 +156,4 @@ def _convert(
     return report, loaded(written, target)
 
 
-GENERATOR = MindSporeModels()
+GENERATOR = Generator(draw, _run)

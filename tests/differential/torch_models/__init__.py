@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,7 +14,7 @@ from torch import nn
 
 import ckptconv
 from ckptconv.report import Report
-from tests.differential.outcome import Case, Outcome, Void
+from tests.differential.outcome import Case, Generator, Outcome, Void
 from tests.differential.piece import Piece, in_order
 from tests.differential.pieces import Question, examine
 from tests.differential.running import called, first
@@ -87,23 +85,8 @@ class Network(nn.Module):
         return tuple(results)
 
 
-class TorchModels:
-    """Random torch models, each saved one way and converted to one target."""
-
-    name = "torch"
-
-    def cases(self, seed: int) -> Iterator[Case]:
-        for index in itertools.count():
-            plan = draw(f"{seed}:{index}")
-            yield Case(index, str(plan), plan)
-
-    def run(self, case: Case, tmp: Path) -> Outcome:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _run(case.data, tmp)
-
-
-def _run(plan: Plan, tmp: Path) -> Outcome:
+def _run(case: Case, tmp: Path) -> Outcome:
+    plan: Plan = case.data
     rng = Random(f"{plan.seed}:build")
     torch.manual_seed(rng.randrange(1 << 30))
     made = {path: RECIPES[recipe][0](rng) for path, recipe, _ in plan.layers}
@@ -208,4 +191,4 @@ def _convert(
     return report, loaded(written, target)
 
 
-GENERATOR = TorchModels()
+GENERATOR = Generator(draw, _run)
