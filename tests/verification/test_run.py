@@ -7,6 +7,7 @@ import ckptconv
 from ckptconv.dialects import dialect
 from ckptconv.graph.forms import slots
 from ckptconv.graph.graph import RECURRENT
+from ckptconv.verification.frameworks.keras_model import holds_code
 from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.verify import verify
 
@@ -120,3 +121,9 @@ def test_code_in_a_model_is_not_run(tmp_path):
     ckptconv.convert(tmp_path / "k.h5", tmp_path / "m.pt", to="torch")
     report = verify(tmp_path / "k.h5", tmp_path / "m.pt", run=True)
     assert report.verdict == "the same model: weights equal; 1 of 1 layers run"
+
+
+def test_code_is_known_as_a_layer_and_as_a_function():
+    assert holds_code({"layers": [{"class_name": "Lambda"}]})
+    assert holds_code({"config": {"activation": {"class_name": "__lambda__", "config": {}}}})
+    assert not holds_code({"layers": [{"class_name": "Dense", "name": "lambda"}]})

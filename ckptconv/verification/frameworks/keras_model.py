@@ -14,13 +14,14 @@ from ckptconv.graph.network import Network
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.runner import Model, leaves
 
-_CODE = '"Lambda"'
-"""Such a layer is Python code in the file, which is never run."""
+_CODE = ('"Lambda"', '"__lambda__"')
+"""Layers and functions that are Python code in the file, which is never run."""
 
 
 def holds_code(config: Mapping[str, Any]) -> bool:
-    """Tell whether a configuration has a layer that is code."""
-    return _CODE in json.dumps(config)
+    """Tell whether a configuration has a layer or a function that is code."""
+    text = json.dumps(config)
+    return any(word in text for word in _CODE)
 
 
 def before_3(facts: object) -> bool:
