@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 _MAX_PART, _MAX_LINE, _SHOWN = 1000, 20_000, 10
+_LONG_WORD = re.compile(r"([^\s=]{100})[^\s=]{100,}")
 
 
 def printable(text: object) -> str:
@@ -58,7 +59,7 @@ class CkptconvError(Exception):
         facts = [f"expected {_short(self.expected)}"] if self.expected is not None else []
         facts += [f"found {_short(self.found)}"] if self.found is not None else []
         text = ": ".join([*where, _short(self.problem)] + ([", ".join(facts)] if facts else []))
-        told = _short(self.hint, _MAX_LINE) if self.hint else ""
+        told = _short(_LONG_WORD.sub(r"\1*", self.hint), _MAX_LINE) if self.hint else ""
         told = told if self.command_line else told.replace("--force", "force=True")
         hint = [f"try {told}"] if told else []
         also = [f"and {_short(other)}" for other in self.others]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _SILENCE = 60
-"""Seconds without a new input: a hang that does not even use the processor."""
+"""Seconds between looks at a worker, and of processor time for one input."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -68,16 +69,25 @@ def _run_worker(result: Result, first: int, stop: int, folder: Path) -> int:
 
 
 def _wait(worker: subprocess.Popen[bytes], place: Path) -> int:
-    """Return how the worker ended, after killing it if it stands still."""
-    seen = ""
+    """Return how the worker ended, after killing it if it stands still or spins.
+
+    A machine that is busy with other things is not the input's fault.
+    """
+    seen, began, before = "", 0.0, 0.0
     while True:
         try:
             return worker.wait(_SILENCE)
         except subprocess.TimeoutExpired:  # noqa: PERF203
-            now = place.read_text()
-            if now == seen:
+            now, used = place.read_text(), _processor_seconds(worker.pid)
+            if now == seen and (used == before or used - began > _SILENCE):
                 worker.kill()
-            seen = now
+            began = began if now == seen else used
+            seen, before = now, used
         except BaseException:
             worker.kill()
             raise
+
+
+def _processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from ckptconv import formats
+from ckptconv import api, formats
+from ckptconv.errors import AmbiguousKindError
 from tests.conftest import ROOT
 from tests.fuzz import watch
 from tests.fuzz.formats import FORMATS
@@ -44,6 +48,19 @@ def test_seeds_are_whole_and_small(name: str) -> None:
         assert formats.recognise(source).name == row.container
         assert formats.read(path).tensors
         assert sum(map(len, row.files(path).values())) <= 64 << 10
+
+
+def test_what_to_try_for_a_long_name_is_short_and_works(tmp_path: Path) -> None:
+    source = str(tmp_path / "long.safetensors")
+    save_file({f"{'deep.' * 900}weight": np.arange(1.0, 6, dtype="f4")}, source)
+    options = {"to": "keras", "dry_run": True}
+    with pytest.raises(AmbiguousKindError) as caught:
+        api.convert(source, tmp_path / "target.h5", **options)
+    assert len(str(caught.value)) < 4000
+    told = str(caught.value).partition("try ")[2].split(" or ")[0]
+    option, answer = shlex.split(told)
+    assert option == "--kind"
+    api.convert(source, tmp_path / "target.h5", **options, kinds=[answer.split("=")])
 
 
 def test_inputs_are_reproducible() -> None:
