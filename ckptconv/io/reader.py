@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import stat
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,8 @@ from ckptconv.io import platform
 
 PIECE = 256 << 10
 """Fits the second-level cache, so that what is read is still there to be summed and written."""
+_LARGE = 16 << 20
+"""Bytes that are read by two threads: one processor copies them slower than memory takes them."""
 Update = Callable[[memoryview], None]
 
 
@@ -77,6 +81,17 @@ class Source:
     def read_into(self, buffer: npt.NDArray[np.uint8], offset: int) -> None:
         """Fill ``buffer`` (1-D, contiguous uint8) from ``offset``."""
         self._require(offset, buffer.size)
+        if buffer.size < _LARGE:
+            self._take(buffer, offset)
+            return
+        half = buffer.size // 2
+        rest = _Apart(partial(self._take, buffer[half:], offset + half))
+        try:
+            self._take(buffer[:half], offset)
+        finally:
+            rest.finish()
+
+    def _take(self, buffer: npt.NDArray[np.uint8], offset: int) -> None:
         view, position = buffer.data, self.base + offset
         while len(view):
             try:
@@ -160,6 +175,28 @@ class Source:
 
     def __del__(self) -> None:
         self.close()
+
+
+class _Apart:
+    """A function that runs in a thread of its own."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait for it; what it raised is raised here."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._function()
+        except BaseException as error:
+            self._error = error
 
 
 class Window(Source):

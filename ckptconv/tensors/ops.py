@@ -75,8 +75,10 @@ class _Transposed(Tensor):
 
     @property
     def block(self) -> int:
-        # The larger the block, the longer the runs that are read from each row of the source.
-        return max(3 * BLOCK, self.inputs[0].block)
+        # The larger the block, the longer the runs that are read from each row of the source, and
+        # the fewer times: what stands in a file takes no memory beside it.
+        (inner,) = self.inputs
+        return (3 if inner.extents() is None else 8) * BLOCK
 
     def read(self, region: Region) -> Array:
         inner = [(0, 0)] * len(region)

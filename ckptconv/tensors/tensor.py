@@ -78,8 +78,8 @@ class Tensor(ABC):
 
     @property
     def block(self) -> int:
-        """Bytes that are best read at once."""
-        return max((tensor.block for tensor in self.inputs), default=BLOCK)
+        """Bytes that are best read at once; less where values are computed, from copies of them."""
+        return min(max((tensor.block for tensor in self.inputs), default=BLOCK), 3 * BLOCK)
 
     def pieces(self, limit: int | None = None) -> Iterator[Array]:
         """Yield the values in C order as arrays of about ``limit`` bytes, in any memory layout."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -147,3 +148,17 @@ def test_a_range_beyond_the_file_is_refused_before_it_is_read(tmp_path):
     (tmp_path / "short").write_bytes(bytes(16))
     with pytest.raises(ContainerError, match="truncated or damaged: expected 4398046511104 bytes"):
         FileTensor(Source(tmp_path / "short"), 0, (1 << 40,), np.dtype("f4"))
+
+
+def test_a_large_transpose_is_read_at_once_and_says_where_the_file_ends(tmp_path):
+    rows, columns = 3000, 2000  # 24 MB: two threads read it
+    array = np.arange(rows * columns, dtype="<i4").reshape(rows, columns)
+    path = tmp_path / "large"
+    path.write_bytes(array.tobytes())
+    turned = relayout.transpose(FileTensor(Source(path), 0, array.shape, array.dtype), (1, 0))
+    (block,) = turned.blocks()
+    np.testing.assert_array_equal(block, array.T)
+    for size in (array.nbytes - 4, array.nbytes // 4):
+        os.truncate(path, size)
+        with pytest.raises(ContainerError, match="truncated while being read"):
+            turned.numpy()
