@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +83,31 @@ def test_a_killed_run_goes_on_and_strangers_are_not_replaced(folder, tmp_path):
     assert "exists already; try force=True" in outcomes[1].error
     assert (tmp_path / "b.ckpt").read_text() == "somebody else's"
     assert ckptconv.convert_many(pairs, to="mindspore", force=True)[1].status == CONVERTED
+
+
+def test_no_file_stays_open(folder, tmp_path):
+    """Neither of conversions, for which nothing searches, nor of errors, in a process with few."""
+    pairs = find(folder / "deep", tmp_path / "out", ".ckpt")
+    ckptconv.convert_many(pairs, to="mindspore")
+    gc.disable()
+    try:
+        before = os.listdir("/proc/self/fd")
+        ckptconv.convert_many(pairs, to="mindspore", dtype="float16")
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        gc.enable()
+    shutil.copy(ROOT / "tests/golden/keras/keras122_gru_gpu.h5", folder / "refused.h5")
+    for i in range(250):
+        os.link(folder / "refused.h5", folder / f"{i}.h5")
+    limited = ["sh", "-c", 'ulimit -n 200 && exec "$@"', "sh", sys.executable, "-m", "ckptconv"]
+    result = subprocess.run(
+        [*limited, "batch", folder, tmp_path / "limited", "--to", "ms", "-q"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert result.stderr.count("failed: ") == 252, result.stderr
+    assert "open files" not in result.stderr
 
 
 def test_two_sources_for_one_target(folder, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -65,6 +66,7 @@ def _batch(
     from ckptconv.batch import FAILED, convert_many
     from ckptconv.cli.documents import outcomes_document, print_json
 
+    gc.set_threshold(10_000)  # a run may be long, and errors leave cycles that hold open files
     target = framework("--to", to)
     pairs = _found(src, dst, suffix or DIALECTS[target].suffix, target)
     with _workers(jobs) as executor, _watching(len(pairs), as_json or quiet) as done:

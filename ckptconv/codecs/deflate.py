@@ -29,7 +29,7 @@ class Inflated(Source):
 
     def __init__(self, path: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
         self.path, self.base, self.size = path, 0, size
-        self._fd, self._owner, self._chunks = -1, self, chunks
+        self._chunks = chunks
         self._identity = (0, 0, 0, 0)
 
     def read_into(self, buffer: Array, offset: int) -> None:

@@ -43,9 +43,12 @@ class Source:
         ContainerError: the path cannot be opened or is not a regular file.
     """
 
+    _fd = -1
+    _whole: Source | None = None
+    """What this is a part of; never itself: a cycle would keep the file open for long."""
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._fd = -1
         try:
             self._fd = os.open(self.path, platform.READ)
             info = os.fstat(self._fd)
@@ -57,7 +60,6 @@ class Source:
             raise ContainerError("not a checkpoint", file=self.path, expected="a file", found=what)
         self.base, self.size = 0, info.st_size
         self._identity = _identity(info)
-        self._owner: Source = self
 
     def window(self, offset: int, size: int) -> Source:
         """Return a Source over ``size`` bytes from ``offset``: a stored member of an archive.
@@ -116,7 +118,7 @@ class Source:
     def span(self, offset: int, length: int) -> Span:
         """Return the checked byte range as seen from the whole file."""
         self._require(offset, length)
-        return Span(self._owner, self.base + offset, length)
+        return Span(self._whole or self, self.base + offset, length)
 
     def crc32(self, offset: int, length: int, crc: int = 0) -> int:
         """Return the CRC-32 of a byte range, continued from ``crc``."""
@@ -169,7 +171,7 @@ class Source:
 
     def close(self) -> None:
         """Let go of the file; nothing can be read from it, nor from its windows, any more."""
-        if getattr(self, "_owner", None) is self and self._fd >= 0:
+        if self._whole is None and self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
@@ -211,7 +213,8 @@ class Window(Source):
                 found=f"{size} bytes at {offset}",
             )
         self.path, self.base, self.size = source.path, source.base + offset, size
-        self._owner, self._fd, self._identity = source._owner, source._fd, source._identity
+        self._whole = source._whole or source
+        self._fd, self._identity = source._fd, source._identity
 
 
 class _Stream(io.RawIOBase):
