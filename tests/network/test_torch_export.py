@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 import ckptconv
+from tests.network import torch_functions
 from tests.network.torch_models import exported, models
 from tests.network.written import check_text, close, flat, run_torch, written
 
@@ -27,6 +30,18 @@ def test_in_torch(name, tmp_path):
     ckptconv.convert(tmp_path / "m.pt2", tmp_path / "m.ckpt", to="mindspore",
                      network=tmp_path / "mindspore_net.py")  # fmt: skip
     check_text(tmp_path)
+
+
+@pytest.mark.parametrize("name", torch_functions.FUNCTIONS)
+def test_a_function_is_computed_or_refused_by_name(name, tmp_path):
+    model, inputs, refused = torch_functions.exported(name, tmp_path / "m.pt2")
+    if refused:
+        with pytest.raises(ckptconv.CkptconvError, match=re.escape(refused)):
+            written(tmp_path / "m.pt2", "torch", tmp_path)
+        return
+    module, weights, _ = written(tmp_path / "m.pt2", "torch", tmp_path)
+    found = run_torch(module, weights, [x.numpy() for x in inputs])
+    close(found, wanted(model, inputs), 1e-6)
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def lift_with_network(
     from ckptconv.dialects.torch import network
 
     graph = lift(checkpoint, options)
-    return graph, network.read(program, {layer.path: layer.kind for layer in graph})
+    return graph, network.read(program, {layer.path: layer for layer in graph})
 
 
 def lower(graph: Graph, variant: str = "") -> Lowered:  # noqa: ARG001

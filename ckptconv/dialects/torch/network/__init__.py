@@ -12,25 +12,27 @@ from typing import Any
 
 from ckptconv.dialects.torch.network.operators import RULES
 from ckptconv.dialects.torch.network.program import Operator, Program
+from ckptconv.dialects.torch.network.shapes import VIEWS
 from ckptconv.errors import DialectError, LossyError
+from ckptconv.graph.graph import Layer
 from ckptconv.graph.network import Network
 
 _MAX_NODES = 20_000
 
 
-def read(source: Mapping[str, Any], kinds: Mapping[str, str]) -> Network:
+def read(source: Mapping[str, Any], layers: Mapping[str, Layer]) -> Network:
     """Return the network of an exported program.
 
     Args:
         source: the parsed ``graph_module``.
-        kinds: path of each layer that holds weights → its kind.
+        layers: by path, those that hold weights.
 
     Raises:
         DialectError: a damaged description, or weights that do not fit it.
         LossyError: an operator that no rule covers, by its name.
     """
     try:
-        program = Program(source, kinds)
+        program = Program(source, layers)
         if len(source["graph"]["nodes"]) > _MAX_NODES:
             raise DialectError("a network of more operations than can be written")
         for node in source["graph"]["nodes"]:
@@ -45,6 +47,7 @@ def _apply(program: Program, operator: Operator) -> None:
     rule = RULES.get(operator.name)
     if rule is not None and operator.gives_tensors:
         rule(operator)
+        _share(program, operator)
     elif operator.name == "sym_size":
         program.sizes[operator.raw["outputs"][0]["as_sym_int"]["as_name"]] = (
             operator.tensor_name("self"),
@@ -57,3 +60,15 @@ def _apply(program: Program, operator: Operator) -> None:
             tensor=operator.place or None,
             hint=f"{hint} in the model before torch.export",
         )
+
+
+def _share(program: Program, operator: Operator) -> None:
+    """Note which values look at the same numbers, and which of these an operator has changed."""
+    first = next((key for key in ("self", "input") if operator.has_tensor(key)), None)
+    if first is None:
+        return
+    name = operator.tensor_name(first)
+    if operator.is_in_place:
+        program.overwrite(name, operator.name)
+    elif operator.name in VIEWS:
+        program.view(name, operator.outputs)

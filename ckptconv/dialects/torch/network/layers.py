@@ -1,65 +1,142 @@
-"""aten operators that use the weights of a layer: the layer is called, with its settings."""
+"""aten operators that use the weights of a layer: the layer is called, with its settings.
+
+A layer is called only where the operator takes all of its parameters, each in its place: the
+parameters may as well go into a function that the layer does not compute.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ckptconv.dialects.narrowing import SAID
 from ckptconv.dialects.torch.network.program import Operator
+from ckptconv.errors import LossyError
+from ckptconv.graph.graph import CELL_PARAMS
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Value
 
 _RECURRENT = {"lstm": ("LSTM", "tanh"), "gru": ("GRU", "tanh"), "rnn_tanh": ("RNN", "tanh"),
               "rnn_relu": ("RNN", "relu")}  # fmt: skip
+_CELLS = {"lstm_cell": "LSTMCell", "gru_cell": "GRUCell", "rnn_tanh_cell": "RNNCell",
+          "rnn_relu_cell": "RNNCell"}  # fmt: skip
+_AFFINE = ("weight", "bias")
+_RANKS = (1, 2, 3)
+_CALLED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Mapping[str, Any]]] = {
+    # operator: kinds of layer, their parameters, settings with the operator's defaults
+    "batch_norm": (
+        tuple(f"BatchNorm{n}d" for n in _RANKS),
+        (*_AFFINE, "running_mean", "running_var"),
+        {"eps": 1e-5},
+    ),
+    "layer_norm": (("LayerNorm",), _AFFINE, {"eps": 1e-5}),
+    "group_norm": (("GroupNorm",), _AFFINE, {"num_groups": None, "eps": 1e-5}),
+    "rms_norm": (("RMSNorm",), ("weight",), {"eps": None}),
+    "prelu": (("PReLU",), ("weight",), {}),
+}
+_COUNTER = "num_batches_tracked"
+
+
+def _module(
+    o: Operator, x: Value, kinds: tuple[str, ...], names: Mapping[str, str], **settings: Any
+) -> None:
+    """Call the layer whose parameters these are.
+
+    Args:
+        kinds: what the layer may be.
+        names: parameter of the layer → the graph's name of what the operator takes as it.
+
+    Raises:
+        LossyError: they are not those of one such layer, all of them.
+    """
+    path, kind = _owner(o, kinds, names)
+    if kind != o.program.layers[path].kind:
+        settings["kind"] = kind
+    o.give("module", x, layer=path, **settings)
+
+
+def _owner(o: Operator, kinds: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, str]:
+    """Return the path and the kind of the layer whose parameters these are; see ``_module``."""
+    paths = {param: o.program.weights.get(name, "") for param, name in names.items()}
+    owner = next(iter(paths.values()), "").rpartition(".")[0]
+    layer = o.program.layers.get(owner)
+    if not paths or layer is None:
+        found = ", ".join(filter(None, paths.values())) or None
+        problem = f"{o.name} without the weights of a layer"
+        raise LossyError(problem, tensor=o.place or None, found=found)
+    fitting = [kind for kind in (layer.kind, *layer.candidates) if kind in kinds]
+    if not fitting:
+        raise LossyError(
+            f"{o.name} with parameters of {owner or 'the root'}, a {layer.kind}",
+            tensor=o.place or None,
+            expected=" or ".join(kinds),
+            hint=None if layer.evidence in SAID else f"--kind {owner}={kinds[0]}",
+        )
+    own = {param: layer.full_name(param) for param in layer.params if param != _COUNTER}
+    if own != paths:
+        raise LossyError(
+            f"{o.name} takes other parameters than all of one layer's, each in its place",
+            tensor=o.place or None,
+            expected=", ".join(own.values()),
+            found=", ".join(paths.values()),
+        )
+    return owner, fitting[0]
+
+
+def _given(o: Operator, params: tuple[str, ...]) -> dict[str, str]:
+    return {param: o.tensor_name(param) for param in params if o.has_tensor(param)}
 
 
 def _linear(o: Operator) -> None:
-    weight = o.program.weights.get(o.tensor_name("weight"), "")
-    if weight.rpartition(".")[0] in o.program.kinds and weight not in o.program.kinds:
-        o.give("module", o.tensor("input"), layer=o.layer())
+    path = o.program.weights.get(o.tensor_name("weight"))
+    bare = o.program.layers.get(path) if path is not None else None
+    if path is not None and (bare is None or bare.kind != PARAMETER):
+        _module(o, o.tensor("input"), ("Linear",), _given(o, _AFFINE))
         return
     bias = [o.tensor("bias")] if o.has_tensor("bias") else []
     o.give("linear_bias" if bias else "linear_plain", o.tensor("input"), o.tensor("weight"), *bias)
 
 
 def _embedding(o: Operator) -> None:
-    o.give("module", o.tensor("indices"), layer=o.layer())
+    _module(o, o.tensor("indices"), ("Embedding",), _given(o, ("weight",)))
 
 
 def _called(o: Operator) -> None:
-    """A normalisation, or PReLU: its settings are the layer's own."""
+    """A normalisation, or PReLU."""
     if o.get("training", False):
         raise o.refuse("statistics of the batch: export the model after eval()")
-    x = o.tensor("input" if "input" in o.given else "self")
-    o.give("module", x, layer=o.layer())
+    kinds, params, usual = _CALLED[o.name]
+    settings = {key: o.get(key, default) for key, default in usual.items()}
+    told = {key: value for key, value in settings.items() if value is not None}
+    _module(
+        o, o.tensor("input" if "input" in o.given else "self"), kinds, _given(o, params), **told
+    )
 
 
 def _conv(o: Operator) -> None:
     x = o.tensor("input")
-    rank = x.rank - 2
-
-    def sizes(key: str, usual: int) -> list[int]:
-        row = list(o.get(key, [usual]))
-        return row * rank if len(row) == 1 else row
-
-    padding = o.get("padding", [0])
-    o.give(
-        "module",
-        x,
-        layer=o.layer(),
-        stride=sizes("stride", 1),
-        padding=padding if isinstance(padding, str) else sizes("padding", 0),
-        dilation=sizes("dilation", 1),
-        groups=o.get("groups", 1),
-    )
+    kinds = (f"Conv{x.rank - 2}d", f"DepthwiseConv{x.rank - 2}d")
+    rows = {"stride": 1, "padding": 0, "dilation": 1}
+    settings = {key: _sizes(o, key, usual) for key, usual in rows.items()}
+    _module(o, x, kinds, _given(o, _AFFINE), **settings, groups=o.get("groups", 1))
 
 
 def _conv_transpose(o: Operator) -> None:
     x = o.tensor("input")
-    rank = x.rank - 2
-    usual = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
-    sizes = {key: list(o.get(key, [n])) for key, n in usual.items()}
-    rows = {key: row * rank if len(row) == 1 else row for key, row in sizes.items()}
-    o.give("module", x, layer=o.layer(), groups=o.get("groups", 1), **rows)
+    kinds = (f"ConvTranspose{x.rank - 2}d",)
+    rows = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
+    settings = {key: _sizes(o, key, usual) for key, usual in rows.items()}
+    _module(o, x, kinds, _given(o, _AFFINE), groups=o.get("groups", 1), **settings)
+
+
+def _sizes(o: Operator, key: str, usual: int) -> list[int] | str:
+    """Return a size for each axis, or a word for them."""
+    row = o.get(key, [usual])
+    return (
+        row
+        if isinstance(row, str)
+        else list(row) * (o.tensor("input").rank - 2 if len(row) == 1 else 1)
+    )
 
 
 def _recurrent(o: Operator) -> None:
@@ -69,6 +146,8 @@ def _recurrent(o: Operator) -> None:
     x = o.tensor("input")
     if x.rank != 3:
         raise o.refuse("an input without batch")
+    if o.get("train", False) and o.get("dropout"):
+        raise o.refuse("dropout in inference: export the model after eval()")
     names = o.tensor_names("hx") if "as_tensors" in o.given["hx"] else [o.tensor_name("hx")]
     states: list[Value] = []
     if any(name not in o.program.zeros for name in names):
@@ -78,23 +157,41 @@ def _recurrent(o: Operator) -> None:
     settings |= {
         key: o.get(key) for key in ("bidirectional", "batch_first", "num_layers", "dropout")
     }
-    o.give("recurrent", x, *states, layer=o.layer("params"), stated=bool(states), masked=False,
+    path, _ = _owner(o, (kind,), _of_levels(o))
+    o.give("recurrent", x, *states, layer=path, stated=bool(states), masked=False,
            **settings)  # fmt: skip
+
+
+def _of_levels(o: Operator) -> dict[str, str]:
+    """Return parameter → the graph's name, in the order of torch's flat weights."""
+    names, sides = o.tensor_names("params"), ("", "_reverse")[: 1 + bool(o.get("bidirectional"))]
+    places = [f"_l{k}{side}" for k in range(o.get("num_layers", 1)) for side in sides]
+    each = len(names) // max(len(places), 1)
+    leaves = list(CELL_PARAMS.values())
+    if not o.get("has_biases", True):
+        leaves = [leaf for leaf in leaves if not leaf.startswith("bias")]
+    expected = [leaf + place for place in places for leaf in leaves[:each]]
+    if len(expected) != len(names):
+        raise o.refuse("another number of weights")
+    return dict(zip(expected, names, strict=True))
 
 
 def _cell(o: Operator) -> None:
     names = o.tensor_names("hx") if "as_tensors" in o.given["hx"] else [o.tensor_name("hx")]
     states = [o.program.value(name) for name in names]
     said = {"nonlinearity": o.name.split("_")[1]} if o.name.startswith("rnn") else {}
-    o.give("cell", o.tensor("input"), *states, layer=o.layer("w_ih"), **said)
+    params = {leaf: key for key, leaf in CELL_PARAMS.items() if o.has_tensor(key)}
+    given = {leaf: o.tensor_name(key) for leaf, key in params.items()}
+    path, _ = _owner(o, (_CELLS[o.name],), given)
+    o.give("cell", o.tensor("input"), *states, layer=path, **said)
 
 
 RULES: Mapping[str, Callable[[Operator], None]] = {
     "linear": _linear,
     "embedding": _embedding,
-    **dict.fromkeys(("batch_norm", "layer_norm", "group_norm", "prelu", "rms_norm"), _called),
-    **{f"conv{n}d": _conv for n in (1, 2, 3)},
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _conv_transpose),
+    **dict.fromkeys(_CALLED, _called),
+    **{f"conv{n}d": _conv for n in _RANKS},
+    **{f"conv_transpose{n}d": _conv_transpose for n in _RANKS},
     **dict.fromkeys(_RECURRENT, _recurrent),
-    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell),
+    **dict.fromkeys(_CELLS, _cell),
 }

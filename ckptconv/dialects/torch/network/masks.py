@@ -41,9 +41,9 @@ def _converted(o: Operator) -> None:
 
 
 def _attention(o: Operator) -> None:
-    extras = ("attn_mask", "is_causal", "scale", "enable_gqa")
-    if o.has_tensor("attn_mask") or any(o.get(key) for key in extras[1:]):
-        raise o.refuse(", ".join(extras[:-1]))
+    extras = ("dropout_p", "is_causal", "scale", "enable_gqa")
+    if o.has_tensor("attn_mask") or any(o.get(key) for key in extras):
+        raise o.refuse(f"attn_mask, {', '.join(extras)}")
     o.give("sdpa", *(o.tensor(key) for key in ("query", "key", "value")))
 
 

@@ -28,6 +28,8 @@ def _pair(op: str) -> Rule:
 
 
 def _reversed_subtraction(o: Operator) -> None:
+    if o.get("alpha", 1) != 1:
+        raise o.refuse("alpha")
     o.give("number_subtract", o.tensor("self"), number=number(o, "other"))
 
 
@@ -55,8 +57,12 @@ def _reduce(op: str) -> Rule:
     return rule
 
 
+def _maximum(o: Operator) -> None:
+    (_pair("maximum") if o.has_tensor("other") else _reduce("amax"))(o)
+
+
 def _softmax(op: str) -> Rule:
-    return lambda o: o.give(op, o.tensor("self"), axis=o.axis())
+    return lambda o: o.give(op, o.tensor("self"), axis=o.axis(default=-1))
 
 
 def _clip(o: Operator) -> None:
@@ -86,12 +92,17 @@ def _leaky(o: Operator) -> None:
 
 
 def _softplus(o: Operator) -> None:
-    if o.get("beta", 1) != 1:
-        raise o.refuse("beta")
+    if o.get("beta", 1) != 1 or o.get("threshold", 20) != 20:
+        raise o.refuse("beta or a threshold")
     o.give("softplus", o.tensor("self"))
 
 
 def _dropout(o: Operator) -> None:
+    if o.get("train", False) and o.get("p"):
+        raise o.refuse("effect in inference: export the model after eval()")
+    if o.is_in_place:
+        shapes.same(o)
+        return
     o.give("dropout", o.tensor("input"), rate=float(number(o, "p", 0.5)))
 
 
@@ -168,7 +179,7 @@ RULES: Mapping[str, Rule] = {
     **{"add_": _pair("add"), "mul_": _pair("multiply"), "rsub": _reversed_subtraction},
     **{"pow": _power, "matmul": _matmul, "bmm": _matmul, "mm": _matmul},
     **{"mean": _reduce("mean"), "sum": _reduce("sum"), "amax": _reduce("amax")},
-    **{"amin": _reduce("amin"), "max": _reduce("amax")},
+    **{"amin": _reduce("amin"), "max": _maximum},
     **{"softmax": _softmax("softmax"), "_softmax": _softmax("softmax")},
     **{"log_softmax": _softmax("log_softmax"), "_log_softmax": _softmax("log_softmax")},
     **{"glu": _softmax("glu")},
@@ -193,10 +204,13 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("logical_and", "bitwise_and", "__and__"), _pair("logical_and")),
     **{"pad": _pad, "expand": shapes.expand, "unbind": shapes.unbind, "clamp_min": _clip},
     **{"gelu": _gelu, "elu": _elu, "elu_": _elu, "leaky_relu": _leaky, "leaky_relu_": _leaky},
-    **{"softplus": _softplus, "dropout": _dropout, "feature_dropout": _dropout},
-    **dict.fromkeys(
-        ("contiguous", "clone", "detach", "alias", "dropout_", "lift_fresh_copy"), shapes.same
-    ),
+    **{
+        "softplus": _softplus,
+        "dropout": _dropout,
+        "feature_dropout": _dropout,
+        "dropout_": _dropout,
+    },
+    **dict.fromkeys(("contiguous", "clone", "detach", "alias", "lift_fresh_copy"), shapes.same),
     **{f"max_pool{n}d": _pool("max_pool") for n in (1, 2, 3)},
     **{f"avg_pool{n}d": _pool("avg_pool") for n in (1, 2, 3)},
     **{f"adaptive_avg_pool{n}d": _adaptive("mean") for n in (1, 2, 3)},

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ckptconv.errors import DialectError, LossyError
+from ckptconv.graph.graph import Layer
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Node, Shape, Value
 
 _DTYPES = {4: "int32", 5: "int64", 7: "float32", 8: "float64", 12: "bool", 6: "float16"}
@@ -17,26 +19,26 @@ class Program:
     """What was read so far.
 
     Attributes:
+        layers: by path, those that hold weights.
         weights: the graph's name of a parameter or buffer → its path.
         sizes: name of a symbolic size → (tensor, axis).
         zeros: values that hold zeros alone.
     """
 
-    def __init__(self, source: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
-        self.kinds, self.nodes = kinds, list[Node]()
+    def __init__(self, source: Mapping[str, Any], layers: Mapping[str, Layer]) -> None:
+        self.layers, self.nodes = layers, list[Node]()
         self.described = source["graph"]["tensor_values"]
         self.sizes: dict[str, tuple[str, int]] = {}
         self.zeros: set[str] = set()
         self.weights: dict[str, str] = {}
         self.inputs: list[Value] = []
         self._values: dict[str, Value] = {}
+        self._constants: set[str] = set()
+        self._views: dict[str, set[str]] = {}
+        self._overwritten: dict[str, str] = {}
         for spec in source["signature"]["input_specs"]:
             self._input(spec)
-        specs = source["signature"]["output_specs"]
-        kept = [spec["user_output"] for spec in specs if "user_output" in spec]
-        self.outputs = [spec["arg"]["as_tensor"]["name"] for spec in kept]
-        if len(kept) < len(specs):
-            raise LossyError("a program that changes its buffers")
+        self.outputs = _outputs(source["signature"]["output_specs"])
 
     def _input(self, spec: Mapping[str, Any]) -> None:
         if user := spec.get("user_input"):
@@ -49,7 +51,7 @@ class Program:
             path = lifted.get("parameter_name") or lifted.get("buffer_name")
             self.weights[lifted["arg"]["name"]] = str(path)
         elif constant := spec.get("tensor_constant"):
-            self.weights[constant["arg"]["name"]] = str(constant["tensor_constant_name"])
+            self._constants.add(str(constant["arg"]["name"]))
 
     def shape(self, name: str) -> Shape:
         return tuple(size.get("as_int") for size in self.described[name]["sizes"])
@@ -61,13 +63,41 @@ class Program:
         return _DTYPES[code]
 
     def value(self, name: str) -> Value:
-        """Return a value; a weight that is used bare becomes one."""
+        """Return a value; a weight that is used bare becomes one.
+
+        Raises:
+            LossyError: a value that no rule gave, or that has changed since.
+        """
+        if name in self._overwritten:
+            raise LossyError(
+                f"{self._overwritten[name]} changes numbers that another value looks at",
+                hint="an operation that gives a new tensor, in the model before torch.export",
+            )
         if name not in self._values:
-            path = self.weights[name]
-            if self.kinds.get(path) != "Parameter":
-                raise DialectError("a weight of a layer is used by itself", tensor=path)
-            self.give("parameter", (), [name], layer=path)
+            self._bare(name)
         return self._values[name]
+
+    def _bare(self, name: str) -> None:
+        path = self.weights.get(name)
+        if name in self._constants:
+            hint = "register_buffer in the model before torch.export"
+            raise LossyError("a constant that stands in the model's code", hint=hint)
+        if path is None:
+            raise LossyError("a result beside an operator's first, such as the places of a maximum")
+        layer = self.layers.get(path)
+        if layer is None or layer.kind != PARAMETER:
+            raise DialectError("a weight of a layer is used by itself", tensor=path)
+        self.give("parameter", (), [name], layer=path)
+
+    def view(self, name: str, made: Sequence[str]) -> None:
+        """Note values that look at the same numbers."""
+        group = self._views.setdefault(name, {name})
+        group.update(made)
+        self._views |= dict.fromkeys(made, group)
+
+    def overwrite(self, name: str, operator: str) -> None:
+        """Note that an operator changes numbers in place: none that looked at them holds on."""
+        self._overwritten |= dict.fromkeys(self._views.get(name, {name}), operator)
 
     def give(
         self,
@@ -87,6 +117,20 @@ class Program:
     def same(self, name: str, value: Value) -> None:
         """Let a name stand for a value that is there already."""
         self._values[name] = value
+
+
+def _outputs(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of what a program gives.
+
+    Raises:
+        LossyError: something that is no tensor, or a change of a buffer or an input.
+    """
+    kept = [spec["user_output"]["arg"] for spec in specs if "user_output" in spec]
+    if len(kept) < len(specs):
+        raise LossyError("a program that changes its buffers or its inputs")
+    if not all("as_tensor" in arg for arg in kept):
+        raise LossyError("a program whose outputs are not tensors alone")
+    return [str(arg["as_tensor"]["name"]) for arg in kept]
 
 
 class Operator:
@@ -114,10 +158,17 @@ class Operator:
         return bool(self.outputs)
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether it writes its result over what it takes, as aten's names say: ``relu_``."""
+        return self.name.endswith("_") and not self.name.startswith("_")
+
+    @property
     def shape(self) -> Shape:
         return self.program.shape(self.outputs[0])
 
     def tensor_name(self, key: str) -> str:
+        if not self.has_tensor(key):
+            raise self.refuse(f"no tensor as {key}")
         return str(self.given[key]["as_tensor"]["name"])
 
     def tensor(self, key: str) -> Value:
@@ -146,24 +197,15 @@ class Operator:
             return arg["as_sym_int"]["as_int"]
         if "as_sym_ints" in arg and all("as_int" in one for one in arg["as_sym_ints"]):
             return [one["as_int"] for one in arg["as_sym_ints"]]
+        if self.has_tensor(key):
+            raise self.refuse(f"{key} that is a tensor")
         raise self.refuse(f"{key} that depends on the input's size")
 
-    def axis(self, key: str = "dim", rank: int | None = None) -> int:
-        axis = self.get(key)
-        size = self.tensor("self").rank if rank is None else rank
+    def axis(self, key: str = "dim", default: int | None = None) -> int:
+        axis, size = self.get(key, default), self.tensor("self").rank
         if type(axis) is not int or not -size <= axis < size:
             raise self.refuse(f"{key} that is no axis")
         return axis % size
-
-    def layer(self, key: str = "weight") -> str:
-        """Return the path of the layer that a weight belongs to."""
-        name = self.tensor_names(key)[0] if "as_tensors" in self.given[key] else (
-            self.tensor_name(key))  # fmt: skip
-        path = self.program.weights.get(name)
-        owner = path and path.rpartition(".")[0]
-        if owner is None or owner not in self.program.kinds:
-            raise DialectError("a weight of no layer that is known", tensor=path or name)
-        return owner
 
     def give(self, op: str, *inputs: Value, layer: str | None = None, **arguments: Any) -> None:
         self.program.give(op, inputs, self.outputs, layer=layer, **arguments)

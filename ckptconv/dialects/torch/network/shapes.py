@@ -6,6 +6,16 @@ from collections.abc import Callable
 
 from ckptconv.dialects.torch.network.program import Operator
 
+VIEWS = frozenset(
+    (
+        *("permute", "transpose", "t", "view", "reshape", "_unsafe_view", "flatten", "squeeze"),
+        *("unsqueeze", "unflatten", "select", "slice", "chunk", "split", "split_with_sizes"),
+        *("unbind", "expand", "contiguous", "detach", "alias", "to", "type_as"),
+        *("dropout", "feature_dropout"),
+    )
+)
+"""Operators whose results are, or may be, the numbers of what they take and no copy."""
+
 
 def same(o: Operator) -> None:
     o.program.same(o.outputs[0], o.tensor("self" if "self" in o.given else "input"))
@@ -27,6 +37,8 @@ def permute(o: Operator) -> None:
 def shaped(o: Operator) -> None:
     """Any operator that gives the same numbers in another shape."""
     shape = o.shape
+    if o.overload == "dtype":
+        raise o.refuse("the same bytes as another dtype")
     if sum(n is None for n in shape) > 1:
         raise o.refuse("two sizes that are free")
     o.give("view", o.tensor("self"), sizes=tuple(-1 if n is None else n for n in shape))

@@ -1,0 +1,146 @@
+"""What people write in ``forward`` beside calls of layers: each is computed, or refused by name."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+from tests.networks import fill
+
+
+class Function(NamedTuple):
+    """A forward, the modules and parameters it uses, its inputs' shapes, what it is refused for."""
+
+    forward: object
+    parts: dict
+    shapes: tuple
+    refused: str = ""
+
+
+def on_a_view(s, x):
+    y = s.fc(x)
+    y[:, 0].add_(1.0)
+    return y
+
+
+def under_a_view(s, x):
+    y = s.fc(x)
+    view = y.view(-1, 2, 4)
+    y.mul_(2.0)
+    return view
+
+
+def in_place_alone(s, x):
+    y = s.fc(x)
+    z = F.relu(y, inplace=True)
+    return y + z.mul_(2.0)
+
+
+def of_a_part(s, x):
+    part = s.fc(x)[:, :4]
+    return F.relu_(part) + part
+
+
+def linear():
+    return {"fc": nn.Linear(8, 8)}
+
+
+def two():
+    return {"fc": nn.Linear(8, 8), "other": nn.Linear(8, 8)}
+
+
+def norm(**options):
+    return {"norm": nn.LayerNorm(8, **options)}
+
+
+def conv():
+    return {"conv": nn.Conv1d(4, 6, 3)}
+
+
+X, STEPS, WIDE = ((3, 8),), ((3, 5, 8),), ((3, 4, 9),)
+OTHERS = "takes other parameters than all of one layer's"
+IN_PLACE = "changes numbers that another value looks at"
+FUNCTIONS = {
+    "in place on a view": Function(on_a_view, linear, STEPS, f"add_ {IN_PLACE}"),
+    "in place under a view": Function(under_a_view, linear, X, f"mul_ {IN_PLACE}"),
+    "in place alone": Function(in_place_alone, linear, X),
+    "in place of a part": Function(of_a_part, linear, X),
+    "softplus": Function(lambda s, x: F.softplus(s.fc(x), 1, 0.5), linear, X, "threshold"),
+    "rsub": Function(lambda s, x: torch.rsub(s.fc(x), 1, alpha=2), linear, X, "rsub with alpha"),
+    "bytes": Function(lambda s, x: s.fc(x).view(torch.int32), linear, X, "as another dtype"),
+    "dropout": Function(lambda s, x: F.dropout(s.fc(x), 0.4), linear, X, "after eval()"),
+    "attention's dropout": Function(
+        lambda s, x: F.scaled_dot_product_attention(s.fc(x), x, x, dropout_p=0.4),
+        linear, STEPS, "dropout_p",
+    ),
+    "weight alone": Function(lambda s, x: F.linear(x, s.fc.weight), linear, X, OTHERS),
+    "another's bias": Function(
+        lambda s, x: s.other(F.linear(x, s.fc.weight, s.other.bias)), two, X, OTHERS
+    ),
+    "a table as a matrix": Function(
+        lambda s, x: F.linear(s.words((x > 0).to(torch.int64)), s.words.weight),
+        lambda: {"words": nn.Embedding(5, 8)}, X,
+        "with parameters of words",
+    ),
+    "another eps": Function(
+        lambda s, x: F.layer_norm(s.norm(x), (8,), s.norm.weight, s.norm.bias, 0.5),
+        norm, X, "called twice with different settings",
+    ),
+    "eps of a function": Function(
+        lambda s, x: F.layer_norm(x, (8,), s.norm.weight, s.norm.bias, 0.5), norm, X
+    ),
+    "scale for shift": Function(
+        lambda s, x: F.layer_norm(x, (8,), s.norm.bias, s.norm.weight), norm, X, OTHERS
+    ),
+    "no shift": Function(lambda s, x: F.layer_norm(x, (8,), s.norm.weight), norm, X, OTHERS),
+    "no affine": Function(
+        lambda s, x: s.norm(x) * s.scale,
+        lambda: norm(elementwise_affine=False) | {"scale": nn.Parameter(torch.zeros(8))},
+        X, "without the weights of a layer",
+    ),
+    "statistics alone": Function(
+        lambda s, x: s.norm(x), lambda: {"norm": nn.BatchNorm1d(8, affine=False)}, X
+    ),
+    "kernel of a function": Function(
+        lambda s, x: F.conv1d(x, s.conv.weight, s.conv.bias, stride=2), conv, WIDE
+    ),
+    "kernel alone": Function(lambda s, x: F.conv1d(x, s.conv.weight), conv, WIDE, OTHERS),
+    "attention": Function(
+        lambda s, x: s.attend(x, x, x)[0], lambda: {"attend": nn.MultiheadAttention(8, 2)}, STEPS,
+        "linear with parameters of attend, a MultiheadAttention",
+    ),
+    "places": Function(lambda s, x: s.fc(x).max(1)[1], linear, X, "places of a maximum"),
+    "greatest of two": Function(lambda s, x: torch.max(s.fc(x), x), linear, X),
+    "glu": Function(lambda s, x: F.glu(s.fc(x)), linear, X),
+    "power of a number": Function(lambda s, x: 2 ** s.fc(x), linear, X, "no tensor as self"),
+    "power of a tensor": Function(lambda s, x: s.fc(x) ** x, linear, X, "that is a tensor"),
+    "nothing": Function(lambda s, x: (s.fc(x), None), linear, X, "are not tensors alone"),
+    "constant": Function(
+        lambda s, x: s.fc(x) + torch.tensor([1.0] * 8),
+        linear, X, "register_buffer",
+    ),
+}  # fmt: skip
+
+
+class Model(nn.Module):
+    def __init__(self, forward, parts):
+        super().__init__()
+        self._forward = forward
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, *given):
+        return self._forward(self, *given)
+
+
+def exported(name, path):
+    """Save a function as torch.export does; return (the model, inputs, what it is refused for)."""
+    torch.manual_seed(0)
+    function = FUNCTIONS[name]
+    model = fill(Model(function.forward, function.parts()))
+    inputs = tuple(torch.randn(shape) for shape in function.shapes)
+    torch.export.save(torch.export.export(model, inputs), path)
+    return model, inputs, function.refused
