@@ -273,6 +273,16 @@ def _colliding(count: int) -> bytes:
     return b"}(" + b"".join(b"\x8a\x0b" + key + b"N" for key in keys) + b"u."
 
 
+def _repeated(made: bytes, use: bytes, count: int = 20_000) -> bytes:
+    """Objects, memoized as 1 and so on, and an opcode's use of them over and over."""
+    return made + b"0(" + use * count + b"l."
+
+
+def _numbers(count: int) -> bytes:
+    return b"".join(b"J" + struct.pack("<i", i) + b"K\0\x86" for i in range(count))
+
+
+_LONG = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20)
 _WIDE = b"X" + struct.pack("<I", 1 << 22) + b"a" * ((1 << 22) - 4) + "😀".encode()
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "a deep tuple as key": lambda: b"})" + b"\x85" * 2_000_000 + b"K\1s.",
@@ -285,6 +295,23 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     ),
     "wide text": lambda: _WIDE * 15,
     "colliding keys": lambda: _colliding(40_000),
+    "a list that becomes many dicts": lambda: _repeated(
+        b"ccollections\nOrderedDict\nq\1]q\2(" + _numbers(20_000) + b"e", b"h\1h\2\x85R"
+    ),
+    "a list that becomes many lists": lambda: _repeated(
+        b"cbuiltins\nset\nq\1]q\2(" + b"K\0" * 200_000 + b"e", b"h\1h\2\x85R"
+    ),
+    "a text that is encoded often": lambda: _repeated(
+        b"c_codecs\nencode\nq\1" + _LONG + b"q\2X\5\0\0\0utf-8q\3",
+        b"h\1h\2h\3\x86R",
+    ),
+    "many arguments, often": lambda: _repeated(
+        b"ca\nb\nq\1}K\1K\1sq\3(" + b"K\0" * 200_000 + b"tq\2", b"h\1h\2h\3\x92"
+    ),
+    "many arguments of a known call": lambda: _repeated(
+        b"ccollections\ndefaultdict\nq\1(" + b"K\0" * 200_000 + b"tq\2", b"h\1h\2R"
+    ),
+    "a long text in a tuple as many keys": lambda: _repeated(_LONG + b"\x85q\2", b"}h\2K\1s"),
     "nothing, for long": lambda: b"N0" * (2 << 20) + b".",
 }
 

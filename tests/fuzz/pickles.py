@@ -42,6 +42,8 @@ _NAMES = [
     b"numpy._core.numeric\n_frombuffer",
     b"torch.nn.modules.rnn\nLSTM",
 ]
+LAUGHS = b"K\1" + b"2\x86" * 40
+"""A tuple that holds one tuple twice, which holds one twice, and so on: written out, no end."""
 _PLAIN = [
     bytes([op]) for op in b"()]}tldRbsuae012NQ.o\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94"
 ]
@@ -141,5 +143,11 @@ def _snippet(rng: Random) -> bytes:
             b"c" + rng.choice(_NAMES) + b"\n" + rng.choice((b")R", b"(NtR", b"]\x85R", b")\x81}b"))
         )
     return rng.choice(
-        (b"X\xff\xff\xff\x7f", b"\x8e" + b"\xff" * 8, b"j\xff\xff\xff\x7f", b"G" + b"\x7f" * 8)
+        (
+            b"X\xff\xff\xff\x7f",
+            b"\x8e" + b"\xff" * 8,
+            b"j\xff\xff\xff\x7f",
+            b"G" + b"\x7f" * 8,
+            LAUGHS,
+        )
     )

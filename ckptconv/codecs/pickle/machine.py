@@ -13,7 +13,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ckptconv.codecs.pickle import opcodes
-from ckptconv.codecs.pickle.objects import CALLS, Call, Dict, Instance, Name, is_inert
+from ckptconv.codecs.pickle.objects import (
+    CALLS,
+    COPIES,
+    Call,
+    Dict,
+    Instance,
+    Name,
+    is_inert,
+    size_of,
+)
 from ckptconv.codecs.pickle.stack import Stack
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
@@ -114,7 +123,10 @@ class PickleMachine(Stack):
 
     def _newobj_ex(self) -> None:
         keywords, args = self._stack.pop(), self._stack.pop()
-        self._stack[-1] = self._call(self._stack[-1], (*args, keywords) if keywords else args)
+        if keywords and type(args) is tuple:
+            self._memory -= 8 * len(args)
+            args = (*args, keywords)
+        self._stack[-1] = self._call(self._stack[-1], args)
 
     def _inst(self, text: tuple[str, str]) -> None:
         args = tuple(self._popped())
@@ -129,7 +141,13 @@ class PickleMachine(Stack):
         if type(args) is not tuple:
             raise TypeError("arguments that are not a tuple")
         known = self._calls.get(cls.full) if isinstance(cls, Name) else None
-        return Instance(cls, args) if known is None else known(*args)
+        if known is None:
+            return Instance(cls, args)
+        self._memory -= 8 * len(args)
+        made = known(*args)
+        if type(made) in COPIES:
+            self._memory -= size_of(made)
+        return made
 
     def _build(self) -> None:
         state, target = self._stack.pop(), self._stack[-1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ckptconv.codecs.pickle.objects import Instance
+from ckptconv.codecs.pickle.objects import Instance, told
 from ckptconv.tensors.regions import Array, DType
 
 _ARRAY = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
@@ -71,5 +71,7 @@ def _dtype(value: object) -> DType:
     return np.dtype(order + code)
 
 
-def _ascii(text: Any) -> str:
-    return text.decode("ascii") if isinstance(text, bytes) else str(text)
+def _ascii(text: object) -> str:
+    if not isinstance(text, str | bytes):
+        raise TypeError(f"{told(text)} for a text")
+    return text.decode("ascii") if isinstance(text, bytes) else text

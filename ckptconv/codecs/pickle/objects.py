@@ -72,7 +72,7 @@ def is_inert(value: object) -> bool:
     return type(value).__hash__ is object.__hash__
 
 
-def as_key(key: object) -> object:
+def as_key(key: object) -> Any:
     """Return what may stand for ``key`` in a dict without hashing what the file made up.
 
     Tuples and huge integers, whose hashes a file could make collide, become text.
@@ -88,6 +88,33 @@ def as_key(key: object) -> object:
     if isinstance(key, tuple) and all(type(item) in _SCALARS for item in key):
         return repr(key)
     raise TypeError(f"a dict key that is a {'nested ' * (kind is tuple)}{kind.__name__}")
+
+
+def told(value: object) -> str:
+    """Return what messages say of a value: a list that holds itself twice, and so on, has no end.
+
+    Only names and scalars are written out.
+    """
+    if isinstance(value, str | bytes):
+        return repr(value[:100])
+    plain = isinstance(value, Name) or type(value) in _SCALARS
+    return str(value) if plain else f"a {type(value).__name__}"
+
+
+def size_of(made: object) -> int:
+    """Return what a text takes, or what a call took that copies what it is given; else 0.
+
+    One wide character makes all of a text wide.
+    """
+    if isinstance(made, str | bytes):
+        return len(made) * (1 if isinstance(made, bytes) or made.isascii() else 4)
+    if isinstance(made, Dict):
+        return sum(100 + size_of(key) for key in made)
+    return 8 * len(made) if isinstance(made, list) else 0
+
+
+COPIES = frozenset((bytes, list, Dict))
+"""Types of what calls of the table make of what they are given."""
 
 
 def _set(items: Iterable[Any] = ()) -> list[Any]:

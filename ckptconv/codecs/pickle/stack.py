@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ckptconv.codecs.pickle.objects import Instance, as_key
+from ckptconv.codecs.pickle.objects import Instance, as_key, size_of
 
 
 class Stack:
@@ -24,9 +24,7 @@ class Stack:
         self._stack.append(value)
 
     def _push_text(self, value: str | bytes) -> None:
-        """Charge a text what it takes; one wide character makes all of them wide."""
-        wide = 1 if isinstance(value, bytes) or value.isascii() else 4
-        self._memory -= len(value) * wide
+        self._memory -= size_of(value)
         self._stack.append(value)
 
     def _mark(self) -> None:
@@ -131,6 +129,9 @@ class Stack:
         expected = len(target) + len(items) // 2
         self._memory -= 50 * len(items)
         for i in range(0, len(items), 2):
-            target[as_key(items[i])] = items[i + 1]
+            key = as_key(items[i])
+            if key is not items[i]:
+                self._memory -= size_of(key)
+            target[key] = items[i + 1]
         if len(target) != expected:
             raise ValueError("a dict key that stands twice")

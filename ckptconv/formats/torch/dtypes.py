@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 
-from ckptconv.codecs.pickle.objects import Name
+from ckptconv.codecs.pickle.objects import Name, told
 from ckptconv.tensors.regions import DType
 
 _NARROW = "bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"
@@ -48,7 +48,7 @@ def storage_dtype(cls: object) -> str:
     Raises:
         TypeError: not a storage class with elements of whole bytes.
     """
-    name = cls.name if isinstance(cls, Name) else repr(cls)
+    name = cls.name if isinstance(cls, Name) else told(cls)
     if name not in STORAGES:
         raise TypeError(f"a storage of unknown type {name}")
     return STORAGES[name]
@@ -56,5 +56,5 @@ def storage_dtype(cls: object) -> str:
 
 def dtype_name(name: object) -> str:
     """Return torch's name for the element type that a pickled ``torch.dtype`` names."""
-    text = name.name if isinstance(name, Name) else repr(name)
+    text = name.name if isinstance(name, Name) else told(name)
     return _ALIASES.get(text, text)

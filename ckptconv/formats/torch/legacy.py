@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.codecs.pickle.machine import unpickle
+from ckptconv.codecs.pickle.objects import told
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.checkpoint import build
 from ckptconv.formats.torch.dtypes import DTYPES, storage_dtype
@@ -73,7 +74,7 @@ class _Storages:
         start, length = (0, count) if view is None else view[1:]
         numbers = (count, start, length)
         if kind != "storage" or {*map(type, numbers)} != {int} or type(key) is not str:
-            raise ValueError(f"a persistent id of {kind!r}")
+            raise ValueError(f"a persistent id of {told(kind)}")
         if not 0 <= start <= start + length <= count or self._roots.setdefault(key, root) != root:
             raise ValueError(f"a storage {key!r} of two sizes")
         return Storage(partial(self._view, key, start, length), root.dtype, big_endian=False)

@@ -126,7 +126,7 @@ def jsonable(value: Any) -> Any:
 def _take(tree: Tree, prefix: str, own: Mapping[Any, Any]) -> None:
     """Add a module's own tensors; those that state_dict() would leave out are named."""
     hidden = own.get("_non_persistent_buffers_set")
-    skipped = set(map(str, hidden)) if isinstance(hidden, list) else set()
+    skipped = {name for name in hidden if type(name) is str} if isinstance(hidden, list) else set()
     for place in ("_parameters", "_buffers"):
         table = own.get(place)
         for key, value in table.items() if isinstance(table, dict) else ():

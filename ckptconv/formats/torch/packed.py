@@ -48,7 +48,8 @@ def class_of(value: object) -> str | None:
     if _data(value) is None or not isinstance(value, Instance):
         return None
     scripted = value.class_name.startswith(_SCRIPTED)
-    return str(value.class_name if scripted else value.state[1]).removeprefix(_PREFIX)
+    name = value.class_name if scripted else value.state[1]
+    return name.removeprefix(_PREFIX) if isinstance(name, str) else ""
 
 
 def _data(value: object) -> Any:

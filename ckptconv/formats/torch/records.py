@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from ckptconv.codecs.pickle.machine import MAX_PICKLE, PickleMachine
+from ckptconv.codecs.pickle.objects import told
 from ckptconv.codecs.zip.reader import Archive
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.dtypes import DTYPES, storage_dtype
@@ -63,7 +64,7 @@ def _storage(archive: Archive, folder: str, big_endian: bool, identity: Any) -> 
     kind, cls, key, _, numel = identity
     dtype = storage_dtype(cls)
     if kind != "storage" or type(key) is not str or type(numel) is not int:
-        raise ValueError(f"a persistent id of {kind!r}")
+        raise ValueError(f"a persistent id of {told(kind)}")
     size = numel * DTYPES[dtype].itemsize
     return Storage(partial(_record, archive, folder + key, size), dtype, big_endian=big_endian)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ckptconv.codecs.pickle.numpy_arrays import as_array, is_array
-from ckptconv.codecs.pickle.objects import Call, Name
+from ckptconv.codecs.pickle.objects import Call, Name, told
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.dtypes import DTYPES, dtype_name
 from ckptconv.io.reader import Source
@@ -22,6 +22,7 @@ from ckptconv.tensors.regions import Array
 from ckptconv.tensors.strided import strided
 from ckptconv.tensors.tensor import ArrayTensor, Tensor
 
+_MAX_AXES = 64
 _LISTS = ("int", "double", "bool", "tensor")
 _PER_CHANNEL = ("per_channel_affine", "per_channel_affine_float_qparams")
 
@@ -48,6 +49,8 @@ class Stored:
         if not isinstance(storage, Storage):
             raise TypeError("a tensor without a storage")
         self.storage, self.offset = storage, offset
+        if any(type(row) is not tuple and len(row) > _MAX_AXES for row in (shape, strides)):
+            raise ValueError("sizes that would be copied for each tensor")
         self.shape, self.strides = tuple(shape), tuple(strides)
         self.dtype = storage.dtype
         self.quantizer: tuple[Any, ...] | None = None
@@ -124,7 +127,7 @@ def _dequantized(stored: Stored) -> Tensor:
         factor, origin = np.float32(float(scale)), int(zero)
         return _affine(lambda q: (q.astype(np.int64) - origin).astype(np.float32) * factor, values)
     if not (isinstance(scheme, Name) and scheme.name in _PER_CHANNEL and values.ndim):
-        raise ContainerError(f"the quantization {scheme} cannot be converted")
+        raise ContainerError(f"the quantization {told(scheme)} cannot be converted")
     along = [1] * values.ndim
     along[axis[0]] = values.shape[axis[0]]
     scales, zeros = (relayout.reshape(_as_tensor(t), tuple(along)) for t in (scale, zero))
@@ -151,7 +154,7 @@ def _tensor(
     __: object = 0,
     bits: object = None,
 ) -> Stored | Refused:
-    return Refused(f"a view with {bits}") if bits else Stored(storage, offset, shape, strides)
+    return Refused(f"a view with {told(bits)}") if bits else Stored(storage, offset, shape, strides)
 
 
 def _typed_tensor(
@@ -180,7 +183,7 @@ def _quantized(
 
 def _from_type(function: object, _cls: object, args: Any, _state: object) -> Any:
     if not isinstance(function, Name) or function.full not in _REBUILD:
-        return Refused(f"a tensor made by {function}")
+        return Refused(f"a tensor made by {told(function)}")
     return _REBUILD[function.full](*args)
 
 
