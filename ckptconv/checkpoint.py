@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import Source, Span
 from ckptconv.tensors.tensor import Tensor
 
 _TENSOR = 2 << 10
@@ -129,10 +129,13 @@ def ties(tensors: Mapping[str, Tensor]) -> list[list[str]]:
 
     The same storage is not enough: flattened weights of one LSTM lie in one, side by side.
     """
-    groups: dict[object, list[str]] = {}
+    places: dict[tuple[Span, ...], list[str]] = {}
     for name, tensor in tensors.items():
-        spans = tensor.extents()
-        if spans and tensor.nbytes:
-            place = tuple((id(span.file), span.offset, span.length) for span in spans)
-            groups.setdefault((place, tensor.shape, tensor.dtype), []).append(name)
+        places.setdefault(tuple(tensor.extents() or ()), []).append(name)
+    groups: dict[object, list[str]] = {}
+    for place, names in places.items():
+        for name in names if place and len(names) > 1 else ():
+            tensor = tensors[name]
+            if tensor.nbytes:
+                groups.setdefault((place, tensor.shape, tensor.dtype), []).append(name)
     return [names for names in groups.values() if len(names) > 1]

@@ -15,9 +15,12 @@ _LONG_WORD = re.compile(r"([^\s=]{100})[^\s=]{100,}")
 
 def printable(text: object) -> str:
     """Return ``text`` with control characters escaped, so that a file cannot drive a terminal."""
+    text = str(text)
+    if text.isprintable():
+        return text
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for c in str(text)
+        for c in text
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ckptconv import dialects, formats, passes
@@ -154,7 +154,7 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
     if graph.recurrent:
         from ckptconv.passes import restore
 
-        report.restore = [asdict(split) for split in restore.record(graph, lowered)]
+        report.restore = [{**vars(split)} for split in restore.record(graph, lowered)]
     if options.dry_run:
         cast.count_losses(lowered)
     else:

@@ -1,7 +1,4 @@
-"""Reports as a person reads them: tables on stdout.
-
-Only the command line uses this module; rich is imported when there is something to show.
-"""
+"""Reports as a person reads them: tables on stdout."""
 
 from __future__ import annotations
 

@@ -108,6 +108,8 @@ def _coloured(text: str, size: int = 0) -> str:
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> str:
+    if len(text) <= width and text.isprintable():
+        return text.rstrip()
     start = len(text) - len(text.lstrip())
     return textwrap.fill(
         text[start:],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,12 @@ def is_possible(shape: tuple[int, ...], dtype: DType) -> bool:
 
     numpy before 2 knows 32 axes; where one of them is empty, the others must fit all the same.
     """
-    size = math.prod(shape) or math.prod(n for n in shape if n)
-    return len(shape) <= 32 and size * dtype.itemsize < 1 << 63
+    return len(shape) <= 32 and _extended(shape) * dtype.itemsize < 1 << 63
+
+
+@lru_cache(maxsize=4096)  # the same in every block of a network
+def _extended(shape: tuple[int, ...]) -> int:
+    return math.prod(shape) or math.prod(n for n in shape if n)
 
 
 def whole(shape: tuple[int, ...]) -> Region:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from ckptconv.errors import ContainerError
@@ -47,11 +49,11 @@ def strided(
 def _view(
     source: Source, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: DType
 ) -> Tensor:
-    if _is_contiguous(shape, strides):
+    if _layout(shape, strides)[2]:
         return FileTensor(source, offset * dtype.itemsize, shape, dtype)
     order = sorted(range(len(shape)), key=lambda axis: (-strides[axis], shape[axis]))
     stored = tuple(shape[axis] for axis in order)
-    if _is_contiguous(stored, tuple(strides[axis] for axis in order)):
+    if _layout(stored, tuple(strides[axis] for axis in order))[2]:
         tensor = FileTensor(source, offset * dtype.itemsize, stored, dtype)
         return relayout.transpose(tensor, [order.index(axis) for axis in range(len(shape))])
     return _Strided(source, offset, shape, strides, dtype)
@@ -97,13 +99,15 @@ class _Strided(Tensor):
         out[...] = np.ndarray(out.shape, self._stored, values, strides=steps)
 
 
-def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    step = 1
+@lru_cache(maxsize=4096)  # the same in every block of a network
+def _layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int, bool]:
+    """Return how many elements there are, how far the last is from the first, and if in C order."""
+    size, last, contiguous = 1, 0, True
     for n, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if n != 1 and stride != step:
-            return False
-        step *= n
-    return True
+        contiguous &= n == 1 or stride == size
+        last += (n - 1) * stride
+        size *= n
+    return size, last, contiguous
 
 
 def _check(
@@ -115,11 +119,8 @@ def _check(
     elif min(numbers) < 0 or max(numbers) >= 1 << 62 or not is_possible(shape, dtype):
         problem = f"offset {offset}, sizes {shape}, strides {strides}"
     else:
-        size, last = 1, offset
-        for n, stride in zip(shape, strides, strict=True):
-            size *= n
-            last += (n - 1) * stride
-        inside = (last + 1) * dtype.itemsize <= source.size
+        size, last, _ = _layout(shape, strides)
+        inside = (offset + last + 1) * dtype.itemsize <= source.size
         if not size or (inside and size * dtype.itemsize <= max(source.size, _MAX_EXPANDED)):
             return
         problem = f"offset {offset}, sizes {shape}, strides {strides}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import ml_dtypes
@@ -68,7 +69,7 @@ class Tensor(ABC):
     def size(self) -> int:
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         return self.size * self.dtype.itemsize
 
@@ -128,17 +129,17 @@ class FileTensor(Tensor):
         axis = max(0, self.ndim - 1)  # the last axis that is not taken whole
         while axis > 0 and region[axis] == (0, self.shape[axis]):
             axis -= 1
+        item = self.dtype.itemsize
+        if axis == 0:
+            first = region[0][0] * math.prod(self.shape[1:]) if region else 0
+            self._source.read_into(out.reshape(-1).view(np.uint8), self._offset + first * item)
+            return
         skipped = math.prod(self.shape[axis:]) - math.prod(extent(region[axis:]))
-        if axis > 0 and skipped * self.dtype.itemsize < _READ_COST:
+        if skipped * item < _READ_COST:
             self._fill_widened(out, region, axis)
             return
         strides = [math.prod(self.shape[i + 1 :]) for i in range(self.ndim)]
-        item = self.dtype.itemsize
-        inner = sum(r[0] * s for r, s in zip(region[axis:], strides[axis:], strict=True))
-        if axis == 0:
-            self._source.read_into(out.reshape(-1).view(np.uint8), self._offset + inner * item)
-            return
-        firsts = np.full((), inner, np.int64)
+        firsts = np.full((), region[axis][0] * strides[axis], np.int64)
         for (start, stop), stride in zip(region[:axis], strides, strict=False):
             firsts = firsts[..., None] + np.arange(start, stop, dtype=np.int64) * stride
         offsets = (self._offset + firsts * item).reshape(-1)

@@ -1,11 +1,9 @@
 """Streaming bytes into a file about as fast as the disk takes them.
 
-A plain copy fills the page cache first and waits for the disk afterwards, in ``fsync``. Here a
-thread writes what another has read and summed, and tells the kernel every few megabytes to bring
-it to the disk and to give up what is there already (``posix_fadvise``): the disk works all the
-time, and a few pages are used over and over. Pieces are small enough to stay in the processor's
-cache; a copy inside the kernel (``copy_file_range``, which moves 64 KiB at a time) was measured to
-be slower.
+A plain copy fills the page cache and then waits for the disk, in ``fsync``. Here a thread writes
+what another has read and summed, and every few megabytes tells the kernel to bring it to the disk
+and to give up what is there (``posix_fadvise``): the disk works all the time, and few pages are in
+use. Pieces fit the processor's cache; a copy inside the kernel (``copy_file_range``) is slower.
 """
 
 from __future__ import annotations
@@ -23,16 +21,14 @@ from isal.isal_zlib import crc32
 from ckptconv.io import platform
 from ckptconv.io.atomic import atomic_path
 from ckptconv.io.reader import PIECE, Span
-from ckptconv.tensors.regions import Array, contiguous, copy
+from ckptconv.tensors.regions import Array, contiguous, copy, whole
 from ckptconv.tensors.tensor import Tensor
 
 Progress = Callable[[int], None]
 """Called with the number of bytes just written."""
 
-_SIZE = 2 << 20
-"""Bytes that are gathered before they are handed over."""
-_WAITING = 3
-"""Buffers that may wait to be written."""
+_SIZE, _WAITING = 2 << 20, 3
+"""Bytes that are gathered before they are handed over; buffers that may wait to be written."""
 _WRITE = 512 << 10
 """Bytes of one write; longer ones were measured to be slower, by up to a half."""
 _STEP = 8 << 20
@@ -225,17 +221,20 @@ def _write_all(file: int, view: memoryview, offset: int) -> None:
 
 def _parts(tensor: Tensor) -> Iterator[Array]:
     """Yield a tensor's values as groups of rows that fit a buffer, in any memory layout."""
+    if tensor.nbytes <= _SIZE:
+        yield tensor.read(whole(tensor.shape))
+        return
     for piece in tensor.pieces():
-        rows = max(1, len(piece) * _SIZE // max(piece.nbytes, 1)) if piece.ndim else 1
-        for start in range(0, len(piece) if piece.ndim else 1, rows):
-            yield piece[start : start + rows] if piece.ndim else piece
+        rows = max(1, len(piece) * _SIZE // piece.nbytes)
+        for start in range(0, len(piece), rows):
+            yield piece[start : start + rows]
         del piece
 
 
 def write_text(path: str, text: str, *, force: bool, durable: bool = True) -> None:
     """Write a whole text file, as UTF-8: all of it, or none; see ``atomic_path``."""
-    whole = atomic_path(path, force=force, durable=durable)
-    with whole as temporary, open_sink(temporary) as sink:
+    made = atomic_path(path, force=force, durable=durable)
+    with made as temporary, open_sink(temporary) as sink:
         sink.write(text.encode())
 
 

@@ -12,21 +12,6 @@ _MAX_LONG, _MAX_LINE, _MAX_DIGITS = 255, 4096, 640
 Argument = Callable[[bytes, int], tuple[Any, int]]
 
 
-def fixed(layout: str) -> Argument:
-    """Return the reader of one number, as ``struct`` knows it."""
-    form = struct.Struct(layout)
-    unpack, size = form.unpack_from, form.size
-
-    def read(data: bytes, position: int) -> tuple[Any, int]:
-        return unpack(data, position)[0], position + size
-
-    return read
-
-
-def byte(data: bytes, position: int) -> tuple[int, int]:
-    return data[position], position + 1
-
-
 def counted(layout: str, decode: Callable[[bytes], Any], limit: int | None = None) -> Argument:
     """Return the reader of a length and as many bytes."""
     form = struct.Struct(layout)

@@ -75,7 +75,9 @@ class PickleMachine(Stack):
             return self._run()
         except (IndexError, KeyError) as error:
             reason = f"damaged pickle: nothing at {error}" if error.args else "damaged pickle"
-        except (ValueError, TypeError, AttributeError, struct.error) as error:
+        except struct.error:
+            reason = "damaged pickle: it ends too early"
+        except (ValueError, TypeError, AttributeError) as error:
             reason = f"damaged pickle: {error}"
         except (RecursionError, MemoryError, OverflowError):
             reason = "a pickle that takes too much memory"
@@ -85,13 +87,16 @@ class PickleMachine(Stack):
         data, position, spent = self._data, self.position, 0
         try:
             while True:
-                argument, action, price = _TABLE[data[position]]
+                action, price, size, argument = _TABLE[data[position]]
                 position += 1
                 spent += price
                 if spent > self._memory:
                     raise MemoryError
                 if argument is None:
                     action(self)
+                elif size:
+                    action(self, argument(data, position)[0])
+                    position += size
                 else:
                     value, position = argument(data, position)
                     action(self, value)

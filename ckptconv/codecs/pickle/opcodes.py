@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import Struct
+from typing import Any
 
 from ckptconv.codecs.pickle.arguments import (
     FLOAT,
@@ -12,34 +14,35 @@ from ckptconv.codecs.pickle.arguments import (
     QUOTED,
     TEXT,
     Argument,
-    byte,
     counted,
-    fixed,
     line,
     name,
     old_text,
     utf8,
 )
 
-Row = tuple[Argument | None, Callable[..., None], int]
+Row = tuple[Callable[..., None], int, int, Callable[..., Any] | None]
+"""The machine's method, what the opcode is charged, and how its argument is read: by ``unpack`` of
+a struct of this many bytes, by a function if there are 0, or not at all."""
 _LEAST = 16  # what the cheapest opcode is charged, so that their number is bounded too
+_BYTE, _UINT = Struct("<B"), Struct("<I")
 _UTF8_1, _UTF8_4, _UTF8_8 = (counted(n, utf8) for n in ("<B", "<I", "<Q"))
 _RAW1, _RAW4, _RAW8 = (counted(n, bytes) for n in ("<B", "<I", "<Q"))
 _OLD1, _OLD4 = (counted(n, old_text) for n in ("<B", "<i"))
 
 # opcode: (how its argument is read, the machine's method, bytes it may take)
-_OPCODES: dict[bytes, tuple[Argument | None, str, int]] = {
+_OPCODES: dict[bytes, tuple[Struct | Argument | None, str, int]] = {
     b"(": (None, "mark", 80),
     b"0": (None, "pop", 0),
     b"1": (None, "pop_mark", 0),
     b"2": (None, "dup", 8),
     b"F": (FLOAT, "push", 32),
-    b"G": (fixed(">d"), "push", 32),
+    b"G": (Struct(">d"), "push", 32),
     b"I": (GET, "push", 320),
     b"L": (GET, "push", 320),
-    b"J": (fixed("<i"), "push", 40),
-    b"K": (byte, "push", 8),
-    b"M": (fixed("<H"), "push", 40),
+    b"J": (Struct("<i"), "push", 40),
+    b"K": (_BYTE, "push", 8),
+    b"M": (Struct("<H"), "push", 40),
     b"\x8a": (LONG1, "push", 300),
     b"\x8b": (LONG4, "push", 300),
     b"N": (None, "none", 8),
@@ -83,19 +86,22 @@ _OPCODES: dict[bytes, tuple[Argument | None, str, int]] = {
     b"\x92": (None, "newobj_ex", 256),
     b"b": (None, "build", 0),
     b"p": (GET, "put", 104),
-    b"q": (byte, "put", 104),
-    b"r": (fixed("<I"), "put", 104),
+    b"q": (_BYTE, "put", 104),
+    b"r": (_UINT, "put", 104),
     b"\x94": (None, "memoize", 104),
     b"g": (GET, "get", 8),
-    b"h": (byte, "get", 8),
-    b"j": (fixed("<I"), "get", 8),
-    b"\x80": (byte, "pass", 0),
-    b"\x95": (fixed("<Q"), "pass", 0),
+    b"h": (_BYTE, "get", 8),
+    b"j": (_UINT, "get", 8),
+    b"\x80": (_BYTE, "pass", 0),
+    b"\x95": (Struct("<Q"), "pass", 0),
     b".": (None, "stop", 0),
 }
 
 
 def resolve(machine: type, code: int) -> Row:
     """Return the row of an opcode with the machine's method in place of its name."""
-    argument, action, price = _OPCODES.get(bytes([code]), (None, "unknown", 0))
-    return argument, getattr(machine, f"_{action}"), max(price, _LEAST)
+    argument, method, price = _OPCODES.get(bytes([code]), (None, "unknown", 0))
+    action, price = getattr(machine, f"_{method}"), max(price, _LEAST)
+    if isinstance(argument, Struct):
+        return action, price, argument.size, argument.unpack_from
+    return action, price, 0, argument

@@ -62,9 +62,10 @@ class Archive:
             ContainerError: no such member, its local header lies, it is encrypted or compressed
                 by another method than deflate.
         """
-        if name not in self._members:
-            self._members[name] = self._open(name)
-        return self._members[name]
+        member = self._members.get(name)
+        if member is None:
+            member = self._members[name] = self._open(name)
+        return member
 
     def read(self, name: str, limit: int = 64 << 20) -> bytes:
         """Return all of a member.

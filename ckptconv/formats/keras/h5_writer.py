@@ -138,10 +138,8 @@ class _Maker:
         kind = self._types.get(tensor.dtype)
         if kind is None:
             kind = self._types[tensor.dtype] = self._type(tensor.dtype, name)
-        space = self._spaces.get(tensor.shape)
-        if space is None:
-            space = self._spaces[tensor.shape] = self._s.create_simple(tensor.shape)
-        made = self._d.create(group, path.encode(), kind, space, self._creation, lcpl=self._links)
+        space, way = self._space(tensor.shape), path.encode()
+        made = self._d.create(group, way, kind, space, self._creation, lcpl=self._links)
         if tensor.dtype == BFLOAT16:
             self.text(made, "dtype", "bfloat16")
         return {name: made.get_offset()} if tensor.nbytes else {}
@@ -150,6 +148,11 @@ class _Maker:
         """Write an attribute that is a text."""
         made = self._a.create(owner, name.encode(), self._stored, self._spaces[()])
         made.write(np.array(value, self._string), mtype=self._given)
+
+    def _space(self, shape: tuple[int, ...]) -> Any:
+        if shape not in self._spaces:
+            self._spaces[shape] = self._s.create_simple(shape)
+        return self._spaces[shape]
 
     def _type(self, dtype: DType, name: str) -> Any:
         if not issubclass(dtype.type, np.integer | np.floating) and dtype != BFLOAT16:
@@ -167,13 +170,11 @@ class _Maker:
             count += 1
             parts = np.array_split(array, count)
         for i, part in enumerate(parts):
-            kind, space = (
-                self._t.py_create(part.dtype, logical=True),
-                self._s.create_simple(part.shape),
-            )
-            attribute = self._a.create(
-                owner, (f"{name}{i}" if count > 1 else name).encode(), kind, space
-            )
+            kind = self._types.get(part.dtype)
+            if kind is None:
+                kind = self._types[part.dtype] = self._t.py_create(part.dtype, logical=True)
+            own = f"{name}{i}" if count > 1 else name
+            attribute = self._a.create(owner, own.encode(), kind, self._space(part.shape))
             if part.size:
                 attribute.write(part)
 
