@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from tests.network import features_attention
+from tests.network import features_attention, features_operations
 
 STEPS, FEATURES, VOCABULARY = 6, 3, 9
 
@@ -257,4 +257,4 @@ def features(keras):
     found |= {"twice": twice, "residual": residual, "nested": nested,
               "nested-sequential": nested_sequential, "squeeze": squeeze,
               "decoder": decoder}  # fmt: skip
-    return found | features_attention.features(keras)
+    return found | features_attention.features(keras) | features_operations.features(keras)

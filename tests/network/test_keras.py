@@ -9,6 +9,7 @@ import pytest
 
 import ckptconv
 from tests.conftest import ROOT
+from tests.network import features_operations
 from tests.network.written import close, run_torch, written
 
 GOLDEN = ROOT / "tests" / "golden" / "keras"
@@ -47,3 +48,29 @@ def test_the_report_asks_for_nothing_that_the_network_does(tmp_path):
         source, tmp_path / "m.ckpt", to="mindspore", network=tmp_path / "net.py"
     )
     assert not any(layer.notes or layer.constructor or layer.unknown for layer in report.layers)
+
+
+def test_an_operation_that_no_rule_covers_is_refused_by_name(tmp_path):
+    import keras
+
+    for name, (change, words) in features_operations.refused(keras).items():
+        x = keras.Input((5, 4))
+        path = tmp_path / f"{name}.keras"
+        keras.Model(x, change(keras.layers.Dense(3)(x))).save(path)
+        with pytest.raises(ckptconv.LossyError, match=words):
+            written(path, "torch", tmp_path)
+
+
+def test_a_layer_whose_settings_are_few_is_no_operation(tmp_path):
+    """In ``.h5`` an operation names no module; SpatialDropout1D does not say trainable."""
+    import keras
+
+    x = keras.Input((5, 4))
+    y = keras.layers.SpatialDropout1D(0.2)(keras.layers.Dense(3)(x))
+    model = keras.Model(x, keras.layers.LayerNormalization(axis=2)(y))
+    model.save(tmp_path / "m.h5")
+    module, weights, _ = written(tmp_path / "m.h5", "torch", tmp_path)
+    given = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("f4")
+    close(run_torch(module, weights, [given]), [np.asarray(model(given).detach())], 2e-6)
+    report = ckptconv.convert(tmp_path / "m.h5", tmp_path / "plain.pt", to="torch")
+    assert not any("axis" in unknown for layer in report.layers for unknown in layer.unknown)

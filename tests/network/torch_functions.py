@@ -117,6 +117,23 @@ FUNCTIONS = {
     "glu": Function(lambda s, x: F.glu(s.fc(x)), linear, X),
     "power of a number": Function(lambda s, x: 2 ** s.fc(x), linear, X, "no tensor as self"),
     "power of a tensor": Function(lambda s, x: s.fc(x) ** x, linear, X, "that is a tensor"),
+    "bits": Function(
+        lambda s, x: s.fc(x) * (x.to(torch.int64) & 3), linear, X, "bits of whole numbers"
+    ),
+    "bits of two": Function(
+        lambda s, x: s.fc(x) * (x.to(torch.int64) & (x * 9).to(torch.int64)), linear, X,
+        "bits of whole numbers",
+    ),
+    "both": Function(lambda s, x: s.fc(x) * ((x > 0) & (x < 1)), linear, X),
+    "sum of bools": Function(
+        lambda s, x: s.fc(x) * ((x > 0) + (x > 1)), linear, X, "two bools, which are no numbers"
+    ),
+    "convolution without batch": Function(
+        lambda s, x: s.conv(x), conv, ((4, 9),), "conv1d with an input without batch"
+    ),
+    "pool without batch": Function(
+        lambda s, x: F.max_pool1d(s.fc(x), 2), linear, X, "max_pool1d with an input without batch"
+    ),
     "nothing": Function(lambda s, x: (s.fc(x), None), linear, X, "are not tensors alone"),
     "constant": Function(
         lambda s, x: s.fc(x) + torch.tensor([1.0] * 8),

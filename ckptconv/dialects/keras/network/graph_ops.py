@@ -1,12 +1,12 @@
 """Operations of Keras 3 that stand between layers: ``x + y``, ``x[:, 0]``, and masks' own.
 
 A functional model of Keras 3 records them like layers, of the module ``keras.src.ops``; a layer
-that takes a mask records which value it is.
+that takes a mask records which value it is. No operation hands a mask on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
@@ -15,9 +15,11 @@ from ckptconv.errors import LossyError
 from ckptconv.graph.network import Shape, Value
 
 PREFIX = "ops."
+_WHOLE = (None, None, None)
 _PAIRS = {"Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide": "divide",
           "TrueDivide": "divide", "Maximum": "maximum", "Minimum": "minimum",
           "LogicalOr": "logical_or", "LogicalAnd": "logical_and", "Matmul": "matmul"}  # fmt: skip
+_WITH_NUMBERS = ("add", "subtract", "multiply", "divide")
 _ONE = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Sqrt": "sqrt",
         "Absolute": "abs", "Negative": "negative", "Square": "square", "Log": "log"}  # fmt: skip
 
@@ -27,6 +29,8 @@ def _pair(b: Builder, site: Site) -> list[Value]:
     values: list[Value] = [value for value in site.kwargs["args"] if isinstance(value, Value)]
     if len(values) == 1:
         number = _number(site)
+        if op not in _WITH_NUMBERS:
+            raise site.refuse(f"{op} of a value and a number")
         before = not isinstance(site.kwargs["args"][0], Value)
         return [b.add(f"number_{op}" if before else f"{op}_number", values, number=number)]
     first, second = values
@@ -35,8 +39,7 @@ def _pair(b: Builder, site: Site) -> list[Value]:
         return [b.add(op, values, (*first.shape[:-1], second.shape[-1]))]
     rows = [(1,) * (rank - v.rank) + v.shape for v in values]
     shape: Shape = tuple(m if n == 1 else n for n, m in zip(*rows, strict=True))
-    mask = first.mask if first.dtype != "bool" else None
-    return [masked(b.add(op, values, shape), mask)]
+    return [b.add(op, values, shape)]
 
 
 def _number(site: Site) -> float:
@@ -48,8 +51,7 @@ def _number(site: Site) -> float:
 
 
 def _one(b: Builder, site: Site) -> list[Value]:
-    op = _ONE[site.layer.class_name.removeprefix(PREFIX)]
-    return [masked(b.add(op, (site.x,)), site.x.mask)]
+    return [b.add(_ONE[site.layer.class_name.removeprefix(PREFIX)], (site.x,))]
 
 
 def _not_equal(b: Builder, site: Site) -> list[Value]:
@@ -66,8 +68,11 @@ def _expand(b: Builder, site: Site) -> list[Value]:
     axis, x = site.get("axis"), site.x
     if type(axis) is not int or not -x.rank - 1 <= axis <= x.rank:
         raise site.refuse("an axis that is none")
-    axis %= x.rank + 1
-    return [b.add("expand", (x,), (*x.shape[:axis], 1, *x.shape[axis:]), axis=axis)]
+    return [_with_axis(b, x, axis % (x.rank + 1))]
+
+
+def _with_axis(b: Builder, x: Value, axis: int) -> Value:
+    return b.add("expand", (x,), (*x.shape[:axis], 1, *x.shape[axis:]), axis=axis)
 
 
 def _like(value: bool) -> Callable[[Builder, Site], list[Value]]:
@@ -94,30 +99,34 @@ def _get_item(b: Builder, site: Site) -> list[Value]:
     items = site.kwargs["args"][1:]
     key: Any = items[0] if len(items) == 1 else items
     rows = key if isinstance(key, list) else [key]
-    x = site.x
+    x, sizes = site.x, iter(site.x.shape)
     shape: list[int | None] = []
     cuts: list[Any] = []
-    if len(rows) > x.rank:
+    added: list[int] = []
+    if len(rows) - rows.count(None) > x.rank:
         raise site.refuse("an index of too many axes")
-    for size, row in zip(x.shape, [*rows, *[None] * x.rank], strict=False):
-        if type(row) is int:
-            cuts.append(row)
+    for row in rows:
+        if row is None:
+            added.append(len(shape) + len(added))
             continue
-        start, stop, step = _slice(site, row)
-        cuts.append((start, stop, step))
-        known = size is not None
-        shape.append(len(range(*slice(start, stop, step).indices(size or 0))) if known else None)
-    if isinstance(cuts[0], int) or cuts[0] != (None, None, None):
+        size = next(sizes)
+        cuts.append(row if type(row) is int else _slice(site, row))
+        if type(row) is not int:
+            shape.append(None if size is None else len(range(size)[slice(*cuts[-1])]))
+    if added[:1] == [0] or cuts[:1] not in ([], [_WHOLE]):
         raise site.refuse("an index along the batch")
-    while cuts and cuts[-1] == (None, None, None):
+    while cuts and cuts[-1] == _WHOLE:
         cuts.pop()
-    return [b.add("index", (x,), tuple(shape), cuts=tuple(cuts))] if cuts else [x]
+    made = b.add("index", (x,), (*shape, *sizes), cuts=tuple(cuts)) if cuts else masked(x, None)
+    for axis in added:
+        made = _with_axis(b, made, axis)
+    return [made]
 
 
 def _slice(site: Site, row: Any) -> tuple[int | None, int | None, int | None]:
-    config = (row.get("config") if isinstance(row, dict) else None) or {}
-    if row is not None and (not isinstance(row, dict) or row.get("class_name") != "__slice__"):
+    if not isinstance(row, dict) or row.get("class_name") != "__slice__":
         raise site.refuse("an index that is no number and no slice")
+    config = row.get("config") or {}
     found = tuple(config.get(key) for key in ("start", "stop", "step"))
     if any(n is not None and type(n) is not int for n in found) or (found[2] or 1) < 1:
         raise site.refuse("a slice of something else than numbers")
@@ -146,20 +155,39 @@ def _transpose(b: Builder, site: Site) -> list[Value]:
     return [moved(b, site.x, tuple(axes))]
 
 
-RULES = {
-    f"{PREFIX}{name}": rule
-    for name, rule in {
-        **dict.fromkeys(_PAIRS, _pair),
-        **dict.fromkeys(_ONE, _one),
-        "NotEqual": _not_equal,
-        "Any": _any,
-        "ExpandDims": _expand,
-        "ZerosLike": _like(False),
-        "OnesLike": _like(True),
-        "Concatenate": _concatenate,
-        "ConvertToTensor": lambda _, site: [site.x],
-        "GetItem": _get_item,
-        "Transpose": _transpose,
-        **{name: _reduce(op) for name, op in (("Mean", "mean"), ("Sum", "sum"), ("Max", "amax"))},
-    }.items()
+def _converted(_: Builder, site: Site) -> list[Value]:
+    if site.get("dtype") not in (None, site.x.dtype):
+        raise site.refuse(f"a conversion to {site.get('dtype')}"[:100])
+    return [site.x]
+
+
+_Rule = Callable[[Builder, Site], list[Value]]
+_REDUCED = ("axis", "keepdims")
+_RULES: Mapping[str, tuple[_Rule, tuple[str, ...]]] = {
+    # operation: its rule, and the settings that it reads
+    **dict.fromkeys(_PAIRS, (_pair, ())),
+    **dict.fromkeys(_ONE, (_one, ())),
+    "NotEqual": (_not_equal, ()),
+    "Any": (_any, _REDUCED),
+    "ExpandDims": (_expand, ("axis",)),
+    "ZerosLike": (_like(False), ("dtype",)),
+    "OnesLike": (_like(True), ("dtype",)),
+    "Concatenate": (_concatenate, ("axis",)),
+    "ConvertToTensor": (_converted, ("dtype",)),
+    "GetItem": (_get_item, ()),
+    "Transpose": (_transpose, ("axes",)),
+    "Mean": (_reduce("mean"), _REDUCED),
+    "Sum": (_reduce("sum"), _REDUCED),
+    "Max": (_reduce("amax"), _REDUCED),
 }
+
+
+def _operation(b: Builder, site: Site) -> list[Value]:
+    rule, known = _RULES[site.layer.class_name.removeprefix(PREFIX)]
+    for key, value in site.layer.config.items():
+        if key not in ("name", *known) and value is not None:
+            raise site.refuse(f"an operation with {key}={value!r}"[:100])
+    return rule(b, site)
+
+
+RULES = dict.fromkeys((f"{PREFIX}{name}" for name in _RULES), _operation)

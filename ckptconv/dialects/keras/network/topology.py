@@ -22,6 +22,8 @@ from ckptconv.errors import DialectError
 
 _MODELS = ("Sequential", "Functional", "Model")
 _OPERATIONS = ("keras.src.ops", "keras.ops", "keras.src.backend")
+_SILENT = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Discretization")
+"""Layers whose settings leave out ``trainable``, as those of operations do."""
 _KERAS_TENSOR = "__keras_tensor__"
 
 
@@ -84,15 +86,16 @@ def topology(model: Entry) -> Topology:
 def _layer(item: dict[str, Any]) -> Entry | None:
     """Return a layer; operations between layers, which may be called alike, are marked.
 
-    A ``.h5`` file names no modules: there an operation is what has no ``trainable``, unlike every
-    layer but InputLayer.
+    A ``.h5`` file names no modules: there an operation is what has no ``trainable``, unlike almost
+    every layer.
     """
     found = entry(item)
     if found is None:
         return None
     unnamed = not item.get("module") and isinstance(item.get("inbound_nodes"), list)
     calls = item["inbound_nodes"] if unnamed else []
-    bare = bool(calls) and isinstance(calls[0], dict) and "trainable" not in found.config
+    silent = "trainable" not in found.config and found.class_name not in _SILENT
+    bare = bool(calls) and isinstance(calls[0], dict) and silent
     if str(item.get("module")).startswith(_OPERATIONS) or bare:
         return Entry(f"ops.{found.class_name}", found.config)
     return found

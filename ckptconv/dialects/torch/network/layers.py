@@ -114,7 +114,7 @@ def _called(o: Operator) -> None:
 
 
 def _conv(o: Operator) -> None:
-    x = o.tensor("input")
+    x = _with_batch(o, int(o.name[-2]) + 2)
     kinds = (f"Conv{x.rank - 2}d", f"DepthwiseConv{x.rank - 2}d")
     rows = {"stride": 1, "padding": 0, "dilation": 1}
     settings = {key: _sizes(o, key, usual) for key, usual in rows.items()}
@@ -122,11 +122,18 @@ def _conv(o: Operator) -> None:
 
 
 def _conv_transpose(o: Operator) -> None:
-    x = o.tensor("input")
+    x = _with_batch(o, int(o.name[-2]) + 2)
     kinds = (f"ConvTranspose{x.rank - 2}d",)
     rows = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
     settings = {key: _sizes(o, key, usual) for key, usual in rows.items()}
     _module(o, x, kinds, _given(o, _AFFINE), groups=o.get("groups", 1), **settings)
+
+
+def _with_batch(o: Operator, rank: int) -> Value:
+    x = o.tensor("input")
+    if x.rank != rank:
+        raise o.refuse("an input without batch")
+    return x
 
 
 def _sizes(o: Operator, key: str, usual: int) -> list[int] | str:
@@ -143,9 +150,7 @@ def _recurrent(o: Operator) -> None:
     kind, activation = _RECURRENT[o.name]
     if o.overload != "input":
         raise o.refuse("packed sequences: pad them, and give the lengths to no layer")
-    x = o.tensor("input")
-    if x.rank != 3:
-        raise o.refuse("an input without batch")
+    x = _with_batch(o, 3)
     if o.get("train", False) and o.get("dropout"):
         raise o.refuse("dropout in inference: export the model after eval()")
     names = o.tensor_names("hx") if "as_tensors" in o.given["hx"] else [o.tensor_name("hx")]

@@ -20,11 +20,26 @@ def _pair(op: str) -> Rule:
         if o.get("alpha", 1) != 1 or o.get("rounding_mode") is not None:
             raise o.refuse("alpha or a rounding mode")
         if o.has_tensor("other"):
-            o.give(op, o.tensor("self"), o.tensor("other"))
+            pair = o.tensor("self"), o.tensor("other")
+            if all(value.dtype == "bool" for value in pair) and op != "logical_and":
+                raise o.refuse("two bools, which are no numbers elsewhere")
+            o.give(op, *pair)
         else:
             o.give(f"{op}_number", o.tensor("self"), number=number(o, "other"))
 
     return rule
+
+
+def _of_bools(rule: Rule) -> Rule:
+    """Take an operator that is logical for bool, and for whole numbers goes bit by bit."""
+
+    def checked(o: Operator) -> None:
+        keys = [key for key in ("self", "other") if key in o.given]
+        if not all(o.has_tensor(key) and o.tensor(key).dtype == "bool" for key in keys):
+            raise o.refuse("bits of whole numbers")
+        rule(o)
+
+    return checked
 
 
 def _reversed_subtraction(o: Operator) -> None:
@@ -116,7 +131,9 @@ def _pool(op: str) -> Rule:
             raise o.refuse("dilation or ceil_mode")
         if not o.get("count_include_pad", True) or o.get("divisor_override") is not None:
             raise o.refuse("a divisor of its own")
-        x, rank = o.tensor("self"), o.tensor("self").rank - 2
+        x, rank = o.tensor("self"), int(o.name[-2])
+        if x.rank != rank + 2:
+            raise o.refuse("an input without batch")
         if any(padding):
             row = list(padding) * (rank if len(padding) == 1 else 1)
             sides = tuple(n for side in reversed(row) for n in (side, side))
@@ -200,8 +217,9 @@ RULES: Mapping[str, Rule] = {
         "hardtanh": _clip,
         "hardtanh_": _clip,
     },
-    **dict.fromkeys(("logical_not", "bitwise_not"), _one("logical_not")),
-    **dict.fromkeys(("logical_and", "bitwise_and", "__and__"), _pair("logical_and")),
+    **{"logical_not": _one("logical_not"), "logical_and": _pair("logical_and")},
+    "bitwise_not": _of_bools(_one("logical_not")),
+    **dict.fromkeys(("bitwise_and", "__and__"), _of_bools(_pair("logical_and"))),
     **{"pad": _pad, "expand": shapes.expand, "unbind": shapes.unbind, "clamp_min": _clip},
     **{"gelu": _gelu, "elu": _elu, "elu_": _elu, "leaky_relu": _leaky, "leaky_relu_": _leaky},
     **{
