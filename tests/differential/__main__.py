@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 
@@ -21,6 +22,7 @@ def main() -> int:
     options = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("GLOG_v", "3")
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Keras has an opinion of HDF5
     if options.show is not None:
         ((case, outcome),) = run(options.framework, options.seed, [options.show])
         _tell(case, outcome)

@@ -1,4 +1,4 @@
-"""The networks of random Keras models: written for torch, run, and held against Keras."""
+"""The networks of random Keras models: written, run, and held against Keras."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from tests.differential.keras_models import build, save
 from tests.differential.keras_models.draw import plan
 from tests.differential.keras_models.spec import Plan
 from tests.differential.outcome import Case, Generator, Outcome, Result, Void
-from tests.network.written import flat, run_torch, written
+from tests.network.written import flat, run_mindspore, run_torch, written
 
 LIMIT = 2e-5
 WAYS = ("keras", "h5")
+TARGETS = {"torch": run_torch, "mindspore": run_mindspore}
 
 
 class Saved(NamedTuple):
-    """A model and the way in which it is saved whole."""
+    """A model, the way in which it is saved whole, and the framework it is written for."""
 
     plan: Plan
     way: str
+    target: str
 
     def __str__(self) -> str:
-        return f"{self.way}: {self.plan}"
+        return f"{self.way} to {self.target}: {self.plan}"
 
 
 def draw(seed: str) -> Saved:
-    return Saved(plan(seed), WAYS[int(seed.rpartition(":")[2]) % len(WAYS)])
+    index = int(seed.rpartition(":")[2])
+    return Saved(plan(seed), WAYS[index % 2], list(TARGETS)[index // 2 % 2])
 
 
 def _run(case: Case, tmp: Path) -> Outcome:
     import keras
 
-    drawn, way = case.data
+    drawn, way, target = case.data
     seed = zlib.crc32(case.text.encode())
     keras.backend.clear_session(free_memory=False)
     model = build.build(drawn)
@@ -50,12 +53,12 @@ def _run(case: Case, tmp: Path) -> Outcome:
         raise Void(f"not run: {type(error).__name__}") from error
     path = save.save(model, way, tmp)
     try:
-        module, weights, _ = written(path, "torch", tmp)
+        module, weights, _ = written(path, target, tmp)
     except CkptconvError as error:
         if error.problem == "holds no parameters":
             raise Void("holds no parameters") from error
         return Outcome(Result.REFUSED, error.problem[:70], str(error))
-    return _compared(run_torch(module, weights, [given]), outputs)
+    return _compared(TARGETS[target](module, weights, [given]), outputs)
 
 
 def _compared(found: list[Any], outputs: list[Any]) -> Outcome:

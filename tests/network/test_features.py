@@ -7,7 +7,7 @@ import pytest
 
 import ckptconv
 from tests.network.features import Inputs, features
-from tests.network.written import check_text, close, flat, imported, run_torch, written
+from tests.network.written import check_text, close, flat, run_torch, uncompiled, written
 
 BATCHES = 12
 NAMES = ("x", "z", "v", "image", "tokens")
@@ -93,15 +93,6 @@ def test_a_few_in_mindspore(tmp_path):
     in_mindspore(few, tmp_path)
 
 
-def plain(path):
-    """Return a generated module whose network is not compiled."""
-    text = path.read_text()
-    assert text.count("    @ms.jit\n") == 1
-    other = path.with_stem(f"{path.stem}_plain")
-    other.write_text(text.replace("    @ms.jit\n", ""))
-    return imported(other)
-
-
 def in_mindspore(names, folder):
     import mindspore as ms
 
@@ -111,7 +102,7 @@ def in_mindspore(names, folder):
     ways = {
         "jit": module.load(str(weights)),
         "mindir": module.open_mindir(str(folder / "m.mindir")),
-        "pynative": plain(weights.with_suffix(".py")).load(str(weights)),
+        "pynative": uncompiled(weights.with_suffix(".py")).load(str(weights)),
     }
     for way, network in ways.items():
         for size in (3, 2) if way != "pynative" else (3,):

@@ -34,6 +34,15 @@ def imported(path):
     return module
 
 
+def uncompiled(path):
+    """Return a generated module of MindSpore whose network runs operator by operator."""
+    text = path.read_text()
+    assert text.count("    @ms.jit\n") == 1
+    other = path.with_stem(f"{path.stem}_plain")
+    other.write_text(text.replace("    @ms.jit\n", ""))
+    return imported(other)
+
+
 def check_text(path):
     """Hold generated text, a file or a folder of it, against ruff at two widths."""
     for command in (
@@ -56,6 +65,14 @@ def run_torch(module, weights, arrays):
     with torch.no_grad():
         given = module.load(weights)(*[torch.from_numpy(a) for a in arrays])
     return [value.numpy() for value in flat(given)]
+
+
+def run_mindspore(_module, weights, arrays):
+    """Run a network without compiling it, which would take a hundred times as long."""
+    import mindspore as ms
+
+    network = uncompiled(weights.with_suffix(".py")).load(str(weights))
+    return [value.asnumpy() for value in flat(network(*[ms.Tensor(a) for a in arrays]))]
 
 
 def close(given, wanted, limit):
