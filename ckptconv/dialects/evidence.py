@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -38,7 +38,7 @@ class Evidence:
 
     def hint(self, path: str) -> KindHint | None:
         """Return what the user says of a module."""
-        return said(self.kinds, path)
+        return hint_of(self.kinds, path)
 
     def said(self, path: str) -> dict[str, Any]:
         """Return the hyper-parameters that the file records of a module, or the user says."""
@@ -47,8 +47,14 @@ class Evidence:
         return {**recorded, **(hint.arguments if hint else {})}
 
 
-def said(kinds: Mapping[str, KindHint], path: str) -> KindHint | None:
+def hint_of(kinds: Mapping[str, KindHint], path: str) -> KindHint | None:
     """Return what the user said of a module: of its path, or of a pattern that fits it."""
     if path in kinds:
         return kinds[path]
     return next((hint for pattern, hint in kinds.items() if fnmatchcase(path, pattern)), None)
+
+
+def unused(kinds: Mapping[str, KindHint], paths: Collection[str]) -> str:
+    """Return the entries of ``--kind`` that speak of none of these modules, or ``""``."""
+    found = (p for p in kinds if p not in paths and not any(fnmatchcase(path, p) for path in paths))
+    return ", ".join(sorted(found))

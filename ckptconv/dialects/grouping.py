@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
-from ckptconv.dialects.evidence import said
+from ckptconv.dialects.evidence import hint_of
 from ckptconv.errors import AmbiguousKindError
 from ckptconv.options import KindHint
 from ckptconv.tensors.tensor import Tensor
@@ -43,7 +43,7 @@ def modules(tensors: Mapping[str, Tensor], kinds: Mapping[str, KindHint], each: 
 
 def _is_inner(path: str, parent: str, groups: Groups, kinds: Mapping[str, KindHint]) -> bool:
     """Tell whether ``bn2d`` is the inside of a BatchNorm3d, which holds nothing else."""
-    outer, own = said(kinds, parent), said(kinds, path)
+    outer, own = hint_of(kinds, parent), hint_of(kinds, path)
     if outer or own:
         return bool(outer and outer.kind == "BatchNorm3d")
     if any(other.startswith(f"{parent}.") or other == parent for other in groups if other != path):

@@ -166,6 +166,8 @@ def _meant(part: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     return tuple(k for k in candidates if k in meant[0]) if len(meant) == 1 else None
 
 
+BY_NEIGHBOURS = "other layers of the file"
+BY_STATISTICS = "statistics that were used"
 BY_FLOW = "name of the module and sizes around it"
 """Evidence that is no proof: what it decides is told as assumed."""
 SAID = ("--kind", "class in the file")
@@ -174,7 +176,7 @@ SOURCES: tuple[tuple[str, Narrow], ...] = (
     ("class in the file", _by_class),
     ("hyper-parameters in the file", _by_sizes),
     ("_metadata version", _by_version),
-    ("other layers of the file", _by_neighbours),
-    ("statistics that were used", _by_statistics),
+    (BY_NEIGHBOURS, _by_neighbours),
+    (BY_STATISTICS, _by_statistics),
     (BY_FLOW, _by_flow),
 )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 import numpy as np
 
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.dialects.evidence import Evidence
+from ckptconv.dialects.evidence import Evidence, unused
 from ckptconv.dialects.grouping import modules, sizes_around
 from ckptconv.dialects.infer_kind import ambiguous, recognise
-from ckptconv.dialects.narrowing import BY_FLOW, SAID, by_name
+from ckptconv.dialects.narrowing import SAID, by_name
 from ckptconv.dialects.recurrent import lift_recurrent
+from ckptconv.dialects.remarks import remarks
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.axes import realign, sizes_said
 from ckptconv.graph.forms import Forms, slots
@@ -32,17 +32,19 @@ _BY_NAME = (
     "taken for {} by its name; other kinds would have the same values, in another shape or with "
     "constants beside them"
 )
-_ASSUMED = "taken for {} by its name and the sizes around it; --kind PATH=KIND if it is another"
-_MAX_NORM = (
-    "max_norm={}: torch's layer shortens longer rows when it looks them up, the target's does not; "
-    "the rows are carried as they are"
-)
 
 
 def lift_columns(
-    checkpoint: Checkpoint, columns: Sequence[Forms], kinds: Mapping[str, KindHint]
+    checkpoint: Checkpoint,
+    columns: Sequence[Forms],
+    kinds: Mapping[str, KindHint],
+    *,
+    beside: Iterable[str] = (),
 ) -> list[Layer]:
     """Group dotted names into modules and recognise each by these columns of the table.
+
+    Args:
+        beside: paths of layers of the file that are known otherwise.
 
     Raises:
         DialectError: parameters that contradict what is said of them, or a recurrent layer whose
@@ -62,10 +64,9 @@ def lift_columns(
             known = Evidence(kinds, checkpoint.modules, ranks, before, columns, fitting, *around)
             with each():
                 layers += _lift_group(path, params, known)
-    unused = [p for p in kinds if p not in groups and not any(fnmatchcase(g, p) for g in groups)]
-    if unused:
+    if names := unused(kinds, {*groups, *beside}):
         raise DialectError(
-            f"--kind names no module that holds parameters: {', '.join(sorted(unused))}",
+            f"--kind names no module that holds parameters: {names}",
             hint="'ckptconv inspect' to see the modules",
         )
     return layers
@@ -170,22 +171,9 @@ def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> lis
         rows[name][1].name: realign(tensor, rows[name][0].axes, rows[name][1].axes)
         for name, tensor in params.items()
     }
-    notes = _class_notes(path, kind, evidence)
-    notes += (_ASSUMED.format(kind),) if found.evidence == BY_FLOW else ()
+    notes = remarks(path, kind, found.evidence, evidence)
     attributes = evidence.said(path)
     return [Layer(path, kind, lifted, attributes, found.evidence, found.kinds, notes)]
-
-
-def _class_notes(path: str, kind: str, evidence: Evidence) -> tuple[str, ...]:
-    """Say what a class of the user's is taken for, and what the target's layer does not do."""
-    module = evidence.modules.get(path)
-    name = (module.class_name if module else None) or ""
-    own = "." in name and evidence.hint(path) is None
-    limit = evidence.said(path).get("max_norm")
-    return (
-        *([f"class {name} is taken to compute what {kind} does"] if own else []),
-        *([_MAX_NORM.format(limit)] if limit is not None and kind.startswith("Embedding") else []),
-    )
 
 
 def _lower_as(kind: str, layer: Layer, forms: Forms, owner: str) -> Part:

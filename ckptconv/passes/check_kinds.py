@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ckptconv.codegen.arguments import facts_of, is_possible
+from ckptconv.dialects.evidence import hint_of
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.forms import Forms, Has
 from ckptconv.graph.graph import Graph, Layer
@@ -17,7 +18,7 @@ def check_kinds(graph: Graph, kinds: Mapping[str, KindHint], columns: Iterable[F
     """Return the graph, whose layers are what the user says they are.
 
     Args:
-        kinds: module path → what the user says.
+        kinds: module path, or a pattern of them → what the user says.
         columns: those of every framework, whose constructors tell what can be said of a kind.
 
     Raises:
@@ -26,7 +27,7 @@ def check_kinds(graph: Graph, kinds: Mapping[str, KindHint], columns: Iterable[F
     """
     columns = tuple(columns)
     for layer in graph:
-        hint = kinds.get(layer.path)
+        hint = hint_of(kinds, layer.path)
         if hint is not None and layer.kind in KINDS and hint.arguments:
             _check(layer, hint.arguments, columns)
     return graph

@@ -257,3 +257,15 @@ def test_gates_that_do_not_fit_together(tmp_path: Path, shapes: list[tuple[int, 
     torch.save(state, tmp_path / "m.pt")
     with pytest.raises(DialectError, match=r"rnn\.weight_ih_l0: a weight in parts that do not fit"):
         ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
+
+
+def test_names_of_quantization_alone_drop_nothing(tmp_path):
+    """A network may call its own layers and parameters as torch calls an observer's."""
+    module = nn.ModuleDict({"activation_post_process": nn.Linear(4, 2), "gates": nn.Linear(4, 3)})
+    module.register_parameter("scale", nn.Parameter(torch.rand(1)))
+    module.register_parameter("zero_point", nn.Parameter(torch.rand(1)))
+    state = {**module.state_dict(), "own._packed_thing": torch.rand(2, 3)}
+    torch.save(state, tmp_path / "m.pt")
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
+    assert report.omitted == {}
+    assert {entry.target for entry in report.tensors} == set(state)

@@ -10,11 +10,12 @@ shapes and the names of groups do, and all else is listed as assumed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
+from ckptconv.dialects.evidence import unused
 from ckptconv.dialects.keras.apart import lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
 from ckptconv.dialects.keras.grouping import Unit, dotted
@@ -115,10 +116,10 @@ def _units(tensors: Mapping[str, Tensor], facts: KerasFacts, root: Entry | None)
     return group_units(tensors, facts, root)
 
 
-def _check_kinds(options: ReadOptions, groups: Mapping[str, object]) -> None:
-    if unused := sorted(set(options.kinds) - set(groups)):
+def _check_kinds(options: ReadOptions, groups: Collection[str]) -> None:
+    if names := unused(options.kinds, groups):
         raise DialectError(
-            f"--kind names no module that holds parameters: {', '.join(unused)}",
+            f"--kind names no module that holds parameters: {names}",
             expected=", ".join(list(groups)[:20]),
         )
 

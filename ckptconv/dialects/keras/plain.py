@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ckptconv.checkpoint import KerasFacts
+from ckptconv.dialects.evidence import hint_of
 from ckptconv.dialects.keras.assumed import assumed_of_plain
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
@@ -36,7 +37,7 @@ def lift_plain(
         DialectError: the weights are not those of the layer that is said, or of several.
         LossyError: a form of the layer that neither torch nor MindSpore has.
     """
-    hint = options.kinds.get(unit.path)
+    hint = hint_of(options.kinds, unit.path)
     unit = with_stored_weights(unit)
     check_options(unit)
     kind, evidence = _said_kind(unit, hint.kind if hint else None)

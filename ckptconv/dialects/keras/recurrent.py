@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ckptconv.dialects.evidence import hint_of
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.settings import settings
@@ -52,7 +53,7 @@ def lift_cell(unit: Unit, options: ReadOptions, *, any_gru: bool = False) -> tup
         LossyError: GRU with ``reset_after=False``, which has no equal.
     """
     leaves = _named(unit)
-    kind = _kind(unit, leaves, told=unit.path in options.kinds)
+    kind = _kind(unit, leaves, told=hint_of(options.kinds, unit.path) is not None)
     if "U_i" in leaves or "U_z" in leaves:
         leaves = _joined(unit, kind, leaves)
     kernel, recurrent, bias = (leaves.get(n) for n in ("kernel", "recurrent_kernel", "bias"))
@@ -168,7 +169,7 @@ def _biases(
 
 
 def _require_reset_after(unit: Unit, bias: Tensor | None, width: int, options: ReadOptions) -> None:
-    hint = options.kinds.get(unit.path)
+    hint = hint_of(options.kinds, unit.path)
     told = {**settings(unit), **(hint.arguments if hint else {})}.get("reset_after")
     if bias is not None:
         told = bias.shape == (2, width)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ckptconv.checkpoint import KerasFacts
-from ckptconv.dialects.evidence import Evidence
+from ckptconv.dialects.evidence import Evidence, hint_of
 from ckptconv.dialects.keras.assumed import assumed_of_sequence
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.recurrent import lift_cell
@@ -103,7 +103,7 @@ def _check_wrapper(path: str, unit: Unit) -> None:
 
 def _is_cell(unit: Unit, kind: str, options: ReadOptions) -> bool:
     """Tell a cell that stands alone from a layer that runs over a sequence."""
-    hint = options.kinds.get(unit.path)
+    hint = hint_of(options.kinds, unit.path)
     if hint is not None and hint.kind in (kind, f"{kind}Cell"):
         return hint.kind.endswith("Cell")
     if hint is not None:

@@ -17,7 +17,7 @@ from ckptconv.dialects.prefixes import advice
 from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer, lower_layers
 from ckptconv.errors import DialectError
 from ckptconv.graph.forms import Forms
-from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.options import ReadOptions
 
@@ -53,8 +53,10 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     }
     flat, taken = lift_flat(kept, options.kinds, options.flat_layout)
     rest = replace(checkpoint, tensors={n: t for n, t in kept.items() if n not in taken})
-    kinds = {path: hint for path, hint in options.kinds.items() if path not in _paths(flat)}
-    lifted = with_linear_names(lift_columns(rest, _columns(rest.tensors), kinds))
+    paths = {layer.path for layer in flat}
+    kinds = {path: hint for path, hint in options.kinds.items() if path not in paths}
+    columns = _columns(rest.tensors)
+    lifted = with_linear_names(lift_columns(rest, columns, kinds, beside=paths))
     layers = (*flat, *lifted)
     return Graph(
         layers,
@@ -70,10 +72,6 @@ def _columns(names: Iterable[str]) -> list[Forms]:
     leaves = {name.rpartition(".")[2] for name in names}
     told = [column for column, own in ((FORMS, _NN_ONLY), (MINT, _MINT_ONLY)) if leaves & own]
     return told or [FORMS, MINT]
-
-
-def _paths(layers: Iterable[Layer]) -> set[str]:
-    return {layer.path for layer in layers}
 
 
 def lower(graph: Graph, variant: str = "", forms: Forms = FORMS) -> Lowered:  # noqa: ARG001

@@ -17,11 +17,15 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ckptconv.dialects.evidence import Evidence, hint_of
+from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import DialectError
 from ckptconv.graph.gates import CANONICAL, ORDERS, permute
 from ckptconv.graph.graph import Cell, RecurrentLayer, cell_params
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import KindHint
 from ckptconv.tensors.ops import cut, reshape, transpose
 from ckptconv.tensors.tensor import FilledTensor, Tensor
@@ -70,12 +74,13 @@ def lift_flat(
         layout: ``cpu`` or ``gpu`` for a flat ``weight``.
 
     Raises:
-        DialectError: the layout is not told, or the sizes do not follow from what is.
+        DialectError: the layout is not told, the sizes do not follow from what is, or a part is
+            missing.
     """
-    layers, taken = _lift_ascend(tensors)
+    layers, taken = _lift_ascend(tensors, kinds)
     for name, tensor in tensors.items():
         path, _, leaf = name.rpartition(".")
-        hint = kinds.get(path)
+        hint = hint_of(kinds, path)
         if leaf != "weight" or tensor.ndim != 3 or tensor.shape[1:] != (1, 1):
             continue
         if hint is not None and hint.kind != "LSTM":
@@ -87,9 +92,10 @@ def lift_flat(
                 found=tensor.shape,
                 hint=f"--layout cpu or --layout gpu (or --kind {path}=Conv1d)",
             )
-        sizes = _solve(name, path, tensor.size, layout, dict(hint.arguments if hint else {}))
+        given = {k: v for k, v in hint.arguments.items() if k in Sizes._fields} if hint else {}
+        sizes = _solve(name, path, tensor.size, layout, given)
         read = _read_cpu if layout == "cpu" else _read_gpu
-        layers.append(_layer(path, read(tensor, sizes), f"--layout {layout}"))
+        layers.append(_layer(path, read(tensor, sizes), f"--layout {layout}", kinds))
         taken.add(name)
     return layers, taken
 
@@ -171,18 +177,20 @@ def _read_gpu(tensor: Tensor, sizes: Sizes) -> dict[tuple[int, int], Cell]:
     return {p: Cell(*pair, reader.take(rows), reader.take(rows)) for p, pair in weights.items()}
 
 
-def _lift_ascend(tensors: Mapping[str, Tensor]) -> tuple[list[RecurrentLayer], set[str]]:
+def _lift_ascend(
+    tensors: Mapping[str, Tensor], kinds: Mapping[str, KindHint]
+) -> tuple[list[RecurrentLayer], set[str]]:
     groups: dict[str, dict[tuple[int, int], dict[str, tuple[str, Tensor]]]] = {}
     for name, tensor in tensors.items():
         path, _, leaf = name.rpartition(".")
-        match = _ASCEND.fullmatch(leaf)
-        if match:
+        match, hint = _ASCEND.fullmatch(leaf), hint_of(kinds, path)
+        if match and (hint is None or hint.kind != PARAMETER):
             place = int(match[3]), int(match[2] == "bw")
             groups.setdefault(path, {}).setdefault(place, {})[match[1]] = name, tensor
     layers, taken = [], set()
     for path, places in groups.items():
         cells = {place: _ascend_cell(path, parts) for place, parts in sorted(places.items())}
-        layers.append(_layer(path, cells, "names of MindSpore's LSTM on Ascend before 1.6"))
+        layers.append(_layer(path, cells, "names of MindSpore's LSTM on Ascend before 1.6", kinds))
         taken |= {name for parts in places.values() for name, _ in parts.values()}
     return layers, taken
 
@@ -207,16 +215,25 @@ def _ascend_cell(path: str, parts: dict[str, tuple[str, Tensor]]) -> Cell:
     w_ih, w_hh = rows(0, shape[0] - hidden), rows(shape[0] - hidden, shape[0])
     if "bias" not in parts:
         return Cell(w_ih, w_hh)
-    bias = permute(parts["bias"][1], 0, source, CANONICAL["LSTM"])
+    name, bias = parts["bias"]
+    if bias.shape != shape[1:]:
+        raise DialectError(
+            "not a bias of LSTM on Ascend", tensor=name, expected=shape[1:], found=bias.shape
+        )
+    bias = permute(bias, 0, source, CANONICAL["LSTM"])
     return Cell(w_ih, w_hh, bias, FilledTensor(bias.shape, bias.dtype))
 
 
-def _layer(path: str, cells: Mapping[tuple[int, int], Cell], evidence: str) -> RecurrentLayer:
+def _layer(
+    path: str,
+    cells: Mapping[tuple[int, int], Cell],
+    evidence: str,
+    kinds: Mapping[str, KindHint],
+) -> RecurrentLayer:
     params = {
         name: tensor
         for (k, d), cell in cells.items()
         for name, tensor in cell_params(cell, k, d).items()
     }
-    return RecurrentLayer(
-        path, "LSTM", params, evidence=evidence, candidates=("LSTM",), gates_known=True
-    )
+    layer = lift_recurrent(path, params, Evidence(kinds))
+    return replace(layer, evidence=evidence, gates_known=True)

@@ -1,40 +1,64 @@
 """Transformer layers: what torch calls linear1 and linear2 is dense1 and dense2 in MindSpore.
 
-Such a layer is told by all that it holds: self_attn, the two matrices, norm1 and norm2, as
-``torch.nn`` and ``mindspore.nn`` call them in TransformerEncoderLayer and TransformerDecoderLayer.
+Such a layer is told by all that it holds, and by its sizes: self_attn, norm1 and norm2 of its
+features, and two matrices that go from these to others and back, as ``torch.nn`` and
+``mindspore.nn`` call them in TransformerEncoderLayer and TransformerDecoderLayer. A file that names
+another class for it has a class of the user's own, whose names stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ckptconv.graph.graph import Layer
+from ckptconv.checkpoint import Module
+from ckptconv.graph.graph import Graph, Layer
 
-_BESIDE = ("self_attn", "norm1", "norm2")
+_CLASSES = (None, "TransformerEncoderLayer", "TransformerDecoderLayer")
+_NORMS = ("norm1", "norm2")
 
 
-def with_dense_names(layers: Iterable[Layer]) -> list[Layer]:
+def with_dense_names(graph: Graph) -> list[Layer]:
     """Return layers under MindSpore's names."""
-    return _renamed(layers, "linear", "dense")
+    return _renamed(graph, "linear", "dense", graph.origin.modules)
 
 
 def with_linear_names(layers: Iterable[Layer]) -> list[Layer]:
     """Return layers under torch's names."""
-    return _renamed(layers, "dense", "linear")
+    return _renamed(layers, "dense", "linear", {})
 
 
-def _renamed(layers: Iterable[Layer], old: str, new: str) -> list[Layer]:
+def _renamed(
+    layers: Iterable[Layer], old: str, new: str, modules: Mapping[str, Module]
+) -> list[Layer]:
     layers = list(layers)
-    paths = {layer.path for layer in layers}
+    by_path = {layer.path: layer for layer in layers}
     result = []
     for layer in layers:
         parent, dot, name = layer.path.rpartition(".")
-        inside = f"{parent}{dot}"
-        beside = (*_BESIDE, f"{old}1", f"{old}2")
-        if name in (f"{old}1", f"{old}2") and all(f"{inside}{other}" in paths for other in beside):
+        known = modules.get(parent, Module()).class_name in _CLASSES
+        matrix = known and name in (f"{old}1", f"{old}2")
+        if matrix and _is_transformer(f"{parent}{dot}", old, by_path):
             note = f"called {new}{name[-1]} as in the target's Transformer layers"
-            path = f"{inside}{new}{name[-1]}"
+            path = f"{parent}{dot}{new}{name[-1]}"
             layer = replace(layer, path=path, notes=(*layer.notes, note))
         result.append(layer)
     return result
+
+
+def _is_transformer(inside: str, old: str, layers: Mapping[str, Layer]) -> bool:
+    attention, first, second, *norms = (
+        layers.get(inside + name) for name in ("self_attn", f"{old}1", f"{old}2", *_NORMS)
+    )
+    if attention is None or attention.kind != "MultiheadAttention":
+        return False
+    size = attention.params["out_proj.weight"].shape[:1]
+    matrices = [m.params["weight"].shape for m in (first, second) if m and m.kind == "Linear"]
+    if len(matrices) != 2 or matrices[0][1:] != size or matrices[1] != matrices[0][::-1]:
+        return False
+    return all(
+        norm is not None
+        and "LayerNorm" in (norm.kind, *norm.candidates)
+        and norm.params["weight"].shape == size
+        for norm in norms
+    )

@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ckptconv.checkpoint import Checkpoint, Module
+from ckptconv.dialects.evidence import Evidence
 from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
 from ckptconv.options import KindHint, ReadOptions
 from ckptconv.tensors.ops import concat
@@ -46,7 +47,10 @@ _GATED = re.compile(
     r"(?:(.*)\.)?layers\.(\d{1,4})\.layer_(fw|bw)\.cell\.([ih])gates"
     rf"(?:\.({'|'.join(_GATES)}))?\.(weight|bias)"
 )
-_OBSERVER = re.compile(r"(?:.*\.)?(?:activation_post_process|weight_fake_quant)(?:_\d+)?\.\w+")
+_OBSERVER = re.compile(
+    r"(?:.*\.)?(?:activation_post_process|weight_fake_quant)(?:_\d+)?"
+    r"\.(?:scale|zero_point|eps|min_vals?|max_vals?|histogram|\w+_enabled)"
+)
 _MARK = re.compile(r"_packed_|_all_weight_values|gates|activation_post_process|fake_quant")
 _FAKE = "fake_quant_enabled"
 
@@ -82,7 +86,7 @@ def without_quantization(checkpoint: Checkpoint, options: ReadOptions) -> Checkp
             found=f"{len(quantized)} of {quantized[name]}" if quantized else "fake quantization",
             hint=f"--allow {ALLOW}, which gives the float model with the dequantized weights",
         )
-    is_packed = bool(quantized) or any("_packed_" in name for name in names)
+    is_packed = bool(quantized) or any(_packed(name) for name in names)
     omitted = {name: rule for name in names if (rule := _left_out(name, names, is_packed))}
     directions = _directions(checkpoint, options.kinds)
     places = {name: _place(name, directions) for name in names if name not in omitted}
@@ -108,13 +112,15 @@ def _left_out(name: str, names: Mapping[str, Tensor], is_packed: bool) -> str | 
     if _OBSERVER.fullmatch(name):
         return "what quantization observed of the values in training"
     pair = [names.get(_join(path, other)) for other in ("scale", "zero_point")]
-    if is_packed and names[name] in pair and all(t is not None and t.size == 1 for t in pair):
+    kinds = [t.dtype.kind for t in pair if t is not None and t.size == 1]
+    if is_packed and names[name] in pair and kinds == ["f", "i"]:
         return "a scale or zero point of quantized activations"
     return None
 
 
 def _place(name: str, directions: Mapping[str, int]) -> _Place:
-    place = _packed(name)
+    path, _, leaf = name.rpartition(".")
+    place = _packed(name) or _Place(path, leaf)
     plain = _join(place.path, place.leaf)
     if stacked := _STACKED.fullmatch(plain):
         k, d = divmod(int(stacked[2]), directions.get(stacked[1] or "", 1))
@@ -126,13 +132,12 @@ def _place(name: str, directions: Mapping[str, int]) -> _Place:
     return place
 
 
-def _packed(name: str) -> _Place:
-    """Return the place of what one packed object holds."""
+def _packed(name: str) -> _Place | None:
+    """Return the place of what one packed object holds; None for a name that no such object has."""
     for pattern, leaf, class_name in _PLACES if "_packed_" in name else ():
         if match := pattern.fullmatch(name):
             return _Place(match[1] or "", leaf, class_name)
-    path, _, leaf = name.rpartition(".")
-    return _Place(path, leaf)
+    return None
 
 
 def _float_tensors(names: Mapping[str, Tensor], places: Mapping[str, _Place]) -> dict[str, Tensor]:
@@ -189,11 +194,9 @@ def _count(
     Args:
         widths: (place, ``"0"`` for input or ``"1"`` for state) → columns of that weight.
     """
-    module = checkpoint.modules.get(path)
-    said = dict(module.attributes) if module else {}
-    said |= kinds[path].arguments if path in kinds else {}
-    if said.get("bidirectional") in (True, False):
-        return 2 if said["bidirectional"] else 1
+    told = Evidence(kinds, checkpoint.modules).said(path).get("bidirectional")
+    if told in (True, False):
+        return 2 if told else 1
     cells = 1 + max(index for index, _ in widths)
     hidden = widths.get((0, "1"))
     if cells == 2 and widths.get((0, "0")) == hidden == widths.get((1, "0")):

@@ -144,6 +144,75 @@ def test_ascend_names_of_before_1_6(tmp_path):
         n.close(found, expected, limit=2e-3)  # the file holds float16
 
 
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({"fw0": 8, "bw0": 9}, "r.weight_ih_l0_reverse: not what a whole LSTM has"),
+        ({"fw0": 8, "fw1": 9}, "r.weight_ih_l1: not what a whole LSTM has"),
+        ({"fw0": 8, "fw2": 10}, "r.weight_ih_l1: not what a whole LSTM has"),
+        ({"bw0": 8}, "an incomplete recurrent layer"),
+    ],
+)
+def test_ascend_names_of_half_a_layer(tmp_path, shapes, words):
+    rng = np.random.default_rng(0)
+    arrays = {f"r.weight_{name}": rng.normal(size=(n, 20)) for name, n in shapes.items()}
+    arrays |= {f"r.bias_{name}": rng.normal(size=20) for name in shapes}
+    path = write_ckpt(tmp_path / "part.ckpt", {k: v.astype("f4") for k, v in arrays.items()})
+    with pytest.raises(ckptconv.DialectError, match=words):
+        ckptconv.load(path)
+    kept = ckptconv.load(path, kinds={"r": "Parameter"})
+    assert [layer.path for layer in kept] == list(arrays)
+
+
+def test_a_bias_of_another_size_is_none_of_ascends(tmp_path):
+    arrays = {"r.weight_fw0": np.ones((8, 20), "f4"), "r.bias_fw0": np.ones(12, "f4")}
+    path = write_ckpt(tmp_path / "bias.ckpt", arrays)
+    with pytest.raises(ckptconv.DialectError, match="not a bias of LSTM on Ascend"):
+        ckptconv.load(path)
+    whole = write_ckpt(tmp_path / "whole.ckpt", {**arrays, "r.bias_fw0": np.ones(20, "f4")})
+    with pytest.raises(ckptconv.DialectError, match="cannot be a GRU"):
+        ckptconv.load(whole, kinds={"r": "GRU"})
+
+
+def test_what_is_said_of_a_flat_layer_counts(tmp_path):
+    arrays = {"r.weight": np.arange(180, dtype="f4").reshape(-1, 1, 1)}
+    path = write_ckpt(tmp_path / "flat.ckpt", arrays)
+    kinds = {"r*": "LSTM(input_size=3, hidden_size=5, batch_first=True, dropout=0.5)"}
+    graph = ckptconv.load(path, flat_layout="cpu", kinds=kinds)
+    assert graph["r"].attributes["batch_first"] is True
+    assert ckptconv.load(path, kinds={"r*": "Conv1d"})["r"].kind == "Conv1d"
+
+
+@pytest.mark.parametrize("change", ["attention", "sizes", "class"])
+def test_names_alone_make_no_transformer(tmp_path, change):
+    """linear1 and linear2 keep their names where they are no TransformerEncoderLayer's."""
+    parts = {
+        "self_attn": torch.nn.MultiheadAttention(4, 2),
+        "norm1": torch.nn.LayerNorm(4),
+        "norm2": torch.nn.LayerNorm(4),
+        "linear1": torch.nn.Linear(4, 6),
+        "linear2": torch.nn.Linear(6, 4),
+    }
+    plain = torch.nn.ModuleDict(parts).state_dict()
+    kinds = {"norm*": "LayerNorm"}
+    torch.save(plain, tmp_path / "m.pt")
+    told = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore", kinds=kinds)
+    assert {layer.path for layer in told.layers} >= {"dense1", "dense2"}
+    other = {"attention": ("self_attn", torch.nn.LSTM(4, 4)),
+             "sizes": ("linear2", torch.nn.Linear(4, 6))}  # fmt: skip
+    if change in other:
+        parts |= dict([other[change]])
+        torch.save(torch.nn.ModuleDict(parts).state_dict(), tmp_path / "n.pt")
+        report = ckptconv.convert(
+            tmp_path / "n.pt", tmp_path / "n.ckpt", to="mindspore", kinds=kinds
+        )
+        names = {layer.path for layer in report.layers}
+    else:
+        graph = ckptconv.from_torch(torch.nn.ModuleDict(parts))  # whose class is no Transformer's
+        names = {name.rpartition(".")[0] for name in ckptconv.to_state_dict(graph, "mindspore")}
+    assert names >= {"linear1", "linear2"}
+
+
 def test_a_convolution_along_one_axis_is_not_guessed(tmp_path):
     arrays = {"thing.weight": np.ones((4, 3, 1, 5), "f4"), "norm.gamma": np.ones(2, "f4")}
     arrays["norm.beta"] = arrays["norm.gamma"]

@@ -1,0 +1,32 @@
+"""What a user must know of how a layer was recognised, and of what the target's does not do."""
+
+from __future__ import annotations
+
+from ckptconv.dialects.evidence import Evidence
+from ckptconv.dialects.narrowing import BY_FLOW, BY_NEIGHBOURS
+
+_ASSUMED = "taken for {} by its name and the sizes around it; --kind PATH=KIND if it is another"
+_DEEP = "taken for {} by the kernel before it; --kind PATH=KIND if its input is no volume"
+_OWN = "class {} is taken to compute what {} does"
+_MAX_NORM = (
+    "max_norm={}: torch's layer shortens longer rows when it looks them up, the target's does not; "
+    "the rows are carried as they are"
+)
+
+
+def remarks(path: str, kind: str, decided: str, evidence: Evidence) -> tuple[str, ...]:
+    """Return the notes on a layer.
+
+    Args:
+        decided: what decided its kind.
+    """
+    module = evidence.modules.get(path)
+    name = (module.class_name if module else None) or ""
+    own = "." in name and evidence.hint(path) is None
+    limit = evidence.said(path).get("max_norm")
+    return (
+        *([_OWN.format(name, kind)] if own else []),
+        *([_MAX_NORM.format(limit)] if limit is not None and kind.startswith("Embedding") else []),
+        *([_ASSUMED.format(kind)] if decided == BY_FLOW else []),
+        *([_DEEP.format(kind)] if decided == BY_NEIGHBOURS and kind == "BatchNorm3d" else []),
+    )

@@ -1,0 +1,21 @@
+"""What a report says of layers that only others of the file tell."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+import ckptconv
+
+
+def test_a_norm_of_volumes_is_known_by_the_kernel_before_it_and_says_so(tmp_path):
+    """After a pool and Flatten it would be a BatchNorm1d, which MindSpore names otherwise."""
+    found = {}
+    for rank, conv in ((2, nn.Conv2d), (3, nn.Conv3d)):
+        torch.save(nn.Sequential(conv(1, 4, 3), nn.BatchNorm1d(4)).state_dict(), tmp_path / "m.pt")
+        report = ckptconv.convert(
+            tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore", dry_run=True
+        )
+        found[rank] = [*report.layers[1].notes]
+    assert found[2] == []
+    assert "taken for BatchNorm3d by the kernel before it" in found[3][0]
