@@ -58,10 +58,11 @@ def _ids(file: H5File, address: int, heap: _Heap) -> Iterator[tuple[int, int]]:
     """Yield (offset, length) in the heap of each record of a B-tree."""
     fields = file.block(address, 4 + _TREE.size, b"BTHD").fields(_TREE)
     _, kind, node_size, record_size, depth, _, _, root, count, _ = fields
-    skip = _IDS.get(kind)
-    if skip is None or depth > _MAX_DEPTH or record_size < skip + heap.id_size or node_size < 64:
-        raise file.damaged("B-tree of a fractal heap", "links or attributes", fields[:5])
+    skip = _IDS.get(kind, record_size)
     offset_size = (heap.bits + 7) // 8
+    whole = record_size >= skip + heap.id_size > skip + offset_size
+    if not whole or depth > _MAX_DEPTH or node_size < 64:
+        raise file.damaged("B-tree of a fractal heap", "links or attributes", fields[:5])
     for record in _records(file, (root, count), depth, node_size, record_size):
         file.charge()
         identity = record[skip : skip + heap.id_size]

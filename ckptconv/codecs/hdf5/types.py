@@ -123,7 +123,7 @@ def _attribute(file: H5File, body: bytes) -> tuple[str, list[str] | None]:
     if not kind.is_text:
         return name, None
     count = math.prod(shape)
-    if count * kind.size > len(body):
+    if count * max(kind.size, 1) > len(body):
         raise file.damaged(f"attribute {name!r}", f"{count} values", f"{len(body)} bytes")
     values = [cursor.take(kind.size) for _ in range(count)]
     if kind.kind == _VARIABLE:
