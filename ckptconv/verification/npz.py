@@ -7,15 +7,16 @@ import json
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ckptconv.codecs.zip.reader import Archive, is_zip
 from ckptconv.errors import CkptconvError
 from ckptconv.io.reader import Source
 from ckptconv.tensors.regions import Array
+from ckptconv.verification.fingerprint import well_formed
 
 _MAX_FILE = 256 << 20
 _MAX_MEMBERS = 100_000
@@ -24,6 +25,7 @@ _HINTS = {
     LAYERS: "replay without --network: these are vectors of layers",
     NETWORK: "--network FILE.py: these are vectors of a whole network",
 }
+_SOURCE = ("path", "container", "framework")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 Path = str | os.PathLike[str]
 
@@ -44,33 +46,28 @@ def read(path: Path) -> dict[str, Array]:
         CkptconvError: not such a file, damaged, too large, or it holds Python objects.
     """
     source = Source(path)
-    arrays: dict[str, Array] = {}
-    try:
-        with zipfile.ZipFile(source.open()) as archive:
-            members = archive.infolist()
-            size = sum(member.file_size for member in members)
-            if size > _MAX_FILE or len(members) > _MAX_MEMBERS:
-                raise _damaged(path, f"at most {_MAX_FILE} bytes of arrays", f"{size} bytes")
-            for member in members:
-                arrays[member.filename.removesuffix(".npy")] = _array(archive.read(member), path)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        OSError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        raise _damaged(path, "an .npz file of plain arrays", str(error)) from None
-    return arrays
+    if not is_zip(source):
+        raise _damaged(path, "an .npz file of plain arrays", source.head(4))
+    archive = Archive(source)
+    size = sum(record.size for record in archive.records.values())
+    if size > _MAX_FILE or len(archive.records) > _MAX_MEMBERS:
+        raise _damaged(path, f"at most {_MAX_FILE} bytes of arrays", f"{size} bytes")
+    return {
+        name.removesuffix(".npy"): _array(archive.read(name, _MAX_FILE), path)
+        for name in archive.records
+    }
 
 
-def read_document(path: Path, schema: str) -> tuple[dict[str, Any], dict[str, Array]]:
+def read_document(
+    path: Path, schema: str, shape: Mapping[str, type]
+) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the ``meta`` document of a vectors file, and its arrays.
 
+    Args:
+        shape: what it holds beside the seed, the source and the fingerprint of the model.
+
     Raises:
-        CkptconvError: the document is of another schema.
+        CkptconvError: the document is of another schema, or lacks something.
     """
     arrays = read(path)
     meta = decode(arrays.pop("meta", np.zeros(0)))
@@ -78,6 +75,13 @@ def read_document(path: Path, schema: str) -> tuple[dict[str, Any], dict[str, Ar
     if not isinstance(meta, dict) or found != schema:
         hint = _HINTS.get(str(found))
         raise malformed(path, "meta", schema, found, hint=hint)
+    for key, kind in {"seed": int, "source": dict, **shape}.items():
+        if type(meta.get(key)) is not kind:
+            raise malformed(path, f"meta: {key}", kind.__name__, type(meta.get(key)).__name__)
+    if not all(isinstance(meta["source"].get(key), str) for key in _SOURCE):
+        raise malformed(path, "meta: source", f"texts: {', '.join(_SOURCE)}", "something else")
+    if not well_formed(meta.get("fingerprint")):
+        raise malformed(path, "meta: fingerprint", "lists of integers", "something else")
     return meta, arrays
 
 
@@ -110,17 +114,20 @@ def decode(array: Array) -> Any:
 
 def _array(data: bytes, path: Path) -> Array:
     """Parse one ``.npy``; its header must declare exactly the bytes that follow."""
-    stream = io.BytesIO(data)
+    try:
+        return _parsed(io.BytesIO(data), path)
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise _damaged(path, "arrays as .npy of version 1.0 or 2.0", str(error)) from None
+
+
+def _parsed(stream: io.BytesIO, path: Path) -> Array:
     layout: Any = np.lib.format
     parsers = {(1, 0): layout.read_array_header_1_0, (2, 0): layout.read_array_header_2_0}
-    version = layout.read_magic(stream)
-    if version not in parsers:
-        raise _damaged(path, "version 1.0 or 2.0 of the .npy format", version)
-    shape, fortran, dtype = parsers[version](stream)
-    count, left = math.prod(shape), len(data) - stream.tell()
-    if dtype.kind not in "fiu" or fortran or count < 0 or count * dtype.itemsize != left:
-        raise _damaged(path, "plain numbers in C order", f"{dtype} of {shape} in {left} bytes")
-    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape).copy()
+    shape, fortran, dtype = parsers[layout.read_magic(stream)](stream)
+    left = stream.read()
+    if dtype.kind not in "fiu" or fortran or math.prod(shape) * dtype.itemsize != len(left):
+        raise _damaged(path, "plain numbers in C order", f"{dtype} of {shape} in {len(left)} bytes")
+    return np.frombuffer(left, dtype).reshape(shape).copy()
 
 
 def _damaged(path: Path, expected: str, found: object) -> CkptconvError:

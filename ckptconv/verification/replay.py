@@ -15,9 +15,9 @@ from ckptconv.options import ReadOptions, StrPath, choice
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification import npz
-from ckptconv.verification.fingerprint import fingerprint, matrices, similar, well_formed
+from ckptconv.verification.fingerprint import fingerprint, matrices, similar
 from ckptconv.verification.frameworks.judge import Side
-from ckptconv.verification.golden import FIELDS
+from ckptconv.verification.golden import FIELDS, TARGETS
 from ckptconv.verification.pairing import Block, blocks, pair
 from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, weights_of
 from ckptconv.verification.reference.inputs import floor, reference
@@ -73,7 +73,7 @@ def replay(
         from ckptconv.verification.network.vectors import play
 
         return play(dst, vectors, network, ReadOptions(**options), device=device)
-    meta, arrays = _read(vectors)
+    meta, arrays = npz.read_document(vectors, npz.LAYERS, {"layers": list})
     graph = api.load(dst, **options)
     made_for = _graph((_layer(entry, vectors) for entry in meta["layers"]), "torch")
     found = _counterparts(made_for, graph, meta, vectors)
@@ -110,18 +110,6 @@ def _play(
     )
 
 
-def _read(path: StrPath) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return the document and the arrays of vectors of layers."""
-    meta, arrays = npz.read_document(path, npz.LAYERS)
-    shape = {"seed": int, "source": dict, "layers": list}
-    for key, kind in shape.items():
-        if not isinstance(meta.get(key), kind):
-            raise npz.malformed(path, f"meta: {key}", kind.__name__, type(meta.get(key)).__name__)
-    if not well_formed(meta.get("fingerprint")):
-        raise npz.malformed(path, "meta: fingerprint", "lists of integers", "something else")
-    return meta, arrays
-
-
 _ENTRY: Mapping[str, type] = {
     **dict.fromkeys(("path", "kind", "nonlinearity", "dtype"), str),
     **dict.fromkeys(("layers", "directions", "hidden_size", "output_size", "input_size"), int),
@@ -137,7 +125,8 @@ def _layer(entry: Any, path: StrPath) -> RecurrentLayer:
             raise npz.malformed(path, f"meta: layers: {key}", kind.__name__, value)
         if isinstance(value, int) and not 0 < value <= _MAX_SIZE:
             raise npz.malformed(path, f"meta: layers: {key}", f"1 to {_MAX_SIZE}", value)
-    for name, value in {**entry["tolerances"], **entry["rounding"]}.items():
+    known = dict.fromkeys(f"{framework} {device}" for framework, device in TARGETS)
+    for name, value in {**known, **entry["tolerances"], **entry["rounding"]}.items():
         if not isinstance(value, float) or not 0 <= value < np.inf:
             raise npz.malformed(path, f"meta: layers: {name}", "a number", value)
     if entry["kind"] not in GATES or entry["directions"] > 2 or entry["layers"] > _MAX_LEVELS:

@@ -1,4 +1,4 @@
-"""HDF5 structures that only a file made to do harm has; whole files are read in ``tests/formats``."""
+"""HDF5 structures that only a file made to do harm has; ``tests/formats`` reads whole files."""
 
 from __future__ import annotations
 
