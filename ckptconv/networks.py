@@ -20,6 +20,8 @@ from ckptconv.options import ReadOptions, StrPath, WriteOptions
 from ckptconv.report import Report
 
 _TARGETS = ("torch", "mindspore")
+_APART = ("like", "drop", "fold_bias", "fold_proj", "dtype")
+"""Options of writing by which the weights would be others than the network's."""
 
 
 def network(path: StrPath, *, config: StrPath | None = None, stubs: Iterable[str] = ()) -> Network:
@@ -105,15 +107,14 @@ def convert(
     Raises:
         CkptconvError: as said there. Neither file is left behind then.
     """
-    target = writing.network
-    _check(to, writing)
+    target = _checked(to, writing)
     graph, network = read(src, reading, writing.stubs)
     reading.allow.check()
     _check_projections(graph, to)
     columns = Columns(dialects.dialect(to).forms, dialects.dialect(graph.dialect).forms)
     with locating(graph.origin.path):
         text = emit(network, graph, to, columns, weights=os.fspath(dst))
-    if target is None or writing.dry_run:
+    if writing.dry_run:
         return _without_calls(pipeline.write(graph, dst, to, writing))
     check_target(target, graph.origin.files, force=writing.force)
     if os.path.realpath(target) == os.path.realpath(dst):
@@ -122,7 +123,7 @@ def convert(
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
         report = _without_calls(pipeline.write(graph, dst, to, writing))
-    report.network = os.fspath(target)
+    report.network = target
     report.notes.append(f"the network is in {report.network}: load(weights) builds and fills it")
     return report
 
@@ -133,14 +134,15 @@ def _without_calls(report: Report) -> Report:
     return replace(report, layers=layers)
 
 
-def _check(to: str, writing: WriteOptions) -> None:
+def _checked(to: str, writing: WriteOptions) -> str:
+    """Return where the network goes, once nothing else is asked that changes what it describes."""
     if to not in _TARGETS:
         raise CkptconvError(
             "a network cannot be written for this target", expected=" or ".join(_TARGETS), found=to
         )
-    if writing.network is not None and not os.fspath(writing.network).endswith(".py"):
-        expected = "a name that ends in .py"
-        raise UsageError("--network", expected=expected, found=os.fspath(writing.network))
-    given = {"like": writing.like, "dtype": writing.dtype, "fold_proj": writing.fold_proj}
-    if extra := [name for name, value in given.items() if value]:
+    target = os.fspath(writing.network or "")
+    if not target.endswith(".py"):
+        raise UsageError("--network", expected="a name that ends in .py", found=target)
+    if extra := [name for name in _APART if getattr(writing, name)]:
         raise CkptconvError(f"network= does not go with {', '.join(extra)}")
+    return target

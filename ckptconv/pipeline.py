@@ -147,6 +147,8 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
     if options.like is None and (options.like_order or options.fill):
         option = "--like-order" if options.like_order else "--fill"
         raise UsageError(f"{option} speaks of a target network", expected="--like TARGET too")
+    if options.stubs and options.network is None:
+        raise UsageError("--stub speaks of a written network", expected="--network FILE.py too")
     graph = edited(graph, options)
     lowered = lower(graph, to, options, output)
     target = {"path": os.fspath(path), "container": output.format.name, "framework": to}

@@ -37,6 +37,20 @@ def test_names_of_layers_are_only_names(tmp_path):
     assert imported == {"torch"}
 
 
+def test_names_of_models_in_a_model_are_only_names(tmp_path):
+    import keras
+
+    x = value = keras.Input((5, 3))
+    for name in ("CONTAINER", "LSTM", "nn", "hard_sigmoid"):
+        lstm = keras.layers.LSTM(3, return_sequences=True, recurrent_activation="hard_sigmoid")
+        value = keras.Sequential([lstm, keras.layers.Dense(3, name="CONTAINER")], name=name)(value)
+    model = keras.Model(x, value)
+    model.save(tmp_path / "m.keras")
+    module, weights, _ = written(tmp_path / "m.keras", "torch", tmp_path)
+    given = np.random.RandomState(0).uniform(-1, 1, (2, 5, 3)).astype(np.float32)
+    close(run_torch(module, weights, [given]), [model(given).detach().numpy()], 2e-6)
+
+
 @pytest.mark.parametrize("name", NASTY)
 def test_identifiers(name):
     made = identifier(name)
@@ -58,6 +72,24 @@ def test_reserved_words_are_those_of_the_frameworks():
     for owner in (torch.nn.Module(), mindspore.nn.Cell()):
         known = {n for n in {*dir(owner), *vars(owner)} if not n.startswith("__")}
         assert known <= reserved()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"drop": ["x"]}, {"fold_bias": {"a": "b"}}, {"dtype": "float16"}, {"like": {"a": [1]}}],
+)
+def test_a_network_is_not_written_for_other_weights(tmp_path, option):
+    source, net = GOLDEN / "keras231_main_full.h5", tmp_path / "net.py"
+    with pytest.raises(ckptconv.CkptconvError, match="does not go with " + min(option)):
+        ckptconv.convert(source, tmp_path / "m.pt", to="torch", network=net, **option)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_stub_without_a_network_is_wrong_usage(tmp_path):
+    with pytest.raises(ckptconv.UsageError, match="written network"):
+        ckptconv.convert(
+            GOLDEN / "keras231_main_full.h5", tmp_path / "m.pt", to="torch", stubs=["x"]
+        )
 
 
 def config():

@@ -133,8 +133,7 @@ def _build(network: Network, graph: Graph, goal: Target, columns: calls.Columns)
             name = identifier(first, [*taken, *free])
             free[name] = text
             called[first] = f"self.{name}"
-    lines = [line.replace("CONTAINER", goal.base) for line in _tree(texts)]
-    return _Built(lines + _assigned("self", free), called)
+    return _Built(_tree(texts, goal) + _assigned("self", free), called)
 
 
 def _layer_text(
@@ -151,22 +150,22 @@ def _layer_text(
     return calls.finished(text, goal.name)
 
 
-def _tree(texts: Mapping[str, str]) -> list[str]:
+def _tree(texts: Mapping[str, str], goal: Target) -> list[str]:
     """Return the assignments of layers; those below a path stand in a module of that name."""
     lines: list[str] = []
     groups = dict.fromkeys(
         path[:i] for path in texts for i in range(len(path)) if path[i] == "." or i == 0
     )
-    places = {"": "self"}
+    places, used = {"": "self"}, (*snippets.names(goal.cells), *goal.words)
     for group in groups:
         if group:
-            places[group] = identifier(group.replace(".", "_"), places.values())
+            places[group] = identifier(group.replace(".", "_"), (*places.values(), *used))
     for group, place in places.items():
         inside = {
             p.rpartition(".")[2]: t for p, t in texts.items() if p.rpartition(".")[0] == group
         }
         if group:
-            lines.append(f"        {place} = CONTAINER()")
+            lines.append(f"        {place} = {goal.base}()")
         lines += _assigned(place, inside)
     for group in sorted((g for g in places if g), key=lambda g: -g.count(".")):
         owner, _, name = group.rpartition(".")
