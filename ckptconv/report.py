@@ -97,11 +97,27 @@ class Report:
 
 
 def to_json(document: Any) -> str:
-    """Return a document as JSON text; numbers that are not finite are null."""
+    """Return a document as JSON text, a line for each of its entries and for each of theirs;
+    numbers that are not finite are null."""
     try:
-        return json.dumps(document, indent=1, allow_nan=False, default=str)
+        return _lines(document)
     except ValueError:
-        return json.dumps(_finite(document), indent=1, allow_nan=False, default=str)
+        return _lines(_finite(document))
+
+
+_encode = json.JSONEncoder(allow_nan=False, default=str).encode
+
+
+def _lines(value: Any, margin: str = "\n ") -> str:
+    """Encode a value; what is deeper is left to the encoder in C, which knows no indentation."""
+    if not value or not isinstance(value, dict | list) or len(margin) > 3:
+        return _encode(value)
+    if isinstance(value, dict):
+        parts = [f"{_encode(key)}: {_lines(entry, margin + ' ')}" for key, entry in value.items()]
+    else:
+        parts = [_lines(entry, margin + " ") for entry in value]
+    left, right = "{}" if isinstance(value, dict) else "[]"
+    return f"{left}{margin}{f',{margin}'.join(parts)}{margin[:-1]}{right}"
 
 
 def _finite(value: Any) -> Any:

@@ -73,16 +73,39 @@ def test_one_bad_file_does_not_stop_the_rest_and_nothing_is_done_twice(folder, t
     assert statuses(third)["b.pth"] == UNCHANGED
 
 
-def test_a_killed_run_goes_on_and_strangers_are_not_replaced(folder, tmp_path):
-    pairs = [(folder / "a.pt", tmp_path / "a.ckpt"), (folder / "deep/b.pth", tmp_path / "b.ckpt")]
-    (tmp_path / "a.ckpt").write_text("half written by a killed run")
-    (tmp_path / "a.ckpt.report.json").write_text('{"batch": {"state": "started"}}')
-    (tmp_path / "b.ckpt").write_text("somebody else's")
+_KILLED = """
+import os, sys, ckptconv
+from ckptconv.batch import job
+job.to_json = lambda _: os.kill(os.getpid(), 9)
+ckptconv.convert_many([sys.argv[1:]], to="mindspore")
+"""
+
+
+def test_a_killed_run_goes_on_and_strangers_are_not_replaced(folder, tmp_path, monkeypatch):
+    pairs = [(folder / "a.pt", tmp_path / f"{name}.ckpt") for name in "abcd"]
+    records = [Path(f"{target}.report.json") for _, target in pairs]
+    command = [sys.executable, "-c", _KILLED, *pairs[0]]
+    killed = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert killed.returncode == -signal.SIGKILL
+    assert pairs[0][1].exists()  # and is not known yet
+    with monkeypatch.context() as patched:
+        patched.setattr("ckptconv.batch.job.to_json", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            ckptconv.convert_many(pairs[1:2], to="mindspore")
+    assert pairs[1][1].exists()
+    pairs[2][1].write_text("known to a record that a power failure emptied")
+    records[2].touch()
+    pairs[3][1].write_text("somebody else's")
     outcomes = ckptconv.convert_many(pairs, to="mindspore")
-    assert [o.status for o in outcomes] == [CONVERTED, FAILED]
-    assert "exists already; try force=True" in outcomes[1].error
-    assert (tmp_path / "b.ckpt").read_text() == "somebody else's"
-    assert ckptconv.convert_many(pairs, to="mindspore", force=True)[1].status == CONVERTED
+    assert [o.status for o in outcomes] == [CONVERTED, CONVERTED, CONVERTED, FAILED]
+    assert "exists already; try force=True" in outcomes[3].error
+    assert pairs[3][1].read_text() == "somebody else's"
+    assert ckptconv.convert_many(pairs, to="mindspore", force=True)[3].status == CONVERTED
+    assert set(tmp_path.iterdir()) == {folder, *records, *(target for _, target in pairs)}
+
+
+def _interrupt(_):
+    raise KeyboardInterrupt
 
 
 def test_no_file_stays_open(folder, tmp_path):

@@ -1,8 +1,8 @@
 """Many conversions: resumable, and one bad file does not stop the rest.
 
 Beside each target stands its report, ``<target>.report.json``, which is also the record of what was
-done: a conversion whose source, options and target are as the record says is not repeated. A record
-that says ``started`` belongs to a run that was killed; its target is made again.
+done: a conversion whose source, options and target are as the record says is not repeated. A run
+that is killed leaves the record's temporary file; its target is made again.
 """
 
 from __future__ import annotations

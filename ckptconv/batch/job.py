@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,7 @@ from typing import Any
 from ckptconv import pipeline
 from ckptconv._version import __version__
 from ckptconv.errors import CkptconvError
+from ckptconv.io.atomic import atomic_path, begun
 from ckptconv.options import ReadOptions, Target, WriteOptions
 from ckptconv.report import Report, to_json
 from ckptconv.tensors.writer import write_text
@@ -23,6 +24,8 @@ from ckptconv.tensors.writer import write_text
 CONVERTED, UNCHANGED, FAILED = "converted", "unchanged", "failed"
 WOULD_CONVERT = "would convert"
 """What a dry run says."""
+_OURS = '{"batch": {}}'
+"""The record of a target of which is known only that a batch made it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def convert_one(job: Job) -> Outcome:
 def _converted(job: Job) -> str:
     """Do one job, unless its record says that it is done, and return its status."""
     state, record = _state(job), _read_record(job.target)
-    if record.get("batch") == {**state, **_made(job), "state": "done"}:
+    if record.get("batch") == {**state, **_made(job)}:
         return UNCHANGED
     for path in (job.target, *([_network_of(job)] if job.network else ())):
         if os.path.lexists(path) and not ("batch" in record or job.force):
@@ -72,10 +75,10 @@ def _converted(job: Job) -> str:
         _write(job)
         return WOULD_CONVERT
     os.makedirs(os.path.dirname(job.target) or ".", exist_ok=True)
-    with _started(job, state, record):
-        report = _write(job)
-    entry = {**state, **_made(job), "state": "done"}
-    _write_record(job.target, {**report.to_dict(), "batch": entry})
+    with _recording(job, ours="batch" in record) as temporary:
+        report = _write(job).to_dict()
+        record = {**report, "batch": {**state, **_made(job)}}
+        Path(temporary).write_text(to_json(record), "utf-8")
     return CONVERTED
 
 
@@ -100,20 +103,15 @@ def _made(job: Job) -> dict[str, Any]:
 
 
 @contextmanager
-def _started(job: Job, state: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[None]:
-    """Leave a record that a killed run began; any other end without a target leaves the old one."""
-    before = _identity(job.target)
+def _recording(job: Job, *, ours: bool) -> Iterator[str]:
+    """Yield the file that becomes the record; a killed run leaves it, for a sign that it began."""
+    before, path = _identity(job.target), _record_of(job.target)
     try:
-        _write_record(job.target, {"batch": {**state, "state": "started"}})
-        yield
+        with atomic_path(path, force=True, durable=False) as temporary:
+            yield temporary
     except BaseException:
-        if _identity(job.target) != before:
-            pass  # it is there, whole, and the record says that it is ours
-        elif record:
-            _write_record(job.target, record)
-        else:
-            with suppress(FileNotFoundError):
-                os.unlink(_record_of(job.target))
+        if (ours or _identity(job.target) != before) and not os.path.lexists(path):
+            write_text(path, _OURS, force=True, durable=False)
         raise
 
 
@@ -164,12 +162,9 @@ def _record_of(target: str) -> str:
 
 
 def _read_record(target: str) -> dict[str, Any]:
+    path = _record_of(target)
     try:
-        record = json.loads(Path(_record_of(target)).read_bytes())
+        record = json.loads(Path(path).read_bytes() or _OURS)  # emptied by a power failure
     except (OSError, ValueError):
-        return {}
+        record = json.loads(_OURS) if begun(path) else {}
     return record if isinstance(record, dict) else {}
-
-
-def _write_record(target: str, record: Mapping[str, Any]) -> None:
-    write_text(_record_of(target), to_json(record), force=True, durable=False)

@@ -10,6 +10,9 @@ from ckptconv.errors import ContainerError
 from ckptconv.io import platform
 from ckptconv.io.reader import Source
 
+_NAME = 200
+"""Bytes of a target's name in that of its temporary file: 255 are the most that one can have."""
+
 
 def check_target(path: str | os.PathLike[str], sources: Sequence[Source], *, force: bool) -> None:
     """Refuse a target that is one of the sources, a folder, or exists already.
@@ -41,9 +44,8 @@ def atomic_path(
     Raises:
         ContainerError: the target cannot be written, or appeared meanwhile without ``force``.
     """
-    target = os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
-    folder, name = os.path.split(target)
-    stem = os.path.join(folder, f".{os.fsdecode(os.fsencode(name)[:200])}")
+    target = _followed(path)
+    folder, stem = os.path.dirname(target), _stem(target)
     temporary, held = "", -1
     try:
         while held < 0:
@@ -72,6 +74,25 @@ def atomic_path(
             if ours:
                 os.unlink(temporary)
         _close(held)
+
+
+def begun(path: str) -> bool:
+    """Tell whether a run began to write ``path`` and did not end: it was killed, or goes on.
+
+    It cannot be told for a name that a temporary file's does not hold whole.
+    """
+    target = _followed(path)
+    whole = len(os.fsencode(os.path.basename(target))) <= _NAME
+    return whole and os.path.lexists(f"{_stem(target)}.0.part")
+
+
+def _followed(path: str | os.PathLike[str]) -> str:
+    return os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
+
+
+def _stem(target: str) -> str:
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{os.fsdecode(os.fsencode(name)[:_NAME])}")
 
 
 def _free_name(stem: str) -> str:
