@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -138,11 +139,15 @@ def test_two_sources_for_one_target(folder, tmp_path):
     assert [o.status for o in ckptconv.convert_many(pairs, to="mindspore")] == [CONVERTED, FAILED]
 
 
-@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
-def test_executors(folder, tmp_path, pool):
+@pytest.mark.parametrize("shares", [1, 64])
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor, None])
+def test_executors(folder, tmp_path, pool, shares, monkeypatch):
+    """With shares of one job, and of all jobs, of which several are begun at once."""
+    monkeypatch.setattr("ckptconv.batch._SHARES", shares)
     pairs = find(folder, tmp_path / "out", ".ckpt")
-    with pool(2) as executor:
+    with pool(2) if pool else nullcontext() as executor:
         outcomes = ckptconv.convert_many(pairs, to="mindspore", executor=executor)
+    assert [o.source for o in outcomes] == [str(source) for source, _ in pairs]
     assert statuses(outcomes) == FIRST
 
 
@@ -251,12 +256,21 @@ def test_a_job_that_fails_leaves_the_records_as_they_were(folder, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize(("stop", "jobs"), [("SIGINT", 2), ("SIGTERM", 2), ("SIGINT", 1)])
-def test_stopped_with_all_its_jobs_and_nothing_partial(tmp_path, stop, jobs):
+@pytest.mark.parametrize(
+    ("stop", "jobs", "count", "megabytes"),
+    [
+        ("SIGINT", 2, 40, 8),
+        ("SIGTERM", 2, 40, 8),
+        ("SIGINT", 1, 40, 8),
+        ("SIGTERM", 2, 1000, 0),  # several at once in each worker
+        ("SIGINT", 1, 1000, 0),
+    ],
+)
+def test_stopped_with_all_its_jobs_and_nothing_partial(tmp_path, stop, jobs, count, megabytes):
     """Ctrl-C reaches every process of the terminal, SIGTERM the first alone."""
-    make_source(tmp_path / "0.safetensors", 8)
+    make_source(tmp_path / "0.safetensors", megabytes)
     (tmp_path / "in").mkdir()
-    for i in range(40):
+    for i in range(count):
         os.link(tmp_path / "0.safetensors", tmp_path / "in" / f"{i}.safetensors")
     command = [sys.executable, "-m", "ckptconv", "batch", "in", "out", "--to", "ms"]
     batch = subprocess.Popen(
@@ -273,14 +287,14 @@ def test_stopped_with_all_its_jobs_and_nothing_partial(tmp_path, stop, jobs):
     (os.killpg if stop == "SIGINT" else os.kill)(batch.pid, number)
     _, err = batch.communicate(timeout=60)
     assert batch.returncode == 128 + number, err
-    assert "of 40 done; the same command goes on from here" in err
+    assert f"of {count} done; the same command goes on from here" in err
     assert err.count("\n") == 1, err
     with pytest.raises(ProcessLookupError):
         os.killpg(batch.pid, 0)
     left = {path.name for path in (tmp_path / "out").iterdir()}
     done = {name for name in left if name.endswith(".ckpt")}
     assert left == done | {f"{name}.report.json" for name in done}
-    assert 0 < len(done) < 40
+    assert 0 < len(done) < count
 
 
 def test_networks_beside_their_targets(tmp_path):

@@ -8,9 +8,9 @@ that is killed leaves the record's temporary file; its target is made again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -48,6 +48,8 @@ __all__ = [
 
 _MOST, _SHARES, _SHARE = 16, 64, 4 << 20
 """Jobs of one share, shares that there are at least of many jobs, and bytes that make a share."""
+_AT_ONCE = 3
+"""Jobs of a share that a worker has begun: while one waits for the disk, another goes on."""
 
 
 class ConvertKeywords(TypedDict, total=False):
@@ -96,7 +98,7 @@ def convert_many(
     Args:
         pairs: (source, target) paths.
         executor: any ``concurrent.futures.Executor`` (a process pool, a Dask client's
-            ``get_executor()``); by default one after the other in this process.
+            ``get_executor()``); by default this process does them, in order.
         force: replace targets that no record knows.
         dry_run: do everything but write; what is not done yet is ``would convert`` then.
         network: write each network too, beside its target, as a file with ``.py`` for suffix.
@@ -117,10 +119,11 @@ def convert_many(
     jobs = [Job(os.fspath(a), os.fspath(b), to, reading, writing, force, network) for a, b in pairs]
     doubled = _doubled(jobs)
     outcomes: dict[int, Outcome] = {}
-    for index, outcome in _run(jobs, doubled, executor):
-        outcomes[index] = outcome
-        if done is not None:
-            done(outcome)
+    with closing(_run(jobs, doubled, executor)) as running:
+        for index, outcome in running:
+            outcomes[index] = outcome
+            if done is not None:
+                done(outcome)
     return [outcomes[index] for index in range(len(jobs))]
 
 
@@ -156,16 +159,17 @@ def _shards(index: Path) -> set[Path]:
 
 def _run(
     jobs: list[Job], doubled: Mapping[int, str], executor: Executor | None
-) -> Iterator[tuple[int, Outcome]]:
+) -> Generator[tuple[int, Outcome], None, None]:
     for index, first in doubled.items():
         job = jobs[index]
         told = f"{job.target}: the target of {first} too; convert one of them by itself"
         yield index, Outcome(job.source, job.target, FAILED, told)
     rest = [index for index in range(len(jobs)) if index not in doubled]
-    if executor is None:
-        yield from ((index, convert_one(jobs[index])) for index in rest)
-        return
     shares = _shares(jobs, rest)
+    if executor is None:
+        for share in shares:
+            yield from zip(share, _converted([jobs[i] for i in share]), strict=True)
+        return
     futures = {executor.submit(_convert_all, [jobs[i] for i in share]): share for share in shares}
     for future in as_completed(futures):
         share = futures[future]
@@ -178,7 +182,16 @@ def _run(
 
 
 def _convert_all(jobs: Sequence[Job]) -> list[Outcome]:
-    return [convert_one(job) for job in jobs]
+    return list(_converted(jobs))
+
+
+def _converted(jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """Do the jobs of a share; one that is large, and so alone, in this thread, for its signals."""
+    if len(jobs) == 1:
+        yield convert_one(jobs[0])
+        return
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield from threads.map(convert_one, jobs)
 
 
 def _shares(jobs: Sequence[Job], rest: Sequence[int]) -> Iterator[list[int]]:
