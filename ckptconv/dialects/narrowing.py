@@ -74,10 +74,23 @@ def _by_neighbours(
             break
         if rank:
             return others + tuple(k for k in candidates if KINDS[k].rank == rank) or None
+    return None
+
+
+def _by_kernels(
+    path: str,  # noqa: ARG001
+    candidates: tuple[str, ...],
+    evidence: Evidence,
+    params: Mapping[str, Tensor],
+) -> tuple[str, ...] | None:
+    """A network that convolves, and over no volumes, normalises none."""
+    if all(KINDS[kind].family is not Family.BATCH_NORM for kind in candidates):
+        return None
     convolves = evidence.kernel_ranks & {3, 4, 5}
     counted = any(name.startswith(("running_", "moving_")) for name in params)
-    flat = tuple(kind for kind in candidates if KINDS[kind].rank != _VOLUME)
-    return None if _VOLUME + 2 in convolves or (counted and not convolves) else flat
+    if _VOLUME + 2 in convolves or (counted and not convolves):
+        return None
+    return tuple(kind for kind in candidates if KINDS[kind].rank != _VOLUME)
 
 
 def _rank(layer: Layer, channels: int) -> int | None:
@@ -167,6 +180,7 @@ def _meant(part: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 BY_NEIGHBOURS = "other layers of the file"
+BY_KERNELS = "no kernel over volumes in the file"
 BY_STATISTICS = "statistics that were used"
 BY_FLOW = "name of the module and sizes around it"
 """Evidence that is no proof: what it decides is told as assumed."""
@@ -177,6 +191,7 @@ SOURCES: tuple[tuple[str, Narrow], ...] = (
     ("hyper-parameters in the file", _by_sizes),
     ("_metadata version", _by_version),
     (BY_NEIGHBOURS, _by_neighbours),
+    (BY_KERNELS, _by_kernels),
     (BY_STATISTICS, _by_statistics),
     (BY_FLOW, _by_flow),
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ckptconv.dialects.evidence import Evidence
-from ckptconv.dialects.narrowing import BY_FLOW, BY_NEIGHBOURS
+from ckptconv.dialects.narrowing import BY_FLOW, BY_KERNELS, BY_NEIGHBOURS
 
 _ASSUMED = "taken for {} by its name and the sizes around it; --kind PATH=KIND if it is another"
 _DEEP = "taken for {} by the kernel before it; --kind PATH=KIND if its input is no volume"
+_FLAT = "taken for no norm of volumes, since no kernel is one; --kind PATH=BatchNorm3d if it is one"
 _OWN = "class {} is taken to compute what {} does"
 _MAX_NORM = (
     "max_norm={}: torch's layer shortens longer rows when it looks them up, the target's does not; "
@@ -28,5 +29,6 @@ def remarks(path: str, kind: str, decided: str, evidence: Evidence) -> tuple[str
         *([_OWN.format(name, kind)] if own else []),
         *([_MAX_NORM.format(limit)] if limit is not None and kind.startswith("Embedding") else []),
         *([_ASSUMED.format(kind)] if decided == BY_FLOW else []),
+        *([_FLAT] if decided == BY_KERNELS else []),
         *([_DEEP.format(kind)] if decided == BY_NEIGHBOURS and kind == "BatchNorm3d" else []),
     )

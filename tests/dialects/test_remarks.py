@@ -19,3 +19,17 @@ def test_a_norm_of_volumes_is_known_by_the_kernel_before_it_and_says_so(tmp_path
         found[rank] = [*report.layers[1].notes]
     assert found[2] == []
     assert "taken for BatchNorm3d by the kernel before it" in found[3][0]
+
+
+def test_a_norm_that_no_kernel_stands_before_is_taken_for_none_of_volumes_and_says_so(tmp_path):
+    """MindSpore names the parameters of a BatchNorm3d otherwise."""
+    network = nn.ModuleDict({"norm": nn.BatchNorm3d(3), "mix": nn.Bilinear(2, 3, 4)})
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    report = ckptconv.convert(
+        tmp_path / "m.pt",
+        tmp_path / "m.ckpt",
+        to="mindspore",
+        kinds={"mix": "Bilinear"},
+        dry_run=True,
+    )
+    assert any("--kind PATH=BatchNorm3d" in note for note in report.layers[0].notes)

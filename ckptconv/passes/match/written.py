@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptconv.dialects import DIALECTS
-from ckptconv.dialects.narrowing import BY_FLOW, BY_NEIGHBOURS, BY_STATISTICS
+from ckptconv.dialects.narrowing import BY_FLOW, BY_KERNELS, BY_NEIGHBOURS, BY_STATISTICS
 from ckptconv.errors import AmbiguousKindError, CkptconvError
 from ckptconv.graph.axes import fits
 from ckptconv.graph.graph import Graph, Layer
@@ -17,7 +17,7 @@ from ckptconv.passes.match.structure import Param, Structure
 from ckptconv.tensors.tensor import Tensor
 
 Lower = Callable[[Graph], Lowered]
-_LIKELY = (BY_NEIGHBOURS, BY_STATISTICS, BY_FLOW)
+_LIKELY = (BY_NEIGHBOURS, BY_KERNELS, BY_STATISTICS, BY_FLOW)
 """Evidence that the target's own parameters outweigh."""
 
 
