@@ -208,3 +208,21 @@ def test_a_user_s_class_is_told_under_a_parametrization_too():
     for made in (module, torch.nn.Sequential(Own(3, 3))):
         (layer,) = ckptconv.from_torch(made)
         assert any("Own" in note for note in layer.notes)
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "bfloat16"])
+def test_narrow_dtypes_go_from_network_to_network(dtype):
+    def held(values):
+        module = nn.Module()
+        module.register_buffer("w", values.to(getattr(torch, dtype)))
+        return module
+
+    source, target = held(torch.arange(12.0).reshape(3, 4)), held(torch.zeros(3, 4))
+    graph = ckptconv.from_torch(source)
+    assert ckptconv.load_into(target, graph).written
+    assert torch.equal(target.w.float(), source.w.float())
+    if dtype == "bfloat16":
+        cell = msnn.Cell()
+        cell.w = ms.Parameter(ms.Tensor(np.zeros((3, 4), "f4"), ms.bfloat16), name="w")
+        assert ckptconv.load_into(cell, graph).written
+        assert np.array_equal(cell.w.astype(ms.float32).asnumpy(), source.w.float().numpy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.narrowing import BY_FLOW, BY_KERNELS, BY_NEIGHBOURS
+from ckptconv.graph.forms import classes
 
 _ASSUMED = "taken for {} by its name and the sizes around it; --kind PATH=KIND if it is another"
 _DEEP = "taken for {} by the kernel before it; --kind PATH=KIND if its input is no volume"
@@ -13,6 +14,15 @@ _MAX_NORM = (
     "max_norm={}: torch's layer shortens longer rows when it looks them up, the target's does not; "
     "the rows are carried as they are"
 )
+_UNFIT = "of a {} whose parameters no such layer has here: kept as they are, and no call is known"
+
+
+def unfit(path: str, evidence: Evidence) -> tuple[str, ...]:
+    """Return the notes on parameters that no row of the table explains, though their class is."""
+    module = evidence.modules.get(path)
+    name = (module.class_name if module else None) or ""
+    known = evidence.hint(path) is None and any(name in classes(c) for c in evidence.columns)
+    return (_UNFIT.format(name),) if known else ()
 
 
 def remarks(path: str, kind: str, decided: str, evidence: Evidence) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from ckptconv.dialects.grouping import modules, sizes_around
 from ckptconv.dialects.infer_kind import ambiguous, recognise
 from ckptconv.dialects.narrowing import SAID, by_name
 from ckptconv.dialects.recurrent import lift_recurrent
-from ckptconv.dialects.remarks import remarks
+from ckptconv.dialects.remarks import remarks, unfit
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.axes import realign, sizes_said
 from ckptconv.graph.forms import Forms, slots
@@ -112,12 +112,12 @@ def _check_settings(layer: Layer, forms: Forms, owner: str) -> None:
         return
     for name, only in form.first.items():
         value = layer.attributes.get(name, only)
-        along = value[0] if isinstance(value, list | tuple) and value else value
-        if along != only:
+        rows = isinstance(value, list | tuple) and len(value) > 0
+        if (value[0] if rows else value) != only:
             raise LossyError(
                 f"{owner}'s {form.call.name} has no such {name}",
                 tensor=layer.path,
-                expected=f"{only} along the first axis",
+                expected=f"{only} along the first axis" if rows else only,
                 found=value,
             )
     for param, slot in slots(layer.kind, forms) if len(layer.candidates) < 2 else ():
@@ -162,7 +162,7 @@ def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> lis
         return [lift_recurrent(path, recurrent, evidence), *split_parameters(whole, rest)]
     found = recognise(path, params, evidence)
     if found is None or found.kinds == (PARAMETER,):
-        return split_parameters(whole, params)
+        return split_parameters(whole, params, *unfit(path, evidence))
     kind = found.kinds[0]
     if [*params] == ["w"] and found.evidence not in SAID and by_name(path, (kind,)) is None:
         raise ambiguous(path, (kind, PARAMETER), {"w": params["w"].shape})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from ckptconv.errors import CkptconvError
@@ -54,18 +55,18 @@ def _check(name: str, array: Array, shape: tuple[int, ...], dtype: DType) -> Non
 
 def _numpy_dtype(name: str) -> DType:
     name = name.rpartition(".")[2].lower()
-    return BFLOAT16 if name == "bfloat16" else np.dtype(name)
+    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 def _fill_cell(cell: Any, arrays: Arrays) -> None:
-
     parameters = cell.parameters_dict()
     for name, array in arrays.items():
         kind = _numpy_dtype(str(parameters[name].dtype))
         _check(name, array, tuple(parameters[name].shape), kind)
-    values = {name: _ms_tensor(array) for name, array in arrays.items()}
-    values = {n: v.astype(parameters[n].dtype) for n, v in values.items()}
-    before = {name: parameters[name].value().copy() for name in arrays}
+    values, before = (
+        {name: _ms_tensor(array).astype(parameters[name].dtype) for name, array in given.items()}
+        for given in (arrays, {name: cell_array(parameters[name]).copy() for name in arrays})
+    )
     try:
         for name, value in values.items():
             parameters[name].set_data(value)
@@ -73,6 +74,15 @@ def _fill_cell(cell: Any, arrays: Arrays) -> None:
         for name, value in before.items():
             parameters[name].set_data(value)
         raise
+
+
+def cell_array(value: Any) -> Array:
+    """Return a parameter of MindSpore's as an array."""
+    if str(value.dtype) == "BFloat16":
+        import mindspore
+
+        return np.asarray(value.astype(mindspore.float32).asnumpy()).astype(BFLOAT16)
+    return np.asarray(value.asnumpy())
 
 
 def _ms_tensor(array: Array) -> Any:
@@ -108,9 +118,10 @@ def _fill_module(module: Any, arrays: Arrays) -> None:
 def _torch_tensor(array: Array) -> Any:
     import torch
 
-    if array.dtype == BFLOAT16:
-        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
-    return torch.from_numpy(np.array(array))
+    if not hasattr(ml_dtypes, array.dtype.name):
+        return torch.from_numpy(np.array(array))
+    bits = array.view(np.int16 if array.itemsize == 2 else np.uint8).copy()
+    return torch.from_numpy(bits).view(getattr(torch, array.dtype.name))
 
 
 def _weight(module: Any, name: str) -> Any:

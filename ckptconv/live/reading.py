@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, MindSporeFacts, Module, TorchFacts
 from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph.graph import Graph
-from ckptconv.live.filling import unwrapped
+from ckptconv.live.filling import cell_array, unwrapped
 from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.tensors.regions import Array
-from ckptconv.tensors.tensor import BFLOAT16, ArrayTensor
+from ckptconv.tensors.tensor import ArrayTensor
 
 FORMAT = "memory"
 _EXTRA = "_extra_state"
@@ -36,7 +37,7 @@ def parameters(network: Any) -> Checkpoint:
     network = unwrapped(network)
     if hasattr(network, "parameters_dict"):
         once = {
-            id(value): ArrayTensor(_cell_array(value))
+            id(value): ArrayTensor(cell_array(value))
             for value in network.parameters_dict().values()
         }
         tensors = {name: once[id(value)] for name, value in network.parameters_dict().items()}
@@ -86,14 +87,6 @@ def graph_of(network: Any, options: ReadOptions) -> Graph:
     return pipeline.lift(parameters(network), replace(options, source="mindspore"))
 
 
-def _cell_array(value: Any) -> Array:
-    if str(value.dtype) == "BFloat16":
-        import mindspore
-
-        return np.asarray(value.astype(mindspore.float32).asnumpy()).astype(BFLOAT16)
-    return np.asarray(value.asnumpy())
-
-
 def _array(name: str, value: Any) -> Array:
     """Return a torch tensor as an array.
 
@@ -104,12 +97,13 @@ def _array(name: str, value: Any) -> Array:
     if problem:
         raise DialectError(problem, tensor=name, hint=hint)
     value = value.detach().cpu().contiguous()
-    if str(value.dtype) == "torch.bfloat16":
-        # numpy has no bfloat16: take the bits.
-        import torch
+    narrow = getattr(ml_dtypes, str(value.dtype).removeprefix("torch."), None)
+    if narrow is None:
+        return np.asarray(value.numpy())
+    import torch  # numpy has no such dtype: take the bits
 
-        return np.asarray(value.view(torch.int16).numpy()).view(BFLOAT16)
-    return np.asarray(value.numpy())
+    bits = torch.int16 if value.element_size() == 2 else torch.uint8
+    return np.asarray(value.view(bits).numpy()).view(narrow)
 
 
 def _unreadable(value: Any) -> tuple[str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -33,3 +34,17 @@ def test_a_norm_that_no_kernel_stands_before_is_taken_for_none_of_volumes_and_sa
         dry_run=True,
     )
     assert any("--kind PATH=BatchNorm3d" in note for note in report.layers[0].notes)
+
+
+def test_a_transposed_convolution_with_groups(tmp_path):
+    """Keras has none; with a bias no row of the table has its shapes."""
+    for bias in (False, True):
+        torch.save(
+            nn.Sequential(nn.ConvTranspose2d(4, 6, 3, groups=2, bias=bias)), tmp_path / "m.pt"
+        )
+        if not bias:
+            with pytest.raises(ckptconv.LossyError, match="has no such groups"):
+                ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.h5", to="keras")
+        else:
+            report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
+            assert report.layers[0].notes[0].startswith("of a ConvTranspose2d whose parameters")

@@ -82,6 +82,8 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
     groups: dict[str, list[Unit]] = {}
     for unit in _units(checkpoint.tensors, facts, root):
         groups.setdefault(unit.path, []).append(unit)
+        if options.config is not None and root is not None:
+            _check_described(unit, root)
     layers: list[Layer] = []
     with gathering() as each:
         for path, group in groups.items():
@@ -100,6 +102,18 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
         notes=(*checkpoint.notes, *(() if ordered else (_UNORDERED,))),
         feeds={**_stacks(groups), **{dotted(a): dotted(b) for a, b in joined.feeds.items()}},
     )
+
+
+def _check_described(unit: Unit, root: Entry) -> None:
+    """Refuse a configuration that the user gave, of another model than the weights are."""
+    if root.is_model and unit.part is None and unit.owner is None:
+        raise DialectError(
+            "the configuration has no layer for these weights",
+            tensor=unit.first,
+            expected=", ".join(layer.name for layer in root.layers()[:20]),
+            found=unit.path,
+            hint="--config of the model that the weights are of",
+        )
 
 
 def _facts(checkpoint: Checkpoint) -> KerasFacts:

@@ -19,6 +19,12 @@ _THROUGH = (
     *("ActivityRegularization", "Identity"),
 )
 """Layers that change nothing at inference."""
+_ANY = (
+    *("EinsumDense", "Dot", "Lambda", "CategoryEncoding", "Discretization", "TextVectorization"),
+    *("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod"),
+    *("InstanceProperty",),
+)
+"""Layers, and operations of tf.keras, whose output has axes of its own."""
 _RECURRENT = ("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU", "RNN")
 
 
@@ -111,7 +117,7 @@ _RANKS: Mapping[str, _Rank] = {
     "Reshape": _reshaped,
     "Embedding": _embedded,
     **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolved),
-    **dict.fromkeys(("EinsumDense", "Dot", "Lambda"), lambda *_: None),
+    **dict.fromkeys(_ANY, lambda *_: None),
 }
 
 

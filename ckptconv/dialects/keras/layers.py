@@ -131,6 +131,7 @@ def _conv_transpose(rank: int) -> Form:
         recorded=_SETTINGS,
         also=("Deconvolution2D",) if rank == 2 else (),
         after=Call(f"Cropping{rank}D", "margin"),
+        first={"groups": 1},
         notes=(_CHANNELS, _PADDING),
     )
 

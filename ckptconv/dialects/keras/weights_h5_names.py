@@ -53,7 +53,14 @@ def _groups(tensors: Mapping[str, Tensor]) -> dict[Scope, Unit]:
     for name, tensor in tensors.items():
         *parts, mark, leaf = ["", "", *name.split("/")]
         scope = tuple(p for p in parts[2:] if p != "_layer_checkpoint_dependencies")
-        if mark != "vars" or not scope:
+        if mark == "vars" and not scope:
+            raise DialectError(
+                "a weight of the model itself, which no layer holds",
+                tensor=name,
+                expected="weights of layers",
+                hint="a layer of the model that holds it",
+            )
+        if mark != "vars":
             raise DialectError("not a name of Keras", tensor=name, expected="<group>/vars/<number>")
         groups.setdefault(scope, Unit("", name)).leaves[leaf] = tensor
     return groups
