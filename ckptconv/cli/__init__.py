@@ -15,7 +15,7 @@ from ckptconv._version import __version__
 from ckptconv.cli import batch, match
 from ckptconv.cli import options as o
 from ckptconv.cli.process import run
-from ckptconv.cli.targets import check_report, default_target, framework_of
+from ckptconv.cli.targets import check_beside, default_target, framework_of
 from ckptconv.cli.verify import add_to
 from ckptconv.errors import CkptconvError, WrongFrameworkError
 
@@ -181,7 +181,7 @@ def _convert(
     from ckptconv.cli.render import print_report
 
     if report_file:
-        check_report(report_file, src, dst, force=options["force"])
+        check_beside(report_file, "report", src, dst, force=options["force"])
     with reading(src, enabled=not quiet) as progress:
         report = convert(src, dst, progress=progress, **o.named(options))
     if report_file:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ckptconv.cli import options as o
-from ckptconv.cli.targets import framework
+from ckptconv.cli.targets import check_beside, framework
 from ckptconv.errors import printable
 
 if TYPE_CHECKING:
@@ -59,11 +59,14 @@ def _match(
     from ckptconv.cli.documents import print_json
     from ckptconv.cli.tables import print_texts
     from ckptconv.live.matching import match
+    from ckptconv.tensors.writer import write_text
 
+    if output:
+        check_beside(output, "map", src, target, force=force)
     whose = "mint" if mint else framework("--to", to) if to else None
     plan = match(src, target, to=whose, **o.named(options))
     if output:
-        _write(plan.to_map(), output, force=force)
+        write_text(output, plan.to_map(), force=force)
     if as_json:
         print_json(plan.to_dict())
     elif not quiet:
@@ -90,11 +93,3 @@ def _screen(plan: Plan) -> Iterator[str]:
         yield "--like takes all of it"
     elif not (plan.ambiguous or plan.impossible):
         yield "--like refuses; --like-order accepts what is proposed, -o MAP is to correct it"
-
-
-def _write(text: str, path: str, *, force: bool) -> None:
-    from ckptconv.io.atomic import check_target
-    from ckptconv.tensors.writer import write_text
-
-    check_target(path, (), force=force)
-    write_text(path, text, force=force)

@@ -51,11 +51,11 @@ def framework_of(dst: str) -> str:
     return found.pop()
 
 
-def check_report(path: str, src: str, dst: str, *, force: bool) -> None:
-    """Refuse a report in the place of a checkpoint, or of a file without ``force``."""
-    for other, what in ((src, "source"), (dst, "target")):
+def check_beside(path: str, what: str, src: str, dst: str, *, force: bool) -> None:
+    """Refuse a report or map in the place of a checkpoint, or of a file without ``force``."""
+    for other, side in ((src, "source"), (dst, "target")):
         if os.path.realpath(path) == os.path.realpath(other):
-            raise CkptconvError(f"the report would overwrite the {what}", file=path)
+            raise CkptconvError(f"the {what} would overwrite the {side}", file=path)
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise CkptconvError("no such folder", file=folder)

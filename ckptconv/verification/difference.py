@@ -12,7 +12,7 @@ import numpy as np
 
 from ckptconv.io.reader import PIECE, Span
 from ckptconv.tensors.regions import Array, DType, contiguous, split, whole
-from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.tensor import BFLOAT16, Tensor
 
 _BLOCK = 4 << 20
 _DECADES = range(-12, 1)
@@ -81,7 +81,7 @@ def compare_tensors(a: Tensor, b: Tensor) -> Difference:
 
 def compare_arrays(a: Array, b: Array) -> Difference:
     """Compare two arrays of one shape; dtypes may differ."""
-    narrow = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
+    narrow = narrower(a.dtype, b.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         one, other = (x.astype(narrow, copy=False).reshape(-1) for x in (a, b))
     unlike = _bits(one) != _bits(other)
@@ -148,6 +148,11 @@ def _measure(found: Difference, a: Array, b: Array) -> None:
 def _bits(array: Array) -> Array:
     size = array.dtype.itemsize
     return np.ascontiguousarray(array).view(np.dtype(f"u{size}") if size <= 8 else "V16")
+
+
+def narrower(one: DType, other: DType) -> DType:
+    """Return the dtype that holds fewer digits: bfloat16 of the two of 16 bits."""
+    return min(one, other, key=lambda dtype: (dtype.itemsize, dtype == BFLOAT16 and -1))
 
 
 def is_float(dtype: DType) -> bool:

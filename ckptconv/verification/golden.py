@@ -27,6 +27,7 @@ from ckptconv.verification.reference.inputs import (
     rounding_error,
 )
 from ckptconv.verification.results.tensors import describe
+from ckptconv.verification.sides import whole
 from ckptconv.verification.stored_weights import own_weights
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def golden(
     Examples:
         >>> golden("model.pt", "vectors.npz")["layers"]  # doctest: +SKIP
     """
+    whole("seed", seed)
     if network:
         from ckptconv.verification.network.vectors import write
 

@@ -62,6 +62,8 @@ def roundtrip(
         >>> roundtrip("model.pt", via="keras", report="out.json").ok  # doctest: +SKIP
     """
     source = api.load(src, **options)
+    if report is not None:
+        check_target(report, source.origin.files, force=force)
     try:
         folder = tempfile.TemporaryDirectory(prefix=".ckptconv-", dir=os.path.dirname(src) or ".")
     except OSError as error:
@@ -112,6 +114,5 @@ def _suffix(framework: str, path: StrPath = "") -> str:
 
 
 def _write(path: StrPath, document: object, *, force: bool) -> None:
-    check_target(path, [], force=force)
     with atomic_path(path, force=force) as temporary:
         FilePath(temporary).write_text(json.dumps(document, ensure_ascii=False, indent=1), "utf-8")

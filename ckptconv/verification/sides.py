@@ -75,6 +75,16 @@ def limit(name: str, value: float | None) -> None:
         raise UsageError(f"{name} {value}", expected="a number that is not negative")
 
 
+def whole(name: str, value: int) -> None:
+    """Hold an option against what counts.
+
+    Raises:
+        UsageError: negative, or no whole number.
+    """
+    if not isinstance(value, int) or value < 0:
+        raise UsageError(f"{name} {value}", expected="a whole number that is not negative")
+
+
 def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -> Graph:
     """Lift the second of two files; what it leaves open is read as the first one's kind.
 

@@ -13,6 +13,7 @@ from ckptconv.options import ReadOptions, StrPath, choice
 from ckptconv.tensors.writer import Progress
 from ckptconv.verification.compare import compare_items, in_threads
 from ckptconv.verification.counterparts import Names, items
+from ckptconv.verification.difference import narrower
 from ckptconv.verification.order import say_order
 from ckptconv.verification.pairing import Block, blocks, fold_like, pair
 from ckptconv.verification.probes import probes, projected
@@ -20,7 +21,8 @@ from ckptconv.verification.reference.inputs import floor, reference, rounding_er
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import Run, outputs_differ
 from ckptconv.verification.results.tensors import TensorDiff, describe
-from ckptconv.verification.sides import SidesKeywords, lift_target, limit, sides
+from ckptconv.verification.settings import recorded_apart
+from ckptconv.verification.sides import SidesKeywords, lift_target, limit, sides, whole
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -81,6 +83,7 @@ def verify(
     """
     choice("device", device)
     limit("tolerance", tolerance)
+    whole("seed", seed)
     source, target = sides("verify", options)
     if network is not None and not run:
         raise UsageError("--network is a program, which is run only if asked to", expected="--run")
@@ -100,7 +103,7 @@ def verify(
     for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):
         missing += [names.of(part, n, t) for part in parts for n, t in part.params.items()]
     found = blocks(paired, folds)
-    _compare(report, found, names, progress)
+    _compare(report, (a, b), found, names, progress)
     report.notes += say_order(found, report.layers, b)
     for block, result in zip(_counted(found, progress), report.layers, strict=True):
         if block.source and all(tensor.difference for tensor in result.tensors):
@@ -129,11 +132,15 @@ def _counted(found: Sequence[Block], progress: Progress | None) -> Iterator[Bloc
 
 
 def _compare(
-    report: VerifyReport, found: Sequence[Block], names: Names, progress: Progress | None
+    report: VerifyReport,
+    graphs: tuple[Graph, Graph],
+    found: Sequence[Block],
+    names: Names,
+    progress: Progress | None,
 ) -> None:
-    """Add a result for each layer: whether its weights are equal."""
+    """Add a result for each layer: whether its weights, and what is recorded of it, are equal."""
     met = [
-        items(one, other, names, (report.source["framework"], report.target["framework"]))
+        items(one, other, names, (graphs[0].dialect, graphs[1].dialect))
         for block in found
         for one, other in block.parts
     ]
@@ -143,6 +150,8 @@ def _compare(
     for block in found:
         tensors = [t for _ in block.parts for t in islice(compared, len(next(parts).equal))]
         report.layers.append(_result(block, tensors))
+        if report.layers[-1].ok and (cause := recorded_apart(*graphs, block)):
+            report.layers[-1].ok, report.layers[-1].cause = False, cause
 
 
 def _result(block: Block, tensors: list[TensorDiff]) -> LayerResult:
@@ -187,8 +196,7 @@ def _compute(
         tolerance = floor(exact)
         if result.weights == "rounded":
             dtypes = [layer.cells()[0, 0].w_ih.dtype for layer in (block.source, block.chain[0])]
-            narrow = min(dtypes, key=lambda dtype: dtype.itemsize)
-            tolerance += rounding_error(block.source, narrow, given.source, exact)
+            tolerance += rounding_error(block.source, narrower(*dtypes), given.source, exact)
     result.runs.append(Run("reference", "target", "reference of source", found, tolerance))
     if result.ok and not result.runs[-1].ok:
         result.ok = False

@@ -117,26 +117,29 @@ def run_frameworks(
             if block.source is None:
                 _compare_outputs(result, block, source, target, report.seed, tolerance)
             elif result.runs:
-                _hold_against_reference(result, block, source, target, report.seed, tolerance)
+                _hold_against_reference(report, result, block, source, target, tolerance)
         except NotRunError as error:  # noqa: PERF203
             report.notes.append(f"{block.layer.path}: not run: {error}")
 
 
 def _hold_against_reference(
+    report: VerifyReport,
     result: LayerResult,
     block: Block,
     source: Side,
     target: Side,
-    seed: int,
     tolerance: float | None,
 ) -> None:
     """Run a recurrent layer in both frameworks."""
-    given = probes(source.graph, block, seed)
+    given = probes(source.graph, block, report.seed)
     for side, chain, whose, inputs in (
         (source, (block.source,) if block.source else (), "source", given.source),
         (target, block.chain, "target", given.target),
     ):
-        _judge(result, side, chain, whose, inputs, tolerance)
+        try:
+            _judge(result, side, chain, whose, inputs, tolerance)
+        except NotRunError as error:  # noqa: PERF203
+            report.notes.append(f"{block.layer.path}: the {whose} is not run: {error}")
 
 
 def _compare_outputs(
@@ -163,6 +166,13 @@ def _compare_outputs(
         raise
     except CkptconvError as error:
         raise NotRunError(str(error)) from None
+    built = f"built as {constructor(layer, target.forms, source.forms)}"
+    if found.shape != expected.shape:
+        result.ok = False
+        result.cause = (
+            f"{target.by} gives {found.shape}, {source.by} {expected.shape} of one input, {built}"
+        )
+        return
     exact = Outputs(expected, *[np.zeros(0)] * 2)
     allowed = floor(exact) if tolerance is None else tolerance
     apart = outputs_differ(exact._replace(y=found), exact)
@@ -171,8 +181,7 @@ def _compare_outputs(
     if result.ok and not run.ok:
         result.ok = False
         result.cause = (
-            f"{target.by} computes otherwise than {source.by}: off by {apart.max_abs:.2g}, built"
-            f" as {constructor(layer, target.forms, source.forms)}"
+            f"{target.by} computes otherwise than {source.by}: off by {apart.max_abs:.2g}, {built}"
         )
 
 

@@ -115,15 +115,19 @@ class Runner(ABC):
             return self._open(graph)
 
     def _open(self, graph: Graph) -> Callable[[Layer], Arrays]:
-        loaded, names = self._load(graph.origin.path), Names(graph)
-        facts = graph.origin.facts
+        loaded, names, facts = self._load(graph.origin.path), Names(graph), graph.origin.facts
         if isinstance(facts, TorchFacts) and facts.selected:
             inside = f"{facts.selected}."
             loaded = {n[len(inside) :]: a for n, a in loaded.items() if n.startswith(inside)}
-        return lambda layer: {
-            param: _named(loaded, names.stored(tensor), tensor, graph.origin.path)
-            for param, tensor in layer.params.items()
-        }
+
+        def own(layer: Layer) -> Arrays:
+            held, path = layer.params.items(), graph.origin.path
+            changed = any(names.trace(tensor).operations for _, tensor in held)
+            if changed and isinstance(layer, RecurrentLayer):
+                raise NotRunError("its gates are read otherwise than the framework has them")
+            return {name: _named(loaded, names.stored(t), t, path) for name, t in held}
+
+        return own
 
     def _load(self, path: str) -> Arrays:
         """Return every array of a file by the name that the framework gives it."""

@@ -57,7 +57,8 @@ def write_page(
     Raises:
         CkptconvError: ``path`` cannot be written.
     """
-    check_target(path, [], force=force)
+    sources = [file for graph in proof.graphs or () for file in graph.origin.files]
+    check_target(path, sources, force=force)
     text = page(proof, conversion=conversion, command=command)
     with atomic_path(path, force=force) as temporary:
         Path(temporary).write_text(text, "utf-8")

@@ -1,0 +1,52 @@
+"""What two files of one framework record of a layer beside its weights, held against each other.
+
+No value shows that a Dense ends in a relu in one file and in a tanh in the other, or that an LSTM
+runs backwards there; and a layer that is run by itself is run without its activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckptconv.checkpoint import KerasFacts
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.verification.pairing import Block
+
+_TRAINING = {"dropout", "recurrent_dropout", "momentum", "training", "return_state"}
+_IN_TRAINING = "in training only"
+
+
+def recorded_apart(a: Graph, b: Graph, block: Block) -> str:
+    """Return what the files record otherwise of a layer, in a sentence; nothing if they agree."""
+    if a.dialect != b.dialect or not (_records(a) and _records(b)):
+        return ""
+    one, others = block.layer, {id(other.layer): other.layer for _, other in block.parts}
+    noted = a.dialect == "keras"  # others' notes tell of how they are read
+    found = [text for other in others.values() for text in _apart(one, other, noted=noted)]
+    return "the files record other settings: " + "; ".join(dict.fromkeys(found)) if found else ""
+
+
+def _records(graph: Graph) -> bool:
+    facts = graph.origin.facts
+    return bool(facts.config) if isinstance(facts, KerasFacts) else bool(graph.origin.modules)
+
+
+def _apart(one: Layer, other: Layer, *, noted: bool) -> Iterator[str]:
+    said, meant = _plain(one.attributes), _plain(other.attributes)
+    yield from (f"{k} {said[k]} | {meant[k]}" for k in said if said[k] != meant.get(k, said[k]))
+    notes, others = ([n for n in x.notes if not n.endswith(_IN_TRAINING)] for x in (one, other))
+    left = [note for note in notes if note not in others]
+    right = [note for note in others if note not in notes]
+    if noted and left != right:
+        yield " | ".join("; ".join(side) or "nothing" for side in (left, right))
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that inference knows; one number for an axis is that number for each."""
+    rows = {k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items()}
+    return {
+        k: v[0] if isinstance(v, list) and len({*map(repr, v)}) == 1 else v
+        for k, v in rows.items()
+        if k not in _TRAINING
+    }

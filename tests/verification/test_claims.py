@@ -1,0 +1,107 @@
+"""What a proof says, and no more: of settings, of other precisions, of files that it writes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ckptconv import convert, golden, roundtrip, verify
+from ckptconv.errors import CkptconvError, UsageError
+from ckptconv.verification.page.page import write_page
+from tests.cli.test_cli import run
+
+keras = pytest.importorskip("keras")
+torch = pytest.importorskip("torch")
+CHANGES = {
+    "dense": {"activation": "tanh"},
+    "conv": {"strides": [2]},
+    "norm": {"epsilon": 0.1},
+    "rnn": {"go_backwards": True},
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """One Keras model, and models that differ from it in one setting of a layer each."""
+    folder = tmp_path_factory.mktemp("settings")
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((9, 3)),
+            layers.Conv1D(4, 3, name="conv", padding="same"),
+            layers.LayerNormalization(name="norm"),
+            layers.SimpleRNN(4, name="rnn", return_sequences=True, dropout=0.1),
+            layers.Dense(3, name="dense", activation="relu"),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.1, 0.5, w.shape) for w in model.get_weights()])
+    model.save(folder / "plain.keras")
+    for name, change in {**CHANGES, "same": {}}.items():
+        config = json.loads(json.dumps(model.get_config()))
+        for layer in config["layers"]:
+            layer["config"].update(change if layer["config"]["name"] == name else {})
+            layer["config"].update({"dropout": 0.3} if "dropout" in layer["config"] else {})
+        other = keras.Sequential.from_config(config)
+        other.set_weights(model.get_weights())
+        other.save(folder / f"{name}.keras")
+    return folder
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_setting_that_both_files_record_is_compared(sources, name):
+    report = verify(sources / "plain.keras", sources / f"{name}.keras")
+    assert [layer.source for layer in report.layers if not layer.ok] == [name]
+    assert "the files record other settings" in report.failures[0]
+
+
+def test_what_acts_in_training_only_is_no_other_model(sources):
+    assert verify(sources / "plain.keras", sources / "same.keras").ok
+
+
+def test_outputs_of_another_shape_are_another_model(sources):
+    report = verify(sources / "plain.keras", sources / "conv.keras", run=True)
+    assert "(3, 4, 4), " in report.failures[0]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("gates") / "m.pt"
+    torch.save(torch.nn.ModuleDict({"rnn": torch.nn.LSTM(3, 4)}).half().state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_another_precision_of_as_many_bits_is_rounding(model, tmp_path, dtype):
+    convert(model, tmp_path / "n.safetensors", to="torch", dtype=dtype)
+    assert verify(model, tmp_path / "n.safetensors").ok
+
+
+@pytest.mark.parametrize("option", [{"gates": "iofc"}, {"forget_bias": 1.0}])
+def test_gates_of_other_meaning_are_not_run_as_the_framework_has_them(model, tmp_path, option):
+    convert(model, tmp_path / "m.ckpt", to="mindspore", dtype="float32", **option)
+    report = verify(model, tmp_path / "m.ckpt", run=True, **option)
+    assert report.ok
+    assert any("the source is not run" in note for note in report.notes)
+    assert {run.side for layer in report.layers for run in layer.runs} == {"target"}
+
+
+@pytest.mark.parametrize(
+    "call", [lambda p, **o: verify(p, p, **o), lambda p, **o: golden(p, "x", **o)]
+)
+def test_a_seed_is_a_whole_number(model, call):
+    for seed in (-1, 1.5):
+        with pytest.raises(UsageError, match="whole number"):
+            call(model, seed=seed)
+
+
+def test_nothing_is_written_over_a_checkpoint(model):
+    before = model.read_bytes()
+    with pytest.raises(CkptconvError, match="the source itself"):
+        roundtrip(model, via="keras", report=model, force=True)
+    with pytest.raises(CkptconvError, match="the source itself"):
+        write_page(model, verify(model, model), force=True)
+    _, error = run("match", model, model, "-o", model, "--force", code=1)
+    assert "the map would overwrite" in error
+    assert model.read_bytes() == before
