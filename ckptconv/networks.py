@@ -51,13 +51,14 @@ def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tupl
         CkptconvError: the file records no network, or a layer that cannot be written.
     """
     checkpoint = pipeline.configured(formats.read(path, select=options.select), options)
-    row = dialects.dialect(options.source or dialects.detect(checkpoint))
+    row, stubs = dialects.dialect(options.source or dialects.detect(checkpoint)), tuple(stubs)
     with locating(checkpoint.path):
         before, network = row.load().lift_with_network(
-            checkpoint, options.resolved(dialects.kind_of), tuple(stubs)
+            checkpoint, options.resolved(dialects.kind_of), stubs
         )
         if not before.layers:
             raise ContainerError("holds no parameters")
+        _check_stubs(network, stubs)
     graph = pipeline.finished(before, options)
     if len(graph.layers) != len(before.layers):
         raise CkptconvError("--network takes layers as the source has them: no --fuse, no --split")
@@ -70,6 +71,15 @@ def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tupl
     title = f"The network of {os.path.basename(os.fspath(path))}"
     notes = (_versions(checkpoint), *network.notes)
     return replace(graph, layers=layers), replace(network, nodes=nodes, title=title, notes=notes)
+
+
+def _check_stubs(network: Network, stubs: tuple[str, ...]) -> None:
+    left = {str(node.arguments["about"]) for node in network if node.op == "stub"}
+    if stray := sorted({*stubs} - left):
+        raise CkptconvError(
+            f"--stub {' '.join(stray)}: no layer of the network is called so",
+            expected="a layer's name, as the configuration has it",
+        )
 
 
 def _check_projections(graph: Graph, to: str) -> None:

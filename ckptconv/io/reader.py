@@ -44,6 +44,7 @@ class Source:
     """
 
     _fd = -1
+    _close = staticmethod(os.close)  # is here still when Python ends and ``os`` is not
     _whole: Source | None = None
     """What this is a part of; never itself: a cycle would keep the file open for long."""
 
@@ -172,7 +173,7 @@ class Source:
     def close(self) -> None:
         """Let go of the file; nothing can be read from it, nor from its windows, any more."""
         if self._whole is None and self._fd >= 0:
-            os.close(self._fd)
+            self._close(self._fd)
             self._fd = -1
 
     def __del__(self) -> None:

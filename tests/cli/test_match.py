@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 
-import jsonschema
 import pytest
 import torch
 from torch import nn
 
-from tests.cli.test_cli import run
+from tests.cli.test_cli import run, validate
 
-SCHEMA = json.loads(importlib.resources.files("ckptconv").joinpath("plan.schema.json").read_text())
 LIKE = "0.weight (4, 4)\n1.weight (4, 4)\nln.gamma (4,)\nln.beta (4,)\nnew.weight (3, 3)\n"
 
 
@@ -34,7 +31,7 @@ def test_a_plan_on_a_screen_in_json_and_as_a_map(files, tmp_path):
     assert '# ? = "new"  # the source has no module of weight (3, 3)' in text
     out, _ = run("match", *files, "--json", "--fill", "new=zeros", "--drop", "2")
     plan = json.loads(out)
-    jsonschema.validate(plan, SCHEMA)
+    validate(plan)
     assert {entry["target"] for entry in plan["ambiguous"]} == {None, "0", "1"}
     run("match", *files, "-o", tmp_path / "map.toml", code=1)
 

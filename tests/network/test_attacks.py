@@ -9,6 +9,8 @@ import re
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import ckptconv
 from ckptconv.codegen.emit.names import identifier, paths, printable, reserved
@@ -185,6 +187,19 @@ def test_a_stub_is_left_to_be_written(tmp_path):
     with np.load(GOLDEN / "keras231_lambda_full.npz") as data:
         found = run_torch(imported(network), tmp_path / "m.pt", [data["x"]])
         close(found, [data["y"]], 2e-6)
+
+
+def test_a_stub_that_is_no_layer_is_refused(tmp_path):
+    """Else a misspelt one, or one for an archive of operators, would be passed over in silence."""
+    torch.export.save(torch.export.export(nn.Linear(2, 3), (torch.ones(1, 2),)), tmp_path / "m.pt2")
+    given = {"to": "torch", "network": tmp_path / "net.py", "stubs": ["thrice"]}
+    for source, words in (
+        (GOLDEN / "keras231_main_full.h5", "thrice: no layer of the network"),
+        (tmp_path / "m.pt2", "has operators"),
+    ):
+        with pytest.raises(ckptconv.CkptconvError, match=words):
+            ckptconv.convert(source, tmp_path / "m.pt", **given)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])

@@ -44,6 +44,15 @@ def of_a_part(s, x):
     return F.relu_(part) + part
 
 
+def one_place(s, x, alone):
+    """Of all axes, of some of them, of none; with a batch and without."""
+    x, alone = s.fc(x), s.fc(alone)
+    average, largest = F.adaptive_avg_pool2d, F.adaptive_max_pool2d
+    sizes = (1, 1), (1, None), (5, 1)
+    pools = [pool(x, size) for pool in (average, largest) for size in sizes]
+    return (*pools, average(x, (5, 8)) * 2, average(alone, 1), F.adaptive_max_pool1d(alone, 1))
+
+
 def linear():
     return {"fc": nn.Linear(8, 8)}
 
@@ -133,6 +142,14 @@ FUNCTIONS = {
     ),
     "pool without batch": Function(
         lambda s, x: F.max_pool1d(s.fc(x), 2), linear, X, "max_pool1d with an input without batch"
+    ),
+    "pools to one place": Function(one_place, linear, ((2, 3, 5, 8), (3, 5, 8))),
+    "pool to places": Function(
+        lambda s, x: F.adaptive_avg_pool1d(s.fc(x), 3), linear, STEPS, "not of as many as the input"
+    ),
+    "place of a pool": Function(
+        lambda s, x: F.adaptive_max_pool1d(s.fc(x), 1, return_indices=True)[1],
+        linear, STEPS, "places of a maximum",
     ),
     "nothing": Function(lambda s, x: (s.fc(x), None), linear, X, "are not tensors alone"),
     "constant": Function(

@@ -162,3 +162,11 @@ def test_a_large_transpose_is_read_at_once_and_says_where_the_file_ends(tmp_path
         os.truncate(path, size)
         with pytest.raises(ContainerError, match="truncated while being read"):
             turned.numpy()
+
+
+def test_a_file_is_let_go_of_when_python_ends(tmp_path, monkeypatch):
+    """Modules are emptied then, and what is said in ``__del__`` would stand on the terminal."""
+    (tmp_path / "f").write_bytes(b"x")
+    source = Source(tmp_path / "f")
+    monkeypatch.setattr("ckptconv.io.reader.os", None)
+    source.__del__()

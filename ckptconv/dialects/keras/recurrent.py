@@ -185,7 +185,8 @@ def _require_reset_after(unit: Unit, bias: Tensor | None, width: int, options: R
             tensor=unit.path,
             expected=f"a bias of {(2, width)}, as reset_after=True gives",
             found=f"a bias of {bias.shape}" if bias is not None else "reset_after=False",
-            hint="training the model with reset_after=True",
+            hint="converting with --network FILE.py, which writes a layer that has it"
+            + ("" if unit.entry else ", and --config JSON"),
         )
 
 

@@ -39,7 +39,7 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
 def lift_with_network(
     checkpoint: Checkpoint,
     options: ReadOptions,
-    stubs: tuple[str, ...] = (),  # noqa: ARG001
+    stubs: tuple[str, ...] = (),
 ) -> tuple[Graph, Network]:
     """Return the graph of a torch.export archive, and its network.
 
@@ -54,6 +54,8 @@ def lift_with_network(
             expected="an archive of torch.export.save (.pt2)",
             hint="torch.export.save(torch.export.export(model.eval(), (x,)), 'model.pt2')",
         )
+    if stubs:
+        raise DialectError("--stub is for layers of Keras: a torch.export archive has operators")
     from ckptconv.dialects.torch import network
 
     graph = lift(checkpoint, options)

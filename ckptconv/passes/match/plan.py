@@ -80,7 +80,7 @@ class Plan:
         return ", ".join(f"{len(getattr(self, group))} {group}" for group in GROUPS)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-like values; ``plan.schema.json`` describes them."""
+        """Return JSON-like values; ``report.schema.json`` describes them."""
         groups = {g: [entry.to_dict() for entry in getattr(self, g)] for g in GROUPS}
         return {"schema": SCHEMA, "source": self.source, "target": self.target, **groups}
 

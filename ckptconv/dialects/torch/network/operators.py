@@ -152,10 +152,15 @@ def _pad(o: Operator) -> None:
 
 def _adaptive(op: str) -> Rule:
     def rule(o: Operator) -> None:
-        if any(n != 1 for n in o.get("output_size")):
-            raise o.refuse("an output of more than one place")
-        rank = o.tensor("self").rank
-        o.give(op, o.tensor("self"), axes=tuple(range(2, rank)), keep=True)
+        x, sizes = o.tensor("self"), o.get("output_size")
+        places = list(enumerate(sizes, x.rank - len(sizes)))  # the last axes, with a batch or not
+        if any(size not in (1, x.shape[axis]) for axis, size in places):
+            raise o.refuse("an output of more than one place, and not of as many as the input has")
+        axes = tuple(axis for axis, size in places if size == 1)
+        if axes:  # max: (values, indices)
+            o.program.give(op, [x], o.outputs[:1], axes=axes, keep=True)
+        else:
+            shapes.same(o)
 
     return rule
 
