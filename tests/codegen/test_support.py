@@ -537,7 +537,7 @@ def _(_):
 @row("Keras", "reset_after=False")
 def _(folder):
     model = keras_model(layers.GRU(HIDDEN, reset_after=False, **SEQUENCES))
-    with pytest.raises(ckptconv.LossyError, match="reset_after=False.*network"):
+    with pytest.raises(ckptconv.LossyError, match=r"reset_after=False.*network"):
         in_torch(model, folder)
     other = keras_model(layers.GRU(HIDDEN, reset_after=True, **SEQUENCES))
     kernel, recurrent, bias = model.get_weights()
