@@ -170,6 +170,14 @@ def test_what_contradicts_the_file_is_refused(model, said, problem):
         assert ckptconv.load(model, kinds={path: "LSTM(hidden_size=5, batch_first=True)"})
 
 
+@pytest.mark.parametrize("row", ["(1, 2, 3)", "()", "[[1], 1]"])
+def test_a_row_of_another_length_is_refused(tmp_path, row):
+    torch.save(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)).state_dict(), tmp_path / "m.pt")
+    for name in ("stride", "padding", "dilation"):
+        with pytest.raises(ckptconv.CkptconvError, match=f"{name} cannot be this"):
+            ckptconv.load(tmp_path / "m.pt", kinds={"0": f"Conv2d({name}={row})"})
+
+
 def test_the_sizes_of_a_flat_weight_are_numbers():
     from ckptconv.options import ReadOptions
     from ckptconv.pipeline import lift

@@ -26,7 +26,7 @@ def hyper_parameters(layer: Layer, source: Forms) -> tuple[Facts, Facts]:
     assumed: Facts = {}
     for name, default in kind.hyper.items() if kind else ():
         value = layer.attributes.get(name, form.fixed.get(name, _ABSENT) if form else _ABSENT)
-        if is_possible(value, default):
+        if is_possible(value, default, kind.rank if kind else 0):
             facts[name] = value
             continue
         usual = form.defaults.get(name, default) if form else default
@@ -35,13 +35,17 @@ def hyper_parameters(layer: Layer, source: Forms) -> tuple[Facts, Facts]:
     return facts, assumed
 
 
-def is_possible(value: Any, default: object) -> bool:
-    """Tell whether a value from a file can be this hyper-parameter."""
+def is_possible(value: Any, default: object, rank: int = 0) -> bool:
+    """Tell whether a value from a file can be this hyper-parameter.
+
+    Args:
+        rank: how many numbers a row of them has, beside one for all axes; 0 is any.
+    """
     number = isinstance(value, int | float) and -_LIMIT < value < _LIMIT
     if isinstance(default, bool | str):
         return type(value) is type(default) and len(repr(value)) <= _LONGEST
     if isinstance(default, int):
-        row = isinstance(value, list | tuple) and 0 < len(value) <= 3
+        row = isinstance(value, list | tuple) and len(value) in ((1, rank) if rank else (1, 2, 3))
         whole = row and all(isinstance(n, int) and abs(n) < _LIMIT for n in value)
         return whole or (isinstance(value, int) and number) or value in _WORDS
     return number or (value is None and default is not UNKNOWN)
@@ -187,7 +191,8 @@ def _mindspore_pads(facts: Facts, rank: int) -> Any:
 
 
 def _per_axis(value: Any, rank: int) -> list[int]:
-    numbers = value if isinstance(value, list | tuple) else [value] * rank
+    numbers = [*value] if isinstance(value, list | tuple) else [value]
+    numbers *= rank if len(numbers) == 1 else 1
     return [n if isinstance(n, int) else 0 for n in numbers]
 
 

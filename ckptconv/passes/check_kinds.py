@@ -35,12 +35,12 @@ def check_kinds(graph: Graph, kinds: Mapping[str, KindHint], columns: Iterable[F
 
 def _check(layer: Layer, arguments: Mapping[str, Any], columns: tuple[Forms, ...]) -> None:
     facts, known = facts_of(layer, columns[0]), _names(layer.kind, columns)
-    hyper = KINDS[layer.kind].hyper
+    hyper, rank = KINDS[layer.kind].hyper, KINDS[layer.kind].rank
     for name, value in arguments.items():
         if name not in known:
             found, expected = f"{name}={value!r}", ", ".join(known)
             raise _error(layer, f"{layer.kind} has no argument {name}", expected, found)
-        if name in hyper and not is_possible(value, hyper[name]):
+        if name in hyper and not is_possible(value, hyper[name], rank):
             expected = f"such as {hyper[name]!r}"
             raise _error(layer, f"{name} cannot be this", expected, f"{name}={value!r}")
         fact = known[name]
