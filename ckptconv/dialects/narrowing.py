@@ -33,7 +33,9 @@ def _by_class(
     module = evidence.modules.get(path)
     name = module.class_name if module else None
     called = {name} | {kind for c in evidence.columns for kind in classes(c).get(name or "", ())}
-    return tuple(kind for kind in candidates if kind in called) or None
+    tracked = (name or "").replace("InstanceNorm", "BatchNorm")  # with running statistics
+    found = tuple(kind for kind in candidates if kind in called)
+    return found or tuple(kind for kind in candidates if kind == tracked) or None
 
 
 def _by_sizes(

@@ -59,6 +59,7 @@ def split(graph: Graph, path: str) -> Graph:
     layer = _find(graph, path)
     single = {**layer.attributes, "num_layers": 1}
     single.pop("input_size", None)
+    between = () if layer.num_layers == 1 else _between(single.pop("dropout", 0))
     params: list[dict[str, Tensor]] = [{} for _ in range(layer.num_layers)]
     for (k, d), cell in layer.cells().items():
         params[k] |= cell_params(cell, 0, d)
@@ -69,10 +70,16 @@ def split(graph: Graph, path: str) -> Graph:
             params=own,
             evidence=f"--split of {path}",
             attributes=single,
+            notes=(*layer.notes, *(between if k < layer.num_layers - 1 else ())),
         )
         for k, own in enumerate(params)
     ]
     return _spliced(graph, _place(graph, layer), 1, parts)
+
+
+def _between(dropout: object) -> tuple[str, ...]:
+    """Say what acted between the levels, in training only."""
+    return (f"dropout={dropout} of its output: a Dropout before the next layer",) if dropout else ()
 
 
 def _place(graph: Graph, layer: Layer) -> int:
@@ -117,6 +124,7 @@ def _check_chain(before: RecurrentLayer, after: RecurrentLayer) -> None:
         "bias": (first.b_ih is not None, second.b_ih is not None),
         "dtype": (first.w_hh.dtype.name, second.w_hh.dtype.name),
         "nonlinearity": tuple(x.attributes.get("nonlinearity", "tanh") for x in (before, after)),
+        "batch_first": tuple(x.attributes.get("batch_first") for x in (before, after)),
         "direction": tuple(bool(x.attributes.get("go_backwards")) for x in (before, after)),
         "input size": (before.num_directions * first.w_hh.shape[1], second.w_ih.shape[1]),
     }

@@ -48,3 +48,17 @@ def test_a_transposed_convolution_with_groups(tmp_path):
         else:
             report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
             assert report.layers[0].notes[0].startswith("of a ConvTranspose2d whose parameters")
+
+
+def test_a_norm_of_instances_with_statistics_computes_what_a_batch_norm_does():
+    for track in (False, True):
+        norm = nn.InstanceNorm2d(4, affine=True, track_running_stats=track)
+        (layer,) = ckptconv.from_torch(nn.ModuleDict({"norm": norm}))
+        assert layer.kind == ("BatchNorm2d" if track else "InstanceNorm2d")
+        assert layer.evidence == "class in the file"
+
+
+def test_attention_with_a_key_of_zeros_is_none_of_keras():
+    attention = nn.ModuleDict({"attend": nn.MultiheadAttention(4, 2, add_zero_attn=True)})
+    with pytest.raises(ckptconv.LossyError, match="attend: add_zero_attn has no equal in Keras"):
+        ckptconv.to_state_dict(ckptconv.from_torch(attention), "keras")

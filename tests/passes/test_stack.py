@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import ckptconv
+from ckptconv.passes import stack
 from tests import networks as n
 
 
@@ -62,3 +63,20 @@ def test_what_is_not_one_layer(tmp_path, parts, message):
     path = save(tmp_path / "m.pt", modules)
     with pytest.raises(ckptconv.DialectError, match=message):
         ckptconv.convert(path, tmp_path / "x.pt", to="torch", fuse=[("new", parts)])
+
+
+def test_layers_whose_axes_differ_are_not_one():
+    nn = torch.nn
+    modules = {"a": nn.LSTM(3, 5, batch_first=True), "b": nn.LSTM(5, 5)}
+    torch.manual_seed(0)
+    graph = ckptconv.from_torch(nn.ModuleDict(modules))
+    with pytest.raises(ckptconv.DialectError, match="the batch_first of b does not fit a"):
+        stack.fuse(graph, "new", ["a", "b"])
+
+
+def test_what_acted_between_the_levels_is_told():
+    deep = torch.nn.ModuleDict({"r": torch.nn.LSTM(3, 5, 2, dropout=0.4)})
+    first, last = stack.split(ckptconv.from_torch(deep), "r")
+    assert "dropout" not in first.attributes
+    assert first.notes == ("dropout=0.4 of its output: a Dropout before the next layer",)
+    assert last.notes == ()

@@ -131,7 +131,7 @@ def lower_attention(layer: Layer) -> dict[str, Tensor]:
 
     Raises:
         DialectError: the number of heads is not known.
-        LossyError: ``add_bias_kv``.
+        LossyError: ``add_bias_kv`` or ``add_zero_attn``.
     """
     heads, params = layer.attributes.get("num_heads"), layer.params
     size = params["out_proj.weight"].shape[0]
@@ -141,8 +141,9 @@ def lower_attention(layer: Layer) -> dict[str, Tensor]:
             tensor=layer.path,
             hint=f"--kind '{layer.path}=MultiheadAttention(num_heads=8)', with the right number",
         )
-    if "bias_k" in params:
-        raise LossyError("add_bias_kv has no equal in Keras", tensor=layer.path)
+    if "bias_k" in params or layer.attributes.get("add_zero_attn"):
+        option = "add_bias_kv" if "bias_k" in params else "add_zero_attn"
+        raise LossyError(f"{option} has no equal in Keras", tensor=layer.path)
     weights: dict[str, Tensor] = {}
     for i, owner in enumerate(_INPUTS):
         joined = params.get("in_proj_weight")
