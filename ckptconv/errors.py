@@ -31,6 +31,12 @@ class CkptconvError(Exception):
     are known.
 
     Attributes:
+        problem: what is wrong, without the rest.
+        file: where, or None.
+        tensor: the tensor or the module, or None.
+        expected: what would have been right, or None.
+        found: what is there instead, or None.
+        hint: what to try, or None.
         others: what else of the file is refused, each with its tensor.
     """
 
@@ -191,7 +197,7 @@ class LossyError(CkptconvError):
 
 
 class VerificationError(CkptconvError):
-    """Two checkpoints that should compute the same do not."""
+    """Vectors are replayed on another model than the one that they were made of."""
 
 
 @contextmanager

@@ -30,7 +30,16 @@ SCHEMA = "ckptconv-report-1"
 
 @dataclass
 class TensorEntry:
-    """One target tensor and where it came from; ``sources`` is empty for what was added."""
+    """One target tensor and where it came from.
+
+    Attributes:
+        target: its name.
+        sources: names of what it was made of; empty for what was added.
+        operations: what was done to it; empty where its bytes are the source's.
+        dtype: of the target.
+        shape: of the target.
+        nbytes: of the target.
+    """
 
     target: str
     sources: list[str]
@@ -45,6 +54,13 @@ class LayerEntry:
     """One layer: what it is, how that is known, and its tensors.
 
     Attributes:
+        path: of the module.
+        kind: a row of the table of layers, or ``Parameter``.
+        evidence: how the kind is known.
+        attributes: hyper-parameters under torch's names, where the source records them.
+        tensors: of the target.
+        candidates: all kinds that fit what the source tells.
+        notes: what differs in use.
         constructor: the call that builds it on the target; ``""`` where the target has none.
         unknown: hyper-parameters that the source does not record, each with what is assumed.
     """
@@ -65,12 +81,15 @@ class Report:
     """The account of one conversion.
 
     Attributes:
-        source, target: path, container and framework of each side.
+        source: path, container and framework of the file that was read.
+        target: the same of the file that was written.
         layers: in model order.
         omitted: source name → the rule by which it was left out.
         notes: what the user should know.
-        restore: pairs of biases that became a sum (``ckptconv.passes.restore``).
+        written: whether the target was written; False after a dry run.
+        restore: what ``restore=`` needs to undo the conversion.
         network: the Python file that the network was written to.
+        schema: the kind of document and its version, as ``report.schema.json`` has it.
     """
 
     source: dict[str, str]
@@ -85,6 +104,7 @@ class Report:
 
     @property
     def tensors(self) -> list[TensorEntry]:
+        """All tensors of the target, layer by layer."""
         return [entry for layer in self.layers for entry in layer.tensors]
 
     def to_dict(self) -> dict[str, Any]:

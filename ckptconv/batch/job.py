@@ -30,7 +30,14 @@ _OURS = '{"batch": {}}'
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one pair; ``error`` is the message of a failed one."""
+    """What became of one pair.
+
+    Attributes:
+        source: its first path.
+        target: its second path; beside it stands the report, ``<target>.report.json``.
+        status: ``converted``, ``unchanged``, ``would convert`` (in a dry run) or ``failed``.
+        error: the message of a failed one, else empty.
+    """
 
     source: str
     target: str

@@ -22,8 +22,9 @@ class Entry:
     """One line of a plan.
 
     Attributes:
-        source, target: paths of modules, or names of parameters where a module is taken apart;
-            None where there is none, ``""`` for the root.
+        source: path of a module, or name of a parameter where a module is taken apart; None
+            where there is none, ``""`` for the root.
+        target: the same on the other side.
         why: what the pairing rests on.
         warning: where names speak for another pairing.
         candidates: what else it could be, on the other side; the likeliest by name first.
@@ -51,7 +52,8 @@ class Plan:
         proposed: pairs by order within a structure, to be accepted (``--like-order``) or corrected.
         ambiguous: modules with several candidates.
         impossible: modules for whose shapes the other side has nothing.
-        source, target: path and framework of each side.
+        source: path and framework of the source.
+        target: the same of the target network.
     """
 
     forced: tuple[Entry, ...] = ()

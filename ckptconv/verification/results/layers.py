@@ -19,7 +19,8 @@ class LayerResult:
     """One layer of the source and its counterpart.
 
     Attributes:
-        source, target: paths; several where one layer became several.
+        source: path; several where one layer became several.
+        target: path of its counterpart, likewise.
         kind: of the source's layer.
         weights: ``equal``, ``rounded`` (to a narrower dtype, exactly) or ``differ``.
         tensors: each pair of parameters, compared by value.
@@ -50,9 +51,12 @@ class VerifyReport:
     """What ``verify`` or ``replay`` found.
 
     Attributes:
-        source, target: path, container and framework of each side.
+        source: path, container and framework of the source.
+        target: the same of the target.
+        seed: of the inputs.
         layers: in the source's order.
-        missing, added: tensors of the source, of the target, without counterpart.
+        missing: tensors of the source without counterpart.
+        added: tensors of the target without counterpart.
         left_out: what was left out by rule.
         frameworks: who ran layers or the network beside the reference, with versions.
         network: the written network as it was run; None where none was.

@@ -35,6 +35,7 @@ class Run:
 
     @property
     def ok(self) -> bool:
+        """Whether nothing differs by more than the tolerance."""
         return self.tolerance is None or self.difference.max_abs <= self.tolerance
 
     def to_dict(self) -> dict[str, Any]:

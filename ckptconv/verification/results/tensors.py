@@ -21,8 +21,10 @@ class TensorDiff:
     """Two tensors that should be equal.
 
     Attributes:
-        a, b: their names; ``""`` where a side has none.
-        shapes, dtypes: of a and b; None for a side that has none.
+        a: name in the first file; ``""`` where it has none.
+        b: name in the second, likewise.
+        shapes: of a and b; None for a side that has none.
+        dtypes: of a and b, likewise.
         difference: None where shapes differ or a side is missing.
         gates: gate letter → the difference of its block, for recurrent tensors that differ.
         how: what was compared, where that is not the tensors as they are.
@@ -62,6 +64,7 @@ class TensorDiff:
 
     @property
     def verdict(self) -> str:
+        """What was found, in a few words: ``identical``, ``rounded``, ``differ in i,f``, …"""
         if not self.a or not self.b:
             return "only in the second" if self.b else "only in the first"
         if self.difference is None:
@@ -90,7 +93,8 @@ class DiffReport:
     """What ``diff`` found.
 
     Attributes:
-        a, b: path, container and framework of each side.
+        a: path, container and framework of the first file.
+        b: the same of the second.
         tensors: every tensor of either side, those of the first side first.
         atol: the largest difference that was allowed.
         notes: what the user should know.
