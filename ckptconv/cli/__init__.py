@@ -117,7 +117,7 @@ def convert(src: str, dst: str, to: str | None, **options: Any) -> None:
     _convert(src, dst, to=to or framework_of(dst), **options)
 
 
-@app.command("inspect", help="Show what checkpoints hold: container, modules, tensors.")
+@app.command("inspect", help="Show what checkpoints hold: format, modules, tensors.")
 @o.takes(
     files=o.Row(
         list[str], o.SRC.default, typer.Argument(metavar="FILE...", help="Checkpoints to read.")

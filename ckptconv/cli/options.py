@@ -73,7 +73,9 @@ NAMES = {
         "--fold-bias", metavar="CONV=BN", help="Move a convolution's bias into its BatchNorm."
     ),
     "restore": _text(
-        "--restore", metavar="REPORT", help="Undo the conversion that made SRC: split its biases."
+        "--restore",
+        metavar="REPORT",
+        help="Undo the conversion that made SRC: names, stacking, biases.",
     ),
     "kind": KIND,
     "select": SELECT,

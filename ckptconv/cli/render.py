@@ -20,15 +20,19 @@ T = TypeVar("T")
 _WIDE, _SHOWN = 200, 4
 
 
+def _tensors(count: int) -> str:
+    return "1 tensor" if count == 1 else f"{count:,} tensors"
+
+
 def print_report(report: Report) -> None:
     """Print what was done: a row a layer, its constructor call, what to know, what was left out."""
     source, target = report.source, report.target
     verb = "wrote" if report.written else "would write"
-    size = f"{len(report.tensors)} tensors, {sum(e.nbytes for e in report.tensors):,} bytes"
+    size = f"{_tensors(len(report.tensors))}, {sum(e.nbytes for e in report.tensors):,} bytes"
     print_texts(
         [
-            f"{verb} {target['path']} ({target['container']}, {target['framework']})",
-            f"from {source['path']} ({source['container']}, {source['framework']}): {size}",
+            f"{verb} {target['path']} ({target['container']}, {target['framework']}): {size}",
+            f"from {source['path']} ({source['container']}, {source['framework']})",
             "",
         ]
     )
@@ -171,11 +175,11 @@ def _inspection_head(description: dict[str, Any]) -> Iterator[str]:
     formats = [description["container"], description["framework"], *told]
     yield f"{description['path']}: {', '.join(filter(None, formats)) or 'several models'}"
     for choice in description["choices"]:
-        sizes = f"{choice.get('tensors', 0)} tensors, {choice.get('bytes', 0):,} bytes"
+        sizes = f"{_tensors(choice.get('tensors', 0))}, {choice.get('bytes', 0):,} bytes"
         yield f"--select {shlex.quote(choice['select'])}: {choice.get('error', sizes)}"
     if not description["choices"]:
         yield (
-            f"{description['tensors']} tensors, {description['parameters']:,} parameters, "
+            f"{_tensors(description['tensors'])}, {description['parameters']:,} parameters, "
             f"{description['bytes']:,} bytes"
         )
 

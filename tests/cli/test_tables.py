@@ -137,3 +137,17 @@ def test_many_of_the_same_are_one_line(tmp_path) -> None:
     torch.save(state, tmp_path / "m.pt")
     out, _ = run("torch2ms", tmp_path / "m.pt", "--select", "model")
     assert len([line for line in out.splitlines() if line.startswith("left out")]) <= 2
+
+
+def test_sizes_are_those_of_what_was_written(tmp_path) -> None:
+    torch.save(
+        {"lstm." + k: v for k, v in torch.nn.LSTM(2, 3).state_dict().items()}, tmp_path / "m.pt"
+    )
+    out, _ = run("torch2keras", tmp_path / "m.pt")
+    first, second = out.splitlines()[:2]
+    assert first.endswith("(hdf5, keras): 3 tensors, 288 bytes")  # of four, two are summed
+    assert second.endswith("m.pt (torch-zip, torch)")
+    torch.save({"one": torch.ones(2)}, tmp_path / "one.pt")
+    assert (
+        run("inspect", tmp_path / "one.pt")[0].splitlines()[1] == "1 tensor, 2 parameters, 8 bytes"
+    )

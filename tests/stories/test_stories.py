@@ -204,7 +204,10 @@ def test_a_full_disk(terminal: Terminal, tagger: Path) -> None:
 
 def test_a_pipe_that_is_closed(terminal: Terminal, tagger: Path) -> None:
     seen = terminal.type("ckptconv torch2ms tagger.pt | head -1")
-    assert (seen.code, seen.lines) == (0, ["wrote tagger.ckpt (mindspore-ckpt, mindspore)"])
+    assert (seen.code, seen.lines) == (
+        0,
+        ["wrote tagger.ckpt (mindspore-ckpt, mindspore): 21 tensors, 43,796 bytes"],
+    )
     assert "head.weight" in ms.load_checkpoint(str(tagger.with_suffix(".ckpt")))
     seen = terminal.type("ckptconv inspect tagger.pt | head -2")
     assert (seen.code, len(seen.lines)) == (0, 2)
