@@ -8,10 +8,13 @@ done and unchanged is skipped.
 
 import sys
 
+import dask
 from distributed import Client
 
 from ckptconv import convert_many
 from ckptconv.batch import FAILED, find
+
+dask.config.set({"distributed.worker.profile.enabled": False})  # which would sample all the time
 
 
 def main(source: str, target: str, scheduler: str | None = None) -> int:

@@ -74,6 +74,13 @@ def test_one_bad_file_does_not_stop_the_rest_and_nothing_is_done_twice(folder, t
     assert statuses(third)["b.pth"] == UNCHANGED
 
 
+def test_targets_among_the_sources_are_no_sources(folder):
+    (folder / "out").mkdir()
+    shutil.copy(folder / "a.pt", folder / "out/made.pt")
+    (folder / "link.pt").symlink_to("out/made.pt")
+    assert {source.name for source, _ in find(folder, folder / "out", ".ckpt")} == set(FIRST)
+
+
 _KILLED = """
 import os, sys, ckptconv
 from ckptconv.batch import job
@@ -183,11 +190,14 @@ def test_a_dask_cluster(folder, tmp_path, samples):
     assert (tmp_path / "out/model.ckpt").exists()
 
 
-def test_a_dask_worker_that_is_killed_loses_nothing(folder, tmp_path):
+def test_a_dask_worker_that_is_killed_loses_nothing(folder, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    pairs = [(folder / "a.pt", tmp_path / f"out/{i}.ckpt") for i in range(24)]
+    monkeypatch.setattr("ckptconv.batch._SHARES", 12)  # six jobs in each, some of them done
+    pairs = [(folder / "a.pt", tmp_path / f"out/{i}.ckpt") for i in range(60)]
     with (
-        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
         distributed.Client(cluster) as client,
     ):
         victims = list(client.run(os.getpid).values())[:1]

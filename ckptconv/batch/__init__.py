@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import closing, suppress
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -135,12 +136,13 @@ def find(
     Shards that an index lists are left to their index, and targets inside ``source`` alone.
     """
     root, inside = Path(source), Path(target).resolve()
+    above = lru_cache(lambda folder: {(real := folder.resolve()), *real.parents})
     files = sorted(
         path
         for path in root.rglob("*")
         if path.name.lower().endswith(formats.SUFFIXES)
         and path.is_file()
-        and inside not in path.resolve().parents
+        and inside not in above(path.resolve().parent if path.is_symlink() else path.parent)
     )
     shards = {shard for path in files if path.suffix == ".json" for shard in _shards(path)}
     return [

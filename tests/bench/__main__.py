@@ -7,7 +7,7 @@ safetensors; ``cat`` reads both files; ``numpy`` imports it. Ratios are medians 
 of wall time, and in brackets of processor time, which other work on the machine changes less.
 
 ``--json FILE`` adds the figures to a history; ``--scaling`` shows how each algorithm grows;
-``--networks`` measures what ``networks`` says, in this process.
+``--networks`` measures what ``networks`` says, in this process, and ``--many`` what ``many`` does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tests.bench import networks, scaling
+from tests.bench import many, networks, scaling
 
 SIZES = ("4MiB", "1GiB", "4GiB", "20000")
 HERE = Path(__file__).parent
@@ -194,11 +194,14 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--dir", help="where the files go; default: the temporary folder")
     parser.add_argument("--networks", action="store_true", help="networks instead of conversions")
+    parser.add_argument("--many", action="store_true", help="many files, in several processes")
     parser.add_argument("--scaling", action="store_true", help="how each algorithm grows; no more")
     arguments = parser.parse_args()
-    if arguments.networks:
-        with tempfile.TemporaryDirectory() as place:
-            for line in networks.lines(Path(place)):
+    if arguments.networks or arguments.many:
+        with tempfile.TemporaryDirectory(dir=arguments.dir) as name:
+            place = Path(name)
+            found = many.lines(place, arguments.runs) if arguments.many else networks.lines(place)
+            for line in found:
                 print(line, flush=True)
         return
     print(machine(), flush=True)
