@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ckptconv.errors import CkptconvError
+from ckptconv.spelling import option
 
 
 class Allowance(frozenset[str]):
@@ -21,6 +22,6 @@ class Allowance(frozenset[str]):
         needed = vars(self).get("needed", set())
         if stray := sorted(set(self) - needed):
             raise CkptconvError(
-                f"--allow {' '.join(stray)}: nothing in the file needs it",
+                f"{option('allow', stray)}: nothing in the file needs it",
                 expected=" or ".join(sorted(needed)) or "none: all of it is read exactly",
             )

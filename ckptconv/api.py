@@ -24,10 +24,12 @@ from ckptconv.options import (
     WriteOptions,
 )
 from ckptconv.report import Report
+from ckptconv.spelling import public
 
 Options = TypeVar("Options", ReadOptions, WriteOptions)
 
 
+@public()
 def inspect(path: StrPath, *, select: str | None = None) -> Checkpoint:
     """Open a checkpoint and return its names, shapes, dtypes and what it says of its modules.
 
@@ -47,6 +49,7 @@ def inspect(path: StrPath, *, select: str | None = None) -> Checkpoint:
     return formats.read(path, select=select)
 
 
+@public()
 def load(
     path: StrPath,
     *,
@@ -104,6 +107,7 @@ def load(
     return graph
 
 
+@public()
 def save(
     graph: Graph,
     path: StrPath,
@@ -157,6 +161,7 @@ def save(
     return pipeline.write(graph, path, to, options)
 
 
+@public()
 def convert(
     src: StrPath,
     dst: StrPath,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from ckptconv.spelling import option
+
 _MAX_PART, _MAX_LINE, _SHOWN = 1000, 20_000, 10
-_LONG_WORD = re.compile(r"([^\s=]{100})[^\s=]{100,}")
 
 
 def printable(text: object) -> str:
@@ -41,8 +41,6 @@ class CkptconvError(Exception):
     """
 
     others: Sequence[str] = ()
-    command_line = False
-    """Whether the reader of messages gives options on a command line, or in Python."""
 
     def __init__(
         self,
@@ -68,9 +66,7 @@ class CkptconvError(Exception):
         facts = [f"expected {_short(self.expected)}"] if self.expected is not None else []
         facts += [f"found {_short(self.found)}"] if self.found is not None else []
         text = ": ".join([*where, _short(self.problem)] + ([", ".join(facts)] if facts else []))
-        told = _short(_LONG_WORD.sub(r"\1*", self.hint), _MAX_LINE) if self.hint else ""
-        told = told if self.command_line else told.replace("--force", "force=True")
-        hint = [f"try {told}"] if told else []
+        hint = [f"try {_short(self.hint, _MAX_LINE)}"] if self.hint else []
         also = [f"and {_short(other)}" for other in self.others]
         return [printable(sentence) for sentence in (text, *hint, *also)]
 
@@ -95,6 +91,13 @@ class SeveralError(ContainerError):
     def __init__(self, problem: str, *, choices: Sequence[str], **where: Any) -> None:
         super().__init__(problem, **where)
         self.choices = tuple(choices)
+
+
+def exists_already(path: str | os.PathLike[str]) -> ContainerError:
+    """Return the error of a file that would be replaced."""
+    return ContainerError(
+        "exists already", file=path, hint=f"{option('force', True)} to replace it"
+    )
 
 
 class DialectError(CkptconvError):
@@ -128,20 +131,19 @@ class AmbiguousKindError(DialectError):
 
 def _line(errors: Sequence[AmbiguousKindError]) -> str:
     """Return the options that answer all errors; paths that differ in numbers become a pattern."""
-    answers: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    answers: dict[str, dict[str, str]] = {}
     hints: list[str] = []
     for error in errors:
         for path, kinds in error.choices.items():
             if kinds:
-                answers.setdefault((re.sub(r"\d+", "*", path), kinds), []).append(path)
+                answers.setdefault(re.sub(r"\d+", "*", path), {})[path] = kinds[0]
             elif error.hint and error.hint not in hints:
                 hints.append(error.hint)
-    options = [
-        shlex.quote(f"{pattern if len(paths) > 1 else paths[0]}={kinds[0]}")
-        for (pattern, kinds), paths in answers.items()
-    ]
-    line = " ".join(f"--kind {option}" for option in options)
-    return "; ".join([*hints, *([line] if line else [])])
+    said: dict[str, str] = {}
+    for pattern, known in answers.items():
+        one = len(known) > 1 and len(set(known.values())) == 1
+        said |= {pattern: next(iter(known.values()))} if one else known
+    return "; ".join([*hints, *([option("kinds", said)] if said else [])])
 
 
 @contextmanager

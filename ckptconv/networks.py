@@ -18,12 +18,14 @@ from ckptconv.graph.network import Network
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import ReadOptions, StrPath, WriteOptions
 from ckptconv.report import Report
+from ckptconv.spelling import option, public
 
 _TARGETS = ("torch", "mindspore")
 _APART = ("like", "drop", "fold_bias", "fold_proj", "dtype")
 """Options of writing by which the weights would be others than the network's."""
 
 
+@public()
 def network(path: StrPath, *, config: StrPath | None = None, stubs: Iterable[str] = ()) -> Network:
     """Return the network that a file records: which layer's output goes into which layer.
 
@@ -61,7 +63,10 @@ def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tupl
         _check_stubs(network, stubs)
     graph = pipeline.finished(before, options)
     if len(graph.layers) != len(before.layers):
-        raise CkptconvError("--network takes layers as the source has them: no --fuse, no --split")
+        raise CkptconvError(
+            f"{option('network')} takes layers as the source has them: no {option('fuse')}, no "
+            f"{option('split')}"
+        )
     known = paths(layer.path for layer in graph)
     new = {old.path: known[layer.path] for old, layer in zip(before, graph, strict=True)}
     layers = tuple(replace(layer, path=known[layer.path]) for layer in graph)
@@ -77,7 +82,7 @@ def _check_stubs(network: Network, stubs: tuple[str, ...]) -> None:
     left = {str(node.arguments["about"]) for node in network if node.op == "stub"}
     if stray := sorted({*stubs} - left):
         raise CkptconvError(
-            f"--stub {' '.join(stray)}: no layer of the network is called so",
+            f"{option('stubs', stray)}: no layer of the network is called so",
             expected="a layer's name, as the configuration has it",
         )
 
@@ -90,7 +95,8 @@ def _check_projections(graph: Graph, to: str) -> None:
                 "proj_size has no equal in MindSpore, and a network takes layers as they are",
                 file=graph.origin.path,
                 tensor=layer.path,
-                hint="--fold-proj without --network, or a Linear after a plain LSTM in the source",
+                hint=f"{option('fold_proj', True)} without {option('network')}, or a Linear after "
+                "a plain LSTM in the source",
             )
 
 
@@ -152,7 +158,7 @@ def _checked(to: str, writing: WriteOptions) -> str:
         )
     target = os.fspath(writing.network or "")
     if not target.endswith(".py"):
-        raise UsageError("--network", expected="a name that ends in .py", found=target)
+        raise UsageError(option("network"), expected="a name that ends in .py", found=target)
     if extra := [name for name in _APART if getattr(writing, name)]:
-        raise CkptconvError(f"network= does not go with {', '.join(extra)}")
+        raise CkptconvError(f"{option('network')} does not go with {', '.join(map(option, extra))}")
     return target

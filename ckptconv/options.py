@@ -16,6 +16,7 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Framework as Framework
 from ckptconv.graph.kinds import KINDS, PARAMETER
+from ckptconv.spelling import option
 
 Target = Literal["torch", "keras", "mindspore", "mint"]
 DTypeName = Literal["float16", "bfloat16", "float32", "float64"]
@@ -226,7 +227,7 @@ def _parse_kind(path: str, text: str) -> KindHint:
         return KindHint(kind, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords})
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         raise UsageError(
-            f"--kind {path}: arguments that cannot be read",
+            f"{option('kinds')} of {path}: arguments that cannot be read",
             expected=f"{kind}(name=number, …)",
             found=repr(text),
         ) from None
@@ -240,4 +241,6 @@ def _resolved(path: str, hint: KindHint, kind_of: Callable[[str], str | None]) -
 
 def _unknown_kind(path: str, text: str) -> UsageError:
     known = ", ".join((*KINDS, PARAMETER))
-    return UsageError(f"--kind {path}: unknown kind", expected=known, found=repr(text))
+    return UsageError(
+        f"{option('kinds')} of {path}: unknown kind", expected=known, found=repr(text)
+    )

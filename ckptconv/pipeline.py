@@ -21,6 +21,7 @@ from ckptconv.passes import cast
 from ckptconv.passes.check_ascend import checked
 from ckptconv.passes.edit import drop, fold_bias
 from ckptconv.report import Report, account
+from ckptconv.spelling import option
 
 if TYPE_CHECKING:
     from ckptconv.passes import match
@@ -145,10 +146,12 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
     """Account for every tensor, then write the graph; see ``api.save``."""
     output = formats.output(path, dialects.dialect(to).suffixes)
     if options.like is None and (options.like_order or options.fill):
-        option = "--like-order" if options.like_order else "--fill"
-        raise UsageError(f"{option} speaks of a target network", expected="--like TARGET too")
+        said = option("like_order" if options.like_order else "fill")
+        expected = f"{option('like', 'TARGET')} too"
+        raise UsageError(f"{said} speaks of a target network", expected=expected)
     if options.stubs and options.network is None:
-        raise UsageError("--stub speaks of a written network", expected="--network FILE.py too")
+        expected = f"{option('network', 'FILE.py')} too"
+        raise UsageError(f"{option('stubs')} speaks of a written network", expected=expected)
     graph = edited(graph, options)
     lowered = lower(graph, to, options, output)
     target = {"path": os.fspath(path), "container": output.format.name, "framework": to}

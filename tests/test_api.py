@@ -96,7 +96,7 @@ def test_mappings_and_iterables_are_taken_alike(model, tmp_path):
     for rename in ({"^rnn$": "a"}, [("^rnn$", "a")], (pair for pair in [("^rnn$", "a")])):
         assert ckptconv.load(model, rename=rename).layers[0].path == "a"
     assert ckptconv.load(model, map={"rnn": "net.rnn"}).layers[0].path == "net.rnn"
-    assert ckptconv.load(model, kinds=[("fc", "Linear")])["fc"].evidence == "--kind"
+    assert ckptconv.load(model, kinds=[("fc", "Linear")])["fc"].evidence == "the user's word"
     two = torch.nn.ModuleDict({"a": torch.nn.GRU(3, 5), "b": torch.nn.GRU(5, 5)})
     torch.save(two.state_dict(), tmp_path / "two.pt")
     fused = ckptconv.load(tmp_path / "two.pt", fuse={"all": ["a", "b"]})
@@ -147,7 +147,7 @@ def test_the_report_s_order_is_the_file_s(tmp_path):
 
 @pytest.mark.parametrize("kind", ["x", "int", "[1]"])
 def test_an_unknown_kind_is_named(model, kind):
-    with pytest.raises(ckptconv.CkptconvError, match="--kind fc: unknown kind"):
+    with pytest.raises(ckptconv.CkptconvError, match="kinds of fc: unknown kind"):
         ckptconv.load(model, kinds={"fc": kind})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ FRAMEWORKS = {"torch", "mindspore", "keras", "tensorflow", "tf_keras"}
 PICKLES = {"pickle", "marshal", "shelve", "dill", "joblib"}
 FILES = {"h5py", "zipfile", "tarfile", "safetensors", "mmap"}
 
-LOW = ("errors", "io", "tensors")
+LOW = ("spelling", "errors", "io", "tensors")
 MODEL = (*LOW, "checkpoint", "graph")
 STEPS = (*MODEL, "options", "dialects", "codegen")
 ALL = (*STEPS, "codecs", "formats", "passes", "report", "_version")
@@ -22,15 +23,16 @@ STORY = (*ALL, "pipeline")
 FACE = (*STORY, "api", "batch", "live", "inspection", "verification")
 ROOMS = {
     # room → the rooms it may import
-    "errors": (),
+    "spelling": (),
+    "errors": ("spelling",),
     "_version": (),
-    "io": ("errors",),
-    "tensors": ("errors", "io"),
+    "io": ("spelling", "errors"),
+    "tensors": ("spelling", "errors", "io"),
     "codecs": LOW,
     "checkpoint": LOW,
     "formats": (*LOW, "codecs", "checkpoint"),
     "graph": (*LOW, "checkpoint"),
-    "allowance": ("errors",),
+    "allowance": ("spelling", "errors"),
     "options": (*MODEL, "allowance"),
     "dialects": (*MODEL, "options"),
     "codegen": (*MODEL, "options"),
@@ -158,6 +160,18 @@ def test_only_the_command_line_prints_or_exits(path):
     assert "sys.exit" not in dotted
     if room(path) in ("dialects", "passes", "graph", "codegen"):
         assert "open" not in named
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_only_the_command_line_knows_how_options_are_typed(path):
+    """Everywhere else messages call ``spelling.option``; docstrings may say what is typed."""
+    if room(path) == "cli" or place(path) == "codegen/support.py":  # a page of the documentation
+        return
+    tree = ast.parse(path.read_text())
+    told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    texts = [node.value for node in texts if isinstance(node.value, str) and id(node) not in told]
+    assert [text for text in texts if re.search(r"(?<![\w-])--[a-z]", text)] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=place)

@@ -177,7 +177,7 @@ def test_names_and_kinds_as_the_user_says(tmp_path):
     found = describe(tmp_path / "m.pt", kinds=kinds, rename=[(r"^net\.", "")])
     first = found["modules"][0]
     assert (first["path"], first["kinds"]) == ("thing", ["Embedding"])
-    assert first["evidence"] == "--kind"
+    assert first["evidence"] == "the user's word"
     assert first["tensors"][0]["name"] == "net.thing.weight"
     with pytest.raises(ckptconv.CkptconvError, match="names no module"):
         describe(tmp_path / "m.pt", kinds={"nothing": "Linear"})

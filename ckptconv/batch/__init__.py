@@ -30,6 +30,7 @@ from ckptconv.batch.job import (
 )
 from ckptconv.errors import CkptconvError
 from ckptconv.options import ReadOptions, Target, WriteOptions
+from ckptconv.spelling import public
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -80,6 +81,7 @@ class ConvertKeywords(TypedDict, total=False):
     hardware: o.Hardware | None
 
 
+@public(ConvertKeywords)
 def convert_many(
     pairs: Iterable[tuple[str | os.PathLike[str], str | os.PathLike[str]]],
     *,

@@ -15,7 +15,7 @@ from typing import Any
 
 from ckptconv import pipeline
 from ckptconv._version import __version__
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, exists_already
 from ckptconv.io.atomic import atomic_path, begun
 from ckptconv.options import ReadOptions, Target, WriteOptions
 from ckptconv.report import Report, to_json
@@ -77,7 +77,7 @@ def _converted(job: Job) -> str:
         return UNCHANGED
     for path in (job.target, *([_network_of(job)] if job.network else ())):
         if os.path.lexists(path) and not ("batch" in record or job.force):
-            raise CkptconvError("exists already", file=path, hint="--force to replace it")
+            raise exists_already(path)
     if job.writing.dry_run:
         _write(job)
         return WOULD_CONVERT

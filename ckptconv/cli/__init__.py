@@ -17,7 +17,7 @@ from ckptconv.cli import options as o
 from ckptconv.cli.process import run
 from ckptconv.cli.targets import check_beside, default_target, framework_of
 from ckptconv.cli.verify import add_to
-from ckptconv.errors import CkptconvError, WrongFrameworkError
+from ckptconv.errors import CkptconvError, UnmatchedError, WrongFrameworkError
 
 if TYPE_CHECKING:
     from ckptconv.report import Report
@@ -182,8 +182,12 @@ def _convert(
 
     if report_file:
         check_beside(report_file, "report", src, dst, force=options["force"])
-    with reading(src, enabled=not quiet) as progress:
-        report = convert(src, dst, progress=progress, **o.named(options))
+    try:
+        with reading(src, enabled=not quiet) as progress:
+            report = convert(src, dst, progress=progress, **o.named(options))
+    except UnmatchedError as error:
+        error.hint = f"{error.hint} as {match.command(src, **options)}"
+        raise
     if report_file:
         _write_report(report, report_file)
     if as_json:

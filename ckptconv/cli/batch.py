@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ckptconv.cli import options as o
+from ckptconv.cli.spelling import spelled
 from ckptconv.cli.targets import framework
 from ckptconv.dialects import DIALECTS
 from ckptconv.errors import CkptconvError, UsageError, printable
+from ckptconv.spelling import read_by
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -122,7 +124,7 @@ def _begin() -> None:
     """Prepare a worker process."""
     from ckptconv.batch import stoppable
 
-    CkptconvError.command_line = True
+    read_by(spelled(_ROWS, o.CONVERT))
     stoppable()
 
 

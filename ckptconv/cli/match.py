@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import typer
 from ckptconv.cli import options as o
 from ckptconv.cli.targets import check_beside, framework
 from ckptconv.errors import printable
+from ckptconv.spelling import option
 
 if TYPE_CHECKING:
     from ckptconv.passes.match import Plan
@@ -43,6 +45,15 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     help_ = "Say which module of SRC is which of a target, and why."
     app.command("match", help=help_)(o.takes(**_ROWS)(_match))
+
+
+def command(src: str, like: str, **options: Any) -> str:
+    """Return the command that drafts a map for a conversion with these options."""
+    taken = o.NAMES.keys() - o.LIKE_ALONE
+    given = o.named({name: value for name, value in options.items() if name in taken and value})
+    pairs = ("rename", "kinds", "fill", "fold_bias", "fuse")
+    said = (option(name, dict(given[name]) if name in pairs else given[name]) for name in given)
+    return " ".join([shlex.join(["ckptconv", "match", src, like]), *said, "-o map.toml"])
 
 
 def _match(

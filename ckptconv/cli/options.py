@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from ckptconv.cli.spelling import spelled
 from ckptconv.dialects import DIALECTS
+from ckptconv.spelling import read_by
 
 FRAMEWORKS = {row.short: row.name for row in DIALECTS.values() if row.short}
 """Short names on the command line → frameworks."""
@@ -165,6 +168,14 @@ def takes(**rows: Row) -> Callable[[Callable[..., None]], Callable[..., None]]:
             row.declaration.autocompletion = _completing(plain)
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(**given: Any) -> None:
+            before = read_by(spelled(rows, CONVERT))
+            try:
+                function(**given)
+            finally:
+                read_by(before)
+
         parameters = [
             inspect.Parameter(
                 name,
@@ -174,9 +185,9 @@ def takes(**rows: Row) -> Callable[[Callable[..., None]], Callable[..., None]]:
             )
             for name, row in rows.items()
         ]
-        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        function.__annotations__ = {p.name: p.annotation for p in parameters}
-        return function
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
 
     return decorate
 
@@ -212,6 +223,8 @@ READ = {
     **{n: VALUES[n] for n in ("allow", "gates", "forget_bias", "z_convention", "flat_layout")},
 }
 """What says how a file is read."""
+CONVERT = {**READ, **NAMES, **NETWORK, **VALUES, **OUTPUT}
+"""All that a conversion takes."""
 
 
 def prefixed(prefix: str, rows: Mapping[str, Row], of: str) -> dict[str, Row]:

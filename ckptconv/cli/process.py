@@ -29,7 +29,6 @@ _Refused: type[Any] = typer.BadParameter.__mro__[1]
 def run(app: typer.Typer) -> NoReturn:
     """Run the command line; every error becomes one line on stderr and, with --json, a document."""
     signal.signal(signal.SIGTERM, _terminate)
-    CkptconvError.command_line = True
     _prepare_output()
     _leave_out_options(app, next((word for word in _words() if word[:1] != "-"), ""))
     code = _closing(lambda: app(prog_name="ckptconv", standalone_mode=False))

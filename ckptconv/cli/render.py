@@ -118,10 +118,10 @@ def _remarks(report: Report) -> Iterator[str]:
         yield f"{_listed(paths, 'layers')}: note: {note}"
     for evidence, paths in _grouped((_shown(layer), layer.evidence) for layer in report.layers):
         yield f"known by {evidence}: {_listed(paths, 'layers')}"
-    yield from _left_out(report.omitted)
+    yield from left_out(report.omitted)
 
 
-def _left_out(omitted: Mapping[str, str]) -> Iterator[str]:
+def left_out(omitted: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each rule; rules that begin alike are one, with the rest of each."""
     rules = ((name, *rule.partition(": ")[::2]) for name, rule in omitted.items())
     for head, entries in _grouped(((name, said), head) for name, head, said in rules):
@@ -165,7 +165,7 @@ def print_inspection(description: dict[str, Any]) -> None:
             branch.add(Text(printable(_tensor_label(tensor))))
     if description["modules"]:
         console.print(tree)
-    print_texts(_left_out(description["omitted"]))
+    print_texts(left_out(description["omitted"]))
     if not description["choices"]:  # or they are the note
         print_texts(f"note: {note}" for note in description["notes"])
 

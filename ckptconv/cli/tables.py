@@ -12,7 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from ckptconv.errors import CkptconvError, printable
 
 _COLOURS = {"ok": "32", "FAILED": "1;31", "failed": "1;31"}
-_GAP = "   "
+_GAP, _INDENT = "   ", "  "
+Row = Sequence[Sequence[str]]
+Cells = Sequence[Row]
+"""Rows of cells of lines."""
 
 
 def print_texts(texts: Iterable[str], indent: str = "  ") -> None:
@@ -36,7 +39,7 @@ def print_error(error: CkptconvError) -> None:
 def _clauses(sentence: str, width: int) -> Iterator[str]:
     """Yield lines that end where a clause does: what is to be copied stands on one of them."""
     line = ""
-    for clause in re.split(r"(?<=[;,]) | (?=or --|or ckptconv)", sentence):
+    for clause in re.split(r"(?<=[;,]) | (?=or --|(?:or|as) ckptconv)", sentence):
         longer = f"{line} {clause}" if line else f"  {clause}"
         if line and len(longer) > width:
             yield line
@@ -46,22 +49,29 @@ def _clauses(sentence: str, width: int) -> Iterator[str]:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """Print rows in columns, or one below the other where the columns are too wide."""
+    """Print rows in columns; where these are too wide, first cells stand above their rows, or all
+    cells one below the other."""
     cells = [[[printable(line) for line in cell.splitlines()] or [""] for cell in r] for r in rows]
     if title:
         print_texts([title])
-    if rows:
-        sizes = _sizes(headers, cells)
-        print("\n".join(_columns(headers, cells, sizes) if sizes else _records(headers, cells)))
-        print()
+    if not rows:
+        return
+    rest = headers[1:], [row[1:] for row in cells]
+    if sizes := _sizes(headers, cells, _width()):
+        lines = _columns(headers, cells, sizes)
+    elif sizes := _sizes(*rest, _width() - len(_INDENT)):
+        lines = _below(headers, cells, sizes)
+    else:
+        lines = _records(headers, cells)
+    print("\n".join(lines), end="\n\n")
 
 
-def _sizes(headers: Sequence[str], cells: list[list[list[str]]]) -> list[int]:
+def _sizes(headers: Sequence[str], cells: Cells, width: int) -> list[int]:
     """Return the widths of columns, wide ones made narrower by wrapping; none if it cannot be."""
     texts = [[header, *(x for row in cells for x in row[i])] for i, header in enumerate(headers)]
     sizes = [max(map(len, column)) for column in texts]
     least = [max(len(word) for text in column for word in text.split() or [""]) for column in texts]
-    for _ in range(sum(sizes) + len(_GAP) * (len(sizes) - 1) - _width()):
+    for _ in range(sum(sizes) + len(_GAP) * (len(sizes) - 1) - width):
         widest = max(range(len(sizes)), key=lambda i: sizes[i] - least[i])
         if sizes[widest] == least[widest]:
             return []
@@ -69,16 +79,27 @@ def _sizes(headers: Sequence[str], cells: list[list[list[str]]]) -> list[int]:
     return sizes
 
 
-def _columns(
-    headers: Sequence[str], cells: list[list[list[str]]], sizes: list[int]
-) -> Iterator[str]:
+def _columns(headers: Sequence[str], cells: Cells, sizes: list[int]) -> Iterator[str]:
     yield from _row([[header] for header in headers], sizes)
     yield "─" * (sum(sizes) + len(_GAP) * (len(sizes) - 1))
     for given in cells:
         yield from _row(given, sizes)
 
 
-def _row(given: list[list[str]], sizes: list[int]) -> Iterator[str]:
+def _below(headers: Sequence[str], cells: Cells, sizes: list[int]) -> Iterator[str]:
+    """Yield first cells on lines of their own, once each, and the other columns below them."""
+    above: Sequence[str] = ()
+    for given in [[[header] for header in headers], *cells]:
+        if given[0] != above:
+            yield _wrapped(" ".join(given[0]), _width(), _INDENT)
+        rest = _row(given[1:], sizes)
+        yield from (_INDENT + line for line in rest)
+        if not above:
+            yield "─" * (len(_INDENT) + sum(sizes) + len(_GAP) * (len(sizes) - 1))
+        above = given[0]
+
+
+def _row(given: Row, sizes: list[int]) -> Iterator[str]:
     """Yield the lines of a row, each cell wrapped in its column."""
     row = [
         [part for line in lines for part in _wrapped(line, size).splitlines()]
@@ -90,14 +111,14 @@ def _row(given: list[list[str]], sizes: list[int]) -> Iterator[str]:
         yield _GAP.join(padded).rstrip()
 
 
-def _records(headers: Sequence[str], cells: list[list[list[str]]]) -> Iterator[str]:
+def _records(headers: Sequence[str], cells: Cells) -> Iterator[str]:
     """Yield each row as its first cell, and a line for each of the others that says something."""
     for row in cells:
         yield " ".join(row[0])
         for header, lines in zip(headers[1:], row[1:], strict=True):
             for n, line in enumerate(filter(None, lines)):
                 text = f"{header}: {_coloured(line)}" if n == 0 else f"{'':{len(header) + 2}}{line}"
-                yield _wrapped("  " + text, _width(), "    ")
+                yield _wrapped(_INDENT + text, _width(), 2 * _INDENT)
 
 
 def _coloured(text: str, size: int = 0) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import typer
 
 from ckptconv.dialects import DIALECTS
-from ckptconv.errors import CkptconvError, printable
+from ckptconv.errors import CkptconvError, exists_already, printable
 
 if TYPE_CHECKING:
     from ckptconv.options import Target
@@ -61,5 +61,4 @@ def check_beside(path: str, what: str, src: str, dst: str, *, force: bool) -> No
         raise CkptconvError("no such folder", file=folder)
     linked = os.path.exists(path) and os.path.exists(src) and os.path.samefile(path, src)
     if os.path.lexists(path) and (not force or linked):
-        hint = None if force else "--force to replace it"
-        raise CkptconvError("exists already", file=path, hint=hint)
+        raise CkptconvError("exists already", file=path) if force else exists_already(path)

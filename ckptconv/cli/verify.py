@@ -183,6 +183,7 @@ def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bool]]:
 def _finish(report: Any, as_json: bool, quiet: bool) -> None:
     """Print what was found; exit with 1 unless everything is the same."""
     from ckptconv.cli.documents import print_json
+    from ckptconv.cli.render import left_out
     from ckptconv.cli.tables import print_table, print_texts
 
     if as_json:
@@ -191,5 +192,7 @@ def _finish(report: Any, as_json: bool, quiet: bool) -> None:
         for title, headers, rows in report.tables():
             print_table(headers, rows, title)
         print_texts([f"note: {note}" for note in report.notes])
+        for file, rules in report.left_out.items():
+            print_texts(": ".join(filter(None, (file, told))) for told in left_out(rules))
     if not report.ok:
         raise typer.Exit(1)

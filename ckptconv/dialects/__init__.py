@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ckptconv.errors import DialectError, UsageError, WrongFrameworkError
+from ckptconv.spelling import option
 
 if TYPE_CHECKING:
     from ckptconv.checkpoint import Checkpoint
@@ -208,7 +209,7 @@ def detect(checkpoint: Checkpoint, said: str | None = None) -> str:
             f"not a file of {dialect(said).title}",
             expected=f"the names of {dialect(said).title}",
             found=f"{checkpoint.format}, a file of {dialect(known).title}",
-            hint=f"--from {known}",
+            hint=option("source", known),
         )
         error.spoken = known
         raise error
@@ -240,6 +241,6 @@ def _by_names(checkpoint: Checkpoint) -> str:
             "the names do not tell whose they are",
             expected="torch's or MindSpore's",
             found="names of both" if mindspore else "gamma and beta",
-            hint="--from torch or --from mindspore",
+            hint=f"{option('source', 'torch')} or {option('source', 'mindspore')}",
         )
     return "mindspore" if mindspore else "torch"

@@ -12,6 +12,9 @@ from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Layer
 from ckptconv.options import KindHint
 
+USER = "the user's word"
+"""Evidence that leaves nothing to find out."""
+
 
 @dataclass
 class Evidence:

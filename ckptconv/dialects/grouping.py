@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from ckptconv.dialects.evidence import hint_of
 from ckptconv.errors import AmbiguousKindError
 from ckptconv.options import KindHint
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 Groups = dict[str, dict[str, Tensor]]
@@ -58,7 +59,9 @@ def _is_inner(path: str, parent: str, groups: Groups, kinds: Mapping[str, KindHi
         tensor=path,
         kinds=("BatchNorm2d",),
         expected=f"BatchNorm3d as {parent!r} or BatchNorm2d as {path!r}",
-        hint=f"--kind {parent}=BatchNorm3d or --kind {path}=BatchNorm2d",
+        hint=" or ".join(
+            option("kinds", said) for said in ({parent: "BatchNorm3d"}, {path: "BatchNorm2d"})
+        ),
     )
 
 

@@ -14,16 +14,16 @@ refused.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ckptconv.dialects.evidence import Evidence
+from ckptconv.dialects.evidence import USER, Evidence
 from ckptconv.dialects.narrowing import SOURCES, by_name
 from ckptconv.errors import AmbiguousKindError, DialectError
 from ckptconv.graph.axes import fits
 from ckptconv.graph.forms import Forms, slots
 from ckptconv.graph.kinds import PARAMETER
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 
@@ -74,7 +74,7 @@ def recognise(
                 expected=" or ".join(found) or "no known layer",
                 found=", ".join(f"{name} {shape}" for name, shape in shapes.items()),
             )
-        return Recognised((hint.kind,), found, "--kind")
+        return Recognised((hint.kind,), found, USER)
     reason = "parameter names and shapes"
     for source, narrow in SOURCES:
         narrowed = narrow(path, candidates, evidence, params) if len(candidates) > 1 else None
@@ -104,5 +104,5 @@ def ambiguous(
         tensor=path or None,
         expected=" or ".join(kinds),
         found=", ".join(f"{name} {shape}" for name, shape in shapes.items()),
-        hint=" or ".join(f"--kind {shlex.quote(f'{path}={kind}')}" for kind in kinds),
+        hint=" or ".join(option("kinds", {path: kind}) for kind in kinds),
     )

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import DialectError
+from ckptconv.spelling import option
 
 _CONTENT = "module."
 _WRAPPERS = (
@@ -55,10 +56,9 @@ def advice(names: Iterable[str]) -> tuple[str, ...]:
     first, *others = {name.partition(".")[0] if "." in name else "" for name in names} or {""}
     if others or first not in _USUAL:
         return ()
-    return (
-        f"all names begin with '{first}.', which nothing proves to be a wrapper's: kept; "
-        f"--rename '^{re.escape(first)}(\\.|$)=' takes it off",
-    )
+    rename = option("rename", {rf"^{re.escape(first)}(\.|$)": ""})
+    told = f"all names begin with '{first}.', which nothing proves to be a wrapper's"
+    return (f"{told}: kept; {rename} takes it off",)
 
 
 def _wrapper(checkpoint: Checkpoint) -> str:

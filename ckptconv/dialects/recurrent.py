@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ from ckptconv.errors import DialectError
 from ckptconv.graph.gates import CANONICAL
 from ckptconv.graph.graph import RECURRENT, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
+from ckptconv.spelling import option
 from ckptconv.tensors.ops import reshape
 from ckptconv.tensors.tensor import Tensor
 
@@ -57,7 +57,7 @@ def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) 
 
 
 def _as_parameters(path: str) -> str:
-    return f"--kind {shlex.quote(f'{path}={PARAMETER}')} to keep its parameters as they are"
+    return f"{option('kinds', {path: PARAMETER})} to keep its parameters as they are"
 
 
 def _flat_biases(params: Mapping[str, Tensor]) -> dict[str, Tensor]:

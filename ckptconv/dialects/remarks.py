@@ -5,11 +5,16 @@ from __future__ import annotations
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.narrowing import BY_FLOW, BY_KERNELS, BY_NEIGHBOURS
 from ckptconv.graph.forms import classes
+from ckptconv.spelling import option
 
-_ASSUMED = "taken for {} by its name and the sizes around it; --kind PATH=KIND if it is another"
-_DEEP = "taken for {} by the kernel before it; --kind PATH=KIND if its input is no volume"
-_FLAT = "taken for no norm of volumes, since no kernel is one; --kind PATH=BatchNorm3d if it is one"
+_ASSUMED = "taken for {} by its name and the sizes around it; {} if it is another"
+_DEEP = "taken for {} by the kernel before it; {} if its input is no volume"
+_FLAT = "taken for no norm of volumes, since no kernel is one; {} if it is one"
 _OWN = "class {} is taken to compute what {} does"
+_OWN_CELL = (
+    "stands beside others that make no cell of torch's: a class of its own; {} (or GRUCell, "
+    "RNNCell) takes the others for that"
+)
 _MAX_NORM = (
     "max_norm={}: torch's layer shortens longer rows when it looks them up, the target's does not; "
     "the rows are carried as they are"
@@ -25,6 +30,11 @@ def unfit(path: str, evidence: Evidence) -> tuple[str, ...]:
     return (_UNFIT.format(name),) if known else ()
 
 
+def own_cell() -> str:
+    """Return the note on parameters that have names of a cell beside names that no cell has."""
+    return _OWN_CELL.format(option("kinds", {"PATH": "LSTMCell"}))
+
+
 def remarks(path: str, kind: str, decided: str, evidence: Evidence) -> tuple[str, ...]:
     """Return the notes on a layer.
 
@@ -35,10 +45,12 @@ def remarks(path: str, kind: str, decided: str, evidence: Evidence) -> tuple[str
     name = (module.class_name if module else None) or ""
     own = "." in name and evidence.hint(path) is None
     limit = evidence.said(path).get("max_norm")
+    deep = decided == BY_NEIGHBOURS and kind == "BatchNorm3d"
+    other, volumes = (option("kinds", {"PATH": of}) for of in ("KIND", "BatchNorm3d"))
     return (
         *([_OWN.format(name, kind)] if own else []),
         *([_MAX_NORM.format(limit)] if limit is not None and kind.startswith("Embedding") else []),
-        *([_ASSUMED.format(kind)] if decided == BY_FLOW else []),
-        *([_FLAT] if decided == BY_KERNELS else []),
-        *([_DEEP.format(kind)] if decided == BY_NEIGHBOURS and kind == "BatchNorm3d" else []),
+        *([_ASSUMED.format(kind, other)] if decided == BY_FLOW else []),
+        *([_FLAT.format(volumes)] if decided == BY_KERNELS else []),
+        *([_DEEP.format(kind, other)] if deep else []),
     )

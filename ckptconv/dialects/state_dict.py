@@ -12,7 +12,7 @@ from ckptconv.dialects.grouping import modules, sizes_around
 from ckptconv.dialects.infer_kind import ambiguous, recognise
 from ckptconv.dialects.narrowing import SAID, by_name
 from ckptconv.dialects.recurrent import lift_recurrent
-from ckptconv.dialects.remarks import remarks, unfit
+from ckptconv.dialects.remarks import own_cell, remarks, unfit
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.axes import realign, sizes_said
 from ckptconv.graph.forms import Forms, slots
@@ -20,14 +20,12 @@ from ckptconv.graph.graph import Layer, is_recurrent_name
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
 from ckptconv.options import KindHint
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
 
+_SHOWN = 20
 _SORTED = ("safetensors", "sharded-index")
 """Formats whose tensors stand in no model's order."""
-_OWN_CELL = (
-    "stands beside others that make no cell of torch's: a class of its own; --kind PATH=LSTMCell "
-    "(or GRUCell, RNNCell) takes the others for that"
-)
 _BY_NAME = (
     "taken for {} by its name; other kinds would have the same values, in another shape or with "
     "constants beside them"
@@ -66,8 +64,8 @@ def lift_columns(
                 layers += _lift_group(path, params, known)
     if names := unused(kinds, {*groups, *beside}):
         raise DialectError(
-            f"--kind names no module that holds parameters: {names}",
-            hint="'ckptconv inspect' to see the modules",
+            f"{option('kinds')} names no module that holds parameters: {names}",
+            expected=", ".join([*groups][:_SHOWN]),
         )
     return layers
 
@@ -158,7 +156,7 @@ def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> lis
         rest = [name for name in params if name not in recurrent]
         own = rest and not hint and not any("_l" in name for name in recurrent)
         if own or (hint and hint.kind == PARAMETER):
-            return split_parameters(whole, params, *([_OWN_CELL] if own else []))
+            return split_parameters(whole, params, *([own_cell()] if own else []))
         return [lift_recurrent(path, recurrent, evidence), *split_parameters(whole, rest)]
     found = recognise(path, params, evidence)
     if found is None or found.kinds == (PARAMETER,):

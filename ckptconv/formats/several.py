@@ -9,6 +9,7 @@ from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.errors import ContainerError
 from ckptconv.formats.registry import StrPath
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _BESIDE = "beside the selected weights"
@@ -27,11 +28,11 @@ def read(path: StrPath, select: str) -> Checkpoint:
     for entry in select.split(","):
         part, equals, prefix = entry.strip().partition("=")
         if not equals or not part or part in prefixes:
-            raise ContainerError(f"--select {select}", file=path, expected="PART=PREFIX, …")
+            raise ContainerError(option("select", select), file=path, expected="PART=PREFIX, …")
         prefixes[part] = f"{prefix}." if prefix else ""
     found = {prefix: formats.read(path, select=part) for part, prefix in prefixes.items()}
     if len(found) < len(prefixes):
-        raise ContainerError(f"--select {select}: two parts of one prefix", file=path)
+        raise ContainerError(f"{option('select', select)}: two parts of one prefix", file=path)
     tensors: dict[str, Tensor] = {}
     modules: dict[str, Module] = {}
     for prefix, checkpoint in found.items():

@@ -20,6 +20,7 @@ from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint, Facts, MindSporeFacts, TorchFacts
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
+from ckptconv.spelling import option
 from ckptconv.tensors.declared import Declared
 from ckptconv.tensors.tensor import Tensor
 
@@ -65,7 +66,9 @@ def read(path: str | os.PathLike[str], *, select: str | None = None) -> Checkpoi
 
 def _declared(text: str, path: str, error: ContainerError) -> Checkpoint:
     if '"ckptconv-report-' in text:
-        raise ContainerError("the report of a conversion", file=path, hint="--restore") from error
+        raise ContainerError(
+            "the report of a conversion", file=path, hint=option("restore", path)
+        ) from error
     entries = _entries(text)
     if not entries:
         expected = 'a checkpoint, {"name": [dims], …} or lines such as: name (dims)'

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from ckptconv.errors import ContainerError
+from ckptconv.errors import ContainerError, exists_already
 from ckptconv.io import platform
 from ckptconv.io.reader import Source
 
@@ -25,7 +25,7 @@ def check_target(path: str | os.PathLike[str], sources: Sequence[Source], *, for
     if os.path.isdir(path):
         raise ContainerError("cannot be written: it is a directory", file=path)
     if os.path.lexists(path) and not force:
-        raise ContainerError("exists already", file=path, hint="--force to replace it")
+        raise exists_already(path)
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def atomic_path(
         if durable:
             platform.sync_folder(folder or ".")
     except FileExistsError:
-        raise ContainerError("exists already", file=path, hint="--force to replace it") from None
+        raise exists_already(path) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ContainerError(f"cannot be written: {reason}", file=path) from error

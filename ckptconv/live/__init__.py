@@ -26,10 +26,12 @@ from ckptconv.options import (
 )
 from ckptconv.passes import cast
 from ckptconv.report import Report, account
+from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import ArrayTensor
 
 
+@public()
 def from_state_dict(
     arrays: Mapping[str, Array],
     dialect: Framework,
@@ -57,6 +59,7 @@ def from_state_dict(
     return pipeline.lift(Checkpoint("memory", tensors, known), ReadOptions(source=dialect))
 
 
+@public()
 def to_state_dict(graph: Graph, dialect: Target) -> dict[str, Array]:
     """Return the graph's values as numpy arrays in a dialect's names, shapes and gate order.
 
@@ -77,6 +80,7 @@ def to_state_dict(graph: Graph, dialect: Target) -> dict[str, Array]:
     return {name: tensor.numpy().copy() for name, tensor in lowered.tensors.items()}
 
 
+@public()
 def from_torch(module: Any) -> Graph:
     """Return the graph of a live ``torch.nn.Module``; its classes and options are known.
 
@@ -97,6 +101,7 @@ def from_torch(module: Any) -> Graph:
     return graph_of(module, ReadOptions())
 
 
+@public()
 def load_into(
     target: Any, source: StrPath | Graph, *, kinds: Pairs = (), dtype: DTypeName | None = None
 ) -> Report:

@@ -16,12 +16,14 @@ from ckptconv.graph.graph import Framework, Graph
 from ckptconv.live.reading import FORMAT, graph_of, parameters
 from ckptconv.options import DTypeName, Pairs, ReadOptions, StrPath, Target, WriteOptions
 from ckptconv.passes.match import Plan
+from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
 
 _MAX_FOUND = 200
 _NN_LEAVES = ("gamma", "beta", "moving_mean", "moving_variance", "embedding_table")
 
 
+@public()
 def match(
     source: StrPath | Graph | Any,
     target: StrPath | Mapping[str, Sequence[int]] | Any,

@@ -14,6 +14,7 @@ from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph.graph import Graph
 from ckptconv.live.filling import cell_array, unwrapped
 from ckptconv.options import ReadOptions, WriteOptions
+from ckptconv.spelling import option
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import ArrayTensor
 
@@ -108,7 +109,9 @@ def _array(name: str, value: Any) -> Array:
 
 def _unreadable(value: Any) -> tuple[str, str | None]:
     if not hasattr(value, "detach") or getattr(value, "is_quantized", False):
-        hint = "saving the state_dict and converting that file with --allow dequantize"
+        hint = (
+            f"saving the state_dict and converting that file with {option('allow', ['dequantize'])}"
+        )
         return "is quantized or no tensor", hint
     if "Uninitialized" in type(value).__name__:
         return "of a lazy module, which has no shape yet", "running the module once"

@@ -12,6 +12,7 @@ from ckptconv.graph.forms import Forms, Has
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import KINDS
 from ckptconv.options import KindHint
+from ckptconv.spelling import option
 
 
 def check_kinds(graph: Graph, kinds: Mapping[str, KindHint], columns: Iterable[Forms]) -> Graph:
@@ -62,5 +63,5 @@ def _names(kind: str, columns: tuple[Forms, ...]) -> dict[str, str]:
 
 
 def _error(layer: Layer, problem: str, expected: object, found: object) -> CkptconvError:
-    where = f"--kind {layer.path}"
+    where = f"{option('kinds')} of {layer.path}"
     return CkptconvError(f"{where}: {problem}", expected=expected, found=found)

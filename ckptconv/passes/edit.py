@@ -10,6 +10,7 @@ import numpy as np
 from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.provenance import Provenance
+from ckptconv.spelling import option
 from ckptconv.tensors.computed import Elementwise
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
@@ -32,16 +33,18 @@ def drop(graph: Graph, paths: Iterable[str]) -> Graph:
             }
             gone += [tensor for name, tensor in layer.params.items() if name not in rest]
             if rest and len(rest) < len(layer.params) and isinstance(layer, RecurrentLayer):
-                raise DialectError("--drop takes a recurrent layer apart", tensor=path)
+                raise DialectError(f"{option('drop')} takes a recurrent layer apart", tensor=path)
             if rest:
                 kept.append(
                     layer if len(rest) == len(layer.params) else replace(layer, params=rest)
                 )
         if not gone:
             there = " or ".join(layer.path for layer in graph.layers[:8])
-            raise DialectError("--drop: no such module or parameter", tensor=path, expected=there)
+            raise DialectError(
+                f"{option('drop')}: no such module or parameter", tensor=path, expected=there
+            )
         names = Provenance(graph.origin.tensors)
-        rules = {name: f"--drop {path}" for tensor in gone for name in names.names(tensor)}
+        rules = {name: f"dropped as {path}" for tensor in gone for name in names.names(tensor)}
         graph = replace(graph, layers=tuple(kept), omitted={**graph.omitted, **rules})
     return graph
 
@@ -62,7 +65,7 @@ def fold_bias(graph: Graph, pairs: Mapping[str, str]) -> Graph:
         known = layers[at].kind.startswith(("Conv", "Linear"))
         if bias is None or mean is None or bias.shape != mean.shape or not known:
             raise DialectError(
-                f"--fold-bias {first}={second}",
+                option("fold_bias", {first: second}),
                 expected="a convolution with a bias, and a BatchNorm with running_mean of its size",
                 found=f"{_described(layers[at])} and {_described(layers[to])}",
             )
@@ -84,7 +87,7 @@ def _find(layers: list[Layer], path: str) -> int:
     for number, layer in enumerate(layers):
         if layer.path == path:
             return number
-    raise DialectError("--fold-bias: no such module", tensor=path)
+    raise DialectError(f"{option('fold_bias')}: no such module", tensor=path)
 
 
 def _is_in(name: str, path: str) -> bool:

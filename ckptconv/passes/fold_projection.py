@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from ckptconv.errors import LossyError
 from ckptconv.graph.graph import Cell, Graph, Layer, RecurrentLayer, cell_params
+from ckptconv.spelling import option
 from ckptconv.tensors.computed import Product
 from ckptconv.tensors.ops import concat, divide
 from ckptconv.tensors.tensor import FilledTensor, Tensor
@@ -36,7 +37,8 @@ def without_projections(graph: Graph, framework: str, *, fold: bool) -> Graph:
             raise LossyError(
                 f"proj_size has no equal in {framework}",
                 tensor=layer.path,
-                hint="--fold-proj, which gives an exactly equal LSTM followed by a Dense",
+                hint=f"{option('fold_proj', True)}, which gives an exactly equal LSTM "
+                "followed by a Dense",
             )
     return replace(graph, layers=tuple(result))
 

@@ -26,6 +26,7 @@ from ckptconv.errors import CkptconvError, LossyError
 from ckptconv.graph.gates import CANONICAL, ORDERS, order, permute
 from ckptconv.graph.graph import Cell, Graph, RecurrentLayer, cell_params
 from ckptconv.options import ReadOptions
+from ckptconv.spelling import option
 from ckptconv.tensors.computed import Elementwise
 from ckptconv.tensors.ops import concat, divide
 from ckptconv.tensors.regions import Array
@@ -47,24 +48,24 @@ def to_canonical(graph: Graph, options: ReadOptions) -> Graph:
     if not (options.gates or options.forget_bias or options.z_convention):
         return graph
     if not math.isfinite(options.forget_bias):
-        raise CkptconvError("--forget-bias: not a number", found=options.forget_bias)
+        raise CkptconvError(f"{option('forget_bias')}: not a number", found=options.forget_bias)
     layers = [layer for layer in graph.recurrent if not layer.gates_known]
     if graph.recurrent and not layers:
         raise CkptconvError(
-            "--gates, --forget-bias and --z-convention are for state_dicts; this file's layout "
-            "has an order of its own"
+            f"{option('gates')}, {option('forget_bias')} and {option('z_convention')} are for "
+            "state_dicts; this file's layout has an order of its own"
         )
     kinds = {layer.base for layer in layers}
-    _require("--forget-bias", options.forget_bias != 0.0, "LSTM", kinds)
-    _require("--z-convention", options.z_convention, "GRU", kinds)
+    _require("forget_bias", options.forget_bias != 0.0, "LSTM", kinds)
+    _require("z_convention", options.z_convention, "GRU", kinds)
     orders = _orders(options.gates, kinds)
     made = {id(layer): _canonical(layer, orders, options) for layer in layers}
     return replace(graph, layers=tuple(made.get(id(layer), layer) for layer in graph))
 
 
-def _require(option: str, given: bool, kind: str, kinds: set[str]) -> None:
+def _require(name: str, given: bool, kind: str, kinds: set[str]) -> None:
     if given and kind not in kinds:
-        raise CkptconvError(f"{option}: the file has no {kind}")
+        raise CkptconvError(f"{option(name)}: the file has no {kind}")
 
 
 def _orders(gates: str | None, kinds: set[str]) -> dict[str, str]:
@@ -76,15 +77,19 @@ def _orders(gates: str | None, kinds: set[str]) -> dict[str, str]:
     for kind in gated if specs else ():
         fitting = [(spec, found) for spec in specs if (found := _order(kind, spec))]
         if len(fitting) != 1:
+            known = [s for s in specs if any(_order(other, s) for other in CANONICAL)]
+            told = fitting[0][0] if fitting else " ".join([*known, ",".join(CANONICAL[kind])])
             raise CkptconvError(
-                f"--gates {gates} does not give one order for {kind}",
+                f"{option('gates', gates)} does not give one order for {kind}",
                 expected=f"a permutation of {','.join(CANONICAL[kind])} or an ecosystem",
-                hint=f"'{gates} {','.join(CANONICAL[kind])}', or one of {', '.join(ORDERS)}",
+                hint=f"{option('gates', told)}, or one of {', '.join(ORDERS)}",
             )
         ((spec, orders[kind]),) = fitting
         unused.discard(spec)
     if unused:
-        raise CkptconvError(f"--gates {' '.join(sorted(unused))}: no layer of the file has them")
+        raise CkptconvError(
+            f"{option('gates', ' '.join(sorted(unused)))}: no layer of the file has them"
+        )
     if "GRU" in gated and (named := [s for s in specs if s in _RESET_BEFORE]):
         raise LossyError(
             f"the GRU of {named[0]} applies the reset gate before the recurrent product",
@@ -122,16 +127,18 @@ def _canonical(
 def _notes(kind: str, orders: dict[str, str], options: ReadOptions) -> list[str]:
     notes = []
     if options.gates and kind != "RNN":
-        notes.append(f"its gates are in the order {','.join(orders[kind])}, as --gates says")
+        notes.append(f"its gates are in the order {','.join(orders[kind])}, as it was said")
     if (options.gates or options.z_convention) and kind == "GRU":
         notes.append(_AFTER)
     named = set(_specs(options.gates)) & set(_RUN_TIME_BIAS)
     if kind == "LSTM" and options.forget_bias:
         notes.append(f"the forget bias of {options.forget_bias:g} is now part of bias_ih")
     elif kind == "LSTM" and named:
-        notes.append("such a layer adds 1.0 to the forget gate unless told: --forget-bias 1.0")
+        notes.append(
+            f"such a layer adds 1.0 to the forget gate unless told: {option('forget_bias', 1.0)}"
+        )
     if kind == "GRU" and options.z_convention:
-        notes.append("the rows of z are negated, as --z-convention says")
+        notes.append("the rows of z are negated, as its convention was said to be")
     return notes
 
 

@@ -17,6 +17,7 @@ from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.provenance import Provenance
 from ckptconv.passes.name_map import apply_map
 from ckptconv.passes.stack import fuse, split
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _OF_CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
@@ -82,12 +83,14 @@ def _as_told(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Grap
         kinds = {entry.kind for entry in entries.values()} & {*layer.candidates}
         if len(kinds) == 1 and len(layer.candidates) > 1:
             (kind,) = kinds
-            layer = replace(layer, kind=kind, candidates=(kind,), evidence="--restore")
+            layer = replace(
+                layer, kind=kind, candidates=(kind,), evidence="the report of its conversion"
+            )
         added = {p for p, entry in entries.items() if _is_added(layer.params[p], entry)}
         if added and not isinstance(layer, RecurrentLayer):
             rest = {p: tensor for p, tensor in layer.params.items() if p not in added}
             gone = (name for p in added for name in names.names(layer.params[p]))
-            omitted |= dict.fromkeys(gone, "--restore: added by the conversion")
+            omitted |= dict.fromkeys(gone, "restored: added by the conversion")
             layer = replace(layer, params=rest)
         layers.append(layer)
     return replace(graph, layers=tuple(layers), omitted={**graph.omitted, **omitted})
@@ -180,9 +183,9 @@ def _by_parameter(
             sources = [s for n in _known(tensor, names, told) for s in told[n].sources]
             if len(sources) != 1 or sources[0] in used:
                 raise CkptconvError(
-                    "--restore cannot put together what --map took apart",
+                    f"{option('restore')} cannot put together what {option('map')} took apart",
                     tensor=layer.full_name(param),
-                    hint="--map with the entries turned round",
+                    hint=f"{option('map')} with the entries turned round",
                 )
             used.add(sources[0])
             yield layer.full_name(param), sources[0]
@@ -203,6 +206,6 @@ def _parse(report: Mapping[str, Any]) -> dict[str, _Told]:
     except (KeyError, TypeError) as error:
         raise CkptconvError(
             "not a report of a conversion",
-            expected="the JSON that --report wrote",
+            expected="the report as JSON",
             found=f"{type(error).__name__}: {error}"[:100],
         ) from None

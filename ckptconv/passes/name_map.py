@@ -25,6 +25,7 @@ from typing import NamedTuple
 from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
+from ckptconv.spelling import option
 from ckptconv.tensors.computed import add
 from ckptconv.tensors.ops import cut, transpose
 from ckptconv.tensors.regions import Region, whole
@@ -98,11 +99,13 @@ def _rebuilt(
             named |= {path} if entry == layer.path else set()
             layer = replace(layer, path=path)
         if not layer.path and "" in layer.params:
-            raise DialectError("--map leaves a parameter without a name")
+            raise DialectError(f"{option('map')} leaves a parameter without a name")
         layers.append(layer)
     for entry in modules:
         if entry not in used:
-            raise CkptconvError("--map: all of it is moved by other entries", tensor=entry)
+            raise CkptconvError(
+                f"{option('map')}: all of it is moved by other entries", tensor=entry
+            )
     return replace(graph, layers=tuple(layers), named=graph.named | named)
 
 
@@ -132,14 +135,14 @@ def _value(left: str, graph: Graph, params: Mapping[str, _Place]) -> tuple[Tenso
     shapes = {(value.shape, value.dtype) for value in values}
     if len(shapes) > 1:
         found = " and ".join(f"{v.shape} {v.dtype.name}" for v in values)
-        raise CkptconvError("--map: a sum of unequal parts", tensor=left, found=found)
+        raise CkptconvError(f"{option('map')}: a sum of unequal parts", tensor=left, found=found)
     return functools.reduce(add, values), taken
 
 
 def _parsed(term: str) -> tuple[str, str | None, bool]:
     match = _TERM.fullmatch(term)
     if match is None:
-        raise CkptconvError("--map: an empty name")
+        raise CkptconvError(f"{option('map')}: an empty name")
     return match["name"], match["slices"], bool(match["turned"])
 
 
@@ -154,7 +157,9 @@ def _source_region(term: str, slices: str | None, shape: tuple[int, ...]) -> Reg
     rest = whole(shape)[len(bounds) :]
     inside = all(a < b <= n for (a, b), n in zip(region, shape, strict=False))
     if len(bounds) > len(shape) or not inside:
-        raise CkptconvError("--map: a slice outside", tensor=term, expected=f"within {shape}")
+        raise CkptconvError(
+            f"{option('map')}: a slice outside", tensor=term, expected=f"within {shape}"
+        )
     return (*region, *rest)
 
 
@@ -170,15 +175,17 @@ def _target_region(right: str, slices: str | None, value: Tensor) -> Region:
 def _bounds(term: str, slices: str) -> list[tuple[int, int | None]]:
     matches = [_SLICE.fullmatch(part) for part in slices[1:-1].split(",")]
     if not all(matches):
-        raise CkptconvError("--map: not a slice", tensor=term, expected="such as [0:64, 32:]")
+        raise CkptconvError(
+            f"{option('map')}: not a slice", tensor=term, expected="such as [0:64, 32:]"
+        )
     return [(int(m[1] or 0), int(m[2]) if m[2] else None) for m in matches if m]
 
 
 def _made(name: str, parts: list[tuple[Region, Tensor]]) -> Layer:
     try:
-        return Layer(name, PARAMETER, {"": tiled(parts)}, evidence="--map")
+        return Layer(name, PARAMETER, {"": tiled(parts)}, evidence="the map")
     except ValueError as error:
-        raise CkptconvError(f"--map: {error}", tensor=name) from None
+        raise CkptconvError(f"{option('map')}: {error}", tensor=name) from None
 
 
 def _check_taken(graph: Graph, taken: list[_Taken]) -> None:
@@ -192,12 +199,14 @@ def _check_taken(graph: Graph, taken: list[_Taken]) -> None:
             regions = read.get(_Place(number, param), [])
             if both := overlapping(regions):
                 twice = f"{shown(both[0])} and {shown(both[1])}"
-                problem = f"--map uses a part of it twice: {twice} overlap"
+                problem = f"{option('map')} uses a part of it twice: {twice} overlap"
                 raise CkptconvError(problem, tensor=layer.full_name(param))
             size = sum(math.prod(b - a for a, b in region) for region in regions)
             if size != tensor.size:
-                problem = f"no entry of --map says where {tensor.size - size} of its values go"
-                hint = f"--drop {layer.full_name(param)}" if not regions else None
+                problem = (
+                    f"no entry of {option('map')} says where {tensor.size - size} of its values go"
+                )
+                hint = option("drop", [layer.full_name(param)]) if not regions else None
                 raise CkptconvError(problem, tensor=layer.full_name(param), hint=hint)
 
 
@@ -206,7 +215,7 @@ def _unknown(left: str, name: str, params: Mapping[str, _Place], graph: Graph) -
     close = difflib.get_close_matches(name, [*params, *modules], _SUGGESTED, 0.3)
     listed = ", ".join(modules[:_LISTED]) + (", …" if len(modules) > _LISTED else "")
     return CkptconvError(
-        "--map: matches no module and no parameter of the source",
+        f"{option('map')}: matches no module and no parameter of the source",
         tensor=left,
         expected=f"below {listed}",
         hint=" or ".join(close) or None,

@@ -9,6 +9,7 @@ from typing import Any
 
 from ckptconv.errors import CkptconvError, DialectError, UsageError
 from ckptconv.graph.graph import Graph
+from ckptconv.spelling import option
 
 _SHOWN = 20
 _SECONDS = 2.0
@@ -33,10 +34,10 @@ def rename(graph: Graph, rules: Iterable[tuple[str, str]]) -> Graph:
         try:
             paths, count = _replaced(regex.compile(pattern), text, paths)
         except (regex.error, IndexError) as error:
-            raise UsageError(f"--rename: not a regular expression: {error}") from None
+            raise UsageError(f"{option('rename')}: not a regular expression: {error}") from None
         except TimeoutError:
             raise CkptconvError(
-                f"--rename: {pattern!r} takes more than {_SECONDS:g} s",
+                f"{option('rename')}: {pattern!r} takes more than {_SECONDS:g} s",
                 hint="a pattern without repetitions in repetitions, such as '^encoder[.]'",
             ) from None
         if not count:
@@ -60,11 +61,13 @@ def _with_paths(graph: Graph, paths: Iterable[str]) -> Graph:
     layers = tuple(layer if layer.path == p else replace(layer, path=p) for layer, p in moved)
     for layer in layers:
         if not layer.path and "" in layer.params:
-            raise DialectError("--rename leaves a parameter without a name")
+            raise DialectError(f"{option('rename')} leaves a parameter without a name")
     return replace(graph, layers=layers)
 
 
 def _matches_nothing(entry: str, graph: Graph) -> CkptconvError:
     there = [layer.path for layer in graph]
     listed = ", ".join(map(repr, there[:_SHOWN])) + (", …" if len(there) > _SHOWN else "")
-    return CkptconvError(f"--rename: {entry!r} matches no module", expected=f"a path of {listed}")
+    return CkptconvError(
+        f"{option('rename')}: {entry!r} matches no module", expected=f"a path of {listed}"
+    )

@@ -126,7 +126,7 @@ def parse(document: Mapping[str, Any]) -> list[Split]:
     except (ValueError, KeyError, TypeError) as error:
         raise CkptconvError(
             "not a report of a conversion",
-            expected="the JSON that --report wrote",
+            expected="the report as JSON",
             found=f"{type(error).__name__}: {error}"[:100],
         ) from None
 

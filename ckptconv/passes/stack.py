@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer, cell_params
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 
@@ -26,7 +27,7 @@ def fuse(graph: Graph, path: str, parts: Sequence[str]) -> Graph:
     start = _place(graph, layers[0])
     if list(map(id, graph.layers[start : start + len(layers)])) != list(map(id, layers)):
         raise DialectError(
-            "--fuse: the layers do not follow one another",
+            f"{option('fuse')}: the layers do not follow one another",
             tensor=", ".join(parts),
             found=", ".join(layer.path for layer in graph.layers),
         )
@@ -43,7 +44,7 @@ def fuse(graph: Graph, path: str, parts: Sequence[str]) -> Graph:
         layers[0],
         path=path,
         params=params,
-        evidence=f"--fuse of {', '.join(parts)}",
+        evidence=f"fused of {', '.join(parts)}",
         attributes={**layers[0].attributes, "num_layers": offset},
         notes=tuple(note for layer in layers for note in layer.notes),
     )
@@ -68,7 +69,7 @@ def split(graph: Graph, path: str) -> Graph:
             layer,
             path=f"{path}_{k}",
             params=own,
-            evidence=f"--split of {path}",
+            evidence=f"split of {path}",
             attributes=single,
             notes=(*layer.notes, *(between if k < layer.num_layers - 1 else ())),
         )
@@ -107,7 +108,7 @@ def _check_joint(graph: Graph, before: RecurrentLayer, after: RecurrentLayer) ->
     if graph.feeds is None or graph.feeds.get(before.path) == after.path:
         return
     raise DialectError(
-        f"--fuse: the file does not say that {before.path} alone feeds {after.path}",
+        f"{option('fuse')}: the file does not say that {before.path} alone feeds {after.path}",
         tensor=after.path,
         expected="a configuration with nothing between them, and nothing else that takes the "
         "first one's output",
@@ -131,17 +132,18 @@ def _check_chain(before: RecurrentLayer, after: RecurrentLayer) -> None:
     for fact, (expected, found) in facts.items():
         if expected != found:
             raise DialectError(
-                f"--fuse: the {fact} of {after.path} does not fit {before.path}",
+                f"{option('fuse')}: the {fact} of {after.path} does not fit {before.path}",
                 tensor=after.path,
                 expected=expected,
                 found=found,
             )
     if before.attributes.get("go_backwards"):
         raise DialectError(
-            "--fuse: goes backwards, which no layer of several does", tensor=before.path
+            f"{option('fuse')}: goes backwards, which no layer of several does", tensor=before.path
         )
     if before.attributes.get("return_sequences") is False:
         raise DialectError(
-            "--fuse: gives only its last step, so the next layer is not fed by its sequence",
+            f"{option('fuse')}: gives only its last step, so the next layer is not fed by its "
+            "sequence",
             tensor=before.path,
         )

@@ -10,12 +10,13 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph
 from ckptconv.options import ReadOptions, StrPath
+from ckptconv.spelling import public
 from ckptconv.tensors.writer import Progress
 from ckptconv.verification.compare import compare_items, lonely
 from ckptconv.verification.counterparts import Item, Names, items
 from ckptconv.verification.pairing import fold_like, pair
-from ckptconv.verification.results.tensors import DiffReport, TensorDiff, describe
-from ckptconv.verification.sides import SidesKeywords, lift_target, limit, sides
+from ckptconv.verification.results.tensors import NONE, DiffReport, TensorDiff, describe, omitted
+from ckptconv.verification.sides import SidesKeywords, lift_target, limit, read_target, sides
 from ckptconv.verification.stored_weights import stacking
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _AS_THEY_ARE = {"source", "select", "kinds"}
 """Options that leave names and values as the file has them."""
 
 
+@public(SidesKeywords)
 def diff(
     a: StrPath,
     b: StrPath,
@@ -61,7 +63,7 @@ def diff(
     """
     limit("atol", atol)
     source, target = sides("diff", options)
-    one, other = (formats.read(f, select=s.get("select")) for f, s in ((a, source), (b, target)))
+    one, other = formats.read(a, select=source.get("select")), read_target(b, target)
     spoken = [s.get("source") or dialects.detect(f) for f, s in ((one, source), (other, target))]
     if spoken[0] == spoken[1] and not (set(source) | set(target)) - _AS_THEY_ARE:
         return _raw(one, other, spoken[0], atol, source, progress)
@@ -75,22 +77,18 @@ def diff_graphs(
     """Compare two graphs by their canonical parameters."""
     a, _ = fold_like(a, b)
     paired, names = pair(a, b), Names(a, b)
-    left_out = [
-        f"{side.origin.path}: left out: {name}: {rule}"
-        for side in (a, b)
-        for name, rule in side.omitted.items()
-    ]
+    left_out = omitted(a, b)
     equal: list[Item] = []
     for one, other in paired.both:
         met = items(one, other, names, (a.dialect, b.dialect))
         equal += met.equal
-        left_out += [f"{name}: the other framework has none" for name in met.left_out]
+        left_out.setdefault("", {}).update(dict.fromkeys(met.left_out, NONE))
     found = compare_items(equal, progress)
     for part in paired.only_a:
         found += [lonely(names.of(part, n, t), t, first=True) for n, t in part.params.items()]
     for part in paired.only_b:
         found += [lonely(names.of(part, n, t), t, first=False) for n, t in part.params.items()]
-    return DiffReport(describe(a), describe(b), found, atol, left_out)
+    return DiffReport(describe(a), describe(b), found, atol, left_out=left_out)
 
 
 def _raw(
@@ -109,8 +107,8 @@ def _raw(
     found = [by_name.get(n) or lonely(n, t, first=True) for n, t in a.tensors.items()]
     found += [lonely(n, t, first=False) for n, t in b.tensors.items() if n not in a.tensors]
     sides = [{"path": s.path, "container": s.format, "framework": dialect} for s in (a, b)]
-    left_out = [f"{s.path}: left out: {n}: {r}" for s in (a, b) for n, r in s.omitted.items()]
-    return DiffReport(sides[0], sides[1], found, atol, left_out)
+    left_out = {side.path: dict(side.omitted) for side in (a, b)}
+    return DiffReport(sides[0], sides[1], found, atol, left_out=left_out)
 
 
 def _by_gate(

@@ -14,6 +14,7 @@ from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import ReadOptions, StrPath
+from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
 from ckptconv.verification import npz
 from ckptconv.verification.fingerprint import PRECISIONS, fingerprint, matrices
@@ -27,18 +28,18 @@ from ckptconv.verification.reference.inputs import (
     rounding_error,
 )
 from ckptconv.verification.results.tensors import describe
-from ckptconv.verification.sides import whole
+from ckptconv.verification.sides import ReadKeywords, whole
 from ckptconv.verification.stored_weights import own_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ckptconv.verification.sides import ReadKeywords
 
 FIELDS = ("x", "lengths", "h", "c", "y", "last_h", "last_c")
 TARGETS = (*(("mindspore", device) for device in DEVICES), ("torch", "CPU"), ("keras", "CPU"))
 
 
+@public(ReadKeywords)
 def golden(
     src: StrPath,
     out: StrPath,

@@ -15,6 +15,7 @@ import numpy as np
 from ckptconv.codecs.zip.reader import Archive, is_zip
 from ckptconv.errors import CkptconvError
 from ckptconv.io.reader import Source
+from ckptconv.spelling import option
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.fingerprint import well_formed
 
@@ -22,8 +23,8 @@ _MAX_FILE = 256 << 20
 _MAX_MEMBERS = 100_000
 LAYERS, NETWORK = "ckptconv-golden-1", "ckptconv-golden-network-1"
 _HINTS = {
-    LAYERS: "replay without --network: these are vectors of layers",
-    NETWORK: "--network FILE.py: these are vectors of a whole network",
+    LAYERS: "replay without {}: these are vectors of layers",
+    NETWORK: "{}: these are vectors of a whole network",
 }
 _SOURCE = ("path", "container", "framework")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -73,7 +74,8 @@ def read_document(
     meta = decode(arrays.pop("meta", np.zeros(0)))
     found = meta.get("schema") if isinstance(meta, dict) else None
     if not isinstance(meta, dict) or found != schema:
-        hint = _HINTS.get(str(found))
+        advised = option("network", "FILE.py" if found == NETWORK else None)
+        hint = _HINTS[found].format(advised) if found in _HINTS else None
         raise malformed(path, "meta", schema, found, hint=hint)
     for key, kind in {"seed": int, "source": dict, **shape}.items():
         if type(meta.get(key)) is not kind:

@@ -12,6 +12,7 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import UsageError, VerificationError
 from ckptconv.graph.graph import CELL_PARAMS, Framework, Graph, RecurrentLayer
 from ckptconv.options import ReadOptions, StrPath, choice
+from ckptconv.spelling import option, public
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification import npz
@@ -24,16 +25,17 @@ from ckptconv.verification.reference.inputs import floor, reference
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import Run, outputs_differ
 from ckptconv.verification.results.tensors import describe
+from ckptconv.verification.sides import ReadKeywords
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ckptconv.verification.sides import ReadKeywords
 
 _MAX_LEVELS = 1000
 _MAX_SIZE = 1 << 24
 
 
+@public(ReadKeywords)
 def replay(
     dst: StrPath,
     vectors: StrPath,
@@ -69,7 +71,10 @@ def replay(
     choice("device", device)
     if network is not None:
         if reference_only:
-            raise UsageError("--network is run in its framework", expected="no --reference")
+            raise UsageError(
+                f"{option('network')} is run in its framework",
+                expected=f"no {option('reference_only')}",
+            )
         from ckptconv.verification.network.vectors import play
 
         return play(dst, vectors, network, ReadOptions(**options), device=device)

@@ -14,21 +14,20 @@ from ckptconv.errors import ContainerError
 from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import StrPath, Target
+from ckptconv.spelling import option, public
 from ckptconv.tensors.writer import Progress
 from ckptconv.verification.diff import diff_graphs
 from ckptconv.verification.results.tensors import DiffReport
+from ckptconv.verification.sides import ReadKeywords
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ckptconv.verification.sides import ReadKeywords
 
-_HINT = (
-    "biases that were summed come back as their sum and zeros: --report FILE keeps them on the way "
-    "out, and --restore FILE gives them back on the way home"
-)
+_SUMMED = "biases that were summed come back as their sum and zeros; {} keeps them for the way back"
 
 
+@public(ReadKeywords)
 def roundtrip(
     src: StrPath,
     *,
@@ -81,10 +80,9 @@ def roundtrip(
         again = api.load(back, kinds=options.get("kinds", ()) if keras else ())
         found = diff_graphs(source, _as_source(again, source), progress=progress)
     found.b["path"] = f"{found.a['path']} by way of {via}"
-    found.notes = [f"left out on the way out: {n}: {r}" for n, r in written["omitted"].items()]
-    found.notes += written["notes"]
+    found.left_out, found.notes = {found.a["path"]: written["omitted"]}, list(written["notes"])
     if written["restore"] and report is None:
-        found.notes.append(_HINT)
+        found.notes.append(_SUMMED.format(option("report", "FILE")))
     return found
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, get_type_hints
 
-from ckptconv import pipeline
+from ckptconv import formats, pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import AmbiguousKindError, UsageError
 from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
 from ckptconv.options import FlatLayout, Fuses, Pairs, ReadOptions, StrPath
+from ckptconv.spelling import second_file
 
 _PREFIX = "target_"
 
@@ -85,6 +86,12 @@ def whole(name: str, value: int) -> None:
         raise UsageError(f"{name} {value}", expected="a whole number that is not negative")
 
 
+def read_target(path: StrPath, options: Mapping[str, Any]) -> Checkpoint:
+    """Open the second of two files; see ``formats.read``."""
+    with second_file(_PREFIX):
+        return formats.read(path, select=options.get("select"))
+
+
 def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -> Graph:
     """Lift the second of two files; what it leaves open is read as the first one's kind.
 
@@ -100,7 +107,8 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
     known = dict(options.get("kinds") or ())
     while True:
         try:
-            return pipeline.lift(target, ReadOptions(**{**options, "kinds": known}))
+            with second_file(_PREFIX):
+                return pipeline.lift(target, ReadOptions(**{**options, "kinds": known}))
         except AmbiguousKindError as error:  # noqa: PERF203
             choices = {path: kinds for path, kinds in error.choices.items() if path not in known}
             new = {p: _closest(said[p], kinds) for p, kinds in choices.items() if p in said}

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ckptconv import formats, networks, pipeline
+from ckptconv import networks, pipeline
 from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Graph
 from ckptconv.options import ReadOptions, StrPath, choice
+from ckptconv.spelling import option, public
 from ckptconv.tensors.writer import Progress
 from ckptconv.verification.compare import compare_items, in_threads
 from ckptconv.verification.counterparts import Names, items
@@ -20,14 +21,22 @@ from ckptconv.verification.probes import probes, projected
 from ckptconv.verification.reference.inputs import floor, reference, rounding_error
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import Run, outputs_differ
-from ckptconv.verification.results.tensors import TensorDiff, describe
+from ckptconv.verification.results.tensors import NONE, TensorDiff, describe, omitted
 from ckptconv.verification.settings import recorded_apart
-from ckptconv.verification.sides import SidesKeywords, lift_target, limit, sides, whole
+from ckptconv.verification.sides import (
+    SidesKeywords,
+    lift_target,
+    limit,
+    read_target,
+    sides,
+    whole,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
+@public(SidesKeywords)
 def verify(
     src: StrPath,
     dst: StrPath,
@@ -86,18 +95,15 @@ def verify(
     whole("seed", seed)
     source, target = sides("verify", options)
     if network is not None and not run:
-        raise UsageError("--network is a program, which is run only if asked to", expected="--run")
+        problem = f"{option('network')} is a program, which is run only if asked to"
+        raise UsageError(problem, expected=option("run", True))
     reading = ReadOptions(**source)
     a, recorded = networks.read(src, reading) if network else (pipeline.read(src, reading), None)
-    b = lift_target(formats.read(dst, select=target.get("select")), a, target)
+    b = lift_target(read_target(dst, target), a, target)
     report = VerifyReport(describe(a), describe(b), seed, graphs=(a, b))
     said = (b,) if network else (a, b)  # what is left to do by hand, a written network does
     report.notes += [f"{layer.path}: {note}" for g in said for layer in g for note in layer.notes]
-    report.left_out = [
-        f"{side.origin.path}: {name}: {rule}"
-        for side in (a, b)
-        for name, rule in side.omitted.items()
-    ]
+    report.left_out = omitted(a, b)
     folded, folds = fold_like(a, b)
     paired, names = pair(folded, b), Names(a, b)
     for missing, parts in ((report.missing, paired.only_a), (report.added, paired.only_b)):
@@ -144,7 +150,7 @@ def _compare(
         for block in found
         for one, other in block.parts
     ]
-    report.left_out += [f"{n}: the other framework has none" for m in met for n in m.left_out]
+    report.left_out[""] = dict.fromkeys((name for m in met for name in m.left_out), NONE)
     compared = iter(compare_items([item for m in met for item in m.equal], progress))
     parts = iter(met)
     for block in found:

@@ -142,9 +142,9 @@ def test_ambiguous_layers_are_refused_with_the_way_out(tmp_path):
     both = ("--kind", "thing=Embedding", "--kind", "f*=Linear")
     out, _ = run("torch2ms", tmp_path / "m.pt", *both, "--json")
     layers = {layer["path"]: layer for layer in json.loads(out)["layers"]}
-    assert layers["thing"]["evidence"] == "--kind"
+    assert layers["thing"]["evidence"] == "the user's word"
     assert layers["thing"]["tensors"][0]["target"] == "thing.embedding_table"
-    assert layers["fc"]["evidence"] == "--kind"
+    assert layers["fc"]["evidence"] == "the user's word"
     wrong = ("--kind", "thing=LSTM", "--force")
     assert "cannot be a LSTM" in run("torch2ms", tmp_path / "m.pt", *wrong, code=1)[1]
     other = ("--kind", "nothing=Linear", "--force")

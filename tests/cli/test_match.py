@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 import torch
@@ -42,6 +43,10 @@ def test_the_map_of_a_plan_converts(files, tmp_path):
     run("match", *files, "-o", tmp_path / "map.toml", "--fill", "new=ones", "-q")
     _, err = run("torch2ms", source, "-o", tmp_path / "m.ckpt", *given, code=1)
     assert "try --like-order to accept what is proposed" in err
+    drafting = shlex.split(err.partition(" as ckptconv ")[2])
+    assert drafting[-4:] == ["--fill", "new=ones", "-o", "map.toml"]
+    run(*drafting[:-1], tmp_path / "again.toml", "-q")
+    assert (tmp_path / "again.toml").read_text() == (tmp_path / "map.toml").read_text()
     run("torch2ms", source, "-o", tmp_path / "m.ckpt", *given, "--map", tmp_path / "map.toml")
     run("torch2ms", source, "-o", tmp_path / "o.ckpt", *given, "--like-order")
     assert (tmp_path / "m.ckpt").read_bytes() == (tmp_path / "o.ckpt").read_bytes()

@@ -67,7 +67,7 @@ def test_kinds_are_offered_by_shells_that_split_no_word_at_its_equals_sign() -> 
     ("arguments", "message"),
     [
         (("--dtype", "fp16"), "expected float16 or bfloat16"),
-        (("--kind", "head=Lineer"), "--kind head: unknown kind"),
+        (("--kind", "head=Lineer"), "--kind of head: unknown kind"),
         (("--kind", "head=Linear(3)"), "arguments that cannot be read"),
         (("--rename", "(=x"), "not a regular expression"),
         (("-o", "x.pt"), "ends in .ckpt or .safetensors"),
@@ -168,7 +168,7 @@ def test_any_encoding(tagger: Path, encoding: str) -> None:
 def test_an_approximation_that_nothing_needs_is_an_error(tagger: Path) -> None:
     message = "--allow dequantise: nothing in the file needs it: expected none"
     assert message in run("torch2ms", tagger, "--allow", "dequantise", code=1)[1]
-    with pytest.raises(CkptconvError, match=message):
+    with pytest.raises(CkptconvError, match=r"allow=\[.dequantise.\]: nothing in the file"):
         convert(tagger, tagger.with_suffix(".ckpt"), to="mindspore", allow=["dequantise"])
     assert os.listdir(tagger.parent) == [tagger.name]
 

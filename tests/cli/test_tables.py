@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -38,6 +39,28 @@ def test_tables_fit_and_break_no_word(capsys, monkeypatch, columns: int) -> None
     assert max(map(len, out.splitlines())) <= columns
     words = [word for row in ROWS for cell in row for word in cell.split()]
     assert set(words) <= set(out.split())
+
+
+RUNS = [
+    ("encoder.layers.0.attention", "source in torch 2.13.0+cpu", "reference of source", "ok"),
+    ("encoder.layers.0.attention", "target in mindspore 2.10.0", "reference of target", "ok"),
+    ("head", "target in mindspore 2.10.0", "source in torch 2.13.0+cpu", "FAILED"),
+]
+
+
+def test_first_cells_stand_above_columns_that_do_not_fit_beside_them(capsys, monkeypatch) -> None:
+    terminal(monkeypatch, 50)
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_table(("layer", "computed", "against", "result"), RUNS, "outputs")
+    out = capsys.readouterr().out.splitlines()
+    assert out[:3] == ["outputs", "layer", "  computed             against              result"]
+    assert out[4] == RUNS[0][0]
+    assert out.count(RUNS[0][0]) == 1  # for both of its rows
+    assert out[5:7] == [
+        "  source in torch      reference of         ok",
+        "  2.13.0+cpu           source",
+    ]
+    assert max(map(len, out)) <= 50
 
 
 def test_headings_wrap_with_their_columns(capsys, monkeypatch) -> None:
@@ -151,3 +174,17 @@ def test_sizes_are_those_of_what_was_written(tmp_path) -> None:
     assert (
         run("inspect", tmp_path / "one.pt")[0].splitlines()[1] == "1 tensor, 2 parameters, 8 bytes"
     )
+
+
+def test_a_proof_says_what_was_left_out_as_the_conversion_does(tmp_path) -> None:
+    network, extra = Network(), {f"extra{i}": torch.ones(2) for i in range(14)}
+    torch.save({"model": network.state_dict()} | extra, tmp_path / "m.pt")
+    out, _ = run("torch2ms", tmp_path / "m.pt", "-o", tmp_path / "m.ckpt", "--select", "model")
+    said = [line for line in out.splitlines() if line.startswith("left out")]
+    files = (tmp_path / "m.pt", tmp_path / "m.ckpt", "--select", "model")
+    for command in ("verify", "diff"):
+        out, _ = run(command, *files)
+        assert out.splitlines()[-len(said) :] == [f"{files[0]}: {line}" for line in said]
+        document = json.loads(run(command, *files, "--json")[0])
+        told = document["left_out" if command == "verify" else "notes"]
+        assert sum("extra" in entry for entry in told) == 14

@@ -19,7 +19,7 @@ from tests.differential.running import run, run_whole
 from tests.differential.targets import Unfit
 
 _COUNTER = "num_batches_tracked"
-_GUESSED = re.compile(r"taken for .*; --kind PATH=")
+_GUESSED = re.compile(r"taken for .*; kinds={.PATH")
 """A note that a kind, on which the target's names may depend, is assumed."""
 
 
@@ -190,7 +190,7 @@ def _names_a_layer(error: CkptconvError, question: Question) -> bool:
     return (
         bool(error.tensor)
         or any(not p.path or p.path in text for p in question.pieces)  # the file, or a layer
-        or ("--select" in text or "--from" in text or "--allow" in text)
+        or any(f"{option}=" in text for option in ("select", "source", "allow"))
     )
 
 

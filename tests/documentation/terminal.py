@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from ckptconv import cli
-from ckptconv.errors import CkptconvError
 from tests.conftest import ROOT
 
 SETTINGS = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
@@ -113,7 +112,7 @@ def _undisturbed(folder: Path) -> Iterator[None]:
     """Work in a folder; afterwards the process is as a command found it."""
     commands = cli.app.registered_commands
     callbacks = [command.callback for command in commands]
-    speaks, handler = CkptconvError.command_line, signal.getsignal(signal.SIGTERM)
+    handler = signal.getsignal(signal.SIGTERM)
     main = sys.modules["__main__"]
     there, paths, settings = os.getcwd(), list(sys.path), dict(os.environ)
     os.chdir(folder)
@@ -125,7 +124,6 @@ def _undisturbed(folder: Path) -> Iterator[None]:
         for command, callback in zip(commands, callbacks, strict=True):
             command.callback = callback
         sys.modules["__main__"] = main
-        CkptconvError.command_line = speaks
         signal.signal(signal.SIGTERM, handler)
         os.chdir(there)
         sys.path[:] = paths

@@ -88,5 +88,5 @@ def test_a_name_twice_and_a_dtype_of_nobody(tmp_path):
     with pytest.raises(ContainerError, match="a: no dtype is called float33"):
         shapes.read(tmp_path / "list")
     (tmp_path / "list").write_text('{"schema": "ckptconv-report-1", "layers": []}')
-    with pytest.raises(ContainerError, match="the report of a conversion; try --restore"):
+    with pytest.raises(ContainerError, match="the report of a conversion; try restore="):
         shapes.read(tmp_path / "list")

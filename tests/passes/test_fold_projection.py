@@ -108,7 +108,7 @@ def test_nothing_is_computed_before_it_is_read():
 
 @pytest.mark.parametrize("to", ["mindspore", "mint", "keras"])
 def test_refused_by_default(to):
-    with pytest.raises(ckptconv.LossyError, match=r"encoder: proj_size has no equal.*--fold-proj"):
+    with pytest.raises(ckptconv.LossyError, match=r"encoder: proj_size has no equal.*fold_proj="):
         pipeline.lower(graph_of(seeded_lstm()), to, WriteOptions())
 
 

@@ -175,11 +175,11 @@ def test_mindspore_names_are_read_so_too():
         ("LSTM", {"gates": "iffo"}, r"does not give one order for LSTM.*permutation of i,f,g,o"),
         ("LSTM", {"gates": "rzn"}, "does not give one order for LSTM"),
         ("LSTM", {"gates": "iofc ifoc"}, "does not give one order for LSTM"),
-        ("LSTM", {"gates": "iofc zrh"}, "zrh: no layer of the file has them"),
+        ("LSTM", {"gates": "iofc zrh"}, "zrh': no layer of the file has them"),
         ("GRU", {"gates": "tf1"}, "does not give one order for GRU"),
-        ("GRU", {"forget_bias": 1.0}, "--forget-bias: the file has no LSTM"),
-        ("LSTM", {"z_convention": True}, "--z-convention: the file has no GRU"),
-        ("LSTM", {"forget_bias": float("nan")}, "--forget-bias: not a number"),
+        ("GRU", {"forget_bias": 1.0}, "forget_bias: the file has no LSTM"),
+        ("LSTM", {"z_convention": True}, "z_convention: the file has no GRU"),
+        ("LSTM", {"forget_bias": float("nan")}, "forget_bias: not a number"),
     ],
 )
 def test_what_does_not_fit_is_refused(kind, options, message):
@@ -210,10 +210,10 @@ def test_a_reset_before_the_product_really_differs():
 
 def test_what_was_done_is_said():
     layer = lift(arrays_of("GRU"), gates="onnx", z_convention=True)["m"]
-    assert "its gates are in the order z,r,n, as --gates says" in layer.notes
+    assert "its gates are in the order z,r,n, as it was said" in layer.notes
     assert any("linear_before_reset" in note for note in layer.notes)
     layer = lift(arrays_of("LSTM"), gates="tf1")["m"]
-    assert any("--forget-bias 1.0" in note for note in layer.notes)
+    assert any("forget_bias=1.0" in note for note in layer.notes)
     layer = lift(arrays_of("LSTM"), forget_bias=1.0)["m"]
     assert layer.notes == ("the forget bias of 1 is now part of bias_ih",)
 

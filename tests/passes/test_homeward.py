@@ -137,8 +137,8 @@ def test_constants_that_the_target_needed_are_taken_off(tmp_path, norms):
     assert again.keys() == state.keys()
     values = {name: value for name, value in state.items() if value.dim()}
     assert all(torch.equal(value, again[name]) for name, value in values.items())
-    assert report.omitted["bn.gamma"] == "--restore: added by the conversion"
-    assert {entry.evidence for entry in report.layers} == {"--restore"}
+    assert report.omitted["bn.gamma"] == "restored: added by the conversion"
+    assert {entry.evidence for entry in report.layers} == {"the report of its conversion"}
 
 
 def test_a_constant_that_was_trained_since_stays(tmp_path, norms):

@@ -41,7 +41,7 @@ def test_in_the_frameworks(run):
 def test_what_cannot_be_converted(run):
     code, said, complaint = run("m.weights.h5")
     assert (code, said) == (1, "")
-    assert "try --kind norm=LayerNorm" in complaint
+    assert "try kinds={'norm': 'LayerNorm'}" in complaint
     assert run("m.weights.h5", "--kind", "norm=LayerNorm")[0] == 0
 
 

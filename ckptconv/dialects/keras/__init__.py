@@ -31,6 +31,7 @@ from ckptconv.dialects.keras.weights_h5_names import group_units
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.options import ReadOptions
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def lift_with_network(
         raise DialectError(
             "the file does not record its network",
             expected="a model's configuration",
-            hint="--config with the model's JSON (model.to_json()), or a file of model.save()",
+            hint=f"{option('config', 'model.json')} with what model.to_json() gives, or a file of "
+            "model.save()",
         )
     paths = [layer.path for layer in graph]
     return graph, network.read(root, facts.keras_version or None, paths, stubs)
@@ -112,7 +114,7 @@ def _check_described(unit: Unit, root: Entry) -> None:
             tensor=unit.first,
             expected=", ".join(layer.name for layer in root.layers()[:20]),
             found=unit.path,
-            hint="--config of the model that the weights are of",
+            hint=f"{option('config', 'model.json')} of the model that the weights are of",
         )
 
 
@@ -133,7 +135,7 @@ def _units(tensors: Mapping[str, Tensor], facts: KerasFacts, root: Entry | None)
 def _check_kinds(options: ReadOptions, groups: Collection[str]) -> None:
     if names := unused(options.kinds, groups):
         raise DialectError(
-            f"--kind names no module that holds parameters: {names}",
+            f"{option('kinds')} names no module that holds parameters: {names}",
             expected=", ".join(list(groups)[:20]),
         )
 

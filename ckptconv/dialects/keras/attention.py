@@ -14,6 +14,7 @@ from ckptconv.dialects.keras.assumed import assumed_of_plain
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.graph import Layer
+from ckptconv.spelling import option
 from ckptconv.tensors.ops import concat, cut, reshape, transpose
 from ckptconv.tensors.tensor import Tensor
 
@@ -139,11 +140,12 @@ def lower_attention(layer: Layer) -> dict[str, Tensor]:
         raise DialectError(
             "the number of heads is not known, and Keras keeps them apart",
             tensor=layer.path,
-            hint=f"--kind '{layer.path}=MultiheadAttention(num_heads=8)', with the right number",
+            hint=option("kinds", {layer.path: "MultiheadAttention(num_heads=8)"})
+            + ", with the right number",
         )
     if "bias_k" in params or layer.attributes.get("add_zero_attn"):
-        option = "add_bias_kv" if "bias_k" in params else "add_zero_attn"
-        raise LossyError(f"{option} has no equal in Keras", tensor=layer.path)
+        more = "add_bias_kv" if "bias_k" in params else "add_zero_attn"
+        raise LossyError(f"{more} has no equal in Keras", tensor=layer.path)
     weights: dict[str, Tensor] = {}
     for i, owner in enumerate(_INPUTS):
         joined = params.get("in_proj_weight")

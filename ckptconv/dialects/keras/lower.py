@@ -20,7 +20,7 @@ from ckptconv.dialects.keras.model_config import snake_case
 from ckptconv.dialects.keras.plain_weights import lower_slopes
 from ckptconv.dialects.keras.recurrent import lower_cell
 from ckptconv.dialects.state_dict import lower_layer
-from ckptconv.errors import DialectError, LossyError
+from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
@@ -63,12 +63,14 @@ def lower(graph: Graph, variant: str = "") -> Lowered:
     """
     naming = _Numbered() if variant == "weights.h5" else _Named()
     parts: list[tuple[Layer, Part]] = []
-    for layer in graph:
-        becomes = _becomes(layer, named=variant == "weights.h5")
-        tensors: dict[str, Tensor] = {}
-        for made in becomes.layers:
-            tensors |= naming.add(made, layer)
-        parts.append((layer, Part(tensors, becomes.dropped, becomes.notes)))
+    with gathering() as each:
+        for layer in graph:
+            with each():
+                becomes = _becomes(layer, named=variant == "weights.h5")
+                tensors: dict[str, Tensor] = {}
+                for made in becomes.layers:
+                    tensors |= naming.add(made, layer)
+                parts.append((layer, Part(tensors, becomes.dropped, becomes.notes)))
     return gather(parts, naming.facts())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ckptconv.checkpoint import KerasFacts
-from ckptconv.dialects.evidence import hint_of
+from ckptconv.dialects.evidence import USER, hint_of
 from ckptconv.dialects.keras.assumed import assumed_of_plain
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
@@ -20,6 +20,7 @@ from ckptconv.graph.forms import slots
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import KINDS, PARAMETER
 from ckptconv.options import ReadOptions
+from ckptconv.spelling import option
 from ckptconv.tensors.ops import concat, divide
 from ckptconv.tensors.tensor import Tensor
 
@@ -42,7 +43,7 @@ def lift_plain(
     check_options(unit)
     kind, evidence = _said_kind(unit, hint.kind if hint else None)
     if kind == PARAMETER:
-        return _parameters(unit, "--kind")
+        return _parameters(unit, USER)
     candidates = (kind,) if kind else _fitting(unit)
     if not candidates:
         return _parameters(unit, "no known layer")
@@ -57,7 +58,7 @@ def lift_plain(
             tensor=unit.path,
             expected=" or ".join(candidates),
             found=", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items()),
-            hint=" or ".join(f"--kind {unit.path}={c}" for c in candidates),
+            hint=" or ".join(option("kinds", {unit.path: kind}) for kind in candidates),
         )
     said, given = settings(unit), hint.arguments if hint else {}
     attributed = {**attributes(first, said), **given, **told}
@@ -95,7 +96,7 @@ def _settled(layer: Layer, facts: KerasFacts, deep: bool) -> Layer:
 def _said_kind(unit: Unit, hint: str | None) -> tuple[str | None, str]:
     """Return (kind, evidence) by the user, the configuration or the name of the group."""
     if hint is not None:
-        return hint, "--kind"
+        return hint, USER
     if unit.entry is not None and unit.entry.class_name in CLASSES:
         return CLASSES[unit.entry.class_name][0], "model_config"
     if unit.entry is None and _has_names_of(unit, kind := SNAKE_KINDS.get(unit.word)):
@@ -138,9 +139,9 @@ def _parameters(unit: Unit, evidence: str) -> list[Layer]:
     Raises:
         DialectError: they have no names, and the user does not say to keep them.
     """
-    keep = f"--kind {unit.path}=KIND, or {unit.path}=Parameter to keep them as they are"
+    keep = f"{option('kinds', {unit.path: PARAMETER})}, which keeps them as they are, or their kind"
     found = ", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items())
-    numbered = evidence != "--kind" and any(leaf.isdecimal() for leaf in unit.leaves)
+    numbered = evidence != USER and any(leaf.isdecimal() for leaf in unit.leaves)
     if numbered and unit.entry is not None:
         raise LossyError(
             f"{unit.entry.class_name} has no equal in torch and MindSpore",
@@ -156,7 +157,7 @@ def _parameters(unit: Unit, evidence: str) -> list[Layer]:
             found=found,
             hint=keep,
         )
-    if unit.entry is not None and evidence != "--kind":
+    if unit.entry is not None and evidence != USER:
         evidence = f"{unit.entry.class_name}, which is not converted"
     return [
         Layer(f"{unit.path}.{leaf}", PARAMETER, {"": tensor}, evidence=evidence)

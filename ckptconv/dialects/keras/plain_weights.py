@@ -13,6 +13,7 @@ from ckptconv.graph.axes import fits, realign
 from ckptconv.graph.forms import Slot, classes, slots, stored_by_row
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import KINDS, Param
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 CLASSES = {name: kinds for name, kinds in classes(FORMS).items() if stored_by_row(kinds[0])}
@@ -107,8 +108,9 @@ def lower_slopes(layer: Layer) -> Tensor:
         raise DialectError(
             "the rank of its input is not known, which the shape of alpha follows in Keras",
             tensor=layer.path,
-            hint=f"--kind '{layer.path}=PReLU(shared_axes=[1, 2])', with all axes of the input but "
-            "the batch and, where each channel has a slope, the channels, which are last",
+            hint=option("kinds", {layer.path: "PReLU(shared_axes=[1, 2])"})
+            + ", with all axes of the input but the batch and, where each channel has a "
+            "slope, the channels, which are last",
         )
     ones = "1" * (len(shared) - (weight.shape == (1,) and len(shared) > 0))
     return realign(weight, "n", f"{ones}n")

@@ -20,6 +20,7 @@ from ckptconv.graph.forms import classes, gate_order
 from ckptconv.graph.gates import CANONICAL, order, permutation, permute
 from ckptconv.graph.graph import Cell
 from ckptconv.options import ReadOptions
+from ckptconv.spelling import option
 from ckptconv.tensors.computed import add
 from ckptconv.tensors.ops import concat, cut, divide, reshape, transpose
 from ckptconv.tensors.tensor import FilledTensor, Tensor
@@ -116,7 +117,7 @@ def _kind(unit: Unit, leaves: Mapping[str, Tensor], *, told: bool) -> str:
         raise LossyError(
             f"{class_name} has no equal in torch and MindSpore",
             tensor=unit.path,
-            hint=f"--kind {unit.path}=LSTM if it is a layer of your own around one",
+            hint=f"{option('kinds', {unit.path: 'LSTM'})} if it is a layer of your own around one",
         )
     if recurrent is not None and recurrent.ndim > 2:
         raise LossyError(
@@ -177,7 +178,7 @@ def _require_reset_after(unit: Unit, bias: Tensor | None, width: int, options: R
         raise DialectError(
             "nothing tells whether this GRU has reset_after: it has no bias",
             tensor=unit.path,
-            hint=f"--kind '{unit.path}=GRU(reset_after=True)' if it has",
+            hint=f"{option('kinds', {unit.path: 'GRU(reset_after=True)'})} if it has",
         )
     if told is not True:
         raise LossyError(
@@ -185,8 +186,8 @@ def _require_reset_after(unit: Unit, bias: Tensor | None, width: int, options: R
             tensor=unit.path,
             expected=f"a bias of {(2, width)}, as reset_after=True gives",
             found=f"a bias of {bias.shape}" if bias is not None else "reset_after=False",
-            hint="converting with --network FILE.py, which writes a layer that has it"
-            + ("" if unit.entry else ", and --config JSON"),
+            hint=f"converting with {option('network', 'FILE.py')}, which writes a layer that has it"
+            + ("" if unit.entry else f", and {option('config', 'model.json')}"),
         )
 
 

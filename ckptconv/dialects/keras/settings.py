@@ -11,6 +11,7 @@ from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.errors import LossyError
 from ckptconv.options import ReadOptions
+from ckptconv.spelling import option
 
 _SAME = ("return_sequences", "return_state", "go_backwards")
 _REMARKS = (
@@ -99,8 +100,8 @@ def check_activations(
                     tensor=unit.path,
                     expected=" or ".join(allowed),
                     found=found,
-                    hint=f"--allow {found}, which changes the outputs, or converting with "
-                    "--network FILE.py, which writes a layer that has it",
+                    hint=f"{option('allow', [found])}, which changes the outputs, or converting "
+                    f"with {option('network', 'FILE.py')}, which writes a layer that has it",
                 )
             notes.append(f"{key} {found} was taken for {allowed[0]}, as allowed: outputs differ")
         elif kind == "RNN":

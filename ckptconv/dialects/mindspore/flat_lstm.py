@@ -27,6 +27,7 @@ from ckptconv.graph.gates import CANONICAL, ORDERS, permute
 from ckptconv.graph.graph import Cell, RecurrentLayer, cell_params
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import KindHint
+from ckptconv.spelling import option
 from ckptconv.tensors.ops import cut, reshape, transpose
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
@@ -90,12 +91,13 @@ def lift_flat(
                 "looks like an LSTM of MindSpore before 1.6, whose layout depends on the device",
                 tensor=name,
                 found=tensor.shape,
-                hint=f"--layout cpu or --layout gpu (or --kind {path}=Conv1d)",
+                hint=f"{option('flat_layout', 'cpu')} or {option('flat_layout', 'gpu')} "
+                f"(or {option('kinds', {path: 'Conv1d'})})",
             )
         given = {k: v for k, v in hint.arguments.items() if k in Sizes._fields} if hint else {}
         sizes = _solve(name, path, tensor.size, layout, given)
         read = _read_cpu if layout == "cpu" else _read_gpu
-        layers.append(_layer(path, read(tensor, sizes), f"--layout {layout}", kinds))
+        layers.append(_layer(path, read(tensor, sizes), f"the layout of {layout}", kinds))
         taken.add(name)
     return layers, taken
 
@@ -104,7 +106,7 @@ def _solve(name: str, path: str, total: int, layout: str, given: dict[str, Any])
     """Find the sizes that make up the length; they must be the only ones."""
     for key, value in given.items():
         if not isinstance(value, int):
-            problem = f"--kind {path}: {key} is no number"
+            problem = f"{option('kinds')} of {path}: {key} is no number"
             raise DialectError(problem, expected=f"{key}=16", found=repr(value))
     biases = 1 if layout == "cpu" else 2
     found = [s for s in _candidates(total, given, biases) if s.length(biases) == total]
@@ -117,7 +119,7 @@ def _solve(name: str, path: str, total: int, layout: str, given: dict[str, Any])
         tensor=name,
         expected=f"one solution for {total} elements",
         found=f"{len(found)}",
-        hint=f"--kind '{path}=LSTM({arguments})' with the true sizes",
+        hint=f"{option('kinds', {path: f'LSTM({arguments})'})} with the true sizes",
     )
 
 

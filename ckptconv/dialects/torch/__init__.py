@@ -15,6 +15,7 @@ from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered, Part
 from ckptconv.options import ReadOptions
+from ckptconv.spelling import option
 
 if TYPE_CHECKING:
     from ckptconv.graph.network import Network
@@ -55,7 +56,8 @@ def lift_with_network(
             hint="torch.export.save(torch.export.export(model.eval(), (x,)), 'model.pt2')",
         )
     if stubs:
-        raise DialectError("--stub is for layers of Keras: a torch.export archive has operators")
+        problem = "is for layers of Keras: a torch.export archive has operators"
+        raise DialectError(f"{option('stubs')} {problem}")
     from ckptconv.dialects.torch import network
 
     graph = lift(checkpoint, options)

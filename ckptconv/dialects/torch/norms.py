@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from ckptconv.errors import AmbiguousKindError
+from ckptconv.spelling import option
 from ckptconv.tensors.computed import Elementwise
 from ckptconv.tensors.ops import reshape, transpose
 from ckptconv.tensors.regions import Array, Region, split, whole
@@ -93,8 +94,8 @@ def _settled(
         "the file does not tell along which axis this spectral norm was taken",
         expected=" or ".join(f"dim={axis}" for axis in sigmas),
         found=weight.shape,
-        hint="--allow spectral_norm_dim=0 (torch's default) or --allow spectral_norm_dim=1 (that "
-        "of a transposed convolution)",
+        hint=f"{option('allow', ['spectral_norm_dim=0'])} (torch's default) or "
+        f"{option('allow', ['spectral_norm_dim=1'])} (that of a transposed convolution)",
     )
 
 

@@ -27,6 +27,7 @@ from ckptconv.dialects.torch.norms import pruned, spectral_norm, weight_norm
 from ckptconv.errors import AmbiguousKindError, CkptconvError, LossyError, gathering
 from ckptconv.graph.graph import is_recurrent_name
 from ckptconv.options import ReadOptions
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _OLD = re.compile(r"(\w*?(?:weight|bias)\w*?)(_g|_v|_u|_orig|_mask)")
@@ -125,7 +126,8 @@ def _check_class(
         raise AmbiguousKindError(
             f"looks like {name}, but the file does not name the class",
             found=", ".join(parts.values()),
-            hint=f"--allow {name} if it is torch.nn.utils.parametrizations.{name}, and alone",
+            hint=f"{option('allow', [name])} if it is torch.nn.utils.parametrizations.{name}, and "
+            "alone",
         )
 
 

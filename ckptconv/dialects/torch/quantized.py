@@ -25,6 +25,7 @@ from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
 from ckptconv.options import KindHint, ReadOptions
+from ckptconv.spelling import option
 from ckptconv.tensors.ops import concat
 from ckptconv.tensors.tensor import Tensor
 
@@ -84,7 +85,8 @@ def without_quantization(checkpoint: Checkpoint, options: ReadOptions) -> Checkp
             tensor=name,
             expected="float weights",
             found=f"{len(quantized)} of {quantized[name]}" if quantized else "fake quantization",
-            hint=f"--allow {ALLOW}, which gives the float model with the dequantized weights",
+            hint=f"{option('allow', [ALLOW])}, which gives the float model with the "
+            "dequantized weights",
         )
     is_packed = bool(quantized) or any(_packed(name) for name in names)
     omitted = {name: rule for name in names if (rule := _left_out(name, names, is_packed))}
@@ -92,7 +94,7 @@ def without_quantization(checkpoint: Checkpoint, options: ReadOptions) -> Checkp
     places = {name: _place(name, directions) for name in names if name not in omitted}
     notes = checkpoint.notes
     if quantized:
-        told = f"--allow {ALLOW}: {len(quantized)} weights are (q - zero point) · scale"
+        told = f"dequantized as allowed: {len(quantized)} weights are (q - zero point) · scale"
         notes = (*notes, told)
     return replace(
         checkpoint,
@@ -205,7 +207,7 @@ def _count(
             file=checkpoint.path,
             tensor=path,
             found=f"two cells of input and state size {hidden}",
-            hint=f"--kind '{path}=LSTM(bidirectional=True)' (or False; or GRU)",
+            hint=f"{option('kinds', {path: 'LSTM(bidirectional=True)'})} (or False; or GRU)",
         )
     second = widths.get((2 if cells > 2 else 1, "0"))
     return 1 if cells % 2 or second == hidden else 2

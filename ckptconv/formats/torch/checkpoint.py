@@ -22,6 +22,7 @@ from ckptconv.formats.torch.modules import Tree, join, versions, walk
 from ckptconv.formats.torch.packed import class_of, is_packed, unpacked
 from ckptconv.formats.torch.tensors import as_tensor, is_tensor
 from ckptconv.io.reader import Source
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _SHORT = 40
@@ -139,7 +140,8 @@ class _Beside:
     def _leave_out(self, name: str, item: object) -> None:
         if holds_weights(item):
             self.notes.append(
-                f"{name!r} holds weights too, which are left out: convert them with --select {name}"
+                f"{name!r} holds weights too, which are left out: convert them with "
+                f"{option('select', name)}"
             )
         self.omitted[f"/{name}" if name in self._known else name] = _beside(item, self._seen)
 

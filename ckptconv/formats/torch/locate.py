@@ -18,6 +18,7 @@ from ckptconv.codecs.pickle.objects import Instance
 from ckptconv.errors import ContainerError, SeveralError
 from ckptconv.formats.torch.packed import class_of
 from ckptconv.formats.torch.tensors import Stored, is_tensor
+from ckptconv.spelling import option
 
 ALL = "*"
 """What selects every part that holds weights, each under the keys that lead to it."""
@@ -140,7 +141,7 @@ def find(root: object, select: str | None, path: str) -> list[Place]:
         file=path,
         expected="one state_dict or module",
         found=listed + beside,
-        hint=f"--select {names[0]}, or --select '{ALL}' for all of them under their keys",
+        hint=f"{option('select', names[0])}, or {option('select', ALL)} for all under their keys",
     )
 
 
@@ -218,9 +219,8 @@ def _follow(root: object, select: str, path: str) -> Place:
                 break
         else:
             there = ", ".join(list(own)[:_MAX_LISTED]) or "nothing that can be selected"
-            raise ContainerError(
-                "no such part", file=path, expected=f"--select {select}", found=there
-            )
+            expected = option("select", select)
+            raise ContainerError("no such part", file=path, expected=expected, found=there)
     return Place(keys, value)
 
 

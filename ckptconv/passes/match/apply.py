@@ -22,12 +22,13 @@ from ckptconv.passes.match.sides import (
     targets,
 )
 from ckptconv.passes.match.written import Lower
+from ckptconv.spelling import option
 from ckptconv.tensors.declared import Declared
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 FILLS = ("zeros", "ones", "target")
 _SHOWN = 4
-_EVIDENCE = "parameters of the target (--like)"
+_EVIDENCE = "parameters of the target network"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def lowered(found: Matching, *, order: bool = False) -> Lowered:
             result.left += next(iter(source.forms.values())).tensors.values()
     result.leave_ties()
     for name, tensor in found.filled.items():
-        result.add(name, tensor, "--fill")
+        result.add(name, tensor, "filled")
     notes = (*result.notes, *_moves(plan, order=order))
     return Lowered(result.tensors, tuple(result.made), tuple(result.dropped), notes)
 
@@ -175,15 +176,12 @@ def _settled(layer: Layer, source: Source) -> Layer:
 
 def _moves(plan: Plan, *, order: bool) -> list[str]:
     accepted = plan.proposed if order else ()
-    notes = [
-        f"--like: {entry.source or '(root)'} → {entry.target or '(root)'}: {entry.why}"
-        for entry in plan.forced
-        if None not in (entry.source, entry.target) and entry.source != entry.target
-    ]
-    return notes + [
-        f"--like-order: {entry.source or '(root)'} → {entry.target or '(root)'}: {entry.why}"
+    forced = [e for e in plan.forced if None not in (e.source, e.target) and e.source != e.target]
+    return [
+        f"{option(name)}: {entry.source or '(root)'} → {entry.target or '(root)'}: {entry.why}"
         + (f"; but {entry.warning}" if entry.warning else "")
-        for entry in accepted
+        for name, entries in (("like", forced), ("like_order", accepted))
+        for entry in entries
     ]
 
 
@@ -191,13 +189,13 @@ def _unmatched(plan: Plan) -> UnmatchedError:
     problems = [*plan.impossible, *plan.ambiguous, *plan.proposed]
     lines = [_told(entry) for entry in problems[:_SHOWN]]
     lines += [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-    hints = ["'ckptconv match SRC TARGET -o map.toml' and --map"]
+    hints = [f"{option('map', 'map.toml')}, which match drafts"]
     if any(ANOTHER_DTYPE in entry.why for entry in plan.impossible):
-        hints.insert(0, "--dtype to cast")
+        hints.insert(0, f"{option('dtype', 'float32')} to cast")
     if not plan.ambiguous and not plan.impossible:
-        hints.insert(0, "--like-order to accept what is proposed")
+        hints.insert(0, f"{option('like_order', True)} to accept what is proposed")
     return UnmatchedError(
-        f"--like: {plan.counts()}: {'; '.join(lines)}", plan=plan, hint=" or ".join(hints)
+        f"{option('like')}: {plan.counts()}: {'; '.join(lines)}", plan=plan, hint=" or ".join(hints)
     )
 
 
@@ -211,14 +209,15 @@ def _filled(wanted: Mapping[str, Tensor], fill: Mapping[str, str]) -> dict[str, 
     for path, how in fill.items():
         names = [name for name in wanted if name == path or name.startswith(f"{path}.")]
         if not names:
-            raise DialectError("--fill: the target has no such module or parameter", tensor=path)
+            problem = f"{option('fill')}: the target has no such module or parameter"
+            raise DialectError(problem, tensor=path)
         if how not in FILLS:
-            raise UsageError(f"--fill {path}={how}", expected=" or ".join(FILLS))
+            raise UsageError(option("fill", {path: how}), expected=" or ".join(FILLS))
         for name in names:
             tensor = wanted[name]
             if how == "target" and isinstance(tensor, Declared):
                 expected = "a checkpoint of the target network, which has values"
-                raise DialectError(f"--fill {path}=target", tensor=name, expected=expected)
+                raise DialectError(option("fill", {path: how}), tensor=name, expected=expected)
             value = 1.0 if how == "ones" else 0.0
             constant = FilledTensor(tensor.shape, tensor.dtype, value)
             found[name] = tensor if how == "target" else constant

@@ -24,6 +24,7 @@ from ckptconv.passes.match.doubts import closest, doubts
 from ckptconv.passes.match.names import common_change, crossings
 from ckptconv.passes.match.plan import Entry, Plan
 from ckptconv.passes.match.structure import Group, Module, Structure, groups, without_dtypes
+from ckptconv.spelling import option
 
 ANOTHER_DTYPE = "of another dtype"
 Order = tuple[Sequence[str], Sequence[str]]
@@ -73,17 +74,17 @@ class _Work:
         for old, new in said.items():
             if new not in targets:
                 raise DialectError(
-                    "--map: the target has no such module",
+                    f"{option('map')}: the target has no such module",
                     tensor=new,
                     hint=" or ".join(closest(new, list(targets))) or None,
                 )
             if not sources[old].fits(targets[new]):
                 raise DialectError(
-                    f"--map: {old} cannot be {new}",
+                    f"{option('map')}: {old} cannot be {new}",
                     expected=targets[new].describe(),
                     found=sources[old].describe(),
                 )
-            self.forced.append(Entry(old, new, "--map says so"))
+            self.forced.append(Entry(old, new, "the map says so"))
         taken = set(said.values())
         for group in groups(
             [m for m in self.source if m.path not in said],

@@ -17,6 +17,7 @@ from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.graph.lowered import Lowered, Made
 from ckptconv.passes.match.written import Lower
 from ckptconv.passes.stack import split
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _CELL = re.compile(r"\w*_cell(_\d+)?")
@@ -83,7 +84,7 @@ def plain_tensors(target: Checkpoint, variant: str) -> dict[str, Tensor]:
     if isinstance(facts, KerasFacts) and facts.layout != (variant or "legacy"):
         expected = ".weights.h5" if facts.layout == "weights.h5" else ".h5, and not .weights.h5"
         raise CkptconvError(
-            "--like: a file of another layout",
+            f"{option('like')}: a file of another layout",
             file=target.path,
             expected=f"a name that ends in {expected} for what is written",
         )

@@ -13,6 +13,7 @@ from ckptconv.codegen.arguments import facts_of
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Layer, RecurrentLayer
+from ckptconv.spelling import option
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.runner import Arrays, Runner, Way, leaves, outputs, single
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
@@ -24,7 +25,7 @@ class MindSpore(Runner):
     def __init__(self, forms: Forms, device: str = "CPU") -> None:
         os.environ.setdefault("GLOG_v", "3")
         super().__init__(forms, device)
-        with self.explained(f"cannot run on {device} here", hint="--device CPU"):
+        with self.explained(f"cannot run on {device} here", hint=option("device", "CPU")):
             # Each operation at once: handing a thousand little ones to another thread, and waiting
             # for it, was measured to take six to twelve times as long on two cores.
             self._framework.set_context(device_target=device, pynative_synchronize=True)

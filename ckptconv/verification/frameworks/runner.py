@@ -29,8 +29,8 @@ from ckptconv.verification.reference.forward import Inputs, Outputs
 
 Arrays = Mapping[str, Array]
 Way = tuple[str, Callable[[Sequence[Array]], list[Array]]]
-_WITHOUT = "the proof without --run, which needs no framework"
-_NETWORK = "the proof without --network, which compares weights and layers"
+_WITHOUT = "the proof in NumPy, which needs no framework"
+_NETWORK = "the proof of weights and layers, without the network"
 
 
 class NotRunError(CkptconvError):

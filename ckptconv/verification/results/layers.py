@@ -8,8 +8,15 @@ from typing import Any
 
 from ckptconv.graph.graph import Graph
 from ckptconv.verification.results.network import HEADERS, NetworkResult
-from ckptconv.verification.results.run import Run, run_cells
-from ckptconv.verification.results.tensors import TENSOR_HEADERS, Table, TensorDiff, tensor_rows
+from ckptconv.verification.results.run import RUN_HEADERS, Run, run_cells
+from ckptconv.verification.results.tensors import (
+    TENSOR_HEADERS,
+    LeftOut,
+    Table,
+    TensorDiff,
+    listed,
+    tensor_rows,
+)
 
 SCHEMA = "ckptconv-verify-1"
 
@@ -70,7 +77,7 @@ class VerifyReport:
     layers: list[LayerResult] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=dict)
     frameworks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     network: NetworkResult | None = None
@@ -122,8 +129,8 @@ class VerifyReport:
         layers = [layer.to_dict() for layer in self.layers]
         document = {name: value for name, value in vars(self).items() if name != "graphs"}
         network = self.network and self.network.to_dict()
-        said = {"ok": self.ok, "verdict": self.verdict, "layers": layers, "network": network}
-        return document | said
+        document |= {"ok": self.ok, "verdict": self.verdict, "layers": layers, "network": network}
+        return document | {"left_out": listed(self.left_out)}
 
     def tables(self) -> Iterator[Table]:
         """Yield what was found as plain text."""
@@ -142,7 +149,7 @@ class VerifyReport:
             ],
         )
         runs = [row for layer in self.layers for row in _run_rows(layer)]
-        yield "outputs and final states", _RUN_HEADERS, runs
+        yield "outputs and final states", ("layer", *RUN_HEADERS), runs
         if self.network is not None:
             title = f"the network {self.network.file}"
             title += f": {self.network.cause}" if self.network.cause else ""
@@ -153,7 +160,6 @@ class VerifyReport:
             yield "weights that differ", TENSOR_HEADERS, rows
         unpaired: list[tuple[str, ...]] = [(n, "source", "no counterpart") for n in self.missing]
         unpaired += [(name, "target", "no counterpart") for name in self.added]
-        unpaired += [(name, "", "left out by rule") for name in self.left_out]
         if unpaired:
             yield "tensors without counterpart", ("tensor", "side", "what"), unpaired
 
@@ -162,16 +168,10 @@ _COMPARED = {"rounded": "weights equal but for exact rounding", "equal": "weight
 """What is said of all weights, by the weakest state of any layer's."""
 
 
-_RUN_HEADERS = (
-    *("layer", "side", "computed by", "against", "result"),
-    *("max abs", "max rel", "max ulp", "tolerance"),
-)
-
-
 def _path(layer: LayerResult) -> str:
     return layer.source if layer.source == layer.target else f"{layer.source} | {layer.target}"
 
 
 def _run_rows(layer: LayerResult) -> Iterator[tuple[str, ...]]:
     for run in layer.runs:
-        yield (_path(layer), run.side, *run_cells(run))
+        yield (_path(layer), *run_cells(run))

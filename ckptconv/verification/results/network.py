@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ckptconv.verification.results.run import Run, run_cells
+from ckptconv.verification.results.run import RUN_HEADERS, Run, run_cells
 
-HEADERS = (
-    *("output", "inputs", "computed by", "against", "result"),
-    *("max abs", "max rel", "max ulp", "tolerance"),
-)
+HEADERS = ("output", "inputs", *RUN_HEADERS)
 
 
 @dataclass

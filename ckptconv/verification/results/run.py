@@ -12,7 +12,6 @@ import numpy as np
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.difference import Difference, compare_arrays, total
 from ckptconv.verification.reference.inputs import distance
-from ckptconv.verification.results.tensors import numbers
 
 
 @dataclass
@@ -59,8 +58,17 @@ def outputs_differ(a: Sequence[Array], b: Sequence[Array]) -> Difference:
     return found
 
 
+RUN_HEADERS = ("computed", "against", "result", "max abs", "tolerance")
+
+
 def run_cells(run: Run) -> tuple[str, ...]:
-    """Return who computed, against what, the result, differences and tolerance as text."""
+    """Return a row of ``RUN_HEADERS``."""
+    computed = f"{run.by} of {run.side}" if run.by == "reference" else f"{run.side} in {run.by}"
     tolerance = "" if run.tolerance is None else f"{run.tolerance:.2g}"
-    state = "ok" if run.ok else "FAILED"
-    return run.by, run.against, state, *numbers(run.difference)[1:], tolerance
+    return (
+        computed,
+        run.against,
+        "ok" if run.ok else "FAILED",
+        f"{run.difference.max_abs:.3g}",
+        tolerance,
+    )

@@ -13,6 +13,9 @@ SCHEMA = "ckptconv-diff-1"
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 """A title, the headers and the rows: what every result of this package is printed from."""
 
+NONE = "the other framework has none"
+LeftOut = dict[str, dict[str, str]]
+"""File → tensor → the rule by which it was left out; without a file, of either."""
 TENSOR_HEADERS = ("tensor", "verdict", "differing", "max abs", "max rel", "max ulp")
 
 
@@ -98,6 +101,7 @@ class DiffReport:
         tensors: every tensor of either side, those of the first side first.
         atol: the largest difference that was allowed.
         notes: what the user should know.
+        left_out: what was left out by rule.
     """
 
     a: dict[str, str]
@@ -105,6 +109,7 @@ class DiffReport:
     tensors: list[TensorDiff]
     atol: float = 0.0
     notes: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=dict)
 
     @property
     def different(self) -> list[TensorDiff]:
@@ -124,7 +129,7 @@ class DiffReport:
             "b": self.b,
             "atol": self.atol,
             "tensors": [tensor.to_dict() for tensor in self.tensors],
-            "notes": self.notes,
+            "notes": self.notes + [f"left out: {told}" for told in listed(self.left_out)],
         }
 
     def tables(self) -> Iterator[Table]:
@@ -137,6 +142,20 @@ class DiffReport:
 def describe(side: Graph) -> dict[str, str]:
     """Return path, container and framework, as reports name a side."""
     return {"path": side.origin.path, "container": side.origin.format, "framework": side.dialect}
+
+
+def omitted(*sides: Graph) -> LeftOut:
+    """Return what was left out of files."""
+    return {side.origin.path: dict(side.omitted) for side in sides}
+
+
+def listed(left_out: LeftOut) -> list[str]:
+    """Return each tensor that was left out, with its file and the rule."""
+    return [
+        ": ".join(filter(None, (file, name, rule)))
+        for file, rules in left_out.items()
+        for name, rule in rules.items()
+    ]
 
 
 def tensor_rows(tensor: TensorDiff) -> Iterator[tuple[str, ...]]:

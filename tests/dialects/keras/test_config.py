@@ -194,7 +194,7 @@ def fused(drawn, folder):
 @pytest.mark.parametrize("drawn", APART.values(), ids=APART.keys())
 def test_6_not_fused(drawn, tmp_path):
     pair, load = fused(drawn, tmp_path)
-    with pytest.raises(ckptconv.CkptconvError, match="--fuse") as caught:
+    with pytest.raises(ckptconv.CkptconvError, match=": fuse: ") as caught:
         load()
     assert any(path in str(caught.value) for path in pair)
 

@@ -53,7 +53,7 @@ def compare(source: Source, report: Any, path: Path, target: str) -> Outcome:
         if entry.kind == "Parameter" or not entry.constructor:
             noted = True
             continue
-        if entry.evidence.startswith("--fuse"):
+        if entry.evidence.startswith("fused of "):
             outcome = _fused(source, owners, entry, weights, target)
             if outcome.result is Result.SILENT:
                 return outcome

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tarfile
@@ -226,9 +227,8 @@ def test_every_file(tmp_path: Path, model: nn.Module, target: msnn.Cell, kind: s
 
 def _advised(path: Path) -> list[tuple[str, str]]:
     """Follow the note on a prefix that nothing proves to be a wrapper's."""
-    notes = ckptconv.load(path).notes
-    found = [note.partition("--rename '")[2].partition("'")[0] for note in notes]
-    return [(option.rpartition("=")[0], "") for option in found if option]
+    notes = "; ".join(ckptconv.load(path).notes)
+    return [pair for said in re.findall(r"rename=({.*?})", notes) for pair in eval(said).items()]
 
 
 def test_the_networks_own_prefix_is_kept(tmp_path: Path, model: nn.Module) -> None:

@@ -89,14 +89,14 @@ def test_nested_places_and_selection(tmp_path: Path) -> None:
         saved(tmp_path / "x.pt", value)
     assert str(caught.value).endswith(
         "x.pt: weights in 2 places: expected one state_dict or module, "
-        "found model, ema; try --select model, or --select '*' for all of them under their keys"
+        "found model, ema; try select='model', or select='*' for all under their keys"
     )
     checkpoint = saved(tmp_path / "x.pt", value, select="ema")
     assert_same(checkpoint.tensors, two)
     assert checkpoint.omitted["model"] == f"beside the selected weights: {len(one)} tensors"
-    with pytest.raises(ContainerError, match="expected --select nothing, found model, ema, epoch"):
+    with pytest.raises(ContainerError, match="expected select='nothing', found model, ema, epoch"):
         read(tmp_path / "x.pt", select="nothing")
-    with pytest.raises(ContainerError, match=r"encoder, decoder; try --select encoder"):
+    with pytest.raises(ContainerError, match=r"encoder, decoder; try select='encoder'"):
         saved(tmp_path / "x.pt", {"encoder": one, "decoder": two})
     dotted = saved(tmp_path / "x.pt", {"a.b": {"c": one}, "a": two}, select="a.b.c")
     assert_same(dotted.tensors, one)
@@ -372,7 +372,7 @@ def test_lightning_says_where_its_model_is(tmp_path: Path) -> None:
 def test_weights_on_several_levels(tmp_path: Path) -> None:
     rnn = nn.GRU(3, 4).state_dict()
     value = {"fc.weight": torch.ones(2, 4), "encoder": dict(rnn), "step": 3}
-    with pytest.raises(SeveralError, match="found encoder and beside them; try --select encoder"):
+    with pytest.raises(SeveralError, match="found encoder and beside them; try select='encoder'"):
         saved(tmp_path / "x.pt", value)
     checkpoint = saved(tmp_path / "x.pt", value, select="*")
     expected = {"fc.weight": value["fc.weight"]} | {f"encoder.{n}": t for n, t in rnn.items()}

@@ -89,7 +89,7 @@ def test_two_layers_of_one_structure_are_never_guessed(tmp_path):
     state = {"a.weight": torch.ones(2, 3), "b.weight": torch.zeros(2, 3)}
     torch.save(state, tmp_path / "m.pt")
     like, kinds = {"x.weight": (2, 3), "y.weight": (2, 3)}, {"a": "Linear", "b": "Linear"}
-    with pytest.raises(ckptconv.UnmatchedError, match=r"2 proposed.*try --like-order") as error:
+    with pytest.raises(ckptconv.UnmatchedError, match=r"2 proposed.*try like_order=True") as error:
         to_mindspore(tmp_path / "m.pt", tmp_path, like, kinds=kinds)
     assert error.value.plan.pairs(order=True) == {"a": "x", "b": "y"}
     found = to_mindspore(tmp_path / "m.pt", tmp_path, like, kinds=kinds, like_order=True)
@@ -102,7 +102,7 @@ def test_two_layers_of_one_structure_are_never_guessed(tmp_path):
         kinds=kinds,
         like_order=True,
     )
-    assert "--like-order: b → y: order among 2 of this structure" in report.notes
+    assert "like_order: b → y: order among 2 of this structure" in report.notes
 
 
 def test_what_only_one_side_has_is_named(tmp_path):
@@ -118,12 +118,12 @@ def test_what_only_one_side_has_is_named(tmp_path):
     report = ckptconv.convert(
         tmp_path / "m.pt", tmp_path / "d.ckpt", to="mindspore", like=like, dry_run=True, **options
     )
-    assert report.omitted == {"a.bias": "--drop a.bias", "old.weight": "--drop old"}
+    assert report.omitted == {"a.bias": "dropped as a.bias", "old.weight": "dropped as old"}
     for wrong, message in (
-        ({"fill": {"nope": "ones"}}, "nope: --fill: the target has no such module"),
+        ({"fill": {"nope": "ones"}}, "nope: fill: the target has no such module"),
         ({"fill": {"new": "twos"}}, "zeros or ones or target"),
         ({"fill": {"new": "target"}}, "a checkpoint of the target network"),
-        ({"drop": ["nope"]}, "nope: --drop: no such module or parameter: expected a or old"),
+        ({"drop": ["nope"]}, "nope: drop: no such module or parameter: expected a or old"),
     ):
         with pytest.raises(ckptconv.CkptconvError, match=message):
             to_mindspore(tmp_path / "m.pt", tmp_path, like, **wrong)
@@ -141,14 +141,17 @@ def test_values_of_the_target_itself(tmp_path):
 def test_what_speaks_of_a_target_needs_one(tmp_path):
     torch.save({"fc.weight": torch.rand(2, 3)}, tmp_path / "m.pt")
     for options in ({"like_order": True}, {"fill": {"new": "ones"}}):
-        with pytest.raises(ckptconv.CkptconvError, match="speaks of a target network: expected --"):
+        with pytest.raises(ckptconv.CkptconvError, match="of a target network: expected like="):
             to_mindspore(tmp_path / "m.pt", tmp_path, None, **options)
 
 
 def test_a_folded_bias_must_fit(tmp_path):
     state = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.LayerNorm(4)).state_dict()
     torch.save(state, tmp_path / "m.pt")
-    for pair, message in (({"0": "2"}, "a BatchNorm with running_mean"), ({"0": "9"}, "9: --fold")):
+    for pair, message in (
+        ({"0": "2"}, "a BatchNorm with running_mean"),
+        ({"0": "9"}, "9: fold_bias"),
+    ):
         with pytest.raises(ckptconv.DialectError, match=message):
             to_mindspore(tmp_path / "m.pt", tmp_path, None, fold_bias=pair)
 
@@ -157,7 +160,7 @@ def test_dtypes_are_part_of_the_match(tmp_path):
     torch.save({"fc.weight": torch.rand(2, 3).half()}, tmp_path / "m.pt")
     (tmp_path / "like.txt").write_text("fc.weight (2, 3) float32")
     with pytest.raises(
-        ckptconv.UnmatchedError, match=r"the target has fc of another dtype: .*try --dtype"
+        ckptconv.UnmatchedError, match=r"the target has fc of another dtype: .*try dtype="
     ):
         to_mindspore(tmp_path / "m.pt", tmp_path, tmp_path / "like.txt")
     found = to_mindspore(tmp_path / "m.pt", tmp_path, tmp_path / "like.txt", dtype="float32")
@@ -182,7 +185,7 @@ def test_the_target_settles_kinds(tmp_path):
         tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore", like=tmp_path / "like.json"
     )
     assert [layer.kind for layer in report.layers] == ["Embedding", "Linear"]
-    assert report.layers[0].evidence == "parameters of the target (--like)"
+    assert report.layers[0].evidence == "parameters of the target network"
     loaded = ms.load_checkpoint(str(tmp_path / "m.ckpt"))
     np.testing.assert_array_equal(loaded["o.weight"].asnumpy(), state["other.weight"].numpy())
 

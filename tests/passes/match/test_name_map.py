@@ -86,7 +86,7 @@ def test_a_dynamic_rnn_of_one_matrix_and_one_bias():
 
 
 WRONG = {
-    "no such module": ({"nope": "x"}, "nope: --map: matches no module and no parameter"),
+    "no such module": ({"nope": "x"}, "nope: map: matches no module and no parameter"),
     "a close one": ({"fc.weigth": "x"}, "try fc.weight"),
     "a slice outside": ({"fc.weight[0:9]": "x"}, r"fc.weight\[0:9\].* within \(6, 4\)"),
     "no slice": ({"fc.weight[0]": "x"}, r"not a slice.*\[0:64, 32:\]"),
@@ -96,10 +96,10 @@ WRONG = {
     ),
     "overlapping targets": (
         {"fc.weight[0:3]": "x[0:3]", "fc.weight[3:6]": "x[2:5]", "fc.bias": "z"},
-        "x: --map: .*overlap",
+        "x: map: .*overlap",
     ),
     "a part of a tensor left": ({"fc.weight[0:5]": "x", "fc.bias": "z"}, "where 4 of its values"),
-    "a parameter left": ({"fc.weight": "x"}, "fc.bias: no entry .* try --drop fc.bias"),
+    "a parameter left": ({"fc.weight": "x"}, "fc.bias: no entry .* try drop=..fc.bias"),
     "a hole in the target": (
         {"fc.weight[0:3]": "x[0:3]", "fc.weight[3:6]": "x[4:7]", "fc.bias": "z"},
         "nothing fills 4 of the 28 values",

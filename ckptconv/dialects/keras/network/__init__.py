@@ -25,6 +25,7 @@ from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.topology import Ref, is_model, topology
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.network import Network, Shape, Value
+from ckptconv.spelling import option
 
 Rule = Callable[[Builder, Site], list[Value]]
 _MAX_NODES = 20_000
@@ -114,7 +115,7 @@ def apply(b: Builder, site: Site) -> list[Value]:
         raise LossyError(
             f"{layer.class_name} cannot be written as a network",
             tensor=site.where,
-            hint=f"--stub {layer.name}, which leaves a function to be written by hand",
+            hint=f"{option('stubs', [layer.name])}, which leaves a function to be written by hand",
         )
     try:
         return rule(b, site)

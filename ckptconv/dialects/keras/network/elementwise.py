@@ -8,6 +8,7 @@ from ckptconv.dialects.keras.model_config import entry
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.errors import CkptconvError, LossyError
 from ckptconv.graph.network import Value
+from ckptconv.spelling import option
 
 _FUNCTIONS = {
     **{name: name for name in ("relu", "sigmoid", "tanh", "selu", "elu", "softplus", "softsign")},
@@ -44,7 +45,7 @@ def activation_name(b: Builder, value: Any, where: str) -> str:
         raise LossyError(
             f"the activation {shown!r} is none of Keras's functions"[:200],
             tensor=where,
-            hint="--stub NAME, to write it by hand",
+            hint=f"{option('stubs', ['NAME'])}, to write it by hand",
         )
     return _FUNCTIONS[name]
 

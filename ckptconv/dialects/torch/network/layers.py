@@ -15,6 +15,7 @@ from ckptconv.errors import LossyError
 from ckptconv.graph.graph import CELL_PARAMS
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Value
+from ckptconv.spelling import option
 
 _RECURRENT = {"lstm": ("LSTM", "tanh"), "gru": ("GRU", "tanh"), "rnn_tanh": ("RNN", "tanh"),
               "rnn_relu": ("RNN", "relu")}  # fmt: skip
@@ -70,7 +71,7 @@ def _owner(o: Operator, kinds: tuple[str, ...], names: Mapping[str, str]) -> tup
             f"{o.name} with parameters of {owner or 'the root'}, a {layer.kind}",
             tensor=o.place or None,
             expected=" or ".join(kinds),
-            hint=None if layer.evidence in SAID else f"--kind {owner}={kinds[0]}",
+            hint=None if layer.evidence in SAID else option("kinds", {owner: kinds[0]}),
         )
     own = {param: layer.full_name(param) for param in layer.params if param != _COUNTER}
     if own != paths:

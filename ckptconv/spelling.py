@@ -1,0 +1,94 @@
+"""How messages spell an option: as whoever reads them would give it.
+
+Everywhere an option has its name in the API: ``option("kinds", {"head": "Linear"})`` reads
+``kinds={'head': 'Linear'}`` for who called a function, and ``--kind head=Linear`` for who typed a
+command. The command line brings its own spelling.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar, cast
+
+Called = TypeVar("Called", bound=Callable[..., Any])
+Spelling = Callable[[str, object, str], str]
+"""Spells (an option's name in the API, its value, the prefix that it has for a second file)."""
+_CALLED: ContextVar[Callable[[], set[str]] | None] = ContextVar("called", default=None)
+_SIDE: ContextVar[str] = ContextVar("side", default="")
+_LONG, _KEPT = 200, 100
+
+
+def in_python(name: str, value: object, side: str) -> str:
+    """Spell an option as an argument, of ``convert`` where the function called has none such."""
+    called = _CALLED.get()
+    taken = called() if called else {name}
+    name = side + name if side + name in taken else name
+    if value is None:
+        return name
+    return f"{name}={value!r}" if name in taken else f"convert(…, {name}={value!r})"
+
+
+class _Reader:
+    spelling: Spelling = staticmethod(in_python)
+
+
+def option(name: str, value: object = None) -> str:
+    """Return an option as the reader of the message spells it.
+
+    Args:
+        name: in the API.
+        value: what is advised: True, a text, a list, a mapping; None speaks of the option alone.
+    """
+    if name == "kinds" and isinstance(value, Mapping):
+        value = {_pattern(path): kind for path, kind in value.items()}
+    return _Reader.spelling(name, value, _SIDE.get())
+
+
+def _pattern(path: str) -> str:
+    """A file can make a name as long as it likes."""
+    return path if len(path) <= _LONG else f"{path[:_KEPT]}*"
+
+
+def read_by(spelling: Spelling) -> Spelling:
+    """Spell options so from here on, in all threads; return how it was until now."""
+    before, _Reader.spelling = _Reader.spelling, staticmethod(spelling)
+    return before
+
+
+@contextmanager
+def second_file(prefix: str) -> Iterator[None]:
+    """Advise the options of the second of two files, whose names have a prefix."""
+    token = _SIDE.set(prefix)
+    try:
+        yield
+    finally:
+        _SIDE.reset(token)
+
+
+def public(*keywords: Any) -> Callable[[Called], Called]:
+    """Mark a function of the API, whose messages advise what it takes.
+
+    Args:
+        keywords: the TypedDict of its ``**options``.
+    """
+
+    def mark(function: Called) -> Called:
+        def taken() -> set[str]:
+            more = (name for kind in keywords for name in kind.__optional_keys__)
+            return {*inspect.signature(function).parameters, *more}
+
+        @functools.wraps(function)
+        def call(*args: Any, **given: Any) -> Any:
+            token = _CALLED.set(_CALLED.get() or taken)  # who calls whom is no reader's matter
+            try:
+                return function(*args, **given)
+            finally:
+                _CALLED.reset(token)
+
+        return cast("Called", call)
+
+    return mark
