@@ -58,8 +58,14 @@ def test_the_commands_of_the_readme(unpacked: Path) -> None:
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
     run([*pip, "--no-index", "--target", unpacked / "site", "."], unpacked)
     installed = {"PYTHONPATH": str(unpacked / "site")}
-    script = [sys.executable, "-P", "-m"]  # not what stands in the folder
     script = [sys.executable, unpacked / "site/bin/ckptconv"]
+    out = run([*script, "--version"], unpacked, **installed)
+    (metadata,) = (unpacked / "site").glob("ckptconv-*.dist-info")
+    assert out.split() == ["ckptconv", metadata.name.split("-")[1].removesuffix(".dist")]
+    others = {p.name for p in (unpacked / "site/ckptconv").rglob("*") if p.suffix not in (".py", "")}
+    assert {p for p in others if not p.endswith(".pyc")} == {
+        "report.schema.json", "py.typed", "reserved.txt", "page.html"
+    }  # fmt: skip
     out = run([*script, "torch2ms", "samples/tagger.pt"], unpacked, **installed)
     assert out.startswith("wrote samples/tagger.ckpt")
     fast = ("tests/test_architecture.py",)
