@@ -171,7 +171,14 @@ def test_a_worker_that_dies_is_an_outcome(folder, tmp_path, monkeypatch):
             [(folder / "a.pt", tmp_path / "a.ckpt")], to="mindspore", executor=executor
         )
     assert outcomes[0].status == FAILED
-    assert "the worker failed" in outcomes[0].error
+    assert outcomes[0].error.startswith(f"{folder / 'a.pt'}: the worker failed")
+
+
+def test_what_has_no_target_of_its_own_is_named(folder, tmp_path):
+    first, second, target = folder / "a.pt", folder / "deep/b.pth", tmp_path / "one.ckpt"
+    done, left = ckptconv.convert_many([(first, target), (second, target)], to="mindspore")
+    assert (done.status, left.status) == (CONVERTED, FAILED)
+    assert left.error.startswith(f"{second}: {target} is the target of {first} too")
 
 
 def test_a_dask_cluster(folder, tmp_path, samples):

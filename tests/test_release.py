@@ -62,7 +62,9 @@ def test_the_commands_of_the_readme(unpacked: Path) -> None:
     out = run([*script, "--version"], unpacked, **installed)
     (metadata,) = (unpacked / "site").glob("ckptconv-*.dist-info")
     assert out.split() == ["ckptconv", metadata.name.split("-")[1].removesuffix(".dist")]
-    others = {p.name for p in (unpacked / "site/ckptconv").rglob("*") if p.suffix not in (".py", "")}
+    others = {
+        p.name for p in (unpacked / "site/ckptconv").rglob("*") if p.suffix not in (".py", "")
+    }
     assert {p for p in others if not p.endswith(".pyc")} == {
         "report.schema.json", "py.typed", "reserved.txt", "page.html"
     }  # fmt: skip

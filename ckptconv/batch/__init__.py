@@ -166,7 +166,7 @@ def _run(
 ) -> Generator[tuple[int, Outcome], None, None]:
     for index, first in doubled.items():
         job = jobs[index]
-        told = f"{job.target}: the target of {first} too; convert one of them by itself"
+        told = f"{job.source}: {job.target} is the target of {first} too; try one of them by itself"
         yield index, Outcome(job.source, job.target, FAILED, told)
     rest = [index for index in range(len(jobs)) if index not in doubled]
     shares = _shares(jobs, rest)
@@ -182,7 +182,8 @@ def _run(
         except Exception as error:  # a worker that died: its jobs failed, the others go on
             text = f"the worker failed: {type(error).__name__}: {error}"
             for index in share:
-                yield index, Outcome(jobs[index].source, jobs[index].target, FAILED, text)
+                job = jobs[index]
+                yield index, Outcome(job.source, job.target, FAILED, f"{job.source}: {text}")
 
 
 def _convert_all(jobs: Sequence[Job]) -> list[Outcome]:
