@@ -80,7 +80,7 @@ def _of_model(model: Part, groups: list[Scope]) -> Iterator[Part]:
             replace(
                 model,
                 entry=layer,
-                path=(*model.path, layer.name),
+                path=(*model.path, layer.name or head),
                 group=(*base, head),
                 scopes=(*model.scopes, (layer.name,)),
                 around=(),

@@ -36,10 +36,9 @@ def is_recurrent(unit: Unit) -> bool:
     if unit.entry and unit.entry.class_name.removesuffix("Cell") in _CLASSES:
         return True
     named = {"recurrent_kernel", "U_i", "U_z"} & set(unit.leaves)
-    numbered = set(unit.leaves) <= {"0", "1", "2"} and unit.word.removesuffix("_cell") in (
-        *("lstm", "gru", "simple_rnn", "cell"),
-        *("forward_layer", "backward_layer"),
-    )
+    words = ("lstm", "gru", "simple_rnn", "cell")
+    held = unit.word.removesuffix("_cell") in words or unit.half is not None
+    numbered = held and set(unit.leaves) <= {"0", "1", "2"}
     return bool(named or (unit.entry is None and (numbered or (unit.in_cell and unit.leaves))))
 
 
@@ -111,13 +110,15 @@ def _kind(unit: Unit, leaves: Mapping[str, Tensor], *, told: bool) -> str:
         found = None if rest else {4: "LSTM", 3: "GRU", 1: "RNN"}.get(ratio)
     else:
         found = "LSTM" if "U_i" in leaves else "GRU" if "U_z" in leaves else None
-    class_name = unit.entry.class_name.removesuffix("Cell") if unit.entry else None
-    said = _CLASSES.get(class_name) if class_name else None
+    class_name = unit.entry.class_name if unit.entry else ""
+    said = _CLASSES.get(class_name.removesuffix("Cell"))
     if class_name and said is None and not told:
         raise LossyError(
             f"{class_name} has no equal in torch and MindSpore",
             tensor=unit.path,
-            hint=f"{option('kinds', {unit.path: 'LSTM'})} if it is a layer of your own around one",
+            hint=f"{option('kinds', {unit.path: found})} if it computes what that does"
+            if found
+            else None,
         )
     if recurrent is not None and recurrent.ndim > 2:
         raise LossyError(

@@ -47,6 +47,41 @@ def test_a_weight_of_the_model_itself_is_refused_as_such(tmp_path):
         ckptconv.load(tmp_path / "own.weights.h5")
 
 
+@keras.saving.register_keras_serializable("own")
+class Halves(L.Layer):
+    """Two attributes that are called as a Bidirectional's, and are none."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.forward_layer, self.backward_layer = L.Dense(2), L.Dense(2)
+
+    def call(self, x):
+        return self.forward_layer(x) + self.backward_layer(x)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_attributes_called_as_halves_are_layers_of_their_own(tmp_path, suffix):
+    own = model(Halves(name="own"))
+    (own.save if suffix == ".keras" else own.save_weights)(tmp_path / f"m{suffix}")
+    graph = ckptconv.load(tmp_path / f"m{suffix}")
+    assert {layer.kind for layer in graph} == {"Linear"}
+    ends = {tuple(layer.path.split(".")) for layer in graph}
+    assert {end for _, end in ends} == {"forward_layer", "backward_layer"}
+    assert all(start for start, _ in ends)
+
+
+@keras.saving.register_keras_serializable("own")
+class OwnCell(L.GRUCell):
+    pass
+
+
+def test_a_cell_of_ones_own_is_refused_with_the_kind_that_it_may_be(tmp_path):
+    model(L.RNN(OwnCell(4), name="r")).save(tmp_path / "m.h5")
+    with pytest.raises(ckptconv.LossyError, match=r"own>OwnCell has no equal.*'r': 'GRU'"):
+        ckptconv.load(tmp_path / "m.h5")
+    assert ckptconv.load(tmp_path / "m.h5", kinds={"r": "GRU"})["r"].kind == "GRU"
+
+
 def test_an_operation_of_tf_keras_gives_axes_that_nobody_knows(tmp_path):
     """reduce_mean takes one away: axis 1 is the last one then, and not one before."""
     names = ["given", "mean", "norm"]
