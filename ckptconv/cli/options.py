@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -145,16 +146,20 @@ _COMPLETED: Mapping[str, tuple[str, ...]] = {
     "suffix": tuple(dict.fromkeys(s for row in DIALECTS.values() for s in row.suffixes)),
 }
 """What a shell completes the values of options to; those of ``--kind`` are the table's."""
+BEFORE = "_CKPTCONV_BEFORE"
+"""The variable for the beginning of a word that a shell keeps as it is."""
 
 
 def _completing(name: str) -> Callable[[str], list[str]]:
     def complete(begun: str) -> list[str]:
-        head, equals, rest = begun.partition("=")
+        before, values = os.environ.get(BEFORE, ""), _COMPLETED.get(name, ())
+        head, equals, _ = (before + begun).partition("=")
         if name == "kind" and equals:
             from ckptconv.graph.kinds import KINDS, PARAMETER
 
-            return [f"{head}={kind}" for kind in (*KINDS, PARAMETER) if kind.startswith(rest)]
-        return [value for value in _COMPLETED.get(name, ()) if value.startswith(begun)]
+            values = tuple(f"{head}={kind}" for kind in (*KINDS, PARAMETER))
+        fitting = (value for value in values if value.startswith(before + begun))
+        return [value.removeprefix(before) for value in fitting]
 
     return complete
 

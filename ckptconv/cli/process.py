@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from ckptconv.cli.options import BEFORE
 from ckptconv.errors import CkptconvError, UsageError
 
 _WRITTEN = {"→": "->", "×": "x", "…": "...", "–": "-", "·": "*", "⊙": "*", "─": "-"}
@@ -39,8 +40,30 @@ def _words() -> list[str]:
     """Return the words of the command line, also where a shell asks how it may go on."""
     if "_CKPTCONV_COMPLETE" not in os.environ:
         return sys.argv[1:]
+    if "COMP_WORDS" in os.environ:
+        _join_words()
     asked = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
     return asked.split()[1:]
+
+
+def _join_words() -> None:
+    """Undo that bash splits ``norm=La`` at ``=``; for an answer it takes the end of a word."""
+    at = int(os.environ["COMP_CWORD"])
+    given = [*os.environ["COMP_WORDS"].split("\n"), ""][: at + 1]
+    words: list[str] = []
+    for word in given:
+        if words and (word == "=" or words[-1].endswith("=")):
+            words[-1] += word
+        else:
+            words.append(word)
+    last = words.pop()
+    if last == given[at]:
+        return
+    name, equals, rest = last.partition("=") if last.startswith("--") else ("", "", last)
+    head, begun = rest[: rest.rfind("=") + 1], rest[rest.rfind("=") + 1 :]
+    words += [name] if equals else []
+    os.environ.update(COMP_WORDS="\n".join([*words, begun]), COMP_CWORD=str(len(words)))
+    os.environ[BEFORE] = head
 
 
 def _leave_out_options(app: typer.Typer, name: str) -> None:

@@ -41,6 +41,11 @@ def test_the_version_and_help() -> None:
         ("torch2ms a.pt --dtype fl", "float16 float32 float64"),
         ("convert a b --to mi", "mindspore mint"),
         ("roundtrip a --via k", "keras"),
+        ("torch2ms a.pt --kind norm = La", "LayerNorm"),  # so bash hands over norm=La
+        ("torch2ms a.pt --kind a = LSTM --kind norm = Group", "GroupNorm"),
+        ("torch2ms a.pt --kind = norm = Group", "GroupNorm"),
+        ("torch2ms a.pt --allow spectral_norm_dim =", "0 1"),
+        ("torch2ms a.pt --dtype = fl", "float16 float32 float64"),
         ("inspect tag", ""),  # files are the shell's own business
     ],
 )
