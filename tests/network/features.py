@@ -172,6 +172,8 @@ def features(keras):
     chain("BatchNormalization", L.BatchNormalization)
     chain("BatchNormalization-v", L.BatchNormalization, of="v")
     chain("BatchNormalization-image", L.BatchNormalization, of="image")
+    chain("BatchNormalization-volume", lambda: L.Reshape((3, 7, 2, 2)), L.BatchNormalization,
+          of="image")  # fmt: skip
     chain("BatchNormalization-axis", lambda: L.BatchNormalization(axis=1))
     chain("GroupNormalization", lambda: L.GroupNormalization(2), of="image")
     for padding, strides in product(("valid", "same", "causal"), (1, 2)):

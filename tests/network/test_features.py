@@ -89,7 +89,8 @@ def test_in_mindspore(number, tmp_path):
 
 def test_a_few_in_mindspore(tmp_path):
     few = ["LSTM-sequences-bi-masking", "GRU-reset-before", "halves", "RNN-stacked", "nested",
-           "Conv1D-same-2", "MaxPooling1D-same-2", "LSTM-gates-hard_sigmoid"]  # fmt: skip
+           "Conv1D-same-2", "MaxPooling1D-same-2", "LSTM-gates-hard_sigmoid",
+           "BatchNormalization-volume"]  # fmt: skip
     in_mindspore(few, tmp_path)
 
 

@@ -18,6 +18,9 @@ from ckptconv.errors import DialectError
 from ckptconv.graph.forms import classes
 from ckptconv.graph.network import Value
 
+_VOLUMES = 5
+"""The rank whose BatchNorm MindSpore gives other names."""
+
 
 def dense(b: Builder, site: Site) -> list[Value]:
     x = site.x
@@ -134,18 +137,24 @@ def batch_norm(b: Builder, site: Site) -> list[Value]:
     if more or not -x.rank <= axis < x.rank or site.get("mode", default=0) != 0:
         raise site.refuse("BatchNormalization over several axes")
     axis %= x.rank
-    order = (*(i for i in range(x.rank) if i != axis), axis)
-    last = moved(b, x, order)
+    first, *others = (i for i in range(x.rank) if i != axis)
     path = b.path(site)
-    if x.rank == 2:
-        made = b.add("module", (last,), layer=path, kind="BatchNorm1d")
+    if x.rank == _VOLUMES:
+        order = (first, axis, *others)
+        made = b.add("module", (moved(b, x, order),), layer=path)
     else:
-        rows = b.add("rows", (last,), (None, last.shape[-1]), size=last.shape[-1] or -1)
-        made = b.add(
-            "like", (b.add("module", (rows,), layer=path, kind="BatchNorm1d"), last), last.shape
-        )
+        order = (first, *others, axis)
+        made = _norm_of_rows(b, moved(b, x, order), path)
     back = tuple(order.index(i) for i in range(x.rank))
     return [masked(moved(b, made, back), x.mask)]
+
+
+def _norm_of_rows(b: Builder, x: Value, path: str) -> Value:
+    if x.rank == 2:
+        return b.add("module", (x,), layer=path, kind="BatchNorm1d")
+    rows = b.add("rows", (x,), (None, x.shape[-1]), size=x.shape[-1] or -1)
+    made = b.add("module", (rows,), layer=path, kind="BatchNorm1d")
+    return b.add("like", (made, x), x.shape)
 
 
 def layer_norm(b: Builder, site: Site) -> list[Value]:
