@@ -110,10 +110,10 @@ class ReadOptions:
         given = {
             "source": choice("source", source),
             "select": select,
-            "kinds": {path: _parse_kind(path, text) for path, text in _pairs(kinds)},
-            "rename": tuple(_pairs(rename)),
+            "kinds": {path: _parse_kind(path, text) for path, text in _pairs("kinds", kinds)},
+            "rename": tuple(_pairs("rename", rename)),
             "map": map,
-            "fuse": tuple((path, _texts("fuse", parts)) for path, parts in _pairs(fuse)),
+            "fuse": tuple((path, _texts("fuse", parts)) for path, parts in _pairs("fuse", fuse)),
             "split": _texts("split", split),
             "gates": gates,
             "forget_bias": forget_bias,
@@ -183,7 +183,7 @@ class WriteOptions:
             choice(name, getattr(self, name))
         object.__setattr__(self, "stubs", _texts("stubs", self.stubs))
         for name in ("fill", "fold_bias"):
-            object.__setattr__(self, name, tuple(_pairs(getattr(self, name))))
+            object.__setattr__(self, name, tuple(_pairs(name, getattr(self, name))))
         object.__setattr__(self, "drop", _texts("drop", self.drop))
 
 
@@ -195,12 +195,13 @@ def choice(name: str, value: Any) -> Any:
     return value
 
 
-def _pairs(given: Any) -> list[tuple[str, Any]]:
+def _pairs(name: str, given: Any) -> list[tuple[str, Any]]:
+    given = (given,) if isinstance(given, str) else given
     pairs = list(given.items() if isinstance(given, Mapping) else given or ())
     for pair in pairs:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
             expected = "a mapping, or pairs of texts"
-            raise UsageError("an option that takes pairs", expected=expected, found=repr(pair))
+            raise UsageError(f"{name} takes pairs", expected=expected, found=repr(pair))
     return [(left, right) for left, right in pairs]
 
 

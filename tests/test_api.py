@@ -89,6 +89,14 @@ def test_load_names_what_it_does_not_take(model, option):
         ckptconv.load(model, **{option: "ascend"})
 
 
+def test_a_slip_in_an_option_names_the_call_and_the_option(model, tmp_path):
+    with pytest.raises(TypeError, match=r"convert_many\(\).*'dtpye'"):
+        ckptconv.convert_many([], to="torch", dtpye="float16")
+    for name in ("kinds", "rename", "fuse", "fill", "fold_bias"):
+        with pytest.raises(ckptconv.UsageError, match=f"^{name} takes pairs.* found 'fc=Linear'"):
+            ckptconv.convert(model, tmp_path / "x.ckpt", to="mindspore", **{name: "fc=Linear"})
+
+
 def test_mappings_and_iterables_are_taken_alike(model, tmp_path):
     like = {"net.w": (1,)}
     with pytest.raises(ckptconv.DialectError, match="like"):

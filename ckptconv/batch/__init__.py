@@ -225,6 +225,8 @@ def _sides(
 ) -> tuple[ReadOptions, WriteOptions]:
     reads = {field.name for field in fields(ReadOptions)}
     given: dict[str, Any] = dict(options)
+    if stray := sorted({*given} - reads - {field.name for field in fields(WriteOptions)}):
+        raise TypeError(f"convert_many() got an unexpected keyword argument {stray[0]!r}")
     reading = {name: value for name, value in given.items() if name in reads}
     writing = {name: value for name, value in given.items() if name not in reads}
     return ReadOptions(**reading), WriteOptions(
