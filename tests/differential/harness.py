@@ -17,6 +17,7 @@ FRAMEWORKS = {
     # source framework → the module whose GENERATOR draws its models
     "keras": "tests.differential.keras_models",
     "networks": "tests.differential.networks",
+    "programs": "tests.differential.programs",
     "torch": "tests.differential.torch_models",
     "mindspore": "tests.differential.mindspore_models",
 }
