@@ -12,6 +12,8 @@ import pytest
 import ckptconv
 from ckptconv.errors import CkptconvError
 from ckptconv.verification.page.page import page, write_page
+from ckptconv.verification.results.network import NetworkResult, OutputRun
+from ckptconv.verification.results.run import Run, outputs_differ
 from ckptconv.verification.verify import verify
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -175,3 +177,16 @@ def test_exchanged_gates_are_drawn_as_such(tmp_path, to):
     ckptconv.save(ckptconv.from_state_dict(arrays, "torch"), tmp_path / f"worse_{to}", to=framework)
     text = page(verify(tmp_path / "good.pt", tmp_path / f"worse_{to}"))
     assert text.count('class="path wrong lost"') == 1
+
+
+def test_what_failed_is_read_first_and_bars_beyond_the_tolerance_are_failures(tmp_path):
+    _, found = proof(tmp_path)
+    off = outputs_differ([np.array([0.0, 1.0, 2.0])], [np.array([1e-9, 1.0, 2.1])])
+    assert page(found).index(">layers ") < page(found).index(">outputs and final states ")
+    found.network = NetworkResult("net.py", "0" * 64, [("batch 4", {})], cause="output 0 is off")
+    found.network.runs.append(OutputRun(0, "y", 0, Run("torch", "target", "source", off, 1e-6)))
+    text = page(found)
+    first = text.index("<h2>the network net.py")
+    assert first < text.index("<h2>how far outputs are apart") < text.index("<h2>layers ")
+    drawn = text.partition("<figcaption>output 0 y, batch 4: target in torch against source")[0]
+    assert drawn.rpartition("<figure")[2].count('"bar over"') == 7  # of 1e-6 to 1, as one is

@@ -18,6 +18,7 @@ from ckptconv.options import StrPath
 from ckptconv.report import Report
 from ckptconv.verification.page import pictures
 from ckptconv.verification.results.layers import VerifyReport
+from ckptconv.verification.results.run import computed
 from ckptconv.verification.results.tensors import Table, TensorDiff
 from ckptconv.verification.stored_weights import stacking
 
@@ -27,6 +28,7 @@ _MAX_ROWS, _LONG = 1000, 20
 _MAX_PICTURES = 500_000
 """Characters of pictures in a page; the rest is counted, not drawn."""
 _PIECE = 1 << 20
+_FAILED = ' class="failed"'
 _FAILURES = ("FAILED", "differ", "only in", "shapes differ", "no counterpart")
 _GATES = (
     "Values from blue (negative) over white (zero) to red. A line leads from a gate to the place "
@@ -73,6 +75,7 @@ def page(proof: VerifyReport, *, conversion: Report | None = None, command: str 
     drawn = _figures("gates, before and after", _GATES, (_drawn(*pair) for pair in pairs))
     sections.insert(len(sections) if proof.ok else 1, drawn)
     sections.append(_figures("how far outputs are apart", _OUTPUTS, _histograms(proof)))
+    sections.sort(key=lambda section: _FAILED not in section)  # what failed is read first
     sections.append(_notes(proof, conversion))
     sections.append(_made_from(proof, command))
     template = (
@@ -147,7 +150,7 @@ def _states(rows: Sequence[Sequence[str]]) -> list[bool]:
 
 
 def _row(headers: Sequence[str], row: Sequence[str], *, failed: bool) -> str:
-    state = ' class="failed"' if failed else ""
+    state = _FAILED if failed else ""
     return f"<tr{state}>" + "".join(map(_cell, headers, row)) + "</tr>"
 
 
@@ -196,13 +199,13 @@ def _drawn(found: TensorDiff, one: pictures.Side, other: pictures.Side) -> str:
 
 def _histograms(proof: VerifyReport) -> Iterator[str]:
     for what, run in sorted(proof.runs, key=lambda pair: pair[1].ok):
-        caption = f"{what}: {run.by} ({run.side}) against {run.against}"
+        caption = f"{what}: {computed(run)} against {run.against}"
         drawing = pictures.histogram(run.difference, run.tolerance, caption)
         yield _figure(drawing, caption, failed=not run.ok)
 
 
 def _figure(drawing: str, caption: str, *, failed: bool) -> str:
-    state = ' class="failed"' if failed else ""
+    state = _FAILED if failed else ""
     return f"<figure{state}>{drawing}<figcaption>{_text(caption)}</figcaption></figure>"
 
 

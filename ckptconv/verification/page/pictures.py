@@ -66,23 +66,25 @@ def histogram(difference: Difference, tolerance: float | None, about: str) -> st
     """Draw how many values differ by how much, by decades, as SVG.
 
     Args:
-        tolerance: what was allowed; drawn as a line.
+        tolerance: what was allowed; drawn as a line, and bars beyond it as failures.
     """
     counts = [difference.elements - sum(difference.histogram.values())]
     counts += [difference.histogram.get(decade, 0) for decade in _DECADES]
     labels = ["equal", *map(str, _DECADES)]
     tallest, floor = max(*counts, 1), _HEIGHT + 30
+    limited = tolerance is not None and 0 < tolerance < math.inf
+    place = math.log10(tolerance) - _DECADES[0] + 1 if limited and tolerance else len(counts)
     parts = []
     for i, (count, label) in enumerate(zip(counts, labels, strict=True)):
         height, left = _HEIGHT * count / tallest, i * _STEP
+        state = "bar over" if i >= place else "bar"
         parts.append(
-            f'<rect class="bar" x="{left + 3}" y="{floor - height:.1f}" width="{_STEP - 6}" '
-            f'height="{height:.1f}"/>'
+            f'<rect class="{state}" x="{left + 3}" y="{floor - height:.1f}" '
+            f'width="{_STEP - 6}" height="{height:.1f}"/>'
             + _word(left + _STEP / 2, floor + 14, label, "middle")
             + (_word(left + _STEP / 2, floor - 4 - height, _short(count), "middle") * bool(count))
         )
-    if tolerance is not None and 0 < tolerance < math.inf:
-        place = math.log10(tolerance) - _DECADES[0] + 1
+    if limited:
         x = _STEP * min(max(place, 1.0), float(len(counts)))
         anchor, gap = ("end", -4) if x > _STEP * len(counts) / 2 else ("start", 4)
         parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{floor}"/>')

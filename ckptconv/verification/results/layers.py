@@ -107,8 +107,13 @@ class VerifyReport:
     def runs(self) -> list[tuple[str, Run]]:
         """Every run, with the layer or output whose numbers it compares."""
         found = [(layer.source, run) for layer in self.layers for run in layer.runs]
-        outputs = self.network.runs if self.network else []
-        return found + [(f"output {one.output} {one.name}", one.run) for one in outputs]
+        if self.network is None:
+            return found
+        cases = [words for words, _ in self.network.cases]
+        return found + [
+            (f"output {one.output} {one.name}, {cases[one.case]}", one.run)
+            for one in self.network.runs
+        ]
 
     @property
     def verdict(self) -> str:

@@ -58,15 +58,19 @@ def outputs_differ(a: Sequence[Array], b: Sequence[Array]) -> Difference:
     return found
 
 
+def computed(run: Run) -> str:
+    """Say whose weights were run, and by whom."""
+    return f"{run.by} of {run.side}" if run.by == "reference" else f"{run.side} in {run.by}"
+
+
 RUN_HEADERS = ("computed", "against", "result", "max abs", "tolerance")
 
 
 def run_cells(run: Run) -> tuple[str, ...]:
     """Return a row of ``RUN_HEADERS``."""
-    computed = f"{run.by} of {run.side}" if run.by == "reference" else f"{run.side} in {run.by}"
     tolerance = "" if run.tolerance is None else f"{run.tolerance:.2g}"
     return (
-        computed,
+        computed(run),
         run.against,
         "ok" if run.ok else "FAILED",
         f"{run.difference.max_abs:.3g}",
