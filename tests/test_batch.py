@@ -141,6 +141,42 @@ def test_no_file_stays_open(folder, tmp_path):
     assert "open files" not in result.stderr
 
 
+def test_what_stands_in_another_file_is_read_again_when_that_changes(folder, tmp_path):
+    names = tmp_path / "map.toml"
+    names.write_text('"lstm" = "first"')
+    bundle = shutil.make_archive(tmp_path / "b", "gztar", tmp_path, folder.name)
+    index = folder / "model.bin.index.json"
+    jobs = [
+        ([(index, tmp_path / "m.ckpt")], {"map": names}),
+        ([(f"{bundle}:{folder.name}/a.pt", tmp_path / "b.ckpt")], {}),
+    ]
+
+    def states():
+        done = (ckptconv.convert_many(pairs, to="mindspore", **more) for pairs, more in jobs)
+        return [outcomes[0].status for outcomes in done]
+
+    assert states() == [CONVERTED, CONVERTED]
+    assert states() == [UNCHANGED, UNCHANGED]
+    names.write_text('"lstm" = "other"')
+    assert states() == [CONVERTED, UNCHANGED]
+    shard = torch.load(folder / "model-1.bin")
+    torch.save({name: tensor + 1 for name, tensor in shard.items()}, folder / "model-1.bin")
+    assert states() == [CONVERTED, UNCHANGED]
+    torch.save(n.torch_recurrent("GRU", seed=9).state_dict(), folder / "a.pt")
+    shutil.make_archive(tmp_path / "b", "gztar", tmp_path, folder.name)
+    assert states() == [UNCHANGED, CONVERTED]
+
+
+def _exhaust(*_):
+    raise MemoryError
+
+
+def test_a_conversion_without_memory_is_an_outcome(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("ckptconv.pipeline.read", _exhaust)
+    (outcome,) = ckptconv.convert_many([(folder / "a.pt", tmp_path / "a.ckpt")], to="mindspore")
+    assert outcome.error == f"{folder / 'a.pt'}: out of memory"
+
+
 def test_two_sources_for_one_target(folder, tmp_path):
     pairs = [(folder / "a.pt", tmp_path / "x.ckpt"), (folder / "deep/b.pth", tmp_path / "x.ckpt")]
     assert [o.status for o in ckptconv.convert_many(pairs, to="mindspore")] == [CONVERTED, FAILED]

@@ -26,9 +26,9 @@ from ckptconv.batch.job import (
     Job,
     Outcome,
     convert_one,
+    files_of,
     stoppable,
 )
-from ckptconv.errors import CkptconvError
 from ckptconv.options import ReadOptions, Target, WriteOptions
 from ckptconv.spelling import public
 
@@ -146,19 +146,12 @@ def find(
         and path.is_file()
         and inside not in above(path.resolve().parent if path.is_symlink() else path.parent)
     )
-    shards = {shard for path in files if path.suffix == ".json" for shard in _shards(path)}
+    shards = {Path(shard) for path in files for shard in files_of(str(path))[1:]}
     return [
         (path, Path(target) / path.relative_to(root).parent / (formats.stem(path) + suffix))
         for path in files
         if path not in shards
     ]
-
-
-def _shards(index: Path) -> set[Path]:
-    try:
-        return {Path(source.path) for source in formats.read(index).files[1:]}
-    except CkptconvError:
-        return set()  # its conversion will say what is wrong
 
 
 def _run(

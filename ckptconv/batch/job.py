@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ckptconv import pipeline
+from ckptconv import formats, pipeline
 from ckptconv._version import __version__
 from ckptconv.errors import CkptconvError, exists_already
 from ckptconv.io.atomic import atomic_path, begun
@@ -66,6 +66,8 @@ def convert_one(job: Job) -> Outcome:
         return Outcome(job.source, job.target, _converted(job))
     except CkptconvError as error:
         return Outcome(job.source, job.target, FAILED, str(error))
+    except MemoryError:
+        return Outcome(job.source, job.target, FAILED, f"{job.source}: out of memory")
     except OSError as error:
         return Outcome(job.source, job.target, FAILED, f"{job.target}: {error.strerror}")
 
@@ -148,7 +150,20 @@ def _stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
 def _state(job: Job) -> dict[str, Any]:
     settings = {"to": job.to, **vars(job.reading), **vars(job.writing), "dry_run": False}
     options = json.loads(json.dumps(settings, sort_keys=True, default=_plain))
-    return {"version": __version__, "source": _identity(job.source), "options": options}
+    file, *shards = files_of(formats.split_member(job.source)[0])
+    named = (job.reading.map, job.reading.restore, job.reading.config, job.writing.like)
+    others = [*shards, *(os.fspath(one) for one in named if isinstance(one, str | os.PathLike))]
+    beside = {"beside": [_identity(path) for path in others]} if others else {}
+    return {"version": __version__, "source": _identity(file), "options": options, **beside}
+
+
+def files_of(source: str) -> list[str]:
+    """Return a file, and what it names where it is an index."""
+    shards: list[str] = []
+    if source.endswith(".json"):
+        with suppress(CkptconvError):  # its conversion will say what is wrong
+            shards = [file.path for file in formats.read(source).files[1:]]
+    return [source, *shards]
 
 
 def _plain(value: object) -> object:
