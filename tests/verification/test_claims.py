@@ -96,6 +96,21 @@ def test_a_seed_is_a_whole_number(model, call):
             call(model, seed=seed)
 
 
+def test_small_outputs_are_held_against_small_tolerances(tmp_path):
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, name="dense")])
+    rng = np.random.default_rng(0)
+    model.set_weights([1e-6 * rng.uniform(0.1, 0.5, w.shape) for w in model.get_weights()])
+    source, weights, net = (tmp_path / name for name in ("m.keras", "m.pt", "net.py"))
+    model.save(source)
+    convert(source, weights, to="torch", network=net)
+    for runs in ({"run": True}, {"run": True, "network": net}):
+        assert verify(source, weights, **runs).ok
+    text = net.read_text()
+    assert "self.dense(" in text
+    net.write_text(text.replace("return self.dense(", "return 0 * self.dense("))
+    assert not verify(source, weights, run=True, network=net).ok
+
+
 def test_nothing_is_written_over_a_checkpoint(model):
     before = model.read_bytes()
     with pytest.raises(CkptconvError, match="the source itself"):

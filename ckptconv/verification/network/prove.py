@@ -23,14 +23,14 @@ from ckptconv.verification.frameworks.keras_model import before_3
 from ckptconv.verification.frameworks.runner import Model, Runner
 from ckptconv.verification.frameworks.written import Program, imported, read
 from ckptconv.verification.network.inputs import Case, cases
-from ckptconv.verification.reference.inputs import FLOOR, largest
+from ckptconv.verification.reference.inputs import FLOOR, scale
 from ckptconv.verification.results.layers import VerifyReport
 from ckptconv.verification.results.network import NetworkResult, OutputRun
 from ckptconv.verification.results.run import Run, outputs_differ
 
 KNOWN: Mapping[str, float] = {"torch": FLOOR, "mindspore": 5e-5}
-"""What a framework may be off by over a whole network, per unit of the largest output; MindSpore's
-is its own tanh on a CPU."""
+"""What a framework may be off by over a whole network, per unit of ``scale``; MindSpore's is its
+own tanh on a CPU."""
 _STRETCHES = (1, 4, 16)
 """How many times as long free lengths are made until the source's windows have room."""
 Allowed = Sequence[Sequence[float]]
@@ -123,7 +123,7 @@ def target_runner(framework: str, device: str) -> Runner:
 
 def allowed(answers: Answers, known: float) -> Allowed:
     """Return tolerances: an output's grows with its largest value."""
-    return [[known * max(1.0, largest([y])) for y in row] for row in answers.outputs]
+    return [[known * scale([y]) for y in row] for row in answers.outputs]
 
 
 def compare(
