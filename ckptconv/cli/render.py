@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ckptconv.cli.tables import print_table, print_texts
+from ckptconv.cli.tables import counted, print_table, print_texts
 from ckptconv.dialects import loading
 from ckptconv.errors import printable
 from ckptconv.graph.gates import CANONICAL
@@ -20,15 +20,13 @@ T = TypeVar("T")
 _WIDE, _SHOWN = 200, 4
 
 
-def _tensors(count: int) -> str:
-    return "1 tensor" if count == 1 else f"{count:,} tensors"
-
-
 def print_report(report: Report) -> None:
     """Print what was done: a row a layer, its constructor call, what to know, what was left out."""
     source, target = report.source, report.target
     verb = "wrote" if report.written else "would write"
-    size = f"{_tensors(len(report.tensors))}, {sum(e.nbytes for e in report.tensors):,} bytes"
+    size = (
+        f"{counted(len(report.tensors), 'tensor')}, {sum(e.nbytes for e in report.tensors):,} bytes"
+    )
     print_texts(
         [
             f"{verb} {target['path']} ({target['container']}, {target['framework']}): {size}",
@@ -175,12 +173,12 @@ def _inspection_head(description: dict[str, Any]) -> Iterator[str]:
     formats = [description["container"], description["framework"], *told]
     yield f"{description['path']}: {', '.join(filter(None, formats)) or 'several models'}"
     for choice in description["choices"]:
-        sizes = f"{_tensors(choice.get('tensors', 0))}, {choice.get('bytes', 0):,} bytes"
+        sizes = f"{counted(choice.get('tensors', 0), 'tensor')}, {choice.get('bytes', 0):,} bytes"
         yield f"--select {shlex.quote(choice['select'])}: {choice.get('error', sizes)}"
     if not description["choices"]:
         yield (
-            f"{_tensors(description['tensors'])}, {description['parameters']:,} parameters, "
-            f"{description['bytes']:,} bytes"
+            f"{counted(description['tensors'], 'tensor')}, "
+            f"{counted(description['parameters'], 'parameter')}, {description['bytes']:,} bytes"
         )
 
 

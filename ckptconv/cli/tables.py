@@ -24,6 +24,10 @@ def print_texts(texts: Iterable[str], indent: str = "  ") -> None:
         print(_wrapped(printable(text), _width(), indent))
 
 
+def counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def print_error(error: CkptconvError) -> None:
     """Print an error: one line, or on a terminal one for each sentence, with commands whole."""
     if not sys.stderr.isatty():

@@ -98,6 +98,7 @@ _GOLDEN = {
 
 def golden(src: str, output: str, force: bool, **options: Any) -> None:
     from ckptconv.cli.documents import print_json
+    from ckptconv.cli.tables import counted
     from ckptconv.verification.golden import golden as make
 
     arguments, shown = _split(options)
@@ -108,7 +109,7 @@ def golden(src: str, output: str, force: bool, **options: Any) -> None:
         made = (
             f"{len(meta['cases'])} sets of inputs"
             if options.get("network")
-            else (f"{len(meta['layers'])} recurrent layers")
+            else counted(len(meta["layers"]), "recurrent layer")
         )
         typer.echo(f"wrote {output}: vectors of {made}")
 
