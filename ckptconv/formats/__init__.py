@@ -17,6 +17,7 @@ from ckptconv.errors import ContainerError, UsageError, locating
 from ckptconv.formats.registry import FORMATS, SUFFIXES, Format, StrPath, WritableModule, stem
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.io.reader import Source
+from ckptconv.spelling import option
 
 if TYPE_CHECKING:
     from ckptconv.checkpoint import Checkpoint
@@ -91,15 +92,27 @@ def read(path: StrPath, *, select: str | None = None) -> Checkpoint:
 
         return several.read(path, select)
     file, member = split_member(path)
-    outer = Source(file)
-    source = outer
-    if member:
-        from ckptconv.formats import bundle
-
-        source = bundle.member(outer, member)
+    source = Source(file)
     with locating(path):
-        checkpoint = recognise(source).load().read(source, select=select)
-    return replace(checkpoint, path=os.fspath(path), files=checkpoint.files or (outer,))
+        if member:
+            from ckptconv.formats import bundle
+
+            checkpoint = bundle.read_member(source, member, select)
+        else:
+            checkpoint = opened(recognise(source), source, select)
+    return replace(checkpoint, path=os.fspath(path), files=checkpoint.files or (source,))
+
+
+def opened(row: Format, source: Source, select: str | None) -> Checkpoint:
+    """Read a file that has this format.
+
+    Raises:
+        ContainerError: damaged, or ``select`` names a part where there are none.
+    """
+    if select not in (None, "*") and not row.parts:
+        found = option("select", select)
+        raise ContainerError(f"{row.name} has no parts to select", file=source.path, found=found)
+    return row.load().read(source, select=select)
 
 
 def recognise(source: Source) -> Format:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ckptconv import formats
@@ -10,6 +11,7 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.codecs.deflate import gunzipped
 from ckptconv.codecs.tar import is_tar, members
 from ckptconv.errors import ContainerError
+from ckptconv.formats.registry import Format
 from ckptconv.io.reader import Source
 
 _GZIP = b"\x1f\x8b\x08"
@@ -26,13 +28,16 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     """Read the only checkpoint inside.
 
     Raises:
-        ContainerError: damaged, or none or several inside; the message names them.
+        ContainerError: damaged, or none or several inside; the message names them. An index, whose
+            shards would be looked for beside the bundle.
     """
     inside = _members(source)
-    found = [name for name, member in inside.items() if _is_checkpoint(member)]
+    rows = {name: row for name, member in inside.items() if (row := _format(member))}
+    found = [name for name, row in rows.items() if row.name != _NAME]
+    for name in found:
+        _require_whole(source, name, rows[name])
     if len(found) != 1:
-        there = [repr(name) for name in found or inside]
-        listed = ", ".join(there[:_MAX_LISTED]) + (", …" if len(there) > _MAX_LISTED else "")
+        listed = _listed(found or inside)
         raise ContainerError(
             "several checkpoints inside" if found else "no checkpoint inside",
             file=source.path,
@@ -40,36 +45,51 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
             found=listed or "nothing",
             hint=f"{os.path.basename(source.path)}:{found[0]}" if found else None,
         )
-    member = inside[found[0]]
-    checkpoint = formats.recognise(member).load().read(member, select=select)
-    notes = (*checkpoint.notes, f"read from {found[0]!r} inside")
-    return replace(checkpoint, notes=notes, files=(source,))
+    (name,) = found
+    checkpoint = formats.opened(rows[name], inside[name], select)
+    return replace(checkpoint, notes=(*checkpoint.notes, f"read from {name!r} inside"))
 
 
-def member(source: Source, name: str) -> Source:
-    """Return one file of a bundle.
+def read_member(source: Source, name: str, select: str | None) -> Checkpoint:
+    """Read one file of a bundle.
 
     Raises:
-        ContainerError: not a bundle, or no such file in it.
+        ContainerError: not a bundle, no such file in it, or an index.
     """
     inside = _members(source) if sniff(source) else {}
     if name not in inside:
-        listed = ", ".join(map(repr, list(inside)[:_MAX_LISTED])) or "no tar or gzip file"
+        listed = _listed(inside) or "no tar or gzip file"
         raise ContainerError("no such member", file=source.path, expected=repr(name), found=listed)
-    return inside[name]
+    row = formats.recognise(inside[name])
+    _require_whole(source, name, row)
+    return formats.opened(row, inside[name], select)
+
+
+def _require_whole(source: Source, name: str, row: Format) -> None:
+    """Refuse a file that names others: what stands beside the bundle is another model's."""
+    if row.beside:
+        raise ContainerError(
+            f"{name!r} inside names other files", file=source.path, hint="unpacking it first"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    there = [repr(name) for name in names]
+    return ", ".join(there[:_MAX_LISTED]) + (", …" if len(there) > _MAX_LISTED else "")
 
 
 def _members(source: Source) -> dict[str, Source]:
     if source.head(3) != _GZIP:
         return members(source)
     inner = gunzipped(source)
-    if is_tar(inner) and not _is_checkpoint(inner):
+    row = _format(inner)
+    if is_tar(inner) and (row is None or row.name == _NAME):
         return members(inner)
     return {os.path.basename(source.path).removesuffix(".gz"): inner}
 
 
-def _is_checkpoint(source: Source) -> bool:
+def _format(source: Source) -> Format | None:
     try:
-        return formats.recognise(source).name != _NAME
+        return formats.recognise(source)
     except ContainerError:
-        return False
+        return None

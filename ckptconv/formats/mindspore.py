@@ -75,7 +75,8 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
 
     Raises:
         ContainerError: encrypted, damaged, a wrong CRC, a content that is not as long as its dims
-            say (MindSpore itself crashes on those), an unknown tensor type, or a repeated name.
+            say (MindSpore itself crashes on those), a slice that is cut inside an element, an
+            unknown tensor type, or a repeated name.
     """
     mode = _ENCRYPTED.get(int.from_bytes(source.head(4), "little"))
     if mode:
@@ -113,8 +114,8 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
     ``checkpoint.facts.crc`` asks for the CRC trailer, which MindSpore 2.0 cannot parse.
 
     Raises:
-        ContainerError: a name over 1024 characters, an empty tensor, or a dtype that MindSpore
-            cannot load.
+        ContainerError: no name, or one over 1024 characters, an empty tensor, or a dtype that
+            MindSpore cannot load.
     """
     heads = {name: _checked_type(name, tensor) for name, tensor in checkpoint.tensors.items()}
     with open_sink(path, progress) as sink:
@@ -190,29 +191,27 @@ def _tensor(source: Source, group: list[_Record]) -> Tensor:
         )
     # MindSpore up to 2.0 wrote dims [0] for a scalar.
     shape = () if first.dims == [0] else tuple(first.dims)
-    total = sum(record.content[1] for record in group)
-    if total != math.prod(shape) * dtype.itemsize:
+    sizes, expected = [r.content[1] for r in group], math.prod(shape) * dtype.itemsize
+    if sum(sizes) != expected or any(size % dtype.itemsize for size in sizes):
         raise ContainerError(
             "the content is not as long as its dims say",
             file=source.path,
             tensor=first.tag,
-            expected=f"{math.prod(shape) * dtype.itemsize} bytes for {first.kind} {shape}",
-            found=f"{total} bytes",
+            expected=f"{expected} bytes for {first.kind} {shape}",
+            found=f"{' + '.join(map(str, sizes))} bytes",
         )
-    if len(group) == 1 or total == 0:
+    if len(group) == 1 or not expected:
         return FileTensor(source, first.content[0], shape, dtype)
-    # Slices may be cut anywhere, also inside an element's row: join bytes, then view.
-    pieces = [
-        FileTensor(source, at, (size // dtype.itemsize,), dtype)
-        for at, size in (record.content for record in group)
-    ]
+    # Slices may be cut anywhere, also inside a row: join elements, then view.
+    parts = (record.content for record in group)
+    pieces = [FileTensor(source, at, (size // dtype.itemsize,), dtype) for at, size in parts]
     return reshape(concat(pieces, 0, label=""), shape, label="")
 
 
 def _checked_type(name: str, tensor: Tensor) -> str:
     found: object
-    if len(name) > _MAX_NAME:
-        expected, found = f"a name of at most {_MAX_NAME} characters", len(name)
+    if not 0 < len(name) <= _MAX_NAME:
+        expected, found = f"a name, of at most {_MAX_NAME} characters", len(name)
     elif tensor.size == 0:
         expected, found = "at least one element (MindSpore drops empty ones)", tensor.shape
     elif tensor.dtype not in _TYPE_NAMES:

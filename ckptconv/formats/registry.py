@@ -44,6 +44,8 @@ class Format:
         starts: the possible first bytes; ``b""`` where only the sniffer can tell.
         writes: whether the module has ``write``.
         shares: whether two names can be one tensor in it.
+        parts: whether it may hold several models, of which one is selected.
+        beside: whether it names other files, which stand beside it.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Format:
     starts: tuple[bytes, ...] = (b"",)
     writes: bool = False
     shares: bool = False
+    parts: bool = False
+    beside: bool = False
 
     def load(self) -> FormatModule:
         return cast(FormatModule, importlib.import_module(f"ckptconv.formats.{self.module}"))
@@ -60,7 +64,7 @@ class Format:
 
 _ZIP, _JSON = (b"PK",), (b"{",)
 FORMATS = (
-    Format("torchscript", "torch.script", "torch.jit.save", (".pt", ".jit"), _ZIP),
+    Format("torchscript", "torch.script", "torch.jit.save", (".pt", ".jit"), _ZIP, parts=True),
     Format("torch-export", "torch.export", "torch.export.save", (".pt2",), _ZIP),
     Format(
         "torch-zip",
@@ -70,6 +74,7 @@ FORMATS = (
         _ZIP,
         writes=True,
         shares=True,
+        parts=True,
     ),
     Format(
         "torch-legacy",
@@ -77,10 +82,26 @@ FORMATS = (
         "torch.save before 1.6",
         (".pt", ".pth", ".th"),
         (b"\x80", b"L1"),
+        parts=True,
     ),
     Format("keras-zip", "keras.archive", "Keras 3 model", (".keras",), _ZIP),
-    Format("keras-sharded", "keras.sharded", "Keras 3 sharded weights", (".weights.json",), _JSON),
-    Format("sharded-index", "sharded", "shards that an index names", (".index.json",), _JSON),
+    Format(
+        "keras-sharded",
+        "keras.sharded",
+        "Keras 3 sharded weights",
+        (".weights.json",),
+        _JSON,
+        beside=True,
+    ),
+    Format(
+        "sharded-index",
+        "sharded",
+        "shards that an index names",
+        (".index.json",),
+        _JSON,
+        parts=True,
+        beside=True,
+    ),
     Format(
         "hdf5",
         "keras.h5",
@@ -88,7 +109,7 @@ FORMATS = (
         (".h5", ".hdf5", ".weights.h5"),
         writes=True,
     ),
-    Format("torch-tar", "torch.tar", "torch.save before 0.1.10, a tar file", (".tar",)),
+    Format("torch-tar", "torch.tar", "torch.save before 0.1.10, a tar file", (".tar",), parts=True),
     Format(
         "safetensors",
         "safetensors",
@@ -97,7 +118,7 @@ FORMATS = (
         writes=True,
     ),
     Format("mindspore-ckpt", "mindspore", "MindSpore checkpoint", (".ckpt",), writes=True),
-    Format("bundle", "bundle", "one of these inside .tar, .tar.gz or .gz"),
+    Format("bundle", "bundle", "one of these inside .tar, .tar.gz or .gz", parts=True),
 )
 SUFFIXES = tuple(dict.fromkeys(suffix for row in FORMATS for suffix in row.suffixes))
 """Names that may be checkpoints; what they are is told by their content."""

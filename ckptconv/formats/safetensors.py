@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from typing import Any
 
 import ml_dtypes
@@ -23,6 +24,13 @@ from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import FileTensor, Tensor
 from ckptconv.tensors.writer import Progress, open_sink
 
+_FLOAT8 = {
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+}
 TYPES: dict[str, DType] = {
     **{f"I{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
     **{f"U{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
@@ -30,11 +38,11 @@ TYPES: dict[str, DType] = {
     "C64": np.dtype("<c8"),
     "BOOL": np.dtype(np.bool_),
     "BF16": np.dtype(ml_dtypes.bfloat16),
-    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
-    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    **{n: np.dtype(getattr(ml_dtypes, t)) for n, t in _FLOAT8.items() if hasattr(ml_dtypes, t)},
 }
 _TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
-_MAX_HEADER = 32 << 20
+_METADATA = "__metadata__"
+_MAX_HEADER, _MAX_AXES = 32 << 20, 64
 _ALIGNMENT = 8
 
 
@@ -57,7 +65,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
     header = _parse(source, text)
     if len(header) > most_tensors(source):
         raise _damaged(source, f"at most {most_tensors(source)} tensors in it", len(header))
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop(_METADATA, {})
     payload = source.window(8 + length, source.size - 8 - length)
     facts = SafetensorsFacts(_strings(source, metadata))
     tensors: dict[str, Tensor] = {}
@@ -84,11 +92,13 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
     Tensors are laid out as the ``safetensors`` package does: by falling alignment, then by name.
 
     Raises:
-        ContainerError: a dtype that the format does not know.
+        ContainerError: a dtype that the format does not know, or a name that it has for itself.
     """
     order = sorted(checkpoint.tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     texts = checkpoint.facts.texts if isinstance(checkpoint.facts, SafetensorsFacts) else {}
-    header: dict[str, Any] = {"__metadata__": dict(texts)} if texts else {}
+    header: dict[str, Any] = {_METADATA: dict(texts)} if texts else {}
+    if _METADATA in checkpoint.tensors:
+        raise ContainerError("a name that safetensors has for itself", tensor=_METADATA)
     end = 0
     for name, tensor in order:
         if tensor.dtype not in _TYPE_NAMES:
@@ -137,12 +147,17 @@ def _start(source: Source, item: tuple[str, Any]) -> tuple[int, int]:
 
 def _entry(source: Source, name: str, entry: Any) -> tuple[tuple[int, ...], DType, tuple[int, int]]:
     try:
-        dtype, shape, (first, last) = TYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
-        if all(type(n) is int and 0 <= n < 1 << 63 for n in (*shape, first, last)):
-            return tuple(shape), dtype, (first, last)
+        kind, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        sizes = (*shape, first, last)
+        plain = len(sizes) <= _MAX_AXES and all(type(n) is int and 0 <= n < 1 << 63 for n in sizes)
+        if plain and kind in TYPES:
+            return tuple(shape), TYPES[kind], (first, last)
     except (KeyError, TypeError, ValueError):
-        pass
-    raise _damaged(source, "dtype, shape and data_offsets", str(entry)[:200], name)
+        plain = False
+    if plain and type(kind) is str:
+        problem, expected = "a dtype that cannot be read", ", ".join(TYPES)
+        raise ContainerError(problem, file=source.path, tensor=name, expected=expected, found=kind)
+    raise _damaged(source, "dtype, shape and data_offsets", reprlib.repr(entry), name)
 
 
 def _strings(source: Source, metadata: Any) -> dict[str, str]:

@@ -44,16 +44,16 @@ def atomic_path(
     Raises:
         ContainerError: the target cannot be written, or appeared meanwhile without ``force``.
     """
+    if "\0" in os.fspath(path):
+        raise ContainerError("cannot be written: no file can have this name", file=path)
     target = _followed(path)
     folder, stem = os.path.dirname(target), _stem(target)
     temporary, held = "", -1
     try:
         while held < 0:
-            temporary = _free_name(stem)
-            try:
-                held = platform.create(temporary)
-            except FileExistsError:  # another run was quicker
-                temporary = ""
+            name = _free_name(stem)
+            with suppress(FileExistsError):  # another run was quicker
+                held, temporary = platform.create(name), name
         yield temporary
         if durable:
             platform.sync(temporary)
@@ -65,7 +65,7 @@ def atomic_path(
     except FileExistsError:
         raise exists_already(path) from None
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise ContainerError(f"cannot be written: {reason}", file=path) from error
     finally:
         with suppress(OSError):  # once it is moved, another run may have its name

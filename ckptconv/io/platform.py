@@ -29,10 +29,10 @@ def _flags(*names: str) -> int:
 
 
 READ = os.O_RDONLY | _flags("O_NONBLOCK")
-"""O_NONBLOCK: opening a FIFO must not wait for a writer."""
+"""O_NONBLOCK, here and below: opening a FIFO must not wait for who is at its other end."""
 WRITE = os.O_WRONLY | _flags()
 _CREATE = WRITE | os.O_CREAT | os.O_EXCL
-_HOLD = os.O_WRONLY | _flags("O_NOFOLLOW")
+_HOLD = os.O_WRONLY | _flags("O_NOFOLLOW", "O_NONBLOCK")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 _POSITION = threading.Lock()
 

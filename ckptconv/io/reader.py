@@ -112,9 +112,14 @@ class Source:
         self._require(min(offsets, default=0), width)
         self._require(max(offsets, default=0), width)
         fd, base, flat = self._fd, self.base, rows.reshape(-1).data
-        for i, offset in enumerate(offsets):
-            if platform.preadv(fd, (flat[i * width : (i + 1) * width],), base + offset) != width:
-                self.read_into(rows[i], offset)  # a short read: go on, or say that it ends here
+        try:
+            for i, offset in enumerate(offsets):
+                part = flat[i * width : (i + 1) * width]
+                if platform.preadv(fd, (part,), base + offset) != width:
+                    self.read_into(rows[i], offset)  # a short read: go on, or say that it ends here
+        except OSError:
+            for row, offset in zip(rows, offsets, strict=True):
+                self.read_into(row, offset)  # which says what is wrong
 
     def span(self, offset: int, length: int) -> Span:
         """Return the checked byte range as seen from the whole file."""
@@ -130,11 +135,7 @@ class Source:
             crc = crc32(part.data, crc)
         return crc
 
-    def passing(
-        self,
-        offset: int,  # noqa: ARG002
-        length: int,  # noqa: ARG002
-    ) -> AbstractContextManager[Update | None]:
+    def passing(self, _offset: int, _length: int, /) -> AbstractContextManager[Update | None]:
         """Return a context around a copy of these bytes.
 
         It gives a function to call with each piece in turn, or None if there is nothing to check;
@@ -151,7 +152,7 @@ class Source:
         """Tell whether ``path`` is this very file (also through links)."""
         try:
             return os.path.samestat(os.fstat(self._fd), os.stat(path))
-        except OSError:
+        except (OSError, ValueError):
             return False
 
     def fileno(self) -> int:

@@ -13,6 +13,7 @@ from ckptconv.tensors.regions import Array, DType
 _ARRAY = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
 _BUFFER = ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer")
 _SCALAR = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+_NO_NUMBERS = ("O", "S", "U", "M", "m")
 _CODES = {
     "b1",
     *(f"{kind}{n}" for kind in "iu" for n in (1, 2, 4, 8)),
@@ -25,8 +26,31 @@ _CODES = {
 
 
 def is_array(value: object) -> bool:
-    """Tell whether a pickled value is a numpy array."""
-    return isinstance(value, Instance) and value.class_name in (*_ARRAY, *_BUFFER)
+    """Tell whether a pickled value is a numpy array, of anything but texts, dates and objects."""
+    return (
+        isinstance(value, Instance)
+        and value.class_name in (*_ARRAY, *_BUFFER)
+        and not _letter(value).startswith(_NO_NUMBERS)
+    )
+
+
+def _letter(value: Instance) -> str:
+    """Return the code of an array's elements, or nothing where it is damaged."""
+    at, parts = (1, value.args) if value.class_name in _BUFFER else (2, value.state)
+    element = parts[at] if isinstance(parts, tuple) and len(parts) > at else None
+    code = element.args[0] if isinstance(element, Instance) and element.args else ""
+    return code if isinstance(code, str) else ""
+
+
+def may_be_floats(value: object) -> bool:
+    """Tell whether a value is an array of fractions that has axes, or a damaged array."""
+    if not is_array(value):
+        return False
+    try:
+        array = as_array(value)
+    except (TypeError, ValueError, LookupError):
+        return True
+    return array.ndim > 0 and array.dtype.kind == "f"
 
 
 def is_scalar(value: object) -> bool:
@@ -37,7 +61,7 @@ def as_array(value: object) -> Array:
     """Return the array or scalar that a pickled value describes.
 
     Raises:
-        TypeError, ValueError: damaged, or of elements that are no numbers.
+        TypeError, ValueError, LookupError: damaged, or of elements that are no numbers.
     """
     if not isinstance(value, Instance):
         raise TypeError(f"a {type(value).__name__} for an array")
@@ -56,8 +80,8 @@ def _shaped(data: object, dtype: object, shape: Any, *, fortran: bool) -> Array:
     sizes = tuple(shape)
     if not isinstance(raw, bytes) or not all(type(n) is int and n >= 0 for n in sizes):
         raise TypeError("an array that is no bytes")
-    if len(raw) != math.prod(sizes) * element.itemsize or len(sizes) > 32:
-        raise ValueError(f"an array of {len(raw)} bytes for {sizes}")
+    if len(sizes) > 32 or len(raw) != math.prod(sizes) * element.itemsize:
+        raise ValueError(f"an array of {len(raw)} bytes for {sizes[:32]}")
     return np.frombuffer(raw, element).reshape(sizes, order="F" if fortran else "C")
 
 

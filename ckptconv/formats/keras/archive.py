@@ -45,5 +45,4 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
         format="keras-zip",
         facts=replace(facts_of(checkpoint), config=config, keras_version=version),
         omitted={**checkpoint.omitted, **dict.fromkeys(others, "not weights")},
-        files=(source,),
     )

@@ -28,6 +28,7 @@ from ckptconv.tensors.tensor import Tensor
 
 __all__ = ["read", "sniff", "write"]
 
+_NUMBERS = re.compile(r"([0-9]{1,18})")
 _OLD_ROOT = "_layer_checkpoint_dependencies/"
 _LEFT_OUT = {
     "optimizer": "optimizer state",
@@ -168,6 +169,6 @@ def _listed(said: dict[str, list[str]] | None, name: str) -> list[str] | None:
 def natural(path: str) -> list[list[tuple[int, str]]]:
     """Return a key that sorts ``lstm_10`` after ``lstm_9``, path component by component."""
     return [
-        [(int(s), "") if s.isdecimal() else (-1, s) for s in re.split(r"([0-9]{1,18})", part) if s]
+        [(int(s), "") if i % 2 else (-1, s) for i, s in enumerate(_NUMBERS.split(part)) if s]
         for part in path.split("/")
     ]

@@ -37,6 +37,7 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
 
     facts = facts_of(checkpoint)
     with h5py.File(path, "w", libver="earliest", locking=False) as file:
+        _require_paths((*checkpoint.tensors, *facts.weights, *facts.names))
         try:
             offsets = _LAYOUTS[facts.layout](file, checkpoint.tensors, facts)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -177,6 +178,13 @@ class _Maker:
             attribute = self._a.create(owner, own.encode(), kind, self._space(part.shape))
             if part.size:
                 attribute.write(part)
+
+
+def _require_paths(names: Iterable[str]) -> None:
+    """Refuse what HDF5 would make another path of: it ends names at a NUL, and skips ``//``."""
+    for name in names:
+        if "\0" in name or not {"", "."}.isdisjoint(name.split("/")):
+            raise ContainerError("a name that HDF5 cannot hold", tensor=name or "''")
 
 
 def _require_all(tensors: Tensors, written: Iterable[str]) -> None:

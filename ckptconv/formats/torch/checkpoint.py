@@ -68,17 +68,26 @@ def filled(container: str, tree: Tree, source: Source) -> Checkpoint:
     tensors: dict[str, Tensor] = {}
     modules, omitted = dict(tree.modules), dict(tree.omitted)
     for name, value in tree.values.items():
-        inside = unpacked(name, value) if is_packed(value) else {}
+        inside = _inside(name, value)
         if not is_tensor(value) and not inside:
             omitted[name] = f"not a tensor: {_kind(value, tree.seen)}"
         if inside and (cls := class_of(value)):
             modules[name] = Module(cls)
         for place, tensor in (inside or {name: value}).items():
             if is_tensor(tensor):
+                if place in tensors:
+                    raise ContainerError("two tensors of one name", file=path, tensor=place)
                 tensors[place] = as_tensor(tensor, place, path)
     if not tensors:
         raise ContainerError("a state_dict with no tensors in it", file=path)
     return Checkpoint(container, tensors, modules, omitted=omitted)
+
+
+def _inside(name: str, value: object) -> dict[str, Any]:
+    """Return the packed tensors of a value; none where not all of them have a name."""
+    inside = unpacked(name, value) if is_packed(value) else {}
+    named = {id(tensor) for tensor in inside.values()}
+    return inside if inside and len(named) == count_tensors(value) else {}
 
 
 def with_facts(checkpoint: Checkpoint, **facts: Any) -> Checkpoint:

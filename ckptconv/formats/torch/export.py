@@ -58,15 +58,13 @@ def sniff(source: Source) -> bool:
     return has_member(source, _CONFIG) or has_member(source, _STATE_DICT)
 
 
-def read(source: Source, *, select: str | None = None) -> Checkpoint:
+def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: ARG001
     """Read names, shapes, dtypes, and what the graph tells of the modules.
 
     Raises:
-        ContainerError: damaged, ``select`` given, or weights saved in another way.
+        ContainerError: damaged, or weights saved in another way.
     """
     archive = Archive(source)
-    if select is not None:
-        raise ContainerError("nothing to select in an exported program", file=source.path)
     try:
         if has_member(source, _STATE_DICT):
             checkpoint = _read_old(archive)

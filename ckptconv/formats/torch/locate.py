@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ckptconv.codecs.pickle.numpy_arrays import as_array, is_array
+from ckptconv.codecs.pickle.numpy_arrays import is_array, may_be_floats
 from ckptconv.codecs.pickle.objects import Instance
 from ckptconv.errors import ContainerError, SeveralError
 from ckptconv.formats.torch.packed import class_of
@@ -191,8 +191,7 @@ def _is_optimizer(own: dict[Any, Any]) -> bool:
 
 
 def _holds_arrays(value: object) -> bool:
-    arrays = map(as_array, filter(is_array, (members(value) or {}).values()))
-    return any(array.ndim > 0 and array.dtype.kind == "f" for array in arrays)
+    return any(map(may_be_floats, (members(value) or {}).values()))
 
 
 def _holds_tensors(value: object) -> bool:

@@ -105,7 +105,8 @@ def versions(state_dict: object) -> dict[str, Module]:
     if not isinstance(table, dict):
         return {}
     found = {str(k): v.get("version") if isinstance(v, dict) else None for k, v in table.items()}
-    return {path: Module(version=v if type(v) is int else None) for path, v in found.items()}
+    known = {path: v for path, v in found.items() if type(v) is int and abs(v) < 1 << 63}
+    return {path: Module(version=known.get(path)) for path in found}
 
 
 def jsonable(value: Any) -> Any:

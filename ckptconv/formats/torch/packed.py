@@ -17,7 +17,7 @@ from ckptconv.formats.torch.tensors import is_tensor
 
 _OBJECT = "torch.ScriptObject"
 _PREFIX, _SCRIPTED = "__torch__.", "__torch__.torch.classes."
-_MAX_DEPTH, _MAX_ITEMS = 8, 64
+_MAX_DEPTH, _MAX_ITEMS = 8, 512
 
 
 def is_packed(value: object) -> bool:

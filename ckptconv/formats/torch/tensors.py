@@ -90,7 +90,7 @@ def as_tensor(value: object, name: str, path: str) -> Tensor:
     except ContainerError as error:
         error.tensor, error.file = error.tensor or name, error.file or path
         raise
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise ContainerError(f"a damaged tensor: {error}", file=path, tensor=name) from None
 
 

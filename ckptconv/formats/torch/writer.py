@@ -119,11 +119,11 @@ def _tuple(numbers: Iterable[int]) -> bytes:
 
 
 def _integer(number: int) -> bytes:
-    if number < 1 << 8:
+    if 0 <= number < 1 << 8:
         return b"K" + number.to_bytes(1, "little")
-    if number < 1 << 31:
-        return b"J" + number.to_bytes(4, "little")
-    return b"\x8a\x09" + number.to_bytes(9, "little")
+    if -(1 << 31) <= number < 1 << 31:
+        return b"J" + number.to_bytes(4, "little", signed=True)
+    return b"\x8a\x09" + number.to_bytes(9, "little", signed=True)
 
 
 def _text(text: str) -> bytes:
