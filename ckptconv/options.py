@@ -223,9 +223,12 @@ def _parse_kind(path: str, text: str) -> KindHint:
     kind = match[1]
     try:
         call = ast.parse(f"f({match[2] or ''})", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or not all(k.arg for k in call.keywords):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
-        return KindHint(kind, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords})
+        given = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
+        if len(given) != len(call.keywords):
+            raise ValueError
+        return KindHint(kind, given)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         raise UsageError(
             f"{option('kinds')} of {path}: arguments that cannot be read",

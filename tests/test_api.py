@@ -168,6 +168,8 @@ def test_an_unknown_kind_is_named(model, kind):
         ("LSTM(batch_first=3)", "batch_first cannot be this"),
         ("LSTM(3, 5)", "arguments that cannot be read"),
         ("LSTM(**{'a': 1})", "arguments that cannot be read"),
+        ("LSTM(hidden_size=2)(bias=True)", "arguments that cannot be read"),
+        ("LSTM(hidden_size=2, hidden_size=3)", "arguments that cannot be read"),
     ],
 )
 def test_what_contradicts_the_file_is_refused(model, said, problem):

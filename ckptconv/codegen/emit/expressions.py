@@ -100,7 +100,6 @@ EXPRESSIONS: Mapping[str, Row] = {
     "number_add": Row("{number} + {0}", atom=False),
     "number_multiply": Row("{number} * {0}", atom=False),
     "number_divide": Row("{number} / {0}", atom=False),
-    "divide_by": Row("{0} / {number}", atom=False),
     "power_number": Row("{0} ** {number}", atom=False),
     "affine": Row("{0} * {scale} + {offset}", atom=False),
     "maximum": Row("torch.maximum({0}, {1})", "ops.maximum({0}, {1})"),

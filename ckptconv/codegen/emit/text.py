@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ckptconv.errors import CkptconvError
+
 WIDTH = 88
 """ruff's default; a trailing comma keeps what is broken broken at other lengths too."""
 
@@ -28,7 +30,11 @@ def call(
 
 
 def number(value: object) -> str:
-    """Return a number, a word or a row of them as Python writes it."""
+    """Return a number, a word or a row of them as Python writes it.
+
+    Raises:
+        CkptconvError: anything else, such as a NaN.
+    """
     if isinstance(value, bool) or value is None:
         return repr(value)
     if isinstance(value, int | float) and math.isfinite(value):
@@ -38,4 +44,6 @@ def number(value: object) -> str:
     if isinstance(value, list | tuple):
         row = ", ".join(number(item) for item in value)
         return f"({row},)" if len(value) == 1 else f"({row})"
-    raise ValueError(f"not a number or word: {value!r}"[:200])
+    raise CkptconvError(
+        "cannot be written in a network", expected="a finite number or a word", found=value
+    )

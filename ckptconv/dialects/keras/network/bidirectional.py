@@ -96,7 +96,7 @@ def _join(b: Builder, site: Site, mode: Any, outs: list[Value]) -> list[Value]:
     if mode in ("sum", "mul"):
         return [b.add("add" if mode == "sum" else "multiply", outs)]
     if mode == "ave":
-        return [b.add("divide_by", (b.add("add", outs),), number=2)]
+        return [b.add("divide_number", (b.add("add", outs),), number=2)]
     raise DialectError("an unknown merge_mode", tensor=site.where, found=str(mode)[:80])
 
 

@@ -26,7 +26,7 @@ def merge(b: Builder, site: Site) -> list[Value]:
         shape = _broadcast(made.shape, value.shape)
         made = b.add(_PAIRWISE.get(name, "add"), (made, value), shape)
     if name == "Average":
-        made = b.add("divide_by", (made,), number=len(values))
+        made = b.add("divide_number", (made,), number=len(values))
     return [masked(made, _joined_mask(b, site.inputs))]
 
 
