@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -87,7 +86,8 @@ def _converted(job: Job) -> str:
     with _recording(job, ours="batch" in record) as temporary:
         report = _write(job).to_dict()
         record = {**report, "batch": {**state, **_made(job)}}
-        Path(temporary).write_text(to_json(record), "utf-8")
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(to_json(record))
     return CONVERTED
 
 
@@ -186,7 +186,8 @@ def _record_of(target: str) -> str:
 def _read_record(target: str) -> dict[str, Any]:
     path = _record_of(target)
     try:
-        record = json.loads(Path(path).read_bytes() or _OURS)  # emptied by a power failure
+        with open(path, "rb") as file:  # no Path, which keeps its parts for longer
+            record = json.loads(file.read() or _OURS)  # emptied by a power failure
     except (OSError, ValueError):
         record = json.loads(_OURS) if begun(path) else {}
     return record if isinstance(record, dict) else {}
