@@ -115,7 +115,8 @@ def _remarks(report: Report) -> Iterator[str]:
     for note, paths in _grouped(noted):
         yield f"{_listed(paths, 'layers')}: note: {note}"
     for evidence, paths in _grouped((_shown(layer), layer.evidence) for layer in report.layers):
-        yield f"known by {evidence}: {_listed(paths, 'layers')}"
+        known = "of" if evidence == "no known layer" else "known by"
+        yield f"{known} {evidence}: {_listed(paths, 'layers')}"
     yield from left_out(report.omitted)
 
 

@@ -37,7 +37,13 @@ def print_error(error: CkptconvError) -> None:
     first, *others = error.sentences()
     print(_wrapped(f"ckptconv: {first}", width, "  "), file=sys.stderr)
     for sentence in others:
-        print("\n".join(_clauses(sentence, width)), file=sys.stderr)
+        advice = sentence.startswith("try ")
+        lines = "\n".join(_clauses(sentence, width)) if advice else _told(sentence, width)
+        print(lines, file=sys.stderr)
+
+
+def _told(sentence: str, width: int) -> str:
+    return _wrapped(_INDENT + sentence, width, 2 * _INDENT)
 
 
 def _clauses(sentence: str, width: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ import torch
 
 import ckptconv
 from ckptconv.cli.render import print_report
-from ckptconv.cli.tables import print_table
+from ckptconv.cli.tables import print_error, print_table
 from tests.cli.test_cli import run, tagger
 from tests.conftest import ROOT
 
@@ -39,6 +39,20 @@ def test_tables_fit_and_break_no_word(capsys, monkeypatch, columns: int) -> None
     assert max(map(len, out.splitlines())) <= columns
     words = [word for row in ROWS for cell in row for word in cell.split()]
     assert set(words) <= set(out.split())
+
+
+def test_what_else_is_refused_wraps_and_commands_do_not(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    error = ckptconv.CkptconvError("is refused", tensor="lstm_a", hint=f"--kind {'a' * 40}=LSTM")
+    error.others = ("lstm_b: activation relu has no equal in a layer of the target",)
+    print_error(error)
+    first, advice, *more = capsys.readouterr().err.splitlines()
+    assert (first, advice) == ("ckptconv: lstm_a: is refused", f"  try --kind {'a' * 40}=LSTM")
+    assert [line.strip() for line in more] == [
+        "and lstm_b: activation relu has no",
+        "equal in a layer of the target",
+    ]
 
 
 RUNS = [
