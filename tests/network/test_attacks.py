@@ -6,6 +6,7 @@ import ast
 import copy
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -199,6 +200,24 @@ def test_a_stub_is_left_to_be_written(tmp_path):
     with np.load(GOLDEN / "keras231_lambda_full.npz") as data:
         found = run_torch(imported(network), tmp_path / "m.pt", [data["x"]])
         close(found, [data["y"]], 2e-6)
+
+
+def test_a_stub_takes_as_many_values_as_it_is_given(tmp_path):
+    import keras
+
+    given = [keras.Input((3,)) for _ in range(7)]
+    made = keras.layers.Add(name="mix")([keras.layers.Dense(2)(x) for x in given])
+    keras.Model(given, made).save(tmp_path / "m.keras")
+    network = tmp_path / "net.py"
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data.replace(b'"class_name": "Add"', b'"class_name": "Mix"'))
+    ckptconv.convert(
+        tmp_path / "m.keras", tmp_path / "m.pt", to="torch", network=network, stubs=["mix"]
+    )
+    assert "def mix(*values):" in network.read_text()
 
 
 def test_a_stub_that_is_no_layer_is_refused(tmp_path):

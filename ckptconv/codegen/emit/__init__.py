@@ -82,16 +82,22 @@ def _stubs(network: Network, taken: frozenset[str]) -> dict[str, str]:
 
 
 def _written(network: Network, stubs: Mapping[str, str]) -> list[str]:
-    texts: dict[str, str] = {}
+    counts: dict[str, set[int]] = {}
     for node in network:
         if node.op == "stub":
-            name = stubs[node.outputs[0]]
-            arguments = ", ".join("xyzuvw"[: len(node.inputs)]) or "x"
-            texts[name] = (
-                f'def {name}({arguments}):\n    """TO BE WRITTEN: what the layer computes."""\n'
-                f'    raise NotImplementedError("{name}")'
-            )
-    return list(texts.values())
+            counts.setdefault(stubs[node.outputs[0]], set()).add(len(node.inputs))
+    return [
+        f'def {name}({_given(found)}):\n    """TO BE WRITTEN: what the layer computes."""\n'
+        f'    raise NotImplementedError("{name}")'
+        for name, found in counts.items()
+    ]
+
+
+def _given(counts: set[int]) -> str:
+    """Return the arguments of a function that is called with as many values as this."""
+    letters = "xyzuvw"
+    few = len(counts) == 1 and max(counts) <= len(letters)
+    return ", ".join(letters[: max(counts)]) or "x" if few else "*values"
 
 
 def _alive(network: Network) -> Network:
