@@ -85,6 +85,17 @@ def test_rounded_exactly(tmp_path, dtype):
     assert [layer.source for layer in report.layers if not layer.ok] == ["gru"]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_layers_of_every_kind_are_run_with_rounded_weights(tmp_path, dtype):
+    """The outputs of a Linear differ by what rounding does to its weights, which is no defect."""
+    source, _ = converted(tmp_path, "torch")
+    target = tmp_path / "r.safetensors"
+    ckptconv.convert(source, target, to="torch", dtype=dtype)
+    report = verify(source, target, run=True)
+    assert report.ok, report.failures
+    assert report.verdict.endswith("weights equal but for exact rounding; 7 of 7 layers run")
+
+
 def test_known_arithmetic_passes_and_is_named(tmp_path):
     """Weights of ten times the usual size: MindSpore's own tanh shows."""
     pytest.importorskip("mindspore")

@@ -64,9 +64,19 @@ class Side:
         """Run layers of this file on what the framework loaded."""
         return run_chain(chain, given, lambda layer, x: self._run(layer, self._own(layer), x))
 
-    def call(self, layer: Layer, facts: Facts, given: Sequence[Array]) -> Array:
-        """Run a layer of this file that is not recurrent, built by the table's call."""
-        return self._runner.call(layer, facts, self._own(layer), given)
+    def call(
+        self, layer: Layer, facts: Facts, given: Sequence[Array], rounded: Layer | None = None
+    ) -> Array:
+        """Run a layer of this file that is not recurrent, built by the table's call.
+
+        Args:
+            rounded: to whose dtypes the weights are rounded first.
+        """
+        held, other = dict(self._own(layer)), rounded.params if rounded else {}
+        for name in held.keys() & other.keys():
+            if other[name].dtype.kind not in "iub":
+                held[name] = held[name].astype(other[name].dtype).astype(np.float32)
+        return self._runner.call(layer, facts, held, given)
 
     def control(self, chain: Sequence[RecurrentLayer], given: Inputs) -> Outputs:
         """Run layers in this framework on the values that ckptconv read."""
@@ -152,7 +162,8 @@ def _compare_outputs(
 ) -> None:
     """Run a layer that is not recurrent in both frameworks, by the calls that the report prints.
 
-    Both are built from what the source says of the layer, each with the weights of its own file.
+    Both are built from what the source says of the layer, each with the weights of its own file;
+    the source's are rounded as the target's are, where those are known to be its rounding.
     """
     layer, other = block.layer, replace(block.parts[0][1].layer, kind=block.layer.kind)
     if layer.kind not in KINDS:
@@ -160,7 +171,7 @@ def _compare_outputs(
     facts = facts_of(layer, source.forms)
     given = sample(layer, facts, seed)
     try:
-        expected = source.call(layer, facts, given)
+        expected = source.call(layer, facts, given, other if result.weights == "rounded" else None)
         found = target.call(other, facts, given)
     except NotRunError:
         raise
