@@ -18,6 +18,7 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
+from torch import nn
 
 from ckptconv import api, formats
 from ckptconv.checkpoint import Checkpoint
@@ -235,3 +236,33 @@ def test_targets_that_cannot_be(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".y.ckpt.0.part")
     assert api.convert(tmp_path / "x.safetensors", tmp_path / "y.ckpt", to="mindspore").written
     assert sorted(os.listdir(tmp_path)) == [".y.ckpt.0.part", "x.safetensors", "y.ckpt"]
+
+
+class Odd(nn.Module):
+    """Holds tensors that no state_dict has: a tuple, a constant, a buffer that is not kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 4)
+        self.start = (torch.zeros(1, 1, 4), torch.ones(1, 1, 4))
+        self.register_buffer("kept", torch.arange(4.0))
+        self.register_buffer("passing", torch.arange(4.0) + 5, persistent=False)
+        self.fixed, self._own = torch.ones(4) * 7, (torch.ones(2),)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x) + self.start[1] + self.kept + self.passing + self.fixed
+
+
+def test_what_no_state_dict_has_is_left_out(tmp_path: Path) -> None:
+    model, path = Odd(), tmp_path / "x"
+    script, program = torch.jit.script(model), torch.export.export(model, (torch.ones(2, 1, 3),))
+    for save, value, left_out in (
+        (torch.save, model, {"passing", "fixed", "start", "_own"}),
+        (torch.jit.save, script, {"fixed", "start", "_own"}),
+        (torch.export.save, program, set(program.constants)),
+    ):
+        save(value, path)
+        checkpoint = formats.read(path)
+        known = value.state_dict
+        assert checkpoint.tensors.keys() == (known if isinstance(known, dict) else known()).keys()
+        assert checkpoint.omitted.keys() == left_out

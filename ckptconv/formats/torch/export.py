@@ -23,6 +23,8 @@ from ckptconv.formats.torch.tensors import Storage, Stored
 from ckptconv.io.reader import Source
 
 _WEIGHTS, _CONFIG = "data/weights/", "data/weights/model_weights_config.json"
+_CONSTANTS = "data/constants/model_constants_config.json"
+_NO_STATE = "a constant of the program, or a buffer that no state_dict has"
 _GRAPHS = ("models/model.json", "serialized_exported_program.json")
 _STATE_DICT = "serialized_state_dict.pt"
 _MAX_JSON = 8 << 20
@@ -105,6 +107,9 @@ def _read_new(archive: Archive, root: str) -> Checkpoint:
         storage = Storage(partial(archive.member, record), dtype, big_endian=swapped)
         sizes, strides = (_integers(meta[key]) for key in ("sizes", "strides"))
         tree.values[name] = Stored(storage, meta["storage_offset"]["as_int"], sizes, strides)
+    if root + _CONSTANTS in archive:
+        said = parse(archive.read(root + _CONSTANTS, _MAX_JSON), path, _CONSTANTS)["config"]
+        tree.omitted |= {name: _NO_STATE for name in said if name not in tree.values}
     return filled("torch-export", tree, archive.source)
 
 

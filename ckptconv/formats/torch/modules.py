@@ -15,7 +15,7 @@ from ckptconv.codecs.pickle.numpy_arrays import as_array, is_scalar
 from ckptconv.codecs.pickle.objects import Dict, Instance
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.locate import count_tensors, is_module, members
-from ckptconv.formats.torch.packed import is_packed, unpacked
+from ckptconv.formats.torch.packed import class_of, unpacked
 from ckptconv.formats.torch.tensors import is_tensor
 
 _OWN = ("torch.nn.modules.", "torch.nn.parallel.", "torch.ao.nn.", "torch.nn.quantized.")
@@ -148,9 +148,11 @@ def take_attributes(tree: Tree, prefix: str, own: Mapping[Any, Any]) -> None:
         name = join(prefix, str(key))
         if is_tensor(value):
             tree.omitted[name] = "a tensor attribute that is neither a parameter nor a buffer"
-        elif is_packed(value) and unpacked(name, value):
+        elif class_of(value) is not None and unpacked(name, value):
             tree.put(name, value)
-        elif isinstance(value, (list, dict)) and not str(key).startswith("_"):
+        elif isinstance(value, tuple) or (
+            isinstance(value, (list, dict)) and not str(key).startswith("_")
+        ):
             count = count_tensors(value, tree.seen)
             if count:
                 tree.omitted[name] = f"an attribute with {count} tensor{'s' * (count != 1)}"
