@@ -25,6 +25,7 @@ from ckptconv.batch.job import (
     WOULD_CONVERT,
     Job,
     Outcome,
+    at_work,
     convert_one,
     files_of,
     stoppable,
@@ -180,7 +181,8 @@ def _run(
 
 
 def _convert_all(jobs: Sequence[Job]) -> list[Outcome]:
-    return list(_converted(jobs))
+    with at_work():
+        return list(_converted(jobs))
 
 
 def _converted(jobs: Sequence[Job]) -> Iterator[Outcome]:

@@ -59,7 +59,7 @@ class Job:
 
 def convert_one(job: Job) -> Outcome:
     """Do one job; what is wrong with it is its outcome."""
-    if _Stopping.now:
+    if _Worker.stopped:
         raise SystemExit
     try:
         return Outcome(job.source, job.target, _converted(job))
@@ -124,14 +124,20 @@ def _recording(job: Job, *, ours: bool) -> Iterator[str]:
         raise
 
 
-class _Stopping:
-    """Whether this worker process was told to stop."""
+class _Worker:
+    """What this worker process is at.
 
-    now = False
+    Attributes:
+        at_work: whether it does a job, and is not being handed one: whoever stops amid that leaves
+            half a message to the next worker, which then reads nonsense or for ever.
+        stopped: whether it was told to stop.
+    """
+
+    at_work = stopped = False
 
 
 def stoppable() -> None:
-    """Make a worker process end its job cleanly, and take no other, when it is told to stop.
+    """Make a worker process end its job cleanly, and do no other, when it is told to stop.
 
     For the ``initializer`` of a process pool: Ctrl-C, which reaches every process of a terminal,
     is left to the parent, which sends SIGTERM to its workers.
@@ -140,9 +146,19 @@ def stoppable() -> None:
     signal.signal(signal.SIGTERM, _stop)
 
 
+@contextmanager
+def at_work() -> Iterator[None]:
+    """Say that a job is being done, so that it may be stopped."""
+    _Worker.at_work = True
+    try:
+        yield
+    finally:
+        _Worker.at_work = False
+
+
 def _stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    if not _Stopping.now:  # a second one must not interrupt the cleaning up
-        _Stopping.now = True
+    first, _Worker.stopped = not _Worker.stopped, True
+    if first and _Worker.at_work:  # a second one must not interrupt the cleaning up
         sys.unraisablehook = lambda _: None  # in a destructor it is lost, and the job is the last
         raise SystemExit(128 + signum)
 
