@@ -120,7 +120,8 @@ def _from_text(text: str) -> list[_Declaration]:
     if text.startswith(("{", "[", "(", "OrderedDict", "odict")):
         whole = not re.search(r"['\"]", _QUOTED.sub("", text))
         return [_entry(m) for m in _QUOTED.finditer(text)] if whole else []
-    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    # Runs of blanks, which could be shared out in very many ways, count as one.
+    lines = [" ".join(words) for line in text.splitlines() if (words := line.split())]
     matches = [_LINE.fullmatch(line) if len(line) <= _MAX_LINE else None for line in lines]
     return [_entry(m) for m in matches if m] if all(matches) else []
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
+import pickle
+import struct
 import tarfile
 from collections import OrderedDict
 from pathlib import Path
@@ -24,6 +27,7 @@ from ckptconv import api, formats
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.codecs.protobuf import encode, field_of
 from ckptconv.errors import ContainerError
+from ckptconv.formats import shapes
 from ckptconv.tensors.tensor import ArrayTensor
 
 ONE, TWO = torch.arange(12.0).reshape(3, 4) + 0.5, torch.arange(12.0).reshape(3, 4) - 7
@@ -266,3 +270,31 @@ def test_what_no_state_dict_has_is_left_out(tmp_path: Path) -> None:
         known = value.state_dict
         assert checkpoint.tensors.keys() == (known if isinstance(known, dict) else known()).keys()
         assert checkpoint.omitted.keys() == left_out
+
+
+@pytest.mark.parametrize("views", [(), [(2, 1, math.inf, 1)]])
+def test_numbers_of_a_tar_file_that_are_none(tmp_path: Path, views: Any) -> None:
+    key = pickle.dumps((1 if views else math.inf, "cpu", torch.FloatStorage), 2)
+    parts = {
+        "storages": pickle.dumps(1, 2)
+        + key
+        + struct.pack("<q2f", 2, 1, 2)
+        + pickle.dumps(views, 2),
+        "tensors": pickle.dumps(0, 2),
+        "pickle": pickle.dumps({"a": 1}, 2),
+    }
+    for name, data in parts.items():
+        (tmp_path / name).write_bytes(data)
+    path = tared(tmp_path / "x.tar", **{name: tmp_path / name for name in parts})
+    refuse("damaged: cannot convert float infinity", path)
+
+
+@pytest.mark.parametrize("end", ["", "!"])
+def test_a_list_of_parameters_with_many_blanks(tmp_path: Path, end: str) -> None:
+    (tmp_path / "x.txt").write_text(f"fc.weight  (5,{' ' * 2000}3)\nfc.bias 5{' ' * 4000}7{end}\n")
+    if end:
+        with pytest.raises(ContainerError, match="not a list of parameters"):
+            shapes.read(tmp_path / "x.txt")
+    else:
+        found = {name: t.shape for name, t in shapes.read(tmp_path / "x.txt").tensors.items()}
+        assert found == {"fc.weight": (5, 3), "fc.bias": (5, 7)}

@@ -44,7 +44,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     try:
         _read_storages(parts["storages"], objects)
         _read_tensors(parts["tensors"], objects)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise ContainerError(f"damaged: {error}", file=source.path) from None
     persistent = partial(_persistent, objects)
     root, _ = unpickle(parts["pickle"], 0, calls=CALLS, persistent=persistent)
