@@ -154,7 +154,9 @@ def _tensor(
     __: object = 0,
     bits: object = None,
 ) -> Stored | Refused:
-    return Refused(f"a view with {told(bits)}") if bits else Stored(storage, offset, shape, strides)
+    if bits:
+        return Refused("a view with conjugated or negated values (see resolve_conj, resolve_neg)")
+    return Stored(storage, offset, shape, strides)
 
 
 def _typed_tensor(

@@ -210,7 +210,7 @@ def test_quantized_tensors_are_dequantized_and_named(tmp_path: Path) -> None:
         (torch.eye(3).to_sparse(), "sparse"),
         (torch.eye(3).to_sparse_csr(), "sparse"),
         (torch.empty(3, device="meta"), "meta"),
-        (torch.ones(2, dtype=torch.complex64).conj(), "a view with"),
+        (torch.ones(2, dtype=torch.complex64).conj(), "a view with conjugated"),
         (torch.ones(2, dtype=torch.complex32), "ComplexHalf|complex32"),
     ],
 )
