@@ -168,7 +168,7 @@ def model(tmp_path_factory):
 
 def test_a_whole_model(model, tmp_path):
     source, path = model
-    with pytest.raises(ckptconv.AmbiguousKindError, match="act=PReLU"):
+    with pytest.raises(ckptconv.AmbiguousKindError, match="'act': 'PReLU'"):
         ckptconv.convert(path, tmp_path / "m.ckpt", to="mindspore")
     report = ckptconv.convert(path, tmp_path / "m.ckpt", to="mindspore", kinds={"act": "PReLU"})
     target = MindSporeModel().set_train(False)

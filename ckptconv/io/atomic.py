@@ -48,7 +48,7 @@ def atomic_path(
         raise ContainerError("cannot be written: no file can have this name", file=path)
     target = _followed(path)
     folder, stem = os.path.dirname(target), _stem(target)
-    temporary, held = "", -1
+    name, temporary, held = "", "", -1
     try:
         while held < 0:
             name = _free_name(stem)
@@ -68,7 +68,10 @@ def atomic_path(
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ContainerError(f"cannot be written: {reason}", file=path) from error
     finally:
-        with suppress(OSError):  # once it is moved, another run may have its name
+        with suppress(OSError):
+            if not temporary:  # stopped while it was being made: it is not held then
+                platform.remove_unheld(name)
+            # Once it is moved, another run may have its name.
             ours = held < 0 or os.path.samestat(os.fstat(held), os.lstat(temporary))
             held = _close(held) if platform.OPEN_FILES_STAY else held
             if ours:

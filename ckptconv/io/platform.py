@@ -71,11 +71,15 @@ def create(path: str) -> int:
     """
     for _ in range(10):
         held = os.open(path, _CREATE, 0o666)
-        if fcntl is not None:
-            with suppress(OSError):  # some network file systems have no locks: none is stale then
-                fcntl.flock(held, fcntl.LOCK_EX)
-        if os.fstat(held).st_nlink:
-            return held
+        try:
+            if fcntl is not None:
+                with suppress(OSError):  # some network file systems have no locks: none is stale
+                    fcntl.flock(held, fcntl.LOCK_EX)
+            if os.fstat(held).st_nlink:
+                return held
+        except BaseException:
+            os.close(held)
+            raise
         os.close(held)  # another run took it for a stale one before it was locked
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 

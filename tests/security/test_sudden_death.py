@@ -74,6 +74,28 @@ def test_an_interrupt_removes_the_temporary_file(tmp_path: Path, name: str, stop
     assert code == 0 or target.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("where", ["os.open", "fcntl.flock"])
+def test_an_interrupt_while_the_temporary_file_is_made_removes_it(tmp_path, where):
+    """Then nobody knows its descriptor yet, or it is locked by one that nobody knows."""
+    module, _, function = where.partition(".")
+    owner = {"os": os, "fcntl": fcntl}[module]
+    real, stops = getattr(owner, function), [KeyboardInterrupt]
+
+    def stopped(*args):
+        result = real(*args)
+        if stops and (len(args) == 3 or owner is fcntl):
+            raise stops.pop()
+        return result
+
+    with (
+        mock.patch.object(owner, function, stopped),
+        pytest.raises(KeyboardInterrupt),
+        atomic_path(tmp_path / "x.pt", force=True),
+    ):
+        pass
+    assert not leftovers(tmp_path)
+
+
 def limited(source: Path, name: str, size: int) -> subprocess.CompletedProcess[str]:
     """Convert in a process that may not write files over ``size`` bytes."""
     command = [sys.executable, "-m", "ckptconv", "convert", source, source.with_name(name)]
