@@ -14,6 +14,7 @@ from typing import Any
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.codecs.pickle.machine import unpickle
+from ckptconv.codecs.pickle.objects import told
 from ckptconv.codecs.tar import is_tar, members
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.checkpoint import build
@@ -93,5 +94,5 @@ def _persistent(objects: dict[int, Any], identity: Any) -> Any:
 
 def _bounded(count: Any) -> int:
     if type(count) is not int or not 0 <= count <= _MAX_OBJECTS:
-        raise ValueError(f"a count of {count!r:.40}")
+        raise ValueError(f"a count of {told(count):.40}")
     return count
