@@ -35,6 +35,14 @@ _CALLED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Mapping[str, Any]]
     "rms_norm": (("RMSNorm",), ("weight",), {"eps": None}),
     "prelu": (("PReLU",), ("weight",), {}),
 }
+_CONVOLUTIONS: Mapping[str, tuple[tuple[str, ...], Mapping[str, int]]] = {
+    # operator: kinds of layer, settings with the operator's defaults
+    "conv": (("Conv", "DepthwiseConv"), {"stride": 1, "padding": 0, "dilation": 1}),
+    "conv_transpose": (
+        ("ConvTranspose",),
+        {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1},
+    ),
+}
 _COUNTER = "num_batches_tracked"
 
 
@@ -115,19 +123,12 @@ def _called(o: Operator) -> None:
 
 
 def _conv(o: Operator) -> None:
-    x = _with_batch(o, int(o.name[-2]) + 2)
-    kinds = (f"Conv{x.rank - 2}d", f"DepthwiseConv{x.rank - 2}d")
-    rows = {"stride": 1, "padding": 0, "dilation": 1}
-    settings = {key: _sizes(o, key, usual) for key, usual in rows.items()}
+    rank = int(o.name[-2])
+    x = _with_batch(o, rank + 2)
+    names, rows = _CONVOLUTIONS[o.name[:-2]]
+    kinds = tuple(f"{name}{rank}d" for name in names)
+    settings = {key: _sizes(o, key, usual, rank) for key, usual in rows.items()}
     _module(o, x, kinds, _given(o, _AFFINE), **settings, groups=o.get("groups", 1))
-
-
-def _conv_transpose(o: Operator) -> None:
-    x = _with_batch(o, int(o.name[-2]) + 2)
-    kinds = (f"ConvTranspose{x.rank - 2}d",)
-    rows = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
-    settings = {key: _sizes(o, key, usual) for key, usual in rows.items()}
-    _module(o, x, kinds, _given(o, _AFFINE), groups=o.get("groups", 1), **settings)
 
 
 def _with_batch(o: Operator, rank: int) -> Value:
@@ -137,14 +138,12 @@ def _with_batch(o: Operator, rank: int) -> Value:
     return x
 
 
-def _sizes(o: Operator, key: str, usual: int) -> list[int] | str:
+def _sizes(o: Operator, key: str, usual: int, rank: int) -> list[int] | str:
     """Return a size for each axis, or a word for them."""
     row = o.get(key, [usual])
-    return (
-        row
-        if isinstance(row, str)
-        else list(row) * (o.tensor("input").rank - 2 if len(row) == 1 else 1)
-    )
+    if isinstance(row, str):
+        return row
+    return list(row) * (rank if len(row) == 1 else 1)
 
 
 def _recurrent(o: Operator) -> None:
@@ -196,8 +195,7 @@ RULES: Mapping[str, Callable[[Operator], None]] = {
     "linear": _linear,
     "embedding": _embedding,
     **dict.fromkeys(_CALLED, _called),
-    **{f"conv{n}d": _conv for n in _RANKS},
-    **{f"conv_transpose{n}d": _conv_transpose for n in _RANKS},
+    **{f"{name}{n}d": _conv for name in _CONVOLUTIONS for n in _RANKS},
     **dict.fromkeys(_RECURRENT, _recurrent),
     **dict.fromkeys(_CELLS, _cell),
 }
