@@ -185,7 +185,7 @@ def test_two_sources_for_one_target(folder, tmp_path):
 @pytest.mark.parametrize("shares", [1, 64])
 @pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor, None])
 def test_executors(folder, tmp_path, pool, shares, monkeypatch):
-    """With shares of one job, and of all jobs, of which several are begun at once."""
+    """With shares of one job, and of all jobs."""
     monkeypatch.setattr("ckptconv.batch._SHARES", shares)
     pairs = find(folder, tmp_path / "out", ".ckpt")
     with pool(2) if pool else nullcontext() as executor:
@@ -315,7 +315,7 @@ def test_a_job_that_fails_leaves_the_records_as_they_were(folder, tmp_path):
         ("SIGINT", 2, 40, 8),
         ("SIGTERM", 2, 40, 8),
         ("SIGINT", 1, 40, 8),
-        ("SIGTERM", 2, 1000, 0),  # several at once in each worker
+        ("SIGTERM", 2, 1000, 0),
         ("SIGINT", 1, 1000, 0),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, as_completed
 from contextlib import closing, suppress
 from dataclasses import fields
 from functools import lru_cache
@@ -51,8 +51,6 @@ __all__ = [
 
 _MOST, _SHARES, _SHARE = 16, 64, 4 << 20
 """Jobs of one share, shares that there are at least of many jobs, and bytes that make a share."""
-_AT_ONCE = 3
-"""Jobs of a share that a worker has begun: while one waits for the disk, another goes on."""
 
 
 class ConvertKeywords(TypedDict, total=False):
@@ -163,12 +161,13 @@ def _run(
         told = f"{job.source}: {job.target} is the target of {first} too; try one of them by itself"
         yield index, Outcome(job.source, job.target, FAILED, told)
     rest = [index for index in range(len(jobs)) if index not in doubled]
-    shares = _shares(jobs, rest)
     if executor is None:
-        for share in shares:
-            yield from zip(share, _converted([jobs[i] for i in share]), strict=True)
+        yield from ((index, convert_one(jobs[index])) for index in rest)
         return
-    futures = {executor.submit(_convert_all, [jobs[i] for i in share]): share for share in shares}
+    futures = {
+        executor.submit(_convert_all, [jobs[index] for index in share]): share
+        for share in _shares(jobs, rest)
+    }
     for future in as_completed(futures):
         share = futures[future]
         try:
@@ -182,16 +181,7 @@ def _run(
 
 def _convert_all(jobs: Sequence[Job]) -> list[Outcome]:
     with at_work():
-        return list(_converted(jobs))
-
-
-def _converted(jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """Do the jobs of a share; one that is large, and so alone, in this thread, for its signals."""
-    if len(jobs) == 1:
-        yield convert_one(jobs[0])
-        return
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        yield from threads.map(convert_one, jobs)
+        return [convert_one(job) for job in jobs]
 
 
 def _shares(jobs: Sequence[Job], rest: Sequence[int]) -> Iterator[list[int]]:

@@ -16,7 +16,7 @@ VARINT, LENGTH = 0, 2
 class Cursor:
     """Reads fields of a protobuf message through a small window, skipping contents."""
 
-    _WINDOW = 1 << 16
+    _WINDOW = 1 << 13
 
     def __init__(self, source: Source) -> None:
         self.source, self.position = source, 0
@@ -34,6 +34,10 @@ class Cursor:
         return self._window[first : first + count]
 
     def varint(self, end: int) -> int:
+        at = self.position - self._start
+        if at < len(self._window) and self.position < end and self._window[at] < 0x80:
+            self.position += 1  # as most are
+            return self._window[at]
         value = 0
         for shift in range(0, 70, 7):
             byte = self.take(1, end)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
@@ -59,7 +60,12 @@ class Format:
     beside: bool = False
 
     def load(self) -> FormatModule:
-        return cast(FormatModule, importlib.import_module(f"ckptconv.formats.{self.module}"))
+        return _module(self.module)
+
+
+@lru_cache  # asked again for each file of a batch
+def _module(name: str) -> FormatModule:
+    return cast(FormatModule, importlib.import_module(f"ckptconv.formats.{name}"))
 
 
 _ZIP, _JSON = (b"PK",), (b"{",)

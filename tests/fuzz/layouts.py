@@ -141,4 +141,4 @@ def _read_ranges(data: bytes) -> list[tuple[int, int]]:
             formats.read(path)
         except CkptconvError:
             found.add((0, len(data)))
-    return sorted(found)
+    return sorted(found - {(0, 0)}) or [(0, 8)]

@@ -41,8 +41,11 @@ def find(source: Source) -> tuple[int, int, int]:
     Raises:
         ContainerError: none at the end of the file, or one that does not fit there.
     """
-    tail = source.read(source.size - (n := min(source.size, _END.size + 0xFFFF)), n)
-    at = tail.rfind(b"PK\5\6")
+    for limit in (_LOCATOR.size + _END.size, _END.size + 0xFFFF):  # hardly one has a comment
+        tail = source.read(source.size - (n := min(source.size, limit)), n)
+        at = tail.rfind(b"PK\5\6")
+        if at >= _LOCATOR.size:
+            break
     if at < 0 or at + _END.size > n:
         raise _damaged(source, "an end of directory", "none: the file is truncated or no zip")
     fields = _END.unpack_from(tail, at)

@@ -24,7 +24,7 @@ ALL = "*"
 """What selects every part that holds weights, each under the keys that lead to it."""
 
 _DEPTH = 3
-_MAX_LISTED, _MAX_ITEMS = 12, 1024
+_MAX_LISTED, _MAX_ITEMS, _MAX_ADVISED = 12, 1024, 200
 _USUAL = re.compile(
     r"(model_|ema_|net_|network_)?state_dict(_ema)?|model(_state|_dict|_weights|_ema)?|net(_state)?"
     r"|network|module|params|weights|ema(_state|_model)?"
@@ -135,13 +135,14 @@ def find(root: object, select: str | None, path: str) -> list[Place]:
     names = [place.name for place in places if place.path != start.path]
     listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
     beside = " and beside them" if len(names) < len(places) else ""
+    advised = [option("select", n) for n in (*names[:1], ALL) if len(n) <= _MAX_ADVISED]
     raise SeveralError(
         f"weights in {len(places)} places",
         choices=[*names, ALL],
         file=path,
         expected="one state_dict or module",
         found=listed + beside,
-        hint=f"{option('select', names[0])}, or {option('select', ALL)} for all under their keys",
+        hint=f"{', or '.join(advised)} for all under their keys",
     )
 
 
