@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-_MOST, _SHARES, _SHARE = 16, 64, 4 << 20
+_MOST, _SHARES, _SHARE = 32, 64, 16 << 20
 """Jobs of one share, shares that there are at least of many jobs, and bytes that make a share."""
 
 

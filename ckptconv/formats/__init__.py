@@ -18,6 +18,7 @@ from ckptconv.formats.registry import FORMATS, SUFFIXES, Format, StrPath, Writab
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.io.reader import Source
 from ckptconv.spelling import option
+from ckptconv.tensors.memory import reused
 
 if TYPE_CHECKING:
     from ckptconv.checkpoint import Checkpoint
@@ -157,7 +158,7 @@ def write(
     check_target(path, checkpoint.files, force=force)
     with locating(path):
         _check_tensors(checkpoint.tensors, checkpoint.files)
-        with atomic_path(path, force=force) as temporary:
+        with atomic_path(path, force=force) as temporary, reused():
             cast(WritableModule, row.load()).write(checkpoint, temporary, progress)
             if check:
                 from ckptconv.formats import readback

@@ -19,6 +19,7 @@ import numpy as np
 
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source, Span
+from ckptconv.tensors import memory
 from ckptconv.tensors.regions import (
     Array,
     DType,
@@ -120,7 +121,7 @@ class FileTensor(Tensor):
         return [self._span] if self._stored == self.dtype else None
 
     def read(self, region: Region) -> Array:
-        out = np.empty(extent(region), self._stored)
+        out = memory.empty(extent(region), self._stored)
         self._fill(out, region)
         return out if self._stored == self.dtype else out.astype(self.dtype)
 

@@ -1,0 +1,56 @@
+"""Memory of large pieces, used again.
+
+The C library gives back at once what is so large, and the kernel clears it before it hands it out
+again, which takes longer than reading into it does.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from ckptconv.tensors.regions import Array, DType
+
+_LARGE = 32 << 20
+"""Bytes from which on glibc never keeps memory for itself (DEFAULT_MMAP_THRESHOLD_MAX)."""
+
+
+class _Kept:
+    """What is kept in this process: one block at most, and none unless somebody reads pieces."""
+
+    readers = 0
+    spare: Array | None = None
+
+
+@contextmanager
+def reused() -> Iterator[None]:
+    """Keep the memory of a large array that nothing refers to any more for the next one."""
+    _Kept.readers += 1
+    try:
+        yield
+    finally:
+        _Kept.readers -= 1
+        if not _Kept.readers:
+            _Kept.spare = None
+
+
+def empty(shape: tuple[int, ...], dtype: DType) -> Array:
+    """Return an array whose values are anything."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LARGE or not _Kept.readers:
+        return np.empty(shape, dtype)
+    block, _Kept.spare = _Kept.spare, None
+    if block is None or block.size < size:
+        block = np.empty(size, np.uint8)
+    flat = np.frombuffer(block.data[:size], dtype)
+    weakref.finalize(flat, _keep, block)  # every view refers to it, and it to the block
+    return flat.reshape(shape)
+
+
+def _keep(block: Array) -> None:
+    if _Kept.readers:
+        _Kept.spare = block

@@ -1,0 +1,67 @@
+"""Memory that is used again is never anybody's still."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from ckptconv.tensors import memory
+
+SHAPE = (memory._LARGE // 4096, 1024)
+FLOAT = np.dtype("f4")
+
+
+def _address(array):
+    return array.__array_interface__["data"][0]
+
+
+def test_what_nobody_refers_to_is_used_again():
+    with memory.reused():
+        first = memory.empty(SHAPE, FLOAT)
+        where = _address(first)
+        del first
+        assert _address(memory.empty((SHAPE[0] * 4096,), np.dtype("u1"))) == where
+    assert memory._Kept.spare is None
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a.T,
+        lambda a: a[3:5],
+        lambda a: a.reshape(-1).view(np.uint8),
+        lambda a: a.data,
+        lambda a: np.frombuffer(a, "u2"),
+        lambda a: iter([a[0]]),
+    ],
+)
+def test_what_a_view_refers_to_is_not(view):
+    with memory.reused():
+        first = memory.empty(SHAPE, FLOAT)
+        first[...] = 7
+        kept, where = view(first), _address(first)
+        del first
+        gc.collect()
+        other = memory.empty(SHAPE, FLOAT)
+        other[...] = 8
+        assert _address(other) != where
+        del kept
+
+
+def test_large_ones_grow_and_small_ones_are_not_kept():
+    with memory.reused():
+        memory.empty(SHAPE, FLOAT)
+        small = memory._Kept.spare
+        twice = memory.empty((2 * SHAPE[0], SHAPE[1]), FLOAT)
+        assert twice.shape == (2 * SHAPE[0], SHAPE[1])
+        del twice
+        assert memory._Kept.spare.size == 2 * small.size
+        assert memory.empty((4,), FLOAT).base is None
+
+
+def test_nothing_is_kept_where_nobody_reads_pieces():
+    assert memory.empty(SHAPE, FLOAT).base is None
+    with memory.reused():
+        held = memory.empty(SHAPE, FLOAT)
+    del held
+    assert memory._Kept.spare is None
