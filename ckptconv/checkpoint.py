@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ckptconv.io.reader import Source, Span
 from ckptconv.tensors.tensor import Tensor
@@ -18,8 +18,7 @@ Layout = Literal["legacy", "weights.h5"]
 """The two layouts of Keras's HDF5 files; see ``formats/keras/h5.py``."""
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(NamedTuple):
     """What a file itself says of one module.
 
     Attributes:
@@ -31,11 +30,10 @@ class Module:
 
     class_name: str | None = None
     version: int | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class KerasFacts:
+class KerasFacts(NamedTuple):
     """What a Keras file says beside its weights.
 
     Attributes:
@@ -50,19 +48,17 @@ class KerasFacts:
     config: Mapping[str, Any] | None = None
     keras_version: str = ""
     backend: str = ""
-    weights: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, tuple[str, ...]] = {}
+    names: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class SafetensorsFacts:
+class SafetensorsFacts(NamedTuple):
     """The texts of ``__metadata__``; ``format`` names the framework (``pt``, ``ms``)."""
 
-    texts: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class TorchFacts:
+class TorchFacts(NamedTuple):
     """What a torch file says beside its weights.
 
     Attributes:
@@ -77,18 +73,16 @@ class TorchFacts:
     program: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class MindSporeFacts:
+class MindSporeFacts(NamedTuple):
     """``crc``: the file ends, or is to end, in MindSpore's CRC trailer."""
 
     crc: bool = False
 
 
-@dataclass(frozen=True)
-class IndexFacts:
+class IndexFacts(NamedTuple):
     """The ``metadata`` object of a sharded checkpoint's index."""
 
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
 
 
 Facts = KerasFacts | SafetensorsFacts | TorchFacts | MindSporeFacts | IndexFacts

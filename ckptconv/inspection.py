@@ -170,7 +170,9 @@ def _told(checkpoint: Checkpoint) -> dict[str, Any]:
     elif isinstance(facts, IndexFacts):
         told = facts.metadata
     else:
-        told = {key: value for key, value in vars(facts).items() if value != ""} if facts else {}
+        told = (
+            {key: value for key, value in facts._asdict().items() if value != ""} if facts else {}
+        )
     return {key: value for key, value in told.items() if _is_short(value)}
 
 

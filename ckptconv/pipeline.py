@@ -62,7 +62,7 @@ def configured(checkpoint: Checkpoint, options: ReadOptions) -> Checkpoint:
             expected="the JSON of model.to_json(), beside a file of Keras weights",
         )
     version = facts.keras_version or str(document.get("keras_version") or "")
-    return replace(checkpoint, facts=replace(facts, config=document, keras_version=version))
+    return replace(checkpoint, facts=facts._replace(config=document, keras_version=version))
 
 
 def finished(graph: Graph, options: ReadOptions) -> Graph:
@@ -159,7 +159,7 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
     if graph.recurrent:
         from ckptconv.passes import restore
 
-        report.restore = [{**vars(split)} for split in restore.record(graph, lowered)]
+        report.restore = [split._asdict() for split in restore.record(graph, lowered)]
     if options.dry_run:
         cast.count_losses(lowered)
     else:

@@ -14,6 +14,7 @@ from torch import nn
 
 import ckptconv
 from ckptconv.cli.render import print_inspection
+from ckptconv.cli.tables import Branch, print_tree
 from ckptconv.inspection import describe
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -183,3 +184,31 @@ def test_names_and_kinds_as_the_user_says(tmp_path):
         describe(tmp_path / "m.pt", kinds={"nothing": "Linear"})
     with pytest.raises(ckptconv.CkptconvError, match="not a file of Keras"):
         describe(tmp_path / "m.pt", source="keras")
+
+
+def test_a_tree_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ckptconv.cli.tables._width", lambda: 24)
+    root = Branch("a.pt")
+    encoder = root.add("encoder: LSTM  [class in the file]")
+    encoder.add("a_name_that_is_longer_than_the_line  float32 4")
+    root.add("head: Linear")
+    print_tree(root)
+    assert capsys.readouterr().out.splitlines() == [
+        "a.pt",
+        "├── encoder: LSTM",
+        "│   │   [class in the",
+        "│   │   file]",
+        "│   └── a_name_that_is_longer_than_the_line",
+        "│           float32 4",
+        "└── head: Linear",
+    ]
+
+
+def test_a_tree_of_any_depth(capsys: pytest.CaptureFixture[str]) -> None:
+    branch = root = Branch("0")
+    for depth in range(1, 2000):
+        branch = branch.add(str(depth))
+    print_tree(root)
+    assert len(capsys.readouterr().out.splitlines()) == 2000

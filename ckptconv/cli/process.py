@@ -20,7 +20,10 @@ import typer
 from ckptconv.cli.options import BEFORE
 from ckptconv.errors import CkptconvError, UsageError
 
-_WRITTEN = {"→": "->", "×": "x", "…": "...", "–": "-", "·": "*", "⊙": "*", "─": "-"}
+_WRITTEN = {
+    **{"→": "->", "×": "x", "…": "...", "–": "-", "·": "*", "⊙": "*"},
+    **{"─": "-", "│": "|", "├": "+", "└": "+"},
+}
 _CLOSED = (errno.EPIPE, errno.EINVAL)
 """What a system says of a pipe that nobody reads; Windows says the second."""
 _Refused: type[Any] = typer.BadParameter.__mro__[1]

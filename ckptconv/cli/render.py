@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ckptconv.cli.tables import counted, print_table, print_texts
+from ckptconv.cli.tables import Branch, counted, print_table, print_texts, print_tree
 from ckptconv.dialects import loading
 from ckptconv.errors import printable
 from ckptconv.graph.gates import CANONICAL
@@ -148,22 +147,16 @@ def _listed(names: Sequence[str], what: str) -> str:
 
 def print_inspection(description: dict[str, Any]) -> None:
     """Print what ``inspect`` found: totals, the modules as a tree by their paths, remarks."""
-    from rich.console import Console
-    from rich.text import Text
-    from rich.tree import Tree
-
-    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
     print_texts(_inspection_head(description))
     root = (os.path.basename(description["path"]), description["classes"].get(""))
-    tree = Tree(Text(printable(": ".join(filter(None, root)))))
-    branches: dict[str, Any] = {"": tree}
+    branches = {"": Branch(": ".join(filter(None, root)))}
     for module in description["modules"]:
         branch = _branch(branches, module["path"], description["classes"])
-        branch.label = Text(printable(_module_label(module)))
+        branch.label = _module_label(module)
         for tensor in module["tensors"]:
-            branch.add(Text(printable(_tensor_label(tensor))))
+            branch.add(_tensor_label(tensor))
     if description["modules"]:
-        console.print(tree)
+        print_tree(branches[""])
     print_texts(left_out(description["omitted"]))
     if not description["choices"]:  # or they are the note
         print_texts(f"note: {note}" for note in description["notes"])
@@ -183,17 +176,15 @@ def _inspection_head(description: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _branch(branches: dict[str, Any], path: str, classes: dict[str, str]) -> Any:
-    """Return the tree's node of a module, made with all above it where they are missing."""
-    from rich.text import Text
-
+def _branch(branches: dict[str, Branch], path: str, classes: dict[str, str]) -> Branch:
+    """Return the branch of a module, made with all above it where they are missing."""
     missing: list[str] = []
     while path not in branches:
         missing.append(path)
         path = path.rpartition(".")[0]
     for below in reversed(missing):
         label = below.rpartition(".")[2] + (f": {classes[below]}" if below in classes else "")
-        branches[below] = branches[path].add(Text(printable(label)))
+        branches[below] = branches[path].add(label)
         path = below
     return branches[path]
 

@@ -76,6 +76,29 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
     print("\n".join(lines), end="\n\n")
 
 
+class Branch:
+    """A line of a tree, and the branches below it."""
+
+    def __init__(self, label: str) -> None:
+        self.label, self.below = label, list[Branch]()
+
+    def add(self, label: str) -> Branch:
+        self.below.append(branch := Branch(label))
+        return branch
+
+
+def print_tree(root: Branch) -> None:
+    """Print a tree; on a terminal, lines that are too wide go on in their branch."""
+    left, width = [(root, "", "")], _width()
+    while left:
+        branch, first, rest = left.pop()
+        more = rest + ("│   " if branch.below else "    ")
+        print(_wrapped(printable(branch.label), width, more, first))
+        for number, below in enumerate(reversed(branch.below)):
+            fork, bar = ("├── ", "│   ") if number else ("└── ", "    ")
+            left.append((below, rest + fork, rest + bar))
+
+
 def _sizes(headers: Sequence[str], cells: Cells, width: int) -> list[int]:
     """Return the widths of columns, wide ones made narrower by wrapping; none if it cannot be."""
     texts = [[header, *(x for row in cells for x in row[i])] for i, header in enumerate(headers)]
@@ -138,14 +161,14 @@ def _coloured(text: str, size: int = 0) -> str:
     return f"\x1b[{_COLOURS[text]}m{padded}\x1b[0m"
 
 
-def _wrapped(text: str, width: int, indent: str = "") -> str:
-    if len(text) <= width and text.isprintable():
-        return text.rstrip()
+def _wrapped(text: str, width: int, indent: str = "", first: str = "") -> str:
+    if len(first) + len(text) <= width and text.isprintable():
+        return (first + text).rstrip()
     start = len(text) - len(text.lstrip())
     return textwrap.fill(
         text[start:],
         width,
-        initial_indent=text[:start],
+        initial_indent=first + text[:start],
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from ckptconv.errors import DialectError, UsageError, WrongFrameworkError
 from ckptconv.spelling import option
@@ -45,8 +44,7 @@ class DialectModule(Protocol):
         """Return a graph in this dialect; ``variant`` is that of the output's format."""
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(NamedTuple):
     """A row of the registry.
 
     Attributes:
@@ -70,7 +68,7 @@ class Dialect:
     projections: bool = False
     ascend: bool = False
     others: tuple[str, ...] = ()
-    loads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    loads: Mapping[str, tuple[str, ...]] = {}
 
     def load(self) -> DialectModule:
         return cast(DialectModule, importlib.import_module(f"{__name__}.{self.package}"))

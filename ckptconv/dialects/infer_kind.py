@@ -15,7 +15,7 @@ refused.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptconv.dialects.evidence import USER, Evidence
 from ckptconv.dialects.narrowing import SOURCES, by_name
@@ -27,8 +27,7 @@ from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 
-@dataclass(frozen=True)
-class Recognised:
+class Recognised(NamedTuple):
     """What the evidence leaves.
 
     Attributes:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
     from ckptconv.checkpoint import Checkpoint
@@ -33,8 +32,7 @@ class WritableModule(FormatModule, Protocol):
         """Fill an existing empty file."""
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(NamedTuple):
     """A row of the registry.
 
     Attributes:

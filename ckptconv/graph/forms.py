@@ -7,8 +7,7 @@ has no such layer: then it is a layer of the user's own, with the canonical para
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ckptconv.graph.gates import CANONICAL
 from ckptconv.graph.kinds import KINDS, UNKNOWN, Family, Param, Unknown
@@ -18,8 +17,7 @@ Facts = dict[str, Any]
 """Arguments by torch's names, sizes by the axis letters, and whether there is each parameter."""
 
 
-@dataclass(frozen=True)
-class Arg:
+class Arg(NamedTuple):
     """A keyword argument.
 
     Attributes:
@@ -31,7 +29,6 @@ class Arg:
     default: object = _SAID
 
 
-@dataclass(frozen=True)
 class Has(Arg):
     """A keyword argument that says whether the layer has the parameter ``fact``."""
 
@@ -82,8 +79,7 @@ class Call:
         return getattr(space, self.name)(*given, **{**known, **more})
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """Where a parameter stands; what is not said is as in the canonical graph.
 
     Attributes:
@@ -100,8 +96,7 @@ class Slot:
     also: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(NamedTuple):
     """What a user must know of every layer of a form, or of those that record one of ``values``."""
 
     text: str
@@ -109,8 +104,7 @@ class Note:
     values: tuple[object, ...] = ()
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """A kind in one framework.
 
     Attributes:
@@ -128,16 +122,16 @@ class Form:
     """
 
     call: Call
-    slots: Mapping[str, Slot | None] = field(default_factory=dict)
-    defaults: Mapping[str, object] = field(default_factory=dict)
-    fixed: Mapping[str, object] = field(default_factory=dict)
-    recorded: Mapping[str, str] = field(default_factory=dict)
+    slots: Mapping[str, Slot | None] = {}
+    defaults: Mapping[str, object] = {}
+    fixed: Mapping[str, object] = {}
+    recorded: Mapping[str, str] = {}
     also: tuple[str, ...] = ()
     gates: str = ""
     before: Call | None = None
     after: Call | None = None
     pair: str = ""
-    first: Mapping[str, int] = field(default_factory=dict)
+    first: Mapping[str, int] = {}
     nearest: bool = False
     notes: tuple[Note, ...] = ()
 
@@ -149,8 +143,7 @@ def within(space: str, forms: Mapping[str, Form | None]) -> Forms:
     """Return a column whose classes stand in a module."""
     return {
         kind: form
-        and replace(
-            form,
+        and form._replace(
             call=form.call.within(space),
             before=form.before and form.before.within(space),
             after=form.after and form.after.within(space),
@@ -199,5 +192,5 @@ def _complete(kind: str, form: Form | None) -> Iterator[tuple[Param, Slot | None
         slot = form.slots.get(param.name, Slot()) if form else Slot()
         yield (
             param,
-            slot and replace(slot, name=slot.name or param.name, axes=slot.axes or param.axes),
+            slot and slot._replace(name=slot.name or param.name, axes=slot.axes or param.axes),
         )

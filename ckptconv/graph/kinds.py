@@ -10,8 +10,8 @@ recurrent kind carry a suffix for each layer and direction (``weight_ih_l0_rever
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import NamedTuple
 
 AXES: Mapping[str, str] = {
     **{"o": "output channels or features", "i": "input channels or features"},
@@ -51,8 +51,7 @@ class Unknown(Enum):
 UNKNOWN = Unknown.UNKNOWN
 
 
-@dataclass(frozen=True)
-class Param:
+class Param(NamedTuple):
     """One parameter of a kind.
 
     Attributes:
@@ -67,8 +66,7 @@ class Param:
     needs: str = ""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A row of the table.
 
     Attributes:
@@ -83,10 +81,10 @@ class Kind:
     params: tuple[Param, ...]
     words: str = ""
     family: Family = Family.PLAIN
-    hyper: Mapping[str, object] = field(default_factory=dict)
+    hyper: Mapping[str, object] = {}
     rank: int = 0
-    products: Mapping[str, str] = field(default_factory=dict)
-    sizes: Mapping[str, str] = field(default_factory=dict)
+    products: Mapping[str, str] = {}
+    sizes: Mapping[str, str] = {}
 
 
 def _optional(name: str, axes: str, fill: float = 0, needs: str = "") -> Param:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -29,8 +29,7 @@ _DTYPES: Mapping[str, DType] = {
 }
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """Two biases and the tensor that holds their sum.
 
     Attributes:
@@ -179,7 +178,7 @@ def _digest(tensor: Tensor) -> str:
 
 def _parsed(entry: Any) -> Split:
     split = Split(**entry)
-    if not all(isinstance(value, str) for value in vars(split).values()):
+    if not all(isinstance(value, str) for value in split):
         raise TypeError("a split is five strings")
     width = _DTYPES[split.dtype].itemsize
     for text in (split.b_ih, split.b_hh):

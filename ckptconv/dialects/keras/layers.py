@@ -5,8 +5,6 @@ A recurrent layer's two biases are one here, their sum, but for GRU, which keeps
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ckptconv.graph.forms import Arg, Call, Form, Forms, Has, Note, Slot, within
 from ckptconv.graph.gates import order
 
@@ -107,8 +105,7 @@ def _depthwise(rank: int) -> Form:
         dilation_rate=_DILATION,
         use_bias=_BIAS,
     )
-    return replace(
-        _conv(rank),
+    return _conv(rank)._replace(
         call=call,
         slots={"weight": Slot("kernel", f"{_KERNELS[rank]}cm", also=("depthwise_kernel",))},
         also=(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ckptconv.dialects.torch import layers as torch
 from ckptconv.dialects.torch.layers import CHANNELS
 from ckptconv.graph.forms import Arg, Call, Form, Forms, Has, Note, Slot, within
@@ -136,8 +134,8 @@ FORMS: Forms = within(
             f"ConvTranspose{n}d": _kernel(f"Conv{n}dTranspose", f"io{_PLANES[n]}")
             for n in _RANKS[:2]
         },
-        "ConvTranspose3d": replace(
-            _kernel("Conv3dTranspose", f"io{_PLANES[3]}"), first={"dilation": 1}
+        "ConvTranspose3d": _kernel("Conv3dTranspose", f"io{_PLANES[3]}")._replace(
+            first={"dilation": 1}
         ),
         "PReLU": Form(Call("PReLU", "n"), {"weight": Slot("w")}, notes=(CHANNELS,)),
         "MultiheadAttention": Form(_ATTENTION),
@@ -162,7 +160,7 @@ _IN_MINT = (
 def _as_in_torch(kind: str) -> Form | None:
     nn = FORMS[kind]
     form = torch.FORMS["Embedding" if nn and nn.nearest else kind]  # mint has no EmbeddingBag
-    return nn and form and replace(form, also=(), nearest=nn.nearest, notes=nn.notes)
+    return nn and form and form._replace(also=(), nearest=nn.nearest, notes=nn.notes)
 
 
 MINT: Forms = within("mint.nn", {kind: _as_in_torch(kind) for kind in FORMS if kind in _IN_MINT})

@@ -176,7 +176,7 @@ def _substitute(
 
 def _plain_classes(checkpoint: Checkpoint) -> dict[str, Module]:
     return {
-        path: replace(module, class_name=module.class_name.removeprefix(_CLASS))
+        path: module._replace(class_name=module.class_name.removeprefix(_CLASS))
         if module.class_name
         else module
         for path, module in checkpoint.modules.items()

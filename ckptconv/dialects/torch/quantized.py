@@ -170,7 +170,7 @@ def _with_classes(modules: Mapping[str, Module], places: Iterable[_Place]) -> di
     for place in places:
         if place.class_name and not found.get(place.path, Module()).class_name:
             known = found.get(place.path, Module())
-            found[place.path] = replace(known, class_name=place.class_name)
+            found[place.path] = known._replace(class_name=place.class_name)
     return found
 
 

@@ -43,6 +43,6 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     return replace(
         checkpoint,
         format="keras-zip",
-        facts=replace(facts_of(checkpoint), config=config, keras_version=version),
+        facts=facts_of(checkpoint)._replace(config=config, keras_version=version),
         omitted={**checkpoint.omitted, **dict.fromkeys(others, "not weights")},
     )

@@ -13,7 +13,6 @@ What else a file says stands in ``Checkpoint.facts``, a ``KerasFacts``.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts, Layout
 from ckptconv.codecs.hdf5.datasets import tensor
@@ -92,7 +91,7 @@ def _legacy(file: H5File, objects: dict[str, Object], attributes: Attributes) ->
         weights[layer] = tuple(names)
         for name in names:
             _take(file, objects, prefix, f"{layer}/{name}", tensors)
-    facts = replace(_facts(file, attributes, root, "legacy"), weights=weights)
+    facts = _facts(file, attributes, root, "legacy")._replace(weights=weights)
     omitted = {
         path: _LEFT_OUT.get(path.split("/", 1)[0], "not in any @weight_names")
         for path in _datasets(objects)
@@ -119,7 +118,7 @@ def _weights(file: H5File, objects: dict[str, Object], attributes: Attributes) -
             _take(file, objects, prefix, name, tensors)
         else:
             omitted[name] = rule
-    facts = replace(_facts(file, attributes, "", "weights.h5"), names=names)
+    facts = _facts(file, attributes, "", "weights.h5")._replace(names=names)
     return Checkpoint("hdf5", tensors, facts=facts, omitted=omitted)
 
 

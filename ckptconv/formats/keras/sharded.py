@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
@@ -57,7 +56,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
                 raise _refused(source, name, "one shard with it", "two")
         tensors |= part.tensors
         omitted |= part.omitted
-        facts = replace(said, names={**said.names, **facts.names})
+        facts = said._replace(names={**said.names, **facts.names})
     present = {name.rpartition("/")[0] for name in (*tensors, *omitted)}
     for group in sorted(indexed - present):
         raise _refused(source, group, "weights in a shard", "none")

@@ -93,7 +93,7 @@ def _inside(name: str, value: object) -> dict[str, Any]:
 def with_facts(checkpoint: Checkpoint, **facts: Any) -> Checkpoint:
     """Return a checkpoint that says more of its file; see ``TorchFacts``."""
     known = checkpoint.facts if isinstance(checkpoint.facts, TorchFacts) else TorchFacts()
-    return replace(checkpoint, facts=replace(known, **facts))
+    return replace(checkpoint, facts=known._replace(**facts))
 
 
 def _contents(place: Place, path: str) -> Tree:
