@@ -115,6 +115,7 @@ class FileTensor(Tensor):
         self.shape, self._stored = shape, dtype
         self.dtype = dtype.newbyteorder("<")
         self._source, self._offset = source, offset
+        self.nbytes = math.prod(shape) * dtype.itemsize  # sooner than the cache of the property
         self._span = source.span(offset, self.nbytes)
 
     def extents(self) -> list[Span] | None:

@@ -84,10 +84,10 @@ class PickleMachine(Stack):
         raise ContainerError(reason, file=self._path, found=f"byte {self.position}")
 
     def _run(self) -> Any:
-        data, position, spent = self._data, self.position, 0
+        data, position, spent, table = self._data, self.position, 0, _TABLE
         try:
             while True:
-                action, price, size, argument = _TABLE[data[position]]
+                action, price, size, argument = table[data[position]]
                 position += 1
                 spent += price
                 if spent > self._memory:

@@ -106,8 +106,10 @@ def size_of(made: object) -> int:
 
     One wide character makes all of a text wide.
     """
-    if isinstance(made, str | bytes):
-        return len(made) * (1 if isinstance(made, bytes) or made.isascii() else 4)
+    if isinstance(made, str):
+        return len(made) * (1 if made.isascii() else 4)
+    if isinstance(made, bytes):
+        return len(made)
     if isinstance(made, Dict):
         return sum(100 + size_of(key) for key in made)
     return 8 * len(made) if isinstance(made, list) else 0

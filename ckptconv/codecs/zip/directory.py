@@ -140,7 +140,7 @@ def limits(source: Source, records: dict[str, Record], end: int) -> dict[str, in
 def decode(raw: bytes, flags: int) -> str | None:
     """Return a member's name, or None where it is no text."""
     try:
-        return raw.decode("utf-8" if flags & UTF8 else "cp437")
+        return raw.decode("utf-8" if flags & UTF8 or raw.isascii() else "cp437")
     except UnicodeDecodeError:
         return None
 
