@@ -7,6 +7,7 @@ again, which takes longer than reading into it does.
 from __future__ import annotations
 
 import math
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,20 +23,23 @@ _LARGE = 32 << 20
 class _Kept:
     """What is kept in this process: one block at most, and none unless somebody reads pieces."""
 
+    lock = threading.Lock()
     readers = 0
-    spare: Array | None = None
+    spare: Iterator[Array] = iter(())
 
 
 @contextmanager
 def reused() -> Iterator[None]:
     """Keep the memory of a large array that nothing refers to any more for the next one."""
-    _Kept.readers += 1
+    with _Kept.lock:
+        _Kept.readers += 1
     try:
         yield
     finally:
-        _Kept.readers -= 1
-        if not _Kept.readers:
-            _Kept.spare = None
+        with _Kept.lock:
+            _Kept.readers -= 1
+            if not _Kept.readers:
+                _Kept.spare = iter(())
 
 
 def empty(shape: tuple[int, ...], dtype: DType) -> Array:
@@ -43,7 +47,7 @@ def empty(shape: tuple[int, ...], dtype: DType) -> Array:
     size = math.prod(shape) * dtype.itemsize
     if size < _LARGE or not _Kept.readers:
         return np.empty(shape, dtype)
-    block, _Kept.spare = _Kept.spare, None
+    block = next(_Kept.spare, None)  # to one thread alone
     if block is None or block.size < size:
         block = np.empty(size, np.uint8)
     flat = np.frombuffer(block.data[:size], dtype)
@@ -53,4 +57,4 @@ def empty(shape: tuple[int, ...], dtype: DType) -> Array:
 
 def _keep(block: Array) -> None:
     if _Kept.readers:
-        _Kept.spare = block
+        _Kept.spare = iter((block,))

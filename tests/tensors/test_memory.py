@@ -1,6 +1,8 @@
 """Memory that is used again is never anybody's still."""
 
 import gc
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ def test_what_nobody_refers_to_is_used_again():
         where = _address(first)
         del first
         assert _address(memory.empty((SHAPE[0] * 4096,), np.dtype("u1"))) == where
-    assert memory._Kept.spare is None
+    assert next(memory._Kept.spare, None) is None
 
 
 @pytest.mark.parametrize(
@@ -51,11 +53,11 @@ def test_what_a_view_refers_to_is_not(view):
 def test_large_ones_grow_and_small_ones_are_not_kept():
     with memory.reused():
         memory.empty(SHAPE, FLOAT)
-        small = memory._Kept.spare
         twice = memory.empty((2 * SHAPE[0], SHAPE[1]), FLOAT)
         assert twice.shape == (2 * SHAPE[0], SHAPE[1])
+        twice[-1] = 3
         del twice
-        assert memory._Kept.spare.size == 2 * small.size
+        assert next(memory._Kept.spare).size == 2 * memory._LARGE
         assert memory.empty((4,), FLOAT).base is None
 
 
@@ -64,4 +66,27 @@ def test_nothing_is_kept_where_nobody_reads_pieces():
     with memory.reused():
         held = memory.empty(SHAPE, FLOAT)
     del held
-    assert memory._Kept.spare is None
+    assert next(memory._Kept.spare, None) is None
+
+
+def test_no_two_threads_are_given_the_same(monkeypatch):
+    monkeypatch.setattr(memory, "_LARGE", 64)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def work(mark):
+        for _ in range(3000):
+            with memory.reused():
+                held = [memory.empty((64,), np.dtype("u1")) for _ in range(2)]
+                for i, array in enumerate(held):
+                    array[...] = mark + i
+                if any((array != mark + i).any() for i, array in enumerate(held)):
+                    return False
+        return True
+
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert all(threads.map(work, range(0, 80, 20)))
+    finally:
+        sys.setswitchinterval(before)
+    assert memory._Kept.readers == 0
