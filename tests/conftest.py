@@ -11,6 +11,10 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("GLOG_v", "3")
 
+pytest.register_assert_rewrite(
+    "tests.networks", "tests.codegen.support", "tests.formats.keras.h5_files"
+)
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
