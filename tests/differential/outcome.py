@@ -22,6 +22,8 @@ class Result(str, Enum):
     TRACEBACK = "TRACEBACK"
 
 
+ANSWERED = "then answered"
+"""How the reason of a refusal begins that asked for what the network knows, and then converted."""
 DEFECTS = (Result.SILENT, Result.TRACEBACK)
 
 

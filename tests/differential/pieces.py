@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 from ckptconv import CkptconvError
 from ckptconv.report import LayerEntry, Report
 from tests.differential import keras_target
-from tests.differential.outcome import Outcome, Result, Void
+from tests.differential.outcome import ANSWERED, Outcome, Result, Void
 from tests.differential.piece import Arrays, Piece, Silent
 from tests.differential.running import run, run_whole
 from tests.differential.targets import Unfit
@@ -48,7 +49,8 @@ class Question:
 
     def true_kinds(self, error: CkptconvError) -> dict[str, str]:
         """Return the true kind of every module that an error asks about."""
-        asked = re.findall(r"--kind '?([^ =']*)=", str(error))
+        told = re.findall(r"kinds=({.*?})", str(error))
+        asked = [path for kinds in told for path in ast.literal_eval(kinds)]
         paths = [*self.truth, *((self.prefix + path).rstrip(".") for path in self.truth)]
         plain = [path for path in paths if any(fnmatchcase(path, a) for a in asked)]
         return {path: self.true_kind(path) for path in plain if path in asked or "*" in str(asked)}
@@ -74,7 +76,7 @@ def examine(question: Question) -> Outcome:
         detail = "\n".join([str(error), *map(str, report.notes), asked])
         return Outcome(Result.SILENT, _anonymous(str(error)), detail)
     if asked:
-        return Outcome(Result.REFUSED, f"then answered: {_anonymous(asked)}", asked)
+        return Outcome(Result.REFUSED, f"{ANSWERED}: {_anonymous(asked)}", asked)
     return Outcome(Result.NOTED if noted else Result.EQUAL)
 
 
@@ -153,7 +155,7 @@ def _check_names(
         under = [keras_target.dotted(name, (path, wrapped)) for name in under]
     if all(_below(name, path) for name in under):
         return False
-    told = any("--rename" in note and question.prefix in note for note in report.notes)
+    told = any("rename={" in note and question.prefix in note for note in report.notes)
     if question.prefix and told and all(_below(name, wrapped) for name in under):
         return True
     raise Silent(f"{path} is called {under[0]} and no note says why")
