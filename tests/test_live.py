@@ -226,3 +226,82 @@ def test_narrow_dtypes_go_from_network_to_network(dtype):
         cell.w = ms.Parameter(ms.Tensor(np.zeros((3, 4), "f4"), ms.bfloat16), name="w")
         assert ckptconv.load_into(cell, graph).written
         assert np.array_equal(cell.w.astype(ms.float32).asnumpy(), source.w.float().numpy())
+
+
+def two(cls=nn.Linear, size=4, seed=3):
+    model = nn.Module()
+    model.first, model.second = cls(size, size), cls(size, size)
+    return n.fill(model, seed)
+
+
+def copied_state(model):
+    def copies(_module, state, *_):
+        state.update({name: value.clone() for name, value in state.items()})
+
+    model._register_state_dict_hook(copies)
+
+
+def overlapping(model):
+    memory = torch.zeros(6, 4)
+    model.first.weight = nn.Parameter(memory[:4])
+    model.second.weight = nn.Parameter(memory[2:])
+
+
+def one_tensor(model):
+    model.second.weight = model.first.weight
+
+
+@pytest.mark.parametrize("dtype", [None, "float32"])
+@pytest.mark.parametrize("spoil", [copied_state, overlapping, one_tensor])
+def test_a_network_that_would_hold_other_values_is_refused(spoil, dtype):
+    source, target = two(), two(seed=9)
+    spoil(target)
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    with pytest.raises(ckptconv.CkptconvError, match=r"does not hold what|has one tensor for two"):
+        ckptconv.load_into(target, ckptconv.from_torch(source), dtype=dtype)
+    assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
+
+
+def test_untied_tensors_of_equal_values_fill_a_tied_network():
+    source, target = two(), two(seed=9)
+    one_tensor(target)
+    with torch.no_grad():
+        source.second.weight.copy_(source.first.weight)
+    ckptconv.load_into(target, ckptconv.from_torch(source))
+    assert torch.equal(target.second.weight, source.first.weight)
+
+
+@pytest.mark.parametrize("wrap", [old_weight_norm, new_weight_norm])
+def test_rows_of_zeros_pass_through_weight_norm(wrap):
+    source, plain = network(), network(seed=9)
+    with torch.no_grad():
+        source[0].weight[2], source[0].weight[:, 1] = 0, 0
+    target = wrap(plain)
+    ckptconv.load_into(target, ckptconv.from_torch(source))
+    with torch.no_grad():
+        n.close(target(X).numpy(), source(X).numpy(), limit=1e-6)
+
+
+def test_wrapped_networks_are_matched_by_their_calls():
+    class Chain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.later, self.sooner = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.later(self.sooner(x))
+
+    source = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    for wrapped in (nn.DataParallel(source), torch.compile(source)):
+        plan = ckptconv.match(wrapped, Chain(), inputs=(X.numpy(),))
+        assert plan.pairs() == {"0": "sooner", "1": "later"}
+
+
+def test_options_of_reading_are_refused_for_a_graph():
+    graph = ckptconv.from_torch(network())
+    for call in (
+        lambda: ckptconv.match(graph, network(), rename={"^0$": "first"}),
+        lambda: ckptconv.load_into(network(), graph, kinds={"0": "Linear"}),
+    ):
+        with pytest.raises(ckptconv.UsageError, match="a graph that was read already"):
+            call()

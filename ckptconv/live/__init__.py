@@ -128,7 +128,7 @@ def load_into(
         >>> load_into(cell, "model.pt").written  # doctest: +SKIP
         True
     """
-    graph = source if isinstance(source, Graph) else pipeline.read(source, ReadOptions(kinds=kinds))
+    graph = graph_of(source, ReadOptions(kinds=kinds))
     wanted = parameters(target)
     shapes = {name: tensor.shape for name, tensor in wanted.tensors.items()}
     options = WriteOptions(like=shapes if dtype else wanted, dtype=dtype)

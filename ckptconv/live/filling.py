@@ -14,6 +14,8 @@ from ckptconv.tensors.tensor import BFLOAT16
 
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module"}
 _WRAPPERS |= {"AveragedModel": "module", "OptimizedModule": "_orig_mod"}
+_ROUNDINGS = 8
+"""Of a weight that weight_norm computes of its parts, at most."""
 Arrays = Mapping[str, Array]
 
 
@@ -58,6 +60,22 @@ def _numpy_dtype(name: str) -> DType:
     return np.dtype(getattr(ml_dtypes, name, name))
 
 
+def _check_held(name: str, held: Array, expected: Array, limit: float = 0) -> None:
+    """Refuse a network that does not hold what was written, up to a relative error."""
+    expected = expected.astype(held.dtype)
+    same = held.tobytes() == expected.tobytes()
+    if limit and not same:
+        wide, wanted = held.astype(np.float64), expected.astype(np.float64)
+        same = np.allclose(wide, wanted, rtol=limit, atol=0, equal_nan=True)
+    if not same:
+        raise CkptconvError(
+            "the network does not hold what was written into it",
+            tensor=name,
+            expected="a parameter with memory of its own, which state_dict() gives as it is",
+            found="other values",
+        )
+
+
 def _fill_cell(cell: Any, arrays: Arrays) -> None:
     parameters = cell.parameters_dict()
     for name, array in arrays.items():
@@ -70,6 +88,8 @@ def _fill_cell(cell: Any, arrays: Arrays) -> None:
     try:
         for name, value in values.items():
             parameters[name].set_data(value)
+        for name, array in arrays.items():
+            _check_held(name, cell_array(parameters[name]), array)
     except BaseException:
         for name, value in before.items():
             parameters[name].set_data(value)
@@ -108,6 +128,11 @@ def _fill_module(module: Any, arrays: Arrays) -> None:
         with torch.no_grad():
             for name, value in values.items():
                 setters[name](value)
+            held = module.state_dict()
+            for name, array in arrays.items():
+                value = held[name] if name in held else _weight(module, name)
+                limit = 0 if name in held else _ROUNDINGS * torch.finfo(value.dtype).eps
+                _check_held(name, torch_array(value), array, limit)
     except BaseException:
         with torch.no_grad():
             for name, value in before.items():
@@ -124,9 +149,29 @@ def _torch_tensor(array: Array) -> Any:
     return torch.from_numpy(bits).view(getattr(torch, array.dtype.name))
 
 
+def torch_array(value: Any) -> Array:
+    """Return a tensor of torch's as an array, of its own memory where that is the CPU's."""
+    value = value.detach().cpu().contiguous()
+    narrow = getattr(ml_dtypes, str(value.dtype).removeprefix("torch."), None)
+    if narrow is None:
+        return np.asarray(value.numpy())
+    import torch  # numpy has no such dtype: take the bits
+
+    bits = torch.int16 if value.element_size() == 2 else torch.uint8
+    return np.asarray(value.view(bits).numpy()).view(narrow)
+
+
 def _weight(module: Any, name: str) -> Any:
+    """Return a weight that its module computes."""
     path, _, leaf = name.rpartition(".")
-    return getattr(module.get_submodule(path), leaf)
+    owner = module.get_submodule(path)
+    if f"{leaf}_g" not in owner._parameters:
+        return getattr(owner, leaf)
+    return _old_norm(owner, leaf).compute_weight(owner)
+
+
+def _old_norm(owner: Any, leaf: str) -> Any:
+    return next(h for h in owner._forward_pre_hooks.values() if getattr(h, "name", "") == leaf)
 
 
 def _setter(module: Any, name: str, state: Mapping[str, Any]) -> Callable[[Any], None]:
@@ -140,9 +185,15 @@ def _setter(module: Any, name: str, state: Mapping[str, Any]) -> Callable[[Any],
         return lambda value: state[name].copy_(value)
     owner = module.get_submodule(path)
     if f"{leaf}_g" in owner._parameters:
-        hook = next(h for h in owner._forward_pre_hooks.values() if getattr(h, "name", "") == leaf)
-        return lambda value: _set_old_norm(owner, leaf, hook.dim, value)
-    parts = getattr(getattr(owner, "parametrizations", None), leaf, ())
+        hook = _old_norm(owner, leaf)
+        size, direction = (owner._parameters[f"{leaf}_{part}"] for part in "gv")
+
+        def set_old(value: Any) -> None:
+            _set_norm(size, direction, hook.dim, value)
+            setattr(owner, leaf, hook.compute_weight(owner))  # until the next forward does it
+
+        return set_old
+    parts: Any = getattr(getattr(owner, "parametrizations", None), leaf, ())
     kinds = [type(part).__name__ for part in parts]
     if kinds != ["_WeightNorm"]:
         raise CkptconvError(
@@ -152,12 +203,12 @@ def _setter(module: Any, name: str, state: Mapping[str, Any]) -> Callable[[Any],
             found=" and ".join(kinds) or "another kind",
             hint="remove_parametrizations before, and parametrize again after",
         )
-    return lambda value: setattr(owner, leaf, value)
+    return lambda value: _set_norm(parts.original0, parts.original1, parts[0].dim, value)
 
 
-def _set_old_norm(owner: Any, leaf: str, dim: int, value: Any) -> None:
+def _set_norm(size: Any, direction: Any, dim: int, value: Any) -> None:
     import torch
 
-    owner._parameters[f"{leaf}_v"].copy_(value)
-    owner._parameters[f"{leaf}_g"].copy_(torch.norm_except_dim(value, 2, dim))
-    setattr(owner, leaf, value)  # until the next forward computes it
+    norm = torch.norm_except_dim(value, 2, dim)
+    size.copy_(norm)
+    direction.copy_(torch.where(norm == 0, 1, value))  # zeros have no direction: 0 / 0

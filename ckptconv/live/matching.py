@@ -13,6 +13,7 @@ from ckptconv.checkpoint import Checkpoint, KerasFacts, MindSporeFacts, TorchFac
 from ckptconv.errors import CkptconvError
 from ckptconv.formats import shapes
 from ckptconv.graph.graph import Framework, Graph
+from ckptconv.live.filling import unwrapped
 from ckptconv.live.reading import FORMAT, graph_of, parameters
 from ckptconv.options import DTypeName, Pairs, ReadOptions, StrPath, Target, WriteOptions
 from ckptconv.passes.match import Plan
@@ -76,7 +77,7 @@ def match(
     called = None
     if inputs is not None:
         called = _calls(source, inputs), _calls(target, inputs)
-    graph = pipeline.edited(_graph(source, reading), writing)
+    graph = pipeline.edited(graph_of(source, reading), writing)
     wanted = _wanted(target)
     framework = to or target_framework(wanted, graph.dialect)
     layout = wanted.facts.layout if isinstance(wanted.facts, KerasFacts) else ""
@@ -99,14 +100,6 @@ def target_framework(target: Checkpoint, source: Framework) -> Target:
     return "mindspore" if leaves & set(_NN_LEAVES) or source != "mindspore" else "torch"
 
 
-def _graph(source: Any, options: ReadOptions) -> Graph:
-    if isinstance(source, Graph):
-        return source
-    if isinstance(source, str | os.PathLike):
-        return pipeline.read(source, options)
-    return graph_of(source, options)
-
-
 def _wanted(target: Any) -> Checkpoint:
     if isinstance(target, str | os.PathLike | Mapping):
         return pipeline.target_network(target)
@@ -120,6 +113,7 @@ def _calls(network: Any, inputs: tuple[Array, ...]) -> list[str]:
         CkptconvError: not a live network, or one that does not take these inputs.
     """
     order: list[str] = []
+    network = unwrapped(network)
     is_cell = hasattr(network, "cells_and_names")
     if not (is_cell or hasattr(network, "named_modules")):
         expected = "two live networks: a torch.nn.Module or a mindspore.nn.Cell each"

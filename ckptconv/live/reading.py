@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
-import ml_dtypes
-import numpy as np
-
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, MindSporeFacts, Module, TorchFacts
-from ckptconv.errors import CkptconvError, DialectError
-from ckptconv.graph.graph import Graph
-from ckptconv.live.filling import cell_array, unwrapped
+from ckptconv.errors import CkptconvError, DialectError, UsageError
+from ckptconv.graph.graph import Framework, Graph
+from ckptconv.live.filling import cell_array, torch_array, unwrapped
 from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.spelling import option
 from ckptconv.tensors.regions import Array
@@ -80,12 +78,27 @@ def _is_parametrized(network: Any) -> bool:
     )
 
 
-def graph_of(network: Any, options: ReadOptions) -> Graph:
-    """Return the graph of a live network of either framework."""
-    network = unwrapped(network)
-    if hasattr(network, "load_state_dict") and not hasattr(network, "parameters_dict"):
-        return pipeline.lift(_torch_parameters(network), replace(options, source="torch"))
-    return pipeline.lift(parameters(network), replace(options, source="mindspore"))
+def graph_of(source: Any, options: ReadOptions) -> Graph:
+    """Return the graph of a file or of a live network of either framework, or a graph itself.
+
+    Raises:
+        UsageError: options of reading for a graph, which was read already.
+    """
+    if isinstance(source, Graph):
+        if options != ReadOptions():
+            problem = "options of reading, and a graph that was read already"
+            raise UsageError(problem, expected="them where it is loaded")
+        return source
+    if isinstance(source, str | os.PathLike):
+        graph = pipeline.read(source, options)
+    else:
+        network = unwrapped(source)
+        is_torch = hasattr(network, "load_state_dict") and not hasattr(network, "parameters_dict")
+        held = _torch_parameters(network) if is_torch else parameters(network)
+        framework: Framework = "torch" if is_torch else "mindspore"
+        graph = pipeline.lift(held, replace(options, source=framework))
+    options.allow.check()
+    return graph
 
 
 def _array(name: str, value: Any) -> Array:
@@ -97,14 +110,7 @@ def _array(name: str, value: Any) -> Array:
     problem, hint = _unreadable(value)
     if problem:
         raise DialectError(problem, tensor=name, hint=hint)
-    value = value.detach().cpu().contiguous()
-    narrow = getattr(ml_dtypes, str(value.dtype).removeprefix("torch."), None)
-    if narrow is None:
-        return np.asarray(value.numpy())
-    import torch  # numpy has no such dtype: take the bits
-
-    bits = torch.int16 if value.element_size() == 2 else torch.uint8
-    return np.asarray(value.view(bits).numpy()).view(narrow)
+    return torch_array(value)
 
 
 def _unreadable(value: Any) -> tuple[str, str | None]:

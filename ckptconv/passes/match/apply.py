@@ -114,6 +114,7 @@ class _Result:
         for target in targets.values():
             for leaf, tensor in target.tensors.items():
                 self._partners.setdefault(key(tensor), []).append(target.names[leaf])
+        self._first: dict[Hashable, str] = {}
         self.left: list[Tensor] = []
         self._written: set[Hashable] = set()
 
@@ -135,8 +136,22 @@ class _Result:
             self._complete(key(tensor), target.names[leaf])
 
     def _complete(self, place: Hashable, name: str) -> None:
-        """Give the target's tied names the tensor that one of them got."""
-        for partner in self._partners[place] if name in self.tensors else ():
+        """Give the target's tied names the tensor that one of them got.
+
+        Raises:
+            DialectError: another of them got other values.
+        """
+        if name not in self.tensors:
+            return
+        first = self._first.setdefault(place, name)
+        if not _are_equal(self.tensors[first], self.tensors[name]):
+            raise DialectError(
+                f"{option('like')}: the target has one tensor for two of the source",
+                tensor=name,
+                expected=f"the values of {first}, to which it is tied in the target",
+                found="other values",
+            )
+        for partner in self._partners[place] if first == name else ():
             if partner not in self.tensors:
                 self.add(partner, self.tensors[name], f"tied to {name} in the target")
 
@@ -156,6 +171,10 @@ class _Result:
         self.tensors[name] = tensor
         layer = Layer(name, PARAMETER, {"": tensor}, evidence=evidence)
         self.made.append(Made(layer, (name,)))
+
+
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    return key(one) == key(other) or one.numpy().tobytes() == other.numpy().tobytes()
 
 
 def _is_said(source: Source, graph: Graph) -> bool:
