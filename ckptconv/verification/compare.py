@@ -10,7 +10,7 @@ from ckptconv.tensors.ops import divide
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.tensors.writer import Progress
 from ckptconv.verification.counterparts import Item
-from ckptconv.verification.difference import Difference, compare_tensors
+from ckptconv.verification.difference import Difference, compare_tensors, narrower
 from ckptconv.verification.results.tensors import TensorDiff
 
 _ALONE = 16 << 20
@@ -77,6 +77,7 @@ def _compare(item: Item) -> TensorDiff:
     a, b = item.a, item.b
     shapes, dtypes = (list(a.shape), list(b.shape)), (a.dtype.name, b.dtype.name)
     found = TensorDiff(item.name_a, item.name_b, shapes, dtypes, how=item.how, ulps=item.ulps)
+    found.wider = a.dtype != b.dtype and narrower(a.dtype, b.dtype) == a.dtype
     if a.shape == b.shape:
         found.difference = compare_tensors(a, b)
         if found.difference.differing and item.gates:

@@ -24,7 +24,8 @@ class Difference:
 
     Attributes:
         elements: how many values were compared.
-        differing: values whose bits differ; of two dtypes, after the wider is rounded to the other.
+        differing: values whose bits differ; of two dtypes, after the wider is rounded to the other,
+            which cannot hold what overflows, wraps or is cut off.
         unequal: those of them that are not the same number either (-0.0 is 0.0, NaN is NaN).
         max_abs, max_rel: the largest difference, and relative to the larger magnitude; infinite
             where a number faces a NaN or an infinity.
@@ -87,15 +88,27 @@ def compare_arrays(a: Array, b: Array) -> Difference:
     unlike = _bits(one) != _bits(other)
     if a.dtype == b.dtype and not unlike.any():
         return Difference(elements=a.size)
-    differ = np.flatnonzero(unlike)
-    found = Difference(elements=a.size, differing=len(differ))
+    a, b = a.reshape(-1), b.reshape(-1)
     if a.dtype == b.dtype:
-        a, b, one, other = (x.reshape(-1)[differ] for x in (a, b, one, other))
-    found.unequal = int(np.count_nonzero(_unequal(one, other)))
+        a, b, one, other = (x[unlike] for x in (a, b, one, other))
+    lost = _lost(a, one) | _lost(b, other)
+    differing = int(np.count_nonzero(unlike if a.dtype == b.dtype else unlike | lost))
+    found = Difference(unlike.size, differing)
+    found.unequal = int(np.count_nonzero(_unequal(one, other) | lost))
     if len(one):
-        _measure(found, a.reshape(-1), b.reshape(-1))
-        found.max_ulp = _ulps(one, other)
+        _measure(found, a, b)
+        found.max_ulp = None if lost.any() else _ulps(one, other)
     return found
+
+
+def _lost(wide: Array, narrow: Array) -> Array:
+    """Tell which values are no rounding of what they were: cut off, wrapped or overflowed."""
+    if wide.dtype == narrow.dtype:
+        return np.zeros(len(wide), bool)
+    if narrow.dtype.kind in "iub":
+        return np.asarray((narrow.astype(wide.dtype) != wide) | ((narrow < 0) != (wide < 0)))
+    beyond = np.isfinite(narrow) != np.isfinite(wide)
+    return np.asarray(beyond if narrow.dtype.kind == "c" else beyond | (wide.imag != 0))
 
 
 def _stored(spans: Iterable[Span]) -> Iterator[Array]:

@@ -176,14 +176,15 @@ _CAUSES = {
 
 
 def _weights(tensors: list[TensorDiff]) -> str:
-    if not all(tensor.same_values for tensor in tensors):
+    if not all(tensor.converted for tensor in tensors):
         return "differ"
     rounded = any(tensor.dtypes[0] != tensor.dtypes[1] for tensor in tensors)
     return "rounded" if rounded else "equal"
 
 
 def _which(tensors: list[TensorDiff]) -> str:
-    wrong = [f"{t.b or t.a} ({t.verdict})" for t in tensors if not t.same_values]
+    said = {"rounded": "equal only if it is rounded itself"}
+    wrong = [f"{t.b or t.a} ({said.get(t.verdict, t.verdict)})" for t in tensors if not t.converted]
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     return "weights differ: " + ", ".join(wrong[:3]) + more
 

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from ckptconv import convert, golden, roundtrip, verify
+from ckptconv import convert, diff, golden, roundtrip, verify
 from ckptconv.errors import CkptconvError, UsageError
 from ckptconv.verification.page.page import write_page
 from tests.cli.test_cli import run
@@ -76,6 +77,39 @@ def model(tmp_path_factory):
 def test_another_precision_of_as_many_bits_is_rounding(model, tmp_path, dtype):
     convert(model, tmp_path / "n.safetensors", to="torch", dtype=dtype)
     assert verify(model, tmp_path / "n.safetensors").ok
+
+
+NO_ROUNDING = {
+    "wrapped": (np.int64([2**32 + 5, 3]), np.int32([5, 3])),
+    "another sign": (np.uint8([200, 3]), np.int8([-56, 3])),
+    "cut off": (np.float32([0.5, 3]), np.bool_([True, True])),
+    "overflowed": (np.float32([1e5, 3]), np.float16([np.inf, 3])),
+}
+
+
+@pytest.mark.parametrize("name", NO_ROUNDING)
+def test_what_another_dtype_cannot_hold_is_not_rounded(tmp_path, name):
+    paths = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for path, array in zip(paths, NO_ROUNDING[name], strict=True):
+        save_file({"scale": array}, path)
+    for one, other in (paths, paths[::-1]):
+        assert [t.verdict for t in diff(one, other).tensors] == ["differ"]
+        assert not verify(one, other).ok
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_wider_dtype_holds_exactly_what_it_was_made_from(tmp_path, dtype):
+    torch.manual_seed(1)
+    model = torch.nn.ModuleDict({"rnn": torch.nn.GRU(3, 4), "fc": torch.nn.Linear(4, 2)})
+    narrow, wide = tmp_path / "narrow.pt", tmp_path / "wide.pt"
+    state = {name: w.to(getattr(torch, dtype)) for name, w in model.state_dict().items()}
+    torch.save(state, narrow)
+    state = {name: w.float() for name, w in state.items()}
+    torch.save(state, wide)
+    assert verify(narrow, wide).ok
+    state["fc.weight"][1, 2] *= 1 + 1e-4
+    torch.save(state, wide)
+    assert [layer.source for layer in verify(narrow, wide).layers if not layer.ok] == ["fc"]
 
 
 @pytest.mark.parametrize("option", [{"gates": "iofc"}, {"forget_bias": 1.0}])

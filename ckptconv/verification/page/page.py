@@ -100,7 +100,7 @@ def _answer(proof: VerifyReport, pairs: Sequence[Pair]) -> str:
         return f"Yes: {proof.verdict.removeprefix('the same model: ')}."
     failed = proof.failures
     more = f" And {len(failed) - 1} more." if len(failed) > 1 else ""
-    moved = pictures.moved(*pairs[0][1:]) if pairs and not pairs[0][0].same_values else ""
+    moved = pictures.moved(*pairs[0][1:]) if pairs and not pairs[0][0].converted else ""
     return f"No: {failed[0]}.{more}" + (f" Gates are exchanged: {moved}." if moved else "")
 
 
@@ -183,7 +183,7 @@ def _pairs(proof: VerifyReport) -> Iterator[Pair]:
         return
     stacked = [stacking(graph) for graph in proof.graphs]
     tensors = [t for layer in proof.layers for t in layer.tensors if t.a and t.b]
-    for found in sorted(tensors, key=lambda t: t.same_values):
+    for found in sorted(tensors, key=lambda t: t.converted):
         if found.a in stacked[0] and found.b in stacked[1] and len(found.shapes[0] or ()) == 2:
             one, other = (
                 pictures.Side(graph.origin.tensors[name], at[name])
@@ -194,7 +194,7 @@ def _pairs(proof: VerifyReport) -> Iterator[Pair]:
 
 def _drawn(found: TensorDiff, one: pictures.Side, other: pictures.Side) -> str:
     caption = f"{found.a} → {found.b}: {found.verdict}"
-    return _figure(pictures.gates(one, other, caption), caption, failed=not found.same_values)
+    return _figure(pictures.gates(one, other, caption), caption, failed=not found.converted)
 
 
 def _histograms(proof: VerifyReport) -> Iterator[str]:

@@ -159,7 +159,7 @@ class VerifyReport:
             title = f"the network {self.network.file}"
             title += f": {self.network.cause}" if self.network.cause else ""
             yield title, HEADERS, list(self.network.rows())
-        differing = [t for layer in self.layers for t in layer.tensors if not t.same_values]
+        differing = [t for layer in self.layers for t in layer.tensors if not t.converted]
         if differing:
             rows = [row for tensor in differing for row in tensor_rows(tensor)]
             yield "weights that differ", TENSOR_HEADERS, rows

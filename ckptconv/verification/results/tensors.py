@@ -33,6 +33,7 @@ class TensorDiff:
         how: what was compared, where that is not the tensors as they are.
         ulps: units in the last place by which equal values may be apart: 1 of a product, which
             is rounded from float64 and depends on the order of its sums.
+        wider: b's dtype holds more digits than a's.
     """
 
     a: str
@@ -43,6 +44,7 @@ class TensorDiff:
     gates: dict[str, Difference] = field(default_factory=dict)
     how: str = ""
     ulps: int = 0
+    wider: bool = False
 
     @property
     def same_bits(self) -> bool:
@@ -58,6 +60,12 @@ class TensorDiff:
             return False
         apart = found.max_ulp if found.max_ulp is not None else self.ulps + 1
         return found.unequal == 0 or apart <= self.ulps
+
+    @property
+    def converted(self) -> bool:
+        """Same shape, and b is a in b's own dtype: a wider one adds nothing to the values."""
+        exact = self.difference is not None and self.difference.max_abs == 0
+        return self.same_values and (exact or not self.wider)
 
     def within(self, atol: float) -> bool:
         """Tell whether nothing differs by more than ``atol``; 0 means not by a bit."""
