@@ -44,6 +44,19 @@ class Piece:
         return f"{self.kind}({', '.join(f'{k}={v!r}' for k, v in self.hyper.items())})"
 
 
+def size_of(rng: Random) -> int:
+    """Draw a hidden size: often that of the input, which hides what shapes would tell."""
+    return rng.choice([3, 4, 4, 5])
+
+
+def array(shape: Any, rng: Random) -> np.ndarray:
+    """Draw a float32 input of a shape, or tokens where there is none."""
+    generator = np.random.default_rng(rng.randrange(1 << 30))
+    if shape is None:
+        return generator.integers(0, 4, (2, 3)).astype("i4")
+    return (generator.normal(size=shape) * 0.5).astype("f4")
+
+
 class Silent(Exception):  # noqa: N818
     """The report lets a user believe what is not so."""
 

@@ -20,7 +20,7 @@ from ckptconv.report import Report
 from tests.differential.mindspore_models.layers import PREFIXES, RECIPES, WEIGHTS, Made, fill
 from tests.differential.mindspore_models.save import SHARES, WRAPS, save
 from tests.differential.outcome import Case, Generator, Outcome, Void
-from tests.differential.piece import Piece, in_order
+from tests.differential.piece import Piece, array, in_order
 from tests.differential.pieces import Question, examine
 from tests.differential.running import called, first
 from tests.differential.targets import SUFFIX, loaded
@@ -84,7 +84,7 @@ def _run(case: Case, tmp: Path) -> Outcome:
     rng = Random(f"{plan.seed}:build")
     ms.set_seed(rng.randrange(1 << 30))
     made = {path: RECIPES[recipe][0](rng) for path, recipe in plan.layers}
-    inputs = {path: [_array(shape, rng) for shape in one.shapes] for path, one in made.items()}
+    inputs = {path: [array(shape, rng) for shape in one.shapes] for path, one in made.items()}
     try:
         network = _network(made)
         fill(network, rng)
@@ -120,13 +120,6 @@ def _run(case: Case, tmp: Path) -> Outcome:
             written,
         )
     )
-
-
-def _array(shape: Any, rng: Random) -> np.ndarray:
-    generator = np.random.default_rng(rng.randrange(1 << 30))
-    if shape is None:
-        return generator.integers(0, 4, (2, 3)).astype("i4")
-    return (generator.normal(size=shape) * 0.5).astype("f4")
 
 
 def _expected(one: Made, given: list[np.ndarray]) -> np.ndarray:

@@ -11,6 +11,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import mint, nn
 
+from tests.differential.piece import size_of
+
 
 class Made(NamedTuple):
     """A Cell, its canonical kind ("" for a user's class), hyper-parameters, input shapes."""
@@ -52,10 +54,6 @@ class Block(nn.Cell):
         return self.bn2d(self.conv(x))
 
 
-def _size(rng: Random) -> int:
-    return rng.choice([3, 4, 4, 5])
-
-
 def _recurrent(name: str) -> Recipe:
     def make(rng: Random) -> Made:
         first, options = rng.random() < 0.5, {}
@@ -63,7 +61,7 @@ def _recurrent(name: str) -> Recipe:
             options["nonlinearity"] = "relu"
         cell = getattr(nn, name)(
             4,
-            _size(rng),
+            size_of(rng),
             num_layers=rng.choice([1, 1, 2]),
             has_bias=rng.random() < 0.8,
             batch_first=first,
@@ -77,7 +75,7 @@ def _recurrent(name: str) -> Recipe:
 
 def _cell(name: str) -> Recipe:
     def make(rng: Random) -> Made:
-        h = _size(rng)
+        h = size_of(rng)
         states = [(2, h)] * (2 if name == "LSTMCell" else 1)
         return Made(
             getattr(nn, name)(4, h, has_bias=rng.random() < 0.8), name, {}, [(2, 4), *states]
@@ -125,7 +123,7 @@ def _group_norm(_: Random) -> Made:
 
 
 def _transformer(rng: Random) -> Made:
-    feed = _size(rng)
+    feed = size_of(rng)
     call = f"nn.TransformerEncoderLayer(4, 2, {feed}, 0.0, batch_first=True)"
     cell = nn.TransformerEncoderLayer(4, 2, feed, 0.0, batch_first=True)
     return Made(cell, "", {}, [_SEQUENCE], {"torch": call, "mindspore": call})

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import nn
 import ckptconv
 from ckptconv.report import Report
 from tests.differential.outcome import Case, Generator, Outcome, Void
-from tests.differential.piece import Piece, in_order
+from tests.differential.piece import Piece, array, in_order
 from tests.differential.pieces import Question, examine
 from tests.differential.running import called, first
 from tests.differential.targets import SUFFIX, loaded
@@ -95,7 +94,7 @@ def _run(case: Case, tmp: Path) -> Outcome:
             if how:
                 alter(made[path].module, how, rng)
             fill(made[path].module, rng)
-        inputs = {path: [_array(s, rng) for s in one.shapes] for path, one in made.items()}
+        inputs = {path: [array(s, rng) for s in one.shapes] for path, one in made.items()}
         if "" in made:
             model: nn.Module = made[""].module
             model.example = tuple(torch.from_numpy(a) for a in inputs[""])
@@ -130,13 +129,6 @@ def _run(case: Case, tmp: Path) -> Outcome:
             written,
         )
     )
-
-
-def _array(shape: Any, rng: Random) -> np.ndarray:
-    generator = np.random.default_rng(rng.randrange(1 << 30))
-    if shape is None:
-        return generator.integers(0, 4, (2, 3)).astype("i4")
-    return (generator.normal(size=shape) * 0.5).astype("f4")
 
 
 def _tensors(arrays: list[np.ndarray]) -> list[torch.Tensor]:

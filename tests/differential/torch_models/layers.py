@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from tests.differential.piece import size_of
+
 
 class Made(NamedTuple):
     """A module, its canonical kind ("" for a user's class), hyper-parameters, input shapes.
@@ -82,10 +84,6 @@ Recipe = Callable[[Random], Made]
 _SEQUENCE = (2, 3, 4)
 
 
-def _size(rng: Random) -> int:
-    return rng.choice([3, 4, 4, 5])
-
-
 def _recurrent(name: str) -> Recipe:
     def make(rng: Random) -> Made:
         first, options = rng.random() < 0.5, {}
@@ -94,7 +92,7 @@ def _recurrent(name: str) -> Recipe:
         sizes = {"num_layers": rng.choice([1, 1, 2]), "bias": rng.random() < 0.8}
         both = rng.random() < 0.3
         module = getattr(nn, name)(
-            4, _size(rng), batch_first=first, bidirectional=both, **sizes, **options
+            4, size_of(rng), batch_first=first, bidirectional=both, **sizes, **options
         )
         return Made(module, name, {"batch_first": first, **options}, [_SEQUENCE])
 
@@ -103,7 +101,7 @@ def _recurrent(name: str) -> Recipe:
 
 def _cell(name: str) -> Recipe:
     def make(rng: Random) -> Made:
-        h, options = _size(rng), {}
+        h, options = size_of(rng), {}
         if name == "RNNCell" and rng.random() < 0.5:
             options["nonlinearity"] = "relu"
         module = getattr(nn, name)(4, h, bias=rng.random() < 0.8, **options)
@@ -167,7 +165,7 @@ def _attention(rng: Random) -> Made:
 
 
 def _transformer(rng: Random) -> Made:
-    module = nn.TransformerEncoderLayer(4, 2, _size(rng), 0.0, batch_first=True)
+    module = nn.TransformerEncoderLayer(4, 2, size_of(rng), 0.0, batch_first=True)
     feed = module.linear1.out_features
     call = f"nn.TransformerEncoderLayer(4, 2, {feed}, 0.0, batch_first=True)"
     return Made(module, "", {}, [_SEQUENCE], {"mindspore": call, "torch": call})
@@ -177,7 +175,7 @@ def _own(rng: Random) -> Made:
     style = rng.choice(["mgu", "indrnn", "peephole", "one bias"])
     names = rng.choice([("gamma",), ("gamma", "beta"), ("w",), ("alpha",), ("momentum",)])
     module = rng.choice(
-        [Conv1D(4, _size(rng)), Turned(4, 4), Scale(4, *names), OwnCell(4, _size(rng), style)]
+        [Conv1D(4, size_of(rng)), Turned(4, 4), Scale(4, *names), OwnCell(4, size_of(rng), style)]
     )
     return Made(module, "", {}, [(2, 4)])
 
@@ -205,7 +203,7 @@ RECIPES: dict[str, tuple[Recipe, list[str]]] = {
     "MultiheadAttention": (_attention, ["attn", "self_attn", "linear"]),
     "Transformer": (_transformer, ["layers.0", "block"]),
     "Bilinear": (
-        lambda rng: Made(nn.Bilinear(4, 3, _size(rng)), "Bilinear", {}, [(2, 4), (2, 3)]),
+        lambda rng: Made(nn.Bilinear(4, 3, size_of(rng)), "Bilinear", {}, [(2, 4), (2, 3)]),
         ["bilinear", "conv"],
     ),
     "own": (_own, ["attn", "gpt.c_fc", "cell", "scale", "layer_norm", "embedding"]),

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -19,6 +18,7 @@ from torch import nn
 
 from ckptconv.errors import ContainerError
 from ckptconv.formats import read, write
+from tests.noise import hold_against_noise
 from tests.torch_samples import assert_same
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -331,14 +331,4 @@ def test_noise_never_gives_another_error(tmp_path: Path, net: Net, kind: str) ->
         export(net, path)
     else:
         bundle(path, {"a.pt": pickled(net.state_dict())}, "w")
-    data, random = path.read_bytes(), np.random.default_rng(9)
-    for step in range(250):
-        noisy = bytearray(data)
-        for offset in random.integers(0, len(data), 6):
-            noisy[offset] = random.integers(0, 256)
-        path.write_bytes(noisy[: random.integers(1, len(data)) if step % 5 == 0 else None])
-        try:
-            for tensor in read(path).tensors.values():
-                tensor.numpy()
-        except ContainerError:
-            continue
+    hold_against_noise(read, path, path.read_bytes(), seed=9, rounds=250, flips=6, torn=True)

@@ -16,6 +16,7 @@ import torch
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import ContainerError
 from ckptconv.formats import read
+from tests.noise import hold_against_noise
 from tests.torch_samples import PLAIN, assert_same, sample
 
 
@@ -67,22 +68,12 @@ def test_truncation_and_noise(tmp_path: Path) -> None:
     torch.save(
         torch.nn.GRU(2, 3).state_dict(), tmp_path / "x.pt", _use_new_zipfile_serialization=False
     )
-    data, random = (tmp_path / "x.pt").read_bytes(), np.random.default_rng(4)
-    path = tmp_path / "y.pt"
+    data, path = (tmp_path / "x.pt").read_bytes(), tmp_path / "y.pt"
     for size in range(0, len(data), 13):
         path.write_bytes(data[:size])
         with pytest.raises(ContainerError):
             read(path)
-    for _ in range(400):
-        noisy = bytearray(data)
-        for offset in random.integers(0, len(data), 3):
-            noisy[offset] = random.integers(0, 256)
-        path.write_bytes(noisy)
-        try:
-            for tensor in read(path).tensors.values():
-                tensor.numpy()
-        except ContainerError:
-            continue
+    hold_against_noise(read, path, data, seed=4, rounds=400, flips=3)
 
 
 def test_a_storage_of_a_lying_length(tmp_path: Path) -> None:
@@ -157,15 +148,5 @@ def test_tar_files(tmp_path: Path) -> None:
 
 def test_damaged_tar_files(tmp_path: Path) -> None:
     old_tar(tmp_path / "x.pt")
-    data, random = (tmp_path / "x.pt").read_bytes(), np.random.default_rng(4)
-    path = tmp_path / "y.pt"
-    for _ in range(500):
-        noisy = bytearray(data)
-        for offset in random.integers(0, len(data), 3):
-            noisy[offset] = random.integers(0, 256)
-        path.write_bytes(noisy[: random.integers(1, len(data)) if _ % 5 == 0 else None])
-        try:
-            for tensor in read(path).tensors.values():
-                tensor.numpy()
-        except ContainerError:
-            continue
+    data = (tmp_path / "x.pt").read_bytes()
+    hold_against_noise(read, tmp_path / "y.pt", data, seed=4, rounds=500, flips=3, torn=True)
