@@ -55,7 +55,7 @@ ORDERS = {
     "coreml": ("ifog", None),
     "openvino": ("figo", "zrn"),
     "ncnn": ("ifog", None),
-    "cntk": ("igfo", "rzn"),
+    "cntk": ("igfo", "zrn"),
     "dynet": ("ifog", None),
     "caffe2": ("ifog", None),
 }

@@ -9,7 +9,7 @@ import torch
 import ckptconv
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.graph.gates import ORDERS
+from ckptconv.graph.gates import ORDERS, order
 from ckptconv.options import ReadOptions
 from ckptconv.tensors.tensor import ArrayTensor
 
@@ -103,13 +103,43 @@ def test_gru_orders(order):
     check("GRU", order, arrays, {"gates": ",".join(order.replace("n", "h"))})
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "order"),
-    [("onnx", "LSTM", "iofg"), ("onnx", "GRU", "zrn"), ("tf1", "LSTM", "igfo"),
-     ("openvino", "LSTM", "figo"), ("coreml", "LSTM", "ifog"), ("OneDNN", "GRU", "zrn")],
-)  # fmt: skip
-def test_ecosystems_by_name(name, kind, order):
-    check(kind, order, arrays_of(kind), {"gates": name})
+OWN = {
+    # ecosystem: its LSTM, its GRU, as its own source has them
+    "torch": ("ifgo", "rzn"),
+    "mindspore": ("ifgo", "rzn"),
+    "keras": ("ifgo", "zrn"),
+    "keras1": ("igfo", "zrn"),  # recurrent.py of 1.2.2: trainable_weights
+    "mindspore-dynamicrnn": ("igfo", "rzn"),  # rnns.py
+    "mindspore-lite": ("iofg", None),
+    "paddle": ("ifgo", "rzn"),
+    "mxnet": ("ifgo", "rzn"),
+    "cudnn": ("ifgo", None),
+    "OneDNN": ("ifgo", "zrn"),
+    "onnx": ("iofg", "zrn"),  # onnx/defs/rnn/defs.cc
+    "tf1": ("igfo", None),  # rnn_cell_impl.py: i, j, f, o
+    "haiku": ("igfo", "zrn"),  # _src/recurrent.py
+    "coreml": ("ifog", None),  # MIL's lstm: i, f, o, z
+    "openvino": ("figo", "zrn"),
+    "ncnn": ("ifog", None),  # src/layer/lstm.cpp
+    "cntk": ("igfo", "zrn"),  # layers/blocks.py: bit, ft, ot; zt_proj, rt_proj, ct_proj
+    "dynet": ("ifog", None),
+    "caffe2": ("ifog", None),
+}
+BEFORE = ("haiku", "keras1", "cntk")
+"""Their GRU applies r before the product, and is refused."""
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_ecosystems_by_name(name):
+    for kind, own in zip(("LSTM", "GRU"), OWN[name], strict=True):
+        if own and not (kind == "GRU" and name in BEFORE):
+            check(kind, own, arrays_of(kind), {"gates": name})
+        elif own:
+            assert order(kind, name) == own
+
+
+def test_every_ecosystem_is_checked():
+    assert {name.lower() for name in OWN} == set(ORDERS)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -187,7 +217,7 @@ def test_what_does_not_fit_is_refused(kind, options, message):
         lift(arrays_of(kind), **options)
 
 
-@pytest.mark.parametrize("name", ["haiku", "keras1", "cntk"])
+@pytest.mark.parametrize("name", BEFORE)
 def test_a_reset_before_the_product_is_refused(name):
     with pytest.raises(ckptconv.LossyError, match="before the recurrent product"):
         lift(arrays_of("GRU"), gates=name)
