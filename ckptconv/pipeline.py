@@ -89,7 +89,7 @@ def finished(graph: Graph, options: ReadOptions) -> Graph:
 def edited(graph: Graph, options: WriteOptions) -> Graph:
     """Leave out and fold what the user named; before ``lower`` and ``plan``, for the account."""
     with locating(graph.origin.path):
-        return fold_bias(drop(graph, options.drop), dict(options.fold_bias))
+        return fold_bias(drop(graph, options.drop), options.fold_bias)
 
 
 def lower(

@@ -94,7 +94,7 @@ def _optional(name: str, axes: str, fill: float = 0, needs: str = "") -> Param:
 _AFFINE = (_optional("weight", "n", 1, "bias"), _optional("bias", "n", 0, "weight"))
 _STATISTICS = (
     _optional("running_mean", "n", 0, "running_var"),
-    _optional("running_var", "n", 1),
+    _optional("running_var", "n", 1, "running_mean"),
     _optional("num_batches_tracked", "", 0, "running_var"),
 )
 # MindSpore's InstanceNorm carries statistics that it never uses. torch's with
@@ -169,8 +169,8 @@ _ATTENTION = Kind(
         _optional("k_proj_weight", "oj", needs="v_proj_weight"),
         _optional("v_proj_weight", "ok", needs="q_proj_weight"),
         _optional("in_proj_bias", "g"),
-        _optional("bias_k", "11o"),
-        _optional("bias_v", "11o"),
+        _optional("bias_k", "11o", needs="bias_v"),
+        _optional("bias_v", "11o", needs="bias_k"),
         Param("out_proj.weight", "oe"),
         _optional("out_proj.bias", "o"),
     ),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
 from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
+from ckptconv.graph.kinds import KINDS, Kind
 from ckptconv.graph.provenance import Provenance
+from ckptconv.options import Pairs
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import Elementwise
 from ckptconv.tensors.regions import Array
@@ -20,46 +23,68 @@ def drop(graph: Graph, paths: Iterable[str]) -> Graph:
     """Leave out modules, with all below them, and parameters.
 
     Raises:
-        DialectError: no such module or parameter, or a part of a recurrent layer.
+        DialectError: no such module or parameter, or one without which its layer is none.
     """
-    for path in paths:
-        kept: list[Layer] = []
-        gone: list[Tensor] = []
-        for layer in graph:
-            rest = {
-                name: tensor
-                for name, tensor in layer.params.items()
-                if not _is_in(layer.full_name(name), path)
-            }
-            gone += [tensor for name, tensor in layer.params.items() if name not in rest]
-            if rest and len(rest) < len(layer.params) and isinstance(layer, RecurrentLayer):
-                raise DialectError(f"{option('drop')} takes a recurrent layer apart", tensor=path)
-            if rest:
-                kept.append(
-                    layer if len(rest) == len(layer.params) else replace(layer, params=rest)
-                )
-        if not gone:
+    paths = dict.fromkeys(paths)
+    if not paths:
+        return graph
+    names = Provenance(graph.origin.tensors)
+    layers: list[Layer] = []
+    rules: dict[str, str] = {}
+    for layer in graph:
+        gone = {name: path for name in layer.params for path in paths if _is_in(layer, name, path)}
+        rest = {name: tensor for name, tensor in layer.params.items() if name not in gone}
+        for name, path in gone.items():
+            rules |= dict.fromkeys(names.names(layer.params[name]), f"dropped as {path}")
+            paths[path] = layer
+        if gone and rest:
+            _check_left(layer, rest)
+        if rest:
+            layers.append(replace(layer, params=rest) if gone else layer)
+    for path, found in paths.items():
+        if found is None:
             there = " or ".join(layer.path for layer in graph.layers[:8])
             raise DialectError(
                 f"{option('drop')}: no such module or parameter", tensor=path, expected=there
             )
-        names = Provenance(graph.origin.tensors)
-        rules = {name: f"dropped as {path}" for tensor in gone for name in names.names(tensor)}
-        graph = replace(graph, layers=tuple(kept), omitted={**graph.omitted, **rules})
-    return graph
+    return replace(graph, layers=tuple(layers), omitted={**graph.omitted, **rules})
 
 
-def fold_bias(graph: Graph, pairs: Mapping[str, str]) -> Graph:
+def _check_left(layer: Layer, rest: Mapping[str, Tensor]) -> None:
+    """Refuse to leave of a layer what is no layer."""
+    kinds = [KINDS[kind] for kind in (layer.kind, *layer.candidates) if kind in KINDS]
+    lacking = [_lacking(kind, layer, rest) for kind in kinds]
+    if isinstance(layer, RecurrentLayer) or (lacking and all(lacking)):
+        raise DialectError(
+            f"{option('drop')} takes a layer apart",
+            tensor=layer.path,
+            expected=f"all of this {layer.kind}, or what it can be without",
+            found=", ".join(layer.full_name(name) for name in layer.params if name not in rest),
+        )
+
+
+def _lacking(kind: Kind, layer: Layer, rest: Mapping[str, Tensor]) -> bool:
+    """Tell whether parameters are gone that a layer of this kind computes with."""
+    gone = layer.params.keys() - rest.keys()
+    return any(
+        (param.name in gone and (len(param.axes.strip("1")) > 1 or not param.optional))
+        or (param.name in rest and param.needs in gone)
+        for param in kind.params
+    )
+
+
+def fold_bias(graph: Graph, pairs: Pairs) -> Graph:
     """Move a convolution's bias into the BatchNorm that follows it: mean' = mean - bias.
 
     BatchNorm computes (x + b - mean) · weight / √(var + eps) + bias of x + b. The subtraction is
     rounded once, in the tensors' own dtype.
 
     Raises:
-        DialectError: not a layer with a bias and a BatchNorm with statistics of as many channels.
+        DialectError: tied parameters, or not a layer with a bias and a BatchNorm with statistics of
+            as many channels.
     """
     layers = list(graph)
-    for first, second in pairs.items():
+    for first, second in cast(Iterable[tuple[str, str]], pairs):
         at, to = _find(layers, first), _find(layers, second)
         bias, mean = layers[at].params.get("bias"), layers[to].params.get("running_mean")
         known = layers[at].kind.startswith(("Conv", "Linear"))
@@ -69,6 +94,8 @@ def fold_bias(graph: Graph, pairs: Mapping[str, str]) -> Graph:
                 expected="a convolution with a bias, and a BatchNorm with running_mean of its size",
                 found=f"{_described(layers[at])} and {_described(layers[to])}",
             )
+        _check_untied(graph, first, bias)
+        _check_untied(graph, second, mean)
         rest = {name: tensor for name, tensor in layers[at].params.items() if name != "bias"}
         less = Elementwise(_minus, (mean, bias), mean.dtype, f"less the bias of {first}")
         layers[at] = replace(
@@ -90,7 +117,26 @@ def _find(layers: list[Layer], path: str) -> int:
     raise DialectError(f"{option('fold_bias')}: no such module", tensor=path)
 
 
-def _is_in(name: str, path: str) -> bool:
+def _check_untied(graph: Graph, path: str, tensor: Tensor) -> None:
+    """Refuse a parameter that another module has too, which would not be changed with it."""
+    from ckptconv.passes.match.sides import key
+
+    others = [
+        layer.path
+        for layer in graph
+        if layer.path != path and any(key(tensor) == key(t) for t in layer.params.values())
+    ]
+    if others:
+        raise DialectError(
+            f"{option('fold_bias')}: its parameters are tied",
+            tensor=path,
+            expected="a module that stands in one place",
+            found=f"the same parameters in {', '.join(others)}",
+        )
+
+
+def _is_in(layer: Layer, name: str, path: str) -> bool:
+    name = layer.full_name(name)
     return name == path or name.startswith(f"{path}.")
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ckptconv.errors import DialectError
-from ckptconv.graph.graph import Graph, Layer, RecurrentLayer, cell_params
+from ckptconv.graph.gates import CANONICAL
+from ckptconv.graph.graph import Cell, Graph, Layer, RecurrentLayer, cell_params
 from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
@@ -116,11 +117,17 @@ def _check_joint(graph: Graph, before: RecurrentLayer, after: RecurrentLayer) ->
     )
 
 
+def _hidden_size(layer: RecurrentLayer, cell: Cell) -> int:
+    """Return the number of units; of a projected cell ``weight_hh`` has fewer columns."""
+    return cell.w_hh.shape[0] // len(CANONICAL[layer.base])
+
+
 def _check_chain(before: RecurrentLayer, after: RecurrentLayer) -> None:
     first, second = before.cells()[0, 0], after.cells()[0, 0]
     facts = {
         "kind": (before.kind, after.kind),
-        "hidden size": (first.w_hh.shape[1], second.w_hh.shape[1]),
+        "hidden size": (_hidden_size(before, first), _hidden_size(after, second)),
+        "projection": tuple(c.w_hr.shape if c.w_hr else "none" for c in (first, second)),
         "directions": (before.num_directions, after.num_directions),
         "bias": (first.b_ih is not None, second.b_ih is not None),
         "dtype": (first.w_hh.dtype.name, second.w_hh.dtype.name),

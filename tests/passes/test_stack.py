@@ -80,3 +80,12 @@ def test_what_acted_between_the_levels_is_told():
     assert "dropout" not in first.attributes
     assert first.notes == ("dropout=0.4 of its output: a Dropout before the next layer",)
     assert last.notes == ()
+
+
+@pytest.mark.parametrize("after", [torch.nn.LSTM(3, 8, proj_size=3), torch.nn.LSTM(3, 3)])
+def test_layers_of_other_projections_are_not_one(after):
+    graph = ckptconv.from_torch(
+        torch.nn.ModuleDict({"a": torch.nn.LSTM(5, 6, proj_size=3), "b": after})
+    )
+    with pytest.raises(ckptconv.DialectError, match="the hidden size of b does not fit a"):
+        stack.fuse(graph, "new", ["a", "b"])

@@ -1,0 +1,71 @@
+"""``drop`` and ``fold_bias``: what a layer can be without goes, and what is tied stays."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import ckptconv
+from tests import networks as n
+
+
+def network():
+    model = nn.Module()
+    model.conv, model.bn = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+    model.fc, model.norm = nn.Linear(4, 4), nn.LayerNorm(4)
+    model.att = nn.MultiheadAttention(4, 2, add_bias_kv=True)
+    model.rnn = nn.LSTM(4, 4)
+    return n.fill(model)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("edit") / "model.pt"
+    torch.save(network(), path)
+    return path
+
+
+APART = [
+    *(["fc.weight"], ["conv.weight"], ["norm.weight"], ["att.in_proj_weight"], ["att.out_proj"]),
+    *(["att.bias_k"], ["bn.running_mean"], ["bn.running_var"], ["bn.bias"], ["rnn.weight_hh_l0"]),
+]
+
+
+@pytest.mark.parametrize("target", ["torch .pt", "keras .h5", "mindspore .ckpt"])
+def test_a_layer_that_would_be_none_is_refused(model, target):
+    to, suffix = target.split()
+    for paths in APART:
+        with pytest.raises(ckptconv.DialectError, match="takes a layer apart"):
+            ckptconv.save(load(model), model.parent / f"out{suffix}", to=to, drop=paths)
+
+
+def load(model):
+    return ckptconv.load(model, kinds={"att": "MultiheadAttention(num_heads=2)"})
+
+
+def test_what_a_layer_can_be_without_goes(model):
+    statistics = [f"bn.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")]
+    biases = ["fc.bias", "conv.bias", "norm.bias", "att.bias_k", "att.bias_v", "att.out_proj.bias"]
+    gone = {*statistics, *biases, *network().rnn.state_dict(prefix="rnn.")}
+    target = model.parent / "less.pt"
+    ckptconv.save(load(model), target, to="torch", drop=[*statistics, *biases, "rnn"])
+    expected = {name: value for name, value in network().state_dict().items() if name not in gone}
+    found = torch.load(target)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+@pytest.mark.parametrize("twice", ["conv", "bn"])
+def test_a_bias_is_not_folded_where_a_module_stands_twice(twice, tmp_path):
+    model = network()
+    model.again = getattr(model, twice)
+    graph = ckptconv.from_torch(model)
+    with pytest.raises(ckptconv.DialectError, match=f"{twice}: fold_bias: its parameters are tied"):
+        ckptconv.save(graph, tmp_path / "out.pt", to="torch", fold_bias={"conv": "bn"})
+
+
+def test_a_bias_is_folded_once(model):
+    pairs = [("conv", "bn"), ("conv", "norm")]
+    with pytest.raises(ckptconv.DialectError, match="a convolution with a bias"):
+        ckptconv.save(load(model), model.parent / "out.pt", to="torch", fold_bias=pairs)
