@@ -6,8 +6,11 @@ i there are ``i.x i.lengths i.h i.c`` (inputs) and ``i.y i.last_h i.last_c`` (fl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ckptconv import api
 from ckptconv.errors import CkptconvError
@@ -52,7 +55,8 @@ def golden(
     """Write inputs, states, lengths, outputs and tolerances for every recurrent layer of a file.
 
     Outputs are the float64 reference's. Tolerances are by framework and device: that for Ascend is
-    four times what an emulation of its float16 path is off by on these very inputs, and so on.
+    four times what an emulation of its float16 path is off by on these very inputs, and so on; an
+    arithmetic in which these numbers overflow has none.
 
     With ``network``, the inputs and outputs are the whole model's, computed by the framework that
     it is of, which must be installed.
@@ -118,11 +122,16 @@ def _describe(graph: Graph, layer: RecurrentLayer, given: Inputs, exact: Outputs
         "input_size": weights.input_size,
         "nonlinearity": weights.style.activation,
         "dtype": weights.cells[0, 0].w_hh.dtype.name,
-        "tolerances": {
-            f"{framework} {device}": known_error(exact, framework, device, emulate)
+        "tolerances": _finite(
+            (f"{framework} {device}", known_error(exact, framework, device, emulate))
             for framework, device in TARGETS
-        },
-        "rounding": {
-            name: rounding_error(layer, dtype, given, exact) for name, dtype in PRECISIONS.items()
-        },
+        ),
+        "rounding": _finite(
+            (name, rounding_error(layer, dtype, given, exact)) for name, dtype in PRECISIONS.items()
+        ),
     }
+
+
+def _finite(limits: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return limits by name, without those of an arithmetic in which these numbers overflow."""
+    return {name: limit for name, limit in limits if np.isfinite(limit)}

@@ -87,6 +87,18 @@ def read_document(
     return meta, arrays
 
 
+def need(limits: Mapping[str, Any], target: str, path: Path) -> Any:
+    """Return what a framework and device may be off by.
+
+    Raises:
+        CkptconvError: these vectors do not tell.
+    """
+    if target not in limits:
+        problem = f"no tolerance for {target}, where these numbers overflow"
+        raise CkptconvError(problem, file=path, expected=target, found=list(limits))
+    return limits[target]
+
+
 def malformed(
     path: Path, where: str, expected: object, found: object, hint: str | None = None
 ) -> CkptconvError:

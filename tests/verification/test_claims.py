@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ckptconv import convert, diff, golden, roundtrip, verify
+from ckptconv import convert, diff, golden, replay, roundtrip, verify
 from ckptconv.errors import CkptconvError, UsageError
 from ckptconv.verification.page.page import write_page
 from tests.cli.test_cli import run
@@ -112,6 +112,48 @@ def test_a_wider_dtype_holds_exactly_what_it_was_made_from(tmp_path, dtype):
     assert [layer.source for layer in verify(narrow, wide).layers if not layer.ok] == ["fc"]
 
 
+def rnn(path, factor=1):
+    """Write an RNN of relu and a Linear, with weights up to a factor."""
+    torch.manual_seed(1)
+    layers = {"rnn": torch.nn.RNN(3, 4, nonlinearity="relu"), "fc": torch.nn.Linear(4, 2)}
+    state = torch.nn.ModuleDict(layers).state_dict()
+    torch.save({name: w * factor for name, w in state.items()}, path)
+    return {"kinds": {"rnn": "RNN(nonlinearity='relu')"}}
+
+
+def test_a_run_that_failed_is_not_ok(tmp_path):
+    """Asked for no difference at all, a difference of float32's last bits is one."""
+    kinds = rnn(tmp_path / "m.pt")
+    convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore", **kinds)
+    report = verify(tmp_path / "m.pt", tmp_path / "m.ckpt", run=True, tolerance=0.0, **kinds)
+    assert not all(run.ok for _, run in report.runs)
+    assert "more than is allowed" in report.failures[0]
+
+
+def test_numbers_that_overflow_show_nothing(tmp_path):
+    source, target, vectors = (tmp_path / name for name in ("m.pt", "m.ckpt", "v.npz"))
+    kinds = rnn(source, 1e20)
+    convert(source, target, to="mindspore", **kinds)
+    report = verify(source, target, run=True, **kinds)
+    assert report.verdict == "weights equal; 1 of 2 layers run"
+    assert report.notes == [
+        f"rnn: the {side} is not run: float32 cannot hold its numbers"
+        for side in ("source", "target")
+    ]
+    assert golden(source, vectors, **kinds)["layers"][0]["tolerances"] == {}
+    with pytest.raises(CkptconvError, match="no tolerance for torch CPU, where these numbers"):
+        replay(source, vectors, **kinds)
+    assert replay(source, vectors, reference_only=True, **kinds).ok
+
+
+def test_what_overflows_on_one_device_is_replayed_on_others(tmp_path):
+    kinds = rnn(tmp_path / "m.pt", 1e6)
+    meta = golden(tmp_path / "m.pt", tmp_path / "v.npz", **kinds)
+    assert set(meta["layers"][0]["rounding"]) == {"float32", "bfloat16"}
+    assert "mindspore Ascend" not in meta["layers"][0]["tolerances"]
+    assert replay(tmp_path / "m.pt", tmp_path / "v.npz", **kinds).ok
+
+
 @pytest.mark.parametrize("option", [{"gates": "iofc"}, {"forget_bias": 1.0}])
 def test_gates_of_other_meaning_are_not_run_as_the_framework_has_them(model, tmp_path, option):
     convert(model, tmp_path / "m.ckpt", to="mindspore", dtype="float32", **option)
@@ -130,13 +172,26 @@ def test_a_seed_is_a_whole_number(model, call):
             call(model, seed=seed)
 
 
-def test_small_outputs_are_held_against_small_tolerances(tmp_path):
+def dense(folder, factor):
+    """Write a Keras model of one Dense, with weights up to a factor, and what it is in torch."""
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, name="dense")])
     rng = np.random.default_rng(0)
-    model.set_weights([1e-6 * rng.uniform(0.1, 0.5, w.shape) for w in model.get_weights()])
-    source, weights, net = (tmp_path / name for name in ("m.keras", "m.pt", "net.py"))
+    model.set_weights([factor * rng.uniform(0.1, 0.5, w.shape) for w in model.get_weights()])
+    source, weights, net = (folder / name for name in ("m.keras", "m.pt", "net.py"))
     model.save(source)
     convert(source, weights, to="torch", network=net)
+    return source, weights, net
+
+
+def test_a_network_that_overflows_on_one_device_is_replayed_on_others(tmp_path):
+    source, weights, net = dense(tmp_path, 1e6)
+    meta = golden(source, tmp_path / "v.npz", network=True)
+    assert "mindspore Ascend" not in meta["cases"][0]["tolerances"]
+    assert replay(weights, tmp_path / "v.npz", network=net).ok
+
+
+def test_small_outputs_are_held_against_small_tolerances(tmp_path):
+    source, weights, net = dense(tmp_path, 1e-6)
     for runs in ({"run": True}, {"run": True, "network": net}):
         assert verify(source, weights, **runs).ok
     text = net.read_text()

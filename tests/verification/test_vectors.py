@@ -27,7 +27,13 @@ def test_damaged_vectors(tmp_path):
         {**meta, "schema": "other"},
         {**meta, "layers": [{}]},
         {**meta, "layers": [{**meta["layers"][0], "hidden_size": 1 << 60}]},
-        {**meta, "layers": [{**meta["layers"][0], "tolerances": {}}, *meta["layers"][1:]]},
+        {
+            **meta,
+            "layers": [
+                {**meta["layers"][0], "tolerances": {"torch CPU": "x"}},
+                *meta["layers"][1:],
+            ],
+        },
         {**meta, "fingerprint": {"float32": "x"}},
         {**meta, "source": {}},
         [],

@@ -113,12 +113,11 @@ def target_runner(framework: str, device: str) -> Runner:
         CkptconvError: networks are not written for this framework, or it is not installed, or has
             no such device here.
     """
-    family = "mindspore" if framework == "mint" else framework
-    if family not in KNOWN:
+    if framework not in KNOWN:
         expected = " or ".join(KNOWN)
         raise CkptconvError("no written network is for it", expected=expected, found=framework)
     choice("device", device)
-    return RUNNERS[family](dialects.dialect(family).forms, device)
+    return RUNNERS[framework](dialects.dialect(framework).forms, device)
 
 
 def allowed(answers: Answers, known: float) -> Allowed:

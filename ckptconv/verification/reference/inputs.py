@@ -111,8 +111,7 @@ def known_error(
     Args:
         run: computes the same layer in an emulation of that arithmetic.
     """
-    family = "mindspore" if framework == "mint" else framework
-    emulations = (FLOAT32, *_EMULATIONS.get((family, device), ()))
+    emulations = (FLOAT32, *_EMULATIONS.get((framework, device), ()))
     found = max(distance(run(arithmetic), exact) for arithmetic in emulations)
     return floor(exact) + _MARGIN * found
 
