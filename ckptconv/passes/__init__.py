@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ckptconv.dialects import Dialect
+from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.passes.check_ascend import check_ascend
 from ckptconv.passes.fold_projection import without_projections
@@ -24,7 +26,7 @@ def after_lift(graph: Graph, options: ReadOptions, table: Mapping[str, str]) -> 
         table: the entries of ``options.map``.
 
     Raises:
-        CkptconvError: an option that fits nothing in the graph.
+        CkptconvError: an option that fits nothing in the graph, or gives two modules one path.
     """
     graph = to_canonical(graph, options)
     if options.split or options.fuse:
@@ -35,11 +37,11 @@ def after_lift(graph: Graph, options: ReadOptions, table: Mapping[str, str]) -> 
         for path, parts in options.fuse:
             graph = fuse(graph, path, parts)
     graph = rename(graph, options.rename)
-    if not table:
-        return graph
-    from ckptconv.passes.name_map import apply_map
+    if table:
+        from ckptconv.passes.name_map import apply_map
 
-    return apply_map(graph, table)
+        graph = apply_map(graph, table)
+    return _checked(graph) if table or options.rename or options.split or options.fuse else graph
 
 
 def before_lower(graph: Graph, target: Dialect, options: WriteOptions) -> Graph:
@@ -50,4 +52,15 @@ def before_lower(graph: Graph, target: Dialect, options: WriteOptions) -> Graph:
     """
     if not target.projections:
         graph = without_projections(graph, target.title, fold=options.fold_proj)
+        graph = _checked(graph) if options.fold_proj else graph
     return check_ascend(graph, options.hardware) if target.ascend else graph
+
+
+def _checked(graph: Graph) -> Graph:
+    """Refuse modules of one path, of which no network holds both, be their parameters distinct."""
+    seen: set[str] = set()
+    for layer in graph:
+        if layer.kind != PARAMETER and layer.path in seen:
+            raise DialectError("two modules would get this path", tensor=layer.path or "(root)")
+        seen.add(layer.path)
+    return graph

@@ -206,8 +206,9 @@ def _check_taken(graph: Graph, taken: list[_Taken]) -> None:
                 problem = (
                     f"no entry of {option('map')} says where {tensor.size - size} of its values go"
                 )
-                hint = option("drop", [layer.full_name(param)]) if not regions else None
-                raise CkptconvError(problem, tensor=layer.full_name(param), hint=hint)
+                name = layer.full_name(param)
+                hint = f'"{name}" = "unused" and {option("drop", ["unused"])} to leave it out'
+                raise CkptconvError(problem, tensor=name, hint=None if regions else hint)
 
 
 def _unknown(left: str, name: str, params: Mapping[str, _Place], graph: Graph) -> CkptconvError:

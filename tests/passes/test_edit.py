@@ -69,3 +69,34 @@ def test_a_bias_is_folded_once(model):
     pairs = [("conv", "bn"), ("conv", "norm")]
     with pytest.raises(ckptconv.DialectError, match="a convolution with a bias"):
         ckptconv.save(load(model), model.parent / "out.pt", to="torch", fold_bias=pairs)
+
+
+CLASHES = {
+    "rename": ("torch", {"rename": {"^bn$": "fc"}}),
+    "map": ("torch", {"map": {"bn": "rnn"}}),
+    "split": ("torch", {"split": ["rnn"]}),
+    "fuse": ("torch", {"fuse": {"fc": ["rnn"]}}),
+    "fold_proj": ("mindspore", {"fold_proj": True}),
+}
+
+
+@pytest.mark.parametrize("liked", [False, True])
+@pytest.mark.parametrize("clash", CLASHES)
+def test_two_modules_of_one_path_are_refused(clash, liked, tmp_path):
+    """Their parameters have other names, or one of both was lost under the target's names."""
+    to, options = CLASHES[clash]
+    model = nn.Module()
+    model.fc, model.bn, model.rnn = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.LSTM(4, 4)
+    model.rnn_0 = nn.LayerNorm(4)
+    if clash == "fold_proj":
+        model.rnn, model.rnn_proj = nn.LSTM(4, 5, proj_size=3), nn.Linear(5, 3, bias=False)
+    torch.save(n.fill(model).state_dict(), tmp_path / "m.pt")
+    options |= {"kinds": {"rnn_proj": "Linear"}} if clash == "fold_proj" else {}
+    like = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if clash == "fold_proj":
+        like |= {"rnn.weight_hh_l0": (20, 5)}
+        del like["rnn.weight_hr_l0"]
+    options = {**options, "like": like} if liked else options
+    target = tmp_path / ("out.pt" if to == "torch" else "out.ckpt")
+    with pytest.raises(ckptconv.DialectError, match="two modules would get this path"):
+        ckptconv.convert(tmp_path / "m.pt", target, to=to, **options)

@@ -9,6 +9,7 @@ from ckptconv.errors import DialectError, UnmatchedError, UsageError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Dropped, Lowered, Made
+from ckptconv.passes.cast import DTYPES
 from ckptconv.passes.match.bare import with_other_names
 from ckptconv.passes.match.engine import ANOTHER_DTYPE, Order, match
 from ckptconv.passes.match.plan import Entry, Plan
@@ -87,7 +88,7 @@ def lowered(found: Matching, *, order: bool = False) -> Lowered:
     """
     plan = found.plan
     if plan.ambiguous or plan.impossible or (plan.proposed and not order):
-        raise _unmatched(plan)
+        raise _unmatched(found)
     result = _Result(found.targets)
     pairs = plan.pairs(order=order)
     for path, source in found.sources.items():
@@ -204,13 +205,16 @@ def _moves(plan: Plan, *, order: bool) -> list[str]:
     ]
 
 
-def _unmatched(plan: Plan) -> UnmatchedError:
+def _unmatched(found: Matching) -> UnmatchedError:
+    plan = found.plan
     problems = [*plan.impossible, *plan.ambiguous, *plan.proposed]
     lines = [_told(entry) for entry in problems[:_SHOWN]]
     lines += [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
     hints = [f"{option('map', 'map.toml')}, which match drafts"]
-    if any(ANOTHER_DTYPE in entry.why for entry in plan.impossible):
-        hints.insert(0, f"{option('dtype', 'float32')} to cast")
+    dtypes = {t.dtype for target in found.targets.values() for t in target.tensors.values()}
+    wanted = [name for name, dtype in DTYPES.items() if dtype in dtypes]
+    if len(wanted) == 1 and any(ANOTHER_DTYPE in entry.why for entry in plan.impossible):
+        hints.insert(0, f"{option('dtype', wanted[0])} to cast")
     if not plan.ambiguous and not plan.impossible:
         hints.insert(0, f"{option('like_order', True)} to accept what is proposed")
     return UnmatchedError(

@@ -158,11 +158,11 @@ def test_a_folded_bias_must_fit(tmp_path):
 
 def test_dtypes_are_part_of_the_match(tmp_path):
     torch.save({"fc.weight": torch.rand(2, 3).half()}, tmp_path / "m.pt")
-    (tmp_path / "like.txt").write_text("fc.weight (2, 3) float32")
-    with pytest.raises(
-        ckptconv.UnmatchedError, match=r"the target has fc of another dtype: .*try dtype="
-    ):
-        to_mindspore(tmp_path / "m.pt", tmp_path, tmp_path / "like.txt")
+    for dtype in ("float64", "float32"):
+        (tmp_path / "like.txt").write_text(f"fc.weight (2, 3) {dtype}")
+        message = f"the target has fc of another dtype: .*try dtype='{dtype}'"
+        with pytest.raises(ckptconv.UnmatchedError, match=message):
+            to_mindspore(tmp_path / "m.pt", tmp_path, tmp_path / "like.txt")
     found = to_mindspore(tmp_path / "m.pt", tmp_path, tmp_path / "like.txt", dtype="float32")
     assert found["fc.weight"].dtype == np.float32
 

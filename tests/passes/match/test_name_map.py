@@ -99,7 +99,10 @@ WRONG = {
         "x: map: .*overlap",
     ),
     "a part of a tensor left": ({"fc.weight[0:5]": "x", "fc.bias": "z"}, "where 4 of its values"),
-    "a parameter left": ({"fc.weight": "x"}, "fc.bias: no entry .* try drop=..fc.bias"),
+    "a parameter left": (
+        {"fc.weight": "x"},
+        r'fc.bias: no entry .* try "fc.bias" = "unused" and drop=..unused',
+    ),
     "a hole in the target": (
         {"fc.weight[0:3]": "x[0:3]", "fc.weight[3:6]": "x[4:7]", "fc.bias": "z"},
         "nothing fills 4 of the 28 values",
