@@ -154,11 +154,13 @@ def _transposed(layer: Layer, facts: Facts) -> Facts:
     cut off, or which is continued where windows do not meet.
     """
     found = _convolution(layer, {**facts, "output_padding": facts.get("output_padding", 0)}, "o")
-    if facts["padding"] not in ("same", "valid"):
-        return {**found, "trim": None}
     kernel = layer.params["weight"].shape[2:]
     rank = len(kernel)
     stride, dilation = (_per_axis(facts[name], rank) for name in ("stride", "dilation"))
+    if facts["padding"] not in ("same", "valid"):
+        apart = any(s > k for s, k in zip(stride, kernel, strict=True))
+        given = apart or found["output_padding"] != 0  # Keras's None fills what windows leave
+        return {**found, "trim": None, "added": found["output_padding"] if given else None}
     cuts = [_cut(facts["padding"], d * (k - 1) + 1, s)
             for k, s, d in zip(kernel, stride, dilation, strict=True)]  # fmt: skip
     trims = [n for left, right in reversed(cuts) for n in (0, -max(right - left, 0))]
@@ -167,6 +169,7 @@ def _transposed(layer: Layer, facts: Facts) -> Facts:
         "padding": _short([left for left, _ in cuts]),
         "output_padding": _short([max(left - right, 0) for left, right in cuts]),
         "trim": tuple(trims) if any(trims) else None,
+        "added": None,
     }
 
 

@@ -95,6 +95,23 @@ def test_every_flipped_bit_of_a_payload_is_noticed(tmp_path: Path, method: int) 
     assert read_all(path) == MEMBERS
 
 
+WAYS = {
+    "whole": lambda member: member.read(0, member.size),
+    "part": lambda member: member.read(10, 40),
+    "runs": lambda member: member.read_runs(np.empty((2, 8), np.uint8), [16, 200]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_of_reading_checks_the_whole_member(tmp_path: Path, way: str) -> None:
+    path = zipped(tmp_path)
+    WAYS[way](Archive(Source(path)).member("a/data/0"))
+    at = Archive(Source(path)).records["a/data/0"].header + 30 + len("a/data/0") + 1000
+    patched(path, at, b"\xff")
+    with pytest.raises(ContainerError, match="a/data/0: damaged: expected CRC-32"):
+        WAYS[way](Archive(Source(path)).member("a/data/0"))
+
+
 @pytest.mark.parametrize("size", [3000, 3 << 20])
 def test_a_copy_checks_the_member(tmp_path: Path, size: int) -> None:
     data = np.random.default_rng(1).bytes(size)

@@ -188,6 +188,8 @@ KERAS = [
         {"stride": (2, 2), "padding": (1, 1), "output_padding": (1, 1)},
         (2, 4, 5, 5),
     ),
+    (nn.ConvTranspose1d(4, 6, 2, stride=3), {"stride": 3}, (2, 4, 5)),  # windows do not meet
+    (nn.ConvTranspose2d(4, 6, (2, 3), stride=(3, 2)), {"stride": (3, 2)}, (2, 4, 5, 6)),
 ]
 
 

@@ -328,6 +328,10 @@ def test_a_write_that_went_wrong_is_found(source: Path, name: str) -> None:
         (lambda c: c.tensors.update(a=ArrayTensor(np.ones((3, 1)))), "a: .*other shape"),
         (lambda c: c.tensors.update(a=ArrayTensor(np.ones((1, 3), "f4"))), "a: .*other dtype"),
         (lambda c: c.tensors.update(a=c.tensors["b"]), "a: .*other values"),
+        (
+            lambda c: object.__setattr__(c, "format", "torch-zip"),
+            "other format: expected torch-zip",
+        ),
     ],
 )
 def test_each_difference_is_named(tmp_path: Path, change: object, problem: str) -> None:

@@ -117,7 +117,7 @@ def _conv_transpose(rank: int) -> Form:
         f"Conv{rank}DTranspose",
         *("o", "kernel"),
         **_WORDS,
-        output_padding=Arg(default=0),
+        output_padding=Arg("added", default=None),
         dilation_rate=_DILATION,
         use_bias=_BIAS,
     )

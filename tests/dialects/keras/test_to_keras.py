@@ -121,6 +121,28 @@ def test_attention_there_and_back(tmp_path, kdim, suffix):
         np.testing.assert_array_equal(weight.numpy(), expected)
 
 
+def test_calls_of_transposed_convolutions_give_kerass_own_sizes(tmp_path):
+    """Also where windows do not meet, of which Keras and its ``output_padding`` differ."""
+    import keras
+
+    sizes = [(2, 3, "same"), (2, 3, "valid"), (1, 2, "same"), (3, 2, "same"), (3, 2, "valid")]
+    made = [
+        keras.layers.Conv1DTranspose(3 + i, kernel, strides=strides, padding=padding)
+        for i, (kernel, strides, padding) in enumerate(sizes)
+    ]
+    model = keras.Sequential([keras.Input((2, FEATURES)), *made])
+    rng = np.random.default_rng(5)
+    model.set_weights([rng.uniform(-0.5, 0.7, w.shape) for w in model.weights])
+    model.save(tmp_path / "m.keras")
+    target = tmp_path / "m.weights.h5"
+    report = ckptconv.convert(tmp_path / "m.keras", target, to="keras")
+    calls = [eval(layer.constructor, {"layers": keras.layers}) for layer in report.layers]
+    again = keras.Sequential([keras.Input((2, FEATURES)), *calls])
+    again.load_weights(target)
+    x = rng.normal(size=(BATCH, 2, FEATURES)).astype("f4")
+    close(again.predict(x, verbose=0), model.predict(x, verbose=0), LIMIT)
+
+
 # --- names, notes, arrays in memory
 
 
