@@ -190,6 +190,43 @@ def test_a_network_that_overflows_on_one_device_is_replayed_on_others(tmp_path):
     assert replay(weights, tmp_path / "v.npz", network=net).ok
 
 
+class Outputs(torch.nn.Module):
+    """Outputs that are no floats, or show nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.fc = torch.nn.Embedding(9, 4), torch.nn.Linear(4, 5)
+
+    def forward(self, x):
+        y = self.fc(self.embed(x))
+        return y, y > 0, x + 3_000_000, torch.log(y - 99), torch.relu(y - 99), y[:, :0]
+
+
+def test_outputs_that_are_no_floats_or_show_nothing(tmp_path):
+    torch.manual_seed(0)
+    source, weights, net, vectors = (tmp_path / n for n in ("m.pt2", "m.pt", "net.py", "v.npz"))
+    given = torch.arange(8).reshape(2, 4)
+    torch.export.save(torch.export.export(Outputs().eval(), (given,)), source)
+    convert(source, weights, to="torch", network=net)
+    golden(source, vectors, network=True)
+    proofs = {
+        "verify": lambda: verify(source, weights, run=True, network=net),
+        "replay": lambda: replay(weights, vectors, network=net),
+    }
+    for prove in proofs.values():
+        report = prove()
+        assert report.ok
+        assert "6 outputs (3 of which show nothing)" in report.verdict
+        assert not report.verdict.startswith("the same model")
+        said = [note.split() for note in report.notes if "shows nothing" in note]
+        assert [words[:2] for words in said] == [["output", n] for n in "345"]
+    text = net.read_text()
+    assert "3000000" in text
+    net.write_text(text.replace("3000000", "3000001"))
+    for prove in proofs.values():
+        assert [one.output for one in prove().network.runs if not one.run.ok] == [2]
+
+
 def test_small_outputs_are_held_against_small_tolerances(tmp_path):
     source, weights, net = dense(tmp_path, 1e-6)
     for runs in ({"run": True}, {"run": True, "network": net}):

@@ -13,6 +13,7 @@ from ckptconv.errors import CkptconvError
 from ckptconv.graph.network import Network
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.runner import Model, leaves
+from ckptconv.verification.reference.arithmetic import half
 
 _CODE = ('"Lambda"', '"__lambda__"')
 """Layers and functions that are Python code in the file, which is never run."""
@@ -82,9 +83,7 @@ class KerasModel(Model):
         return [known[name] for name in self._own]
 
     def halve(self) -> None:
-        kept = [np.asarray(weight) for weight in self._model.get_weights()]
-        halved = [w.astype(np.float16).astype(w.dtype) if w.dtype.kind == "f" else w for w in kept]
-        self._model.set_weights(halved)
+        self._model.set_weights([half(np.asarray(w)) for w in self._model.get_weights()])
 
     def _array(self, value: Any) -> Array:
         convert = self._keras.ops.convert_to_numpy if hasattr(self._keras, "ops") else np.asarray

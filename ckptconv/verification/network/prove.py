@@ -33,6 +33,7 @@ KNOWN: Mapping[str, float] = {"torch": FLOOR, "mindspore": 5e-5}
 own tanh on a CPU."""
 _STRETCHES = (1, 4, 16)
 """How many times as long free lengths are made until the source's windows have room."""
+_NOTHING = "which shows nothing"
 Allowed = Sequence[Sequence[float]]
 """For each set of inputs, what each output may be off by."""
 
@@ -121,8 +122,10 @@ def target_runner(framework: str, device: str) -> Runner:
 
 
 def allowed(answers: Answers, known: float) -> Allowed:
-    """Return tolerances: an output's grows with its largest value."""
-    return [[known * scale([y]) for y in row] for row in answers.outputs]
+    """Return tolerances: an output's grows with its largest value; none where it is no float."""
+    return [
+        [known * scale([y]) if y.dtype.kind == "f" else 0.0 for y in row] for row in answers.outputs
+    ]
 
 
 def compare(
@@ -135,6 +138,7 @@ def compare(
     digest = hashlib.sha256(program.text).hexdigest()
     said = [(str(case), case.to_dict()) for case in answers.cases]
     result = NetworkResult(program.path, digest, said)
+    result.unshown = sum(_shown(values).endswith(_NOTHING) for values in _values(answers))
     try:
         with (
             _quietly(),
@@ -193,26 +197,35 @@ def run_network(
     source = Source(a, network, beside=beside)
     answers = source.answers(report.seed)
     report.frameworks = list(dict.fromkeys((source.by, runner.by)))
-    report.notes += unshown(answers)
+    report.notes += remarks(answers)
     limits = allowed(answers, KNOWN[runner.module])
     if tolerance is not None:
         limits = [[tolerance] * len(row) for row in limits]
     report.network = compare(runner, program, b.origin.path, answers, limits)
 
 
-def unshown(answers: Answers) -> list[str]:
+def remarks(answers: Answers) -> list[str]:
     """Return what these outputs cannot show of a network."""
-    notes = []
-    for i, name in enumerate(answers.names):
-        values = np.concatenate([row[i].ravel() for row in answers.outputs]).astype(np.float64)
-        if not np.isfinite(values).all():
-            notes.append(f"output {i} {name} is not finite in places, which shows little")
-        elif values.size and np.ptp(values) == 0:
-            notes.append(
-                f"output {i} {name} is {values[0]:g} whatever goes in, which shows nothing"
-            )
+    said = ((i, answers.names[i], _shown(values)) for i, values in enumerate(_values(answers)))
+    notes = [f"output {i} {name} {reach}" for i, name, reach in said if reach]
     if answers.states:
         notes.append(
             "first states are zeros; the last ones, which the source keeps, are not compared"
         )
     return notes
+
+
+def _values(answers: Answers) -> Iterator[Array]:
+    """Yield all values of each output, of every set of inputs."""
+    for row in zip(*answers.outputs, strict=True):
+        yield np.concatenate([array.ravel() for array in row]).astype(np.float64)
+
+
+def _shown(values: Array) -> str:
+    """Return why an output shows little or nothing, whatever is computed; nothing if it does."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return f"has no finite number, {_NOTHING}"
+    if finite.size < values.size:
+        return "is not finite in places, which shows little"
+    return f"is {finite[0]:g} whatever goes in, {_NOTHING}" if np.ptp(finite) == 0 else ""

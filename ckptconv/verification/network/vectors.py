@@ -28,9 +28,10 @@ from ckptconv.verification.network.prove import (
     Source,
     allowed,
     compare,
+    remarks,
     target_runner,
-    unshown,
 )
+from ckptconv.verification.reference.arithmetic import half
 from ckptconv.verification.reference.inputs import DEVICES, distance
 from ckptconv.verification.results.layers import VerifyReport
 from ckptconv.verification.results.tensors import describe
@@ -89,7 +90,7 @@ def _tolerances(source: Source, answers: Answers) -> list[dict[str, Any]]:
     known = {name: allowed(answers, limit) for name, limit in KNOWN.items()}
     found = []
     for i, (case, exact) in enumerate(zip(answers.cases, answers.outputs, strict=True)):
-        rounded = source.run([_half(array) for array in case.arrays])
+        rounded = source.run([half(array) for array in case.arrays])
         apart = [_MARGIN * distance([a], [b]) for a, b in zip(rounded, exact, strict=True)]
         limits = {"torch CPU": list(known["torch"][i])}
         limits |= {f"mindspore {device}": list(known["mindspore"][i]) for device in DEVICES}
@@ -97,10 +98,6 @@ def _tolerances(source: Source, answers: Answers) -> list[dict[str, Any]]:
         limits["mindspore Ascend"] = [limit + gap for limit, gap in ascend]
         found.append({name: row for name, row in limits.items() if np.isfinite(row).all()})
     return found
-
-
-def _half(array: Array) -> Array:
-    return array.astype(np.float16).astype(array.dtype) if array.dtype.kind == "f" else array
 
 
 def _matrices(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -132,7 +129,7 @@ def play(
     runner = target_runner(framework, device)
     target = {"path": checkpoint.path, "container": checkpoint.format, "framework": framework}
     report = VerifyReport(meta["source"], target, meta["seed"], frameworks=[runner.by])
-    report.notes += unshown(answers)
+    report.notes += remarks(answers)
     key = f"{runner.module} {device if runner.module == 'mindspore' else 'CPU'}"
     tolerances = [npz.need(case, key, vectors) for case in limits]
     report.network = compare(runner, program, checkpoint.path, answers, tolerances)

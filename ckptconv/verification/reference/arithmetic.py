@@ -53,7 +53,10 @@ def _keep(x: Array) -> Array:
     return x
 
 
-def _half(x: Array) -> Array:
+def half(x: Array) -> Array:
+    """Round floats to what float16 holds, in their own dtype; other numbers stay."""
+    if x.dtype.kind != "f":
+        return x
     with np.errstate(over="ignore"):
         return x.astype(np.float16).astype(x.dtype)
 
@@ -79,7 +82,7 @@ class Arithmetic:
 
 EXACT = Arithmetic("float64", np.dtype(np.float64), ACTIVATIONS)
 FLOAT32 = Arithmetic("float32", np.dtype(np.float32), ACTIVATIONS)
-ASCEND = Arithmetic("Ascend float16", np.dtype(np.float32), ACTIVATIONS, _half, summed_bias=True)
+ASCEND = Arithmetic("Ascend float16", np.dtype(np.float32), ACTIVATIONS, half, summed_bias=True)
 """MindSpore's ``nn/layer/rnns.py`` casts inputs, weights and states to float16 for Ascend's
 DynamicRNN and DynamicGRUV2 and adds the LSTM's biases first. Products are accumulated in float32
 and every result is rounded to float16 again, which is the least the operator can lose."""

@@ -126,7 +126,8 @@ def rounding_error(layer: RecurrentLayer, dtype: DType, given: Inputs, exact: Ou
 def distance(a: Sequence[Array], b: Sequence[Array]) -> float:
     """Return the largest difference of outputs and states; infinite where only one is NaN."""
     worst = 0.0
-    for x, y in zip(a, b, strict=True):
+    for one, other in zip(a, b, strict=True):
+        x, y = (array.astype(np.float64, copy=False) for array in (one, other))
         with np.errstate(invalid="ignore"):
             gap = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0, np.abs(x - y))
         worst = max(worst, float(np.where(np.isnan(gap), np.inf, gap).max(initial=0)))

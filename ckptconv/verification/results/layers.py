@@ -126,7 +126,8 @@ class VerifyReport:
         done = [any(not by or run.by in by for run in layer.runs) for layer in self.layers]
         count = f"{sum(done)} of {len(done)} layers {'run' if by else 'computed'}" if done else ""
         network = self.network.verdict if self.network else ""
-        same = "the same model: " if compared and (network or all(done)) else ""
+        shown = all(done) if self.network is None else not self.network.unshown or all(done)
+        same = "the same model: " if compared and shown else ""
         return same + "; ".join(filter(None, (compared, count, network)))
 
     def to_dict(self) -> dict[str, Any]:

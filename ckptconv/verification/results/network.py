@@ -44,6 +44,7 @@ class NetworkResult:
         sha256: of its text as it was run.
         cases: the sets of inputs, as words and as values.
         runs: every output on every set of inputs, by each way to run the network.
+        unshown: how many outputs are the same whatever goes in, or no numbers: they show nothing.
         cause: why it could not be run, or is not the source's, in a sentence; empty if it is.
     """
 
@@ -51,6 +52,7 @@ class NetworkResult:
     sha256: str
     cases: list[tuple[str, dict[str, Any]]]
     runs: list[OutputRun] = field(default_factory=list)
+    unshown: int = 0
     cause: str = ""
 
     @property
@@ -62,11 +64,10 @@ class NetworkResult:
     def verdict(self) -> str:
         """What was run."""
         by = " and ".join(dict.fromkeys(found.run.by for found in self.runs))
-        outputs, cases = len({found.output for found in self.runs}), len(self.cases)
-        return (
-            f"the network run in {by}: {outputs} output{'s'[: outputs != 1]} on {cases} set"
-            f"{'s'[: cases != 1]} of inputs"
-        )
+        count, cases = len({found.output for found in self.runs}), len(self.cases)
+        outputs = f"{count} output{'s'[: count != 1]}"
+        outputs += f" ({self.unshown} of which show nothing)" if self.unshown else ""
+        return f"the network run in {by}: {outputs} on {cases} set{'s'[: cases != 1]} of inputs"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-like values; ``report.schema.json`` describes them."""
