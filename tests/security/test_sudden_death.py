@@ -360,29 +360,3 @@ def test_a_disk_that_cannot_be_read(source: Path) -> None:
     )
     with failing, pytest.raises(ContainerError, match=f"{source}: cannot be read: Input/output"):
         Source(source).read(0, 10)
-
-
-def test_a_name_that_went_over_to_another_run_is_not_removed(tmp_path: Path) -> None:
-    path = tmp_path / ".x.pt.0.part"
-    path.write_bytes(b"of a run that is about to end")
-    lock = fcntl.flock
-
-    def late(file: int, how: int) -> None:
-        path.rename(tmp_path / "x.pt")  # the run ends, and the next takes its name
-        path.write_bytes(b"of the next run")
-        lock(file, how)
-
-    with mock.patch("fcntl.flock", late), pytest.raises(OSError, match="unavailable"):
-        platform.remove_unheld(str(path))
-    assert path.read_bytes() == b"of the next run"
-
-
-def test_a_folder_of_many_files_is_not_listed(tmp_path: Path) -> None:
-    with (
-        mock.patch("os.listdir", side_effect=AssertionError),
-        mock.patch("os.scandir", side_effect=AssertionError),
-        atomic_path(tmp_path / "x.pt", force=False) as temporary,
-    ):
-        Path(temporary).write_bytes(b"whole")
-    assert leftovers(tmp_path) == []
-    assert (tmp_path / "x.pt").read_bytes() == b"whole"
