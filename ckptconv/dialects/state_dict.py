@@ -93,7 +93,7 @@ def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
     """
     _check_settings(layer, forms, owner)
     results = [_lower_as(kind, layer, forms, owner) for kind in layer.candidates or (layer.kind,)]
-    if len(results) == 1 or len({repr(_signature(result)) for result in results}) == 1:
+    if len(results) == 1 or len({repr(signature(result)) for result in results}) == 1:
         return results[0]
     named = by_name(layer.path, layer.candidates)
     if named and len({repr(_carried(result)) for result in results}) == 1:
@@ -214,7 +214,7 @@ def _dropped_rule(row: Param, kind: str, owner: str) -> str:
     return f"{owner} has no {row.name} in {kind}"
 
 
-def _signature(lowered: Part) -> list[object]:
+def signature(lowered: Part) -> list[object]:
     """Return what tells two readings apart: names, shapes, values and their order."""
     signature: list[object] = []
     for name, tensor in lowered.tensors.items():

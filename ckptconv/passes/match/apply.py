@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.errors import DialectError, UnmatchedError, UsageError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
@@ -17,6 +18,7 @@ from ckptconv.passes.match.sides import (
     Form,
     Source,
     Target,
+    are_equal,
     key,
     knows_dtypes,
     sources,
@@ -122,6 +124,9 @@ class _Result:
     def take(self, source: Source, target: Target) -> None:
         form = _form(source, target)
         for layer, part in form.layers:
+            if len(layer.candidates) > 1:
+                shapes = {name: tensor.shape for name, tensor in layer.params.items()}
+                raise ambiguous(layer.path, layer.candidates, shapes)
             kept = {
                 target.names[name]: tensor
                 for name, tensor in part.tensors.items()
@@ -145,7 +150,7 @@ class _Result:
         if name not in self.tensors:
             return
         first = self._first.setdefault(place, name)
-        if not _are_equal(self.tensors[first], self.tensors[name]):
+        if not are_equal(self.tensors[first], self.tensors[name]):
             raise DialectError(
                 f"{option('like')}: the target has one tensor for two of the source",
                 tensor=name,
@@ -172,10 +177,6 @@ class _Result:
         self.tensors[name] = tensor
         layer = Layer(name, PARAMETER, {"": tensor}, evidence=evidence)
         self.made.append(Made(layer, (name,)))
-
-
-def _are_equal(one: Tensor, other: Tensor) -> bool:
-    return key(one) == key(other) or one.numpy().tobytes() == other.numpy().tobytes()
 
 
 def _is_said(source: Source, graph: Graph) -> bool:

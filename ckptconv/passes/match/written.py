@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ckptconv.dialects import DIALECTS
 from ckptconv.dialects.narrowing import BY_FLOW, BY_KERNELS, BY_NEIGHBOURS, BY_STATISTICS
+from ckptconv.dialects.state_dict import signature
 from ckptconv.errors import AmbiguousKindError, CkptconvError
 from ckptconv.graph.axes import fits
 from ckptconv.graph.graph import Graph, Layer
@@ -21,9 +22,13 @@ _LIKELY = (BY_NEIGHBOURS, BY_KERNELS, BY_STATISTICS, BY_FLOW)
 """Evidence that the target's own parameters outweigh."""
 
 
-def written(layer: Layer, graph: Graph, lowerings: Sequence[Lower]) -> Iterator[tuple[Layer, Part]]:
-    """Yield a layer as each of its kinds, in each way of writing it; equal ones once."""
-    seen: set[Structure] = set()
+def written(layer: Layer, graph: Graph, lowerings: Sequence[Lower]) -> list[tuple[Layer, Part]]:
+    """Return a layer as each of its kinds, in each way of writing it; equal ones once.
+
+    A layer keeps those candidates that would have other values under equal names: the target's
+    names and shapes do not tell which it is.
+    """
+    found: dict[Structure, tuple[Layer, Part]] = {}
     problem: CkptconvError | None = None
     kinds = _kinds(layer, graph)
     for kind in kinds:
@@ -36,14 +41,19 @@ def written(layer: Layer, graph: Graph, lowerings: Sequence[Lower]) -> Iterator[
             except CkptconvError as error:
                 problem = error
                 continue
-            found = _below(layer, lowered)
-            found = found._replace(dropped=(*found.dropped, *spared))
-            structure = structure_of(found.tensors, dtypes=True)
-            if structure not in seen:
-                seen.add(structure)
-                yield one, found
-    if not seen and problem is not None:
+            part = _below(layer, lowered)
+            part = part._replace(dropped=(*part.dropped, *spared))
+            structure = structure_of(part.tensors, dtypes=True)
+            first, same = found.setdefault(structure, (one, part))
+            if kind in set(layer.candidates) - set(first.candidates) and _differ(same, part):
+                found[structure] = replace(first, candidates=(*first.candidates, kind)), same
+    if not found and problem is not None:
         raise problem
+    return list(found.values())
+
+
+def _differ(one: Part, other: Part) -> bool:
+    return sorted(signature(one), key=str) != sorted(signature(other), key=str)
 
 
 def _spared(layer: Layer) -> Iterator[tuple[Layer, tuple[Dropped, ...]]]:

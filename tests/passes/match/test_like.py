@@ -289,3 +289,43 @@ def test_a_keras_model_is_a_target_too(tmp_path, suffix):
     other = tmp_path / ("o.weights.h5" if suffix == ".h5" else "o.h5")
     with pytest.raises(ckptconv.CkptconvError, match="a file of another layout"):
         ckptconv.convert(tmp_path / "m.pt", other, to="keras", like=like)
+
+
+SQUARE = {"embed": "Embedding", "fc": "Linear", "conv": "Conv1d", "norm": "LayerNorm"}
+
+
+@pytest.mark.parametrize("unsaid", [*SQUARE, None])
+def test_keras_names_that_tell_no_kind(tmp_path, unsaid):
+    """In ``.weights.h5`` the weights of all layers are 0, 1, 2, …; here their shapes are equal."""
+    keras = pytest.importorskip("keras")
+    own = keras.layers
+    model = nn.Module()
+    model.embed, model.fc = nn.Embedding(4, 4), nn.Linear(4, 4, bias=False)
+    model.conv, model.norm = nn.Conv1d(4, 4, 4, bias=False), nn.LayerNorm((4, 4), bias=False)
+    torch.save(n.fill(model).state_dict(), tmp_path / "m.pt")
+    steps = keras.Input((4, 4))
+    made = {
+        "embed": own.Embedding(4, 4, name="embed"),
+        "fc": own.Dense(4, use_bias=False, name="fc"),
+        "conv": own.Conv1D(4, 4, use_bias=False, name="conv"),
+        "norm": own.LayerNormalization(axis=(1, 2), center=False, epsilon=1e-5, name="norm"),
+    }
+    tokens = keras.Input((3,), dtype="int32")
+    wired = [layer(tokens if name == "embed" else steps) for name, layer in made.items()]
+    target = keras.Model([tokens, steps], wired)
+    target.save_weights(tmp_path / "like.weights.h5")
+    kinds = {name: kind for name, kind in SQUARE.items() if name != unsaid}
+    paths = tmp_path / "m.pt", tmp_path / "out.weights.h5"
+    options = {"like": tmp_path / "like.weights.h5", "kinds": kinds}
+    if unsaid is not None:
+        with pytest.raises(ckptconv.AmbiguousKindError, match=f"{unsaid}: the file does not tell"):
+            ckptconv.convert(*paths, to="keras", **options)
+        return
+    ckptconv.convert(*paths, to="keras", **options)
+    target.load_weights(paths[1])
+    x, ids = torch.linspace(-1, 2, 16).reshape(1, 4, 4), torch.tensor([[3, 0, 1]])
+    found = [np.asarray(y.detach()) for y in target([ids, x])]
+    with torch.no_grad():
+        each = model.embed(ids), model.fc(x), model.conv(x.mT).mT, model.norm(x)
+    for one, other in zip(found, each, strict=True):
+        n.close(one, other.numpy())
