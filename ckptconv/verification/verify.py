@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ckptconv import networks, pipeline
 from ckptconv.errors import UsageError
-from ckptconv.graph.graph import Graph
+from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.options import ReadOptions, StrPath, choice
 from ckptconv.spelling import option, public
 from ckptconv.tensors.writer import Progress
@@ -18,6 +19,7 @@ from ckptconv.verification.difference import narrower
 from ckptconv.verification.order import say_order
 from ckptconv.verification.pairing import Block, blocks, fold_like, pair
 from ckptconv.verification.probes import probes, projected
+from ckptconv.verification.reference.forward import Inputs, Outputs
 from ckptconv.verification.reference.inputs import floor, reference, rounding_error
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import Run, outputs_differ
@@ -175,6 +177,10 @@ _CAUSES = {
 }
 
 
+_SINGLE = 4
+"""Bytes of a float32, the rounding of which every tolerance allows."""
+
+
 def _weights(tensors: list[TensorDiff]) -> str:
     if not all(tensor.converted for tensor in tensors):
         return "differ"
@@ -189,6 +195,21 @@ def _which(tensors: list[TensorDiff]) -> str:
     return "weights differ: " + ", ".join(wrong[:3]) + more
 
 
+def _rounding(result: LayerResult, block: Block, given: Inputs, exact: Outputs) -> float:
+    """Return what the target's weights may be off by where they are rounded, or made from others.
+
+    A sum of biases, or a product that is a projection, has the dtype of what it is made of.
+    """
+    whole = block.layer if block.dense else block.source
+    if not isinstance(whole, RecurrentLayer):
+        return 0.0
+    dtype = narrower(*(layer.cells()[0, 0].w_ih.dtype for layer in (whole, block.chain[0])))
+    made = dtype.itemsize < _SINGLE and any(tensor.how for tensor in result.tensors)
+    if result.weights != "rounded" and not made:
+        return 0.0
+    return rounding_error(whole, dtype, given, exact, partial(projected, block))
+
+
 def _compute(
     result: LayerResult, block: Block, a: Graph, b: Graph, seed: int, tolerance: float | None
 ) -> None:
@@ -200,10 +221,7 @@ def _compute(
     exact, target = in_threads(lambda job: reference(*job), jobs)
     found = outputs_differ(projected(block, target), exact)
     if tolerance is None:
-        tolerance = floor(exact)
-        if result.weights == "rounded":
-            dtypes = [layer.cells()[0, 0].w_ih.dtype for layer in (block.source, block.chain[0])]
-            tolerance += rounding_error(block.source, narrower(*dtypes), given.source, exact)
+        tolerance = floor(exact) + _rounding(result, block, given.target, exact)
     result.runs.append(Run("reference", "target", "reference of source", found, tolerance))
     if result.ok and not result.runs[-1].ok:
         result.ok = False

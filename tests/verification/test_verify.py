@@ -86,6 +86,23 @@ def test_rounded_exactly(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sums_and_products_of_few_digits(tmp_path, dtype):
+    """A sum of biases, and a product of matrices, is rounded to the dtype that they have."""
+    torch.manual_seed(0)
+    layers = {"lstm": torch.nn.LSTM(3, 4, 2, bidirectional=True), "rnn": torch.nn.RNN(3, 4)}
+    layers["projected"] = torch.nn.LSTM(3, 4, proj_size=2)
+    model = torch.nn.ModuleDict(layers).to(getattr(torch, dtype))
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    for to, name in (("keras", "m.h5"), ("mindspore", "m.ckpt")):
+        for other in (None, "float32"):
+            options = {"dtype": other, "fold_proj": True, "force": True}
+            ckptconv.convert(tmp_path / "m.pt", tmp_path / name, to=to, **options)
+            report = verify(tmp_path / "m.pt", tmp_path / name)
+            assert report.ok, report.failures
+            assert max(run.tolerance for _, run in report.runs) < 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_layers_of_every_kind_are_run_with_rounded_weights(tmp_path, dtype):
     """The outputs of a Linear differ by what rounding does to its weights, which is no defect."""
     source, _ = converted(tmp_path, "torch")

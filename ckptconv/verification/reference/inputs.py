@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from ckptconv.graph.graph import Graph, RecurrentLayer
-from ckptconv.tensors.computed import cast
+from ckptconv.tensors.computed import add, cast
 from ckptconv.tensors.regions import Array, DType
-from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification.reference.arithmetic import (
     ASCEND,
     EXACT,
@@ -116,11 +116,28 @@ def known_error(
     return floor(exact) + _MARGIN * found
 
 
-def rounding_error(layer: RecurrentLayer, dtype: DType, given: Inputs, exact: Outputs) -> float:
-    """Return what rounding a layer's weights to ``dtype`` may move its outputs by."""
-    params = {name: cast(tensor, dtype) for name, tensor in layer.params.items()}
+def rounding_error(
+    layer: RecurrentLayer,
+    dtype: DType,
+    given: Inputs,
+    exact: Outputs,
+    follow: Callable[[Outputs], Outputs] = lambda outputs: outputs,
+) -> float:
+    """Return what rounding a layer's weights to ``dtype`` may move its outputs by.
+
+    Biases are added as Keras has them, which rounds their sum.
+
+    Args:
+        follow: what comes after the layer, before its outputs are compared.
+    """
+    params = dict(layer.params)
+    for name in [n for n in params if n.startswith("bias_ih") and layer.base != "GRU"]:
+        other = name.replace("_ih", "_hh")
+        params[name] = add(params[name], params[other])
+        params[other] = FilledTensor(params[other].shape, dtype)
+    params = {name: cast(tensor, dtype) for name, tensor in params.items()}
     rounded = forward(weights_of(replace(layer, params=params)), given)
-    return _MARGIN * distance(rounded, exact)
+    return _MARGIN * distance(follow(rounded), exact)
 
 
 def distance(a: Sequence[Array], b: Sequence[Array]) -> float:
