@@ -7,7 +7,7 @@ that it wrote, or one that was trained on since, is taken back by those names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _OF_CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
+_CAST = "cast "
 _CONSTANTS: Mapping[tuple[str, ...], int] = {("ones",): 1, ("zeros",): 0}
 _LEVEL = re.compile(r"_l(\d+)(?:_reverse)?$")
 
@@ -58,6 +59,9 @@ def go_home(graph: Graph, report: Mapping[str, Any]) -> Graph:
             expected=f"tensors of {graph.origin.path or 'the file'}",
             found=", ".join(list(told)[:3]) or "none",
         )
+    for name, entry in told.items():
+        if entry.kind == PARAMETER and _is_changed(entry):
+            raise _remade(name, entry.sources)
     graph = _as_told(graph, names, told)
     for layer in graph.recurrent:
         homes = _levels(layer, names, told)
@@ -182,13 +186,25 @@ def _by_parameter(
         for param, tensor in layer.params.items():
             sources = [s for n in _known(tensor, names, told) for s in told[n].sources]
             if len(sources) != 1 or sources[0] in used:
-                raise CkptconvError(
-                    f"{option('restore')} cannot put together what {option('map')} took apart",
-                    tensor=layer.full_name(param),
-                    hint=f"{option('map')} with the entries turned round",
-                )
+                raise _remade(layer.full_name(param), sources)
             used.add(sources[0])
             yield layer.full_name(param), sources[0]
+
+
+def _is_changed(entry: _Told) -> bool:
+    """Tell a bare parameter that the conversion made of parts, of several, or turned."""
+    moved = [each for each in entry.operations if not each.startswith(_CAST)]
+    return len(entry.sources) > 1 or bool(entry.sources and moved)
+
+
+def _remade(name: str, sources: Iterable[str]) -> CkptconvError:
+    return CkptconvError(
+        f"{option('restore')} cannot take back what the conversion put together or took apart",
+        tensor=name,
+        expected="what was one tensor of the source",
+        found=", ".join(sources) or None,
+        hint=f"{option('map')} with its entries turned round, if it was a map",
+    )
 
 
 def _parse(report: Mapping[str, Any]) -> dict[str, _Told]:

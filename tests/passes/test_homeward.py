@@ -164,3 +164,22 @@ def test_a_target_network_without_the_constants(tmp_path, norms):
     again = torch.load(tmp_path / "back.pt", weights_only=True)
     assert again.keys() == state.keys()
     assert report.omitted["ln.beta"].startswith("ones and zeros that change nothing")
+
+
+REMADE = {
+    "transposed": {"fc1.weight.T": "w", "fc1.bias": "b"},
+    "slices in another order": {
+        **{"fc1.weight[0:2]": "w[2:4]", "fc1.weight[2:4]": "w[0:2]", "fc1.bias": "b"},
+    },
+    "slices": {"fc1.weight[0:2]": "v", "fc1.weight[2:4]": "w", "fc1.bias": "b"},
+    "a sum": {"fc1.weight": "w", "fc1.bias + fc2.bias": "b", "fc2.weight": "v"},
+}
+
+
+@pytest.mark.parametrize("table", REMADE.values(), ids=REMADE)
+@pytest.mark.parametrize("dtype", [None, "float64"])
+def test_what_a_map_has_changed_does_not_get_its_old_names(tmp_path, network, table, dtype):
+    assert network["fc1.weight"].shape == (4, 4)
+    paths = tmp_path, tmp_path / "m.pt", tmp_path / "out.pt", tmp_path / "back.pt"
+    with pytest.raises(ckptconv.CkptconvError, match=r"cannot take back what .* put together"):
+        there_and_back(*paths, "torch", "torch", map=table, dtype=dtype)
