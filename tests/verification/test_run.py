@@ -96,6 +96,18 @@ def test_users_own_model_is_run(tmp_path, users_model, source, target):
     assert report.verdict == "the same model: weights equal; 9 of 9 layers run", report.notes
 
 
+@pytest.mark.parametrize("target", ["m.pt", "m.ckpt"])
+def test_users_own_model_is_run_with_rounded_weights(tmp_path, users_model, target):
+    users_model.save(tmp_path / "k.keras")
+    to = "torch" if target == "m.pt" else "mindspore"
+    for dtype in ("float16", "bfloat16"):
+        options = {"to": to, "dtype": dtype, "force": True}
+        ckptconv.convert(tmp_path / "k.keras", tmp_path / target, **options)
+        report = verify(tmp_path / "k.keras", tmp_path / target, run=True)
+        assert report.ok, report.failures
+        assert report.verdict.endswith("exact rounding; 9 of 9 layers run"), report.notes
+
+
 def test_wrong_constructor_is_caught(tmp_path, users_model, monkeypatch):
     """Equal weights are not enough: what the report says of eps is run, too."""
     users_model.save(tmp_path / "k.keras")

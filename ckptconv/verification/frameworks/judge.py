@@ -26,7 +26,7 @@ from ckptconv.tensors.regions import Array
 from ckptconv.verification.counterparts import Names
 from ckptconv.verification.frameworks.keras import Keras
 from ckptconv.verification.frameworks.mindspore import MindSpore
-from ckptconv.verification.frameworks.runner import NotRunError, Runner
+from ckptconv.verification.frameworks.runner import NotRunError, Runner, single
 from ckptconv.verification.frameworks.samples import sample
 from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.pairing import Block
@@ -228,4 +228,4 @@ def _judge(
 
 
 def _values(layer: RecurrentLayer) -> dict[str, Array]:
-    return {name: tensor.numpy() for name, tensor in layer.params.items()}
+    return {name: single(tensor.numpy()) for name, tensor in layer.params.items()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.codegen.arguments import facts_of
-from ckptconv.graph.forms import stored_by_row
+from ckptconv.graph.forms import slots, stored_by_row
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import KINDS, Family
 from ckptconv.graph.network import Network
@@ -50,7 +50,8 @@ class Keras(Runner):
             raise NotRunError("is not found in the model that Keras loads")
         if isinstance(layer, RecurrentLayer):
             return canonical(weights_of(layer), made.get_weights())
-        return {}
+        own = {slot.name: param.name for param, slot in slots(layer.kind, self.forms) if slot}
+        return {own[n]: array for n, array in _named(made) if n in own}
 
     def _users_layers(self, graph: Graph) -> dict[str, Any]:
         """Return the layers of the model in the file by path; none where it holds weights only."""
@@ -100,7 +101,7 @@ class Keras(Runner):
         self,
         layer: Layer,
         built: list[Any],
-        values: Arrays,  # noqa: ARG002
+        values: Arrays,
         given: Sequence[Array],
     ) -> Array:
         held = self._held[layer.path]
@@ -109,12 +110,13 @@ class Keras(Runner):
         found = [np.moveaxis(array, 1, -1) if turned else array for array in given]
         if layer.kind == "MultiheadAttention":
             found = [found[0], found[2], found[1]]  # query, value, key
+        weights = [values.get(name, array) for name, array in _named(held)]
         steps = [made] if self._mine else list(filter(None, built))
         for _ in range(2):  # once to make the weights
             y: Any = found
             for step in steps:
                 y = [step(*y)]
-            made.set_weights(held.get_weights())
+            made.set_weights(weights)
         array = np.asarray(self._framework.ops.convert_to_numpy(y[0]))
         return np.moveaxis(array, -1, 1) if turned else array
 
@@ -187,6 +189,11 @@ def _changed(layer: Any, **options: Any) -> Any:
             config[inner] = config[inner] | {"config": own}
     config |= {name: value for name, value in options.items() if name in config}
     return type(layer).from_config(config)
+
+
+def _named(layer: Any) -> list[tuple[str, Array]]:
+    """Return a layer's weights, in Keras's order, by the last words of their names."""
+    return [(w.name, array) for w, array in zip(layer.weights, layer.get_weights(), strict=True)]
 
 
 def _channels_last(layer: Any) -> bool:
