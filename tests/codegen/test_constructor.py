@@ -9,6 +9,7 @@ from torch import nn
 
 import ckptconv
 from ckptconv.codegen.constructor import constructor, unknown
+from ckptconv.codegen.support import standing_notes
 from ckptconv.dialects import dialect
 from ckptconv.graph.graph import Layer
 from ckptconv.tensors.tensor import ArrayTensor
@@ -249,6 +250,14 @@ def test_an_assumption_stands_in_the_call():
 def test_what_must_be_given_stands_as_a_question():
     layer = layer_of(nn.GroupNorm(2, 4), {}).layers[0]
     assert call_of(layer, "mindspore") == "nn.GroupNorm(?, 4, eps=1e-05)"
+
+
+def test_a_cumulative_average_has_no_equal_and_that_is_said():
+    layer = layer_of(nn.BatchNorm1d(4, momentum=None), {"momentum": None}).layers[0]
+    assert "momentum=None" in call_of(layer, "torch")
+    for target in ("mindspore", "keras"):  # 0.9 of the old value, as torch's 0.1 of the new one
+        assert "momentum=0.9" in call_of(layer, target)
+        assert any("cumulative" in note for note in standing_notes(layer, dialect(target).forms))
 
 
 def test_an_ambiguous_kind_is_said():
