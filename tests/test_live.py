@@ -305,3 +305,14 @@ def test_options_of_reading_are_refused_for_a_graph():
     ):
         with pytest.raises(ckptconv.UsageError, match="a graph that was read already"):
             call()
+
+
+def test_statistics_of_every_batch_do_not_become_stored_ones():
+    source = n.fill(nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)))
+    x = torch.linspace(-1, 2, 48).reshape(1, 3, 4, 4)
+    stored, anew = (msnn.SequentialCell(msnn.BatchNorm2d(3, 1e-5, use_batch_statistics=by))
+                    for by in (None, True))  # fmt: skip
+    with pytest.raises(ckptconv.DialectError, match=r"0: the source's layer takes its statistics"):
+        ckptconv.load_into(stored, ckptconv.from_torch(source))
+    ckptconv.load_into(anew, ckptconv.from_torch(source))
+    n.close(anew(ms.Tensor(x.numpy())).asnumpy(), source(x).detach().numpy(), limit=1e-5)

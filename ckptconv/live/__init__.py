@@ -10,7 +10,7 @@ import numpy as np
 
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
 from ckptconv.live.filling import fill
@@ -29,6 +29,8 @@ from ckptconv.report import Report, account
 from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import ArrayTensor
+
+_BY_BATCH = "use_batch_statistics"
 
 
 @public()
@@ -133,6 +135,7 @@ def load_into(
     shapes = {name: tensor.shape for name, tensor in wanted.tensors.items()}
     options = WriteOptions(like=shapes if dtype else wanted, dtype=dtype)
     framework, lowered = _lowered(graph, _dialects(target), options)
+    _check_statistics(lowered, wanted.modules)
     told = {"path": wanted.path, "container": FORMAT, "framework": framework}
     report = account(graph, lowered, told)
     fill(target, {name: tensor.numpy() for name, tensor in lowered.tensors.items()})
@@ -160,3 +163,18 @@ def _lowered(
             with suppress(CkptconvError):
                 return other, pipeline.lower(graph, other, options)
         raise
+
+
+def _check_statistics(lowered: Lowered, modules: Mapping[str, Module]) -> None:
+    """Refuse a norm by every batch's own statistics for a module that computes with stored ones."""
+    for layer, names in lowered.made:
+        path = names[0].rpartition(".")[0] if names else ""
+        there = modules[path].attributes if path in modules else {}
+        is_norm = layer.kind.startswith("BatchNorm") and "running_mean" not in layer.params
+        if is_norm and there.get(_BY_BATCH, True) is not True:
+            raise DialectError(
+                "the source's layer takes its statistics from every batch",
+                tensor=path,
+                expected=f"{_BY_BATCH}=True in the network",
+                found=f"{_BY_BATCH}={there[_BY_BATCH]}",
+            )
