@@ -60,6 +60,15 @@ def test_what_acts_in_training_only_is_no_other_model(sources):
     assert verify(sources / "plain.keras", sources / "same.keras").ok
 
 
+def test_a_layer_that_was_read_as_another_is_not_the_same(tmp_path):
+    lstm = keras.layers.LSTM(4, activation="relu", name="lstm")
+    keras.Sequential([keras.Input((5, 3)), lstm]).save(tmp_path / "m.keras")
+    convert(tmp_path / "m.keras", tmp_path / "m.pt", to="torch", allow=["relu"])
+    report = verify(tmp_path / "m.keras", tmp_path / "m.pt", allow=["relu"])
+    assert report.verdict == "weights equal; 1 of 1 layers computed"
+    assert any("outputs differ" in note for note in report.notes)
+
+
 def test_outputs_of_another_shape_are_another_model(sources):
     report = verify(sources / "plain.keras", sources / "conv.keras", run=True)
     assert "(3, 4, 4), " in report.failures[0]
