@@ -118,10 +118,10 @@ def test_a_sum_with_zero_keeps_the_bits():
 
 
 def test_a_cast_counts_what_it_loses():
-    values = np.array([1.0, 1e6, -1e6, 1e-12, np.inf, 0.0], np.float32)
+    values = np.array([1.0, 1e6, -1e6, 1e-12, np.inf, 0.0, -0.0, -1e-9, np.nan], np.float32)
     lost = computed.cast(ArrayTensor(values), np.dtype(np.float16))
     assert np.isinf(lost.numpy()[1:3]).all()
-    assert (lost.overflowed, lost.vanished) == (2, 1)
+    assert (lost.overflowed, lost.vanished) == (2, 2)
 
 
 def test_product_rounds_once():
