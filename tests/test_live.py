@@ -316,3 +316,13 @@ def test_statistics_of_every_batch_do_not_become_stored_ones():
         ckptconv.load_into(stored, ckptconv.from_torch(source))
     ckptconv.load_into(anew, ckptconv.from_torch(source))
     n.close(anew(ms.Tensor(x.numpy())).asnumpy(), source(x).detach().numpy(), limit=1e-5)
+
+
+def test_two_parameters_of_one_name_are_refused():
+    cells = msnn.CellDict({"a": msnn.Dense(4, 4), "b": msnn.Dense(4, 4)})
+    for cell in cells.values():
+        cell.weight.name, cell.bias.name = "a.weight", "a.bias"
+    assert list(cells.parameters_dict()) == ["a.weight", "a.bias"]
+    graph = ckptconv.from_torch(nn.ModuleDict({"a": nn.Linear(4, 4)}))
+    with pytest.raises(ckptconv.CkptconvError, match=r"a\.weight: two parameters of the network"):
+        ckptconv.load_into(cells, graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,11 +36,9 @@ def parameters(network: Any) -> Checkpoint:
     """
     network = unwrapped(network)
     if hasattr(network, "parameters_dict"):
-        once = {
-            id(value): ArrayTensor(cell_array(value))
-            for value in network.parameters_dict().values()
-        }
-        tensors = {name: once[id(value)] for name, value in network.parameters_dict().items()}
+        named = _cell_parameters(network)
+        once = {id(value): ArrayTensor(cell_array(value)) for value in named.values()}
+        tensors = {name: once[id(value)] for name, value in named.items()}
         modules = {path: _describe(part) for path, part in network.cells_and_names()}
         return Checkpoint(FORMAT, tensors, modules, MindSporeFacts(), path=type(network).__name__)
     if not hasattr(network, "load_state_dict"):
@@ -54,6 +53,18 @@ def parameters(network: Any) -> Checkpoint:
         return held
     plain = pipeline.lower(graph, "torch", WriteOptions()).tensors
     return replace(held, tensors=plain, modules=graph.origin.modules)
+
+
+def _cell_parameters(cell: Any) -> Mapping[str, Any]:
+    named: Mapping[str, Any] = cell.parameters_dict()
+    for value in cell.get_parameters():
+        if named[value.name] is not value:
+            raise CkptconvError(
+                "two parameters of the network have this name",
+                tensor=value.name,
+                hint="update_parameters_name(), or auto_prefix=True where its cells are joined",
+            )
+    return named
 
 
 def _torch_parameters(network: Any) -> Checkpoint:
