@@ -13,20 +13,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.graph.provenance import Provenance
-from ckptconv.tensors.regions import Array, DType, Region
+from ckptconv.passes.cast import DTYPES
+from ckptconv.tensors.regions import Array, Region
 from ckptconv.tensors.tensor import FilledTensor, Tensor
-
-_DTYPES: Mapping[str, DType] = {
-    **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-}
 
 
 class Split(NamedTuple):
@@ -52,7 +47,7 @@ def record(graph: Graph, lowered: Lowered) -> list[Split]:
     sums = {
         frozenset(id(t) for t in origin.trace(tensor).origins): (name, tensor)
         for name, tensor in lowered.tensors.items()
-        if tensor.inputs and tensor.ndim == 1 and tensor.dtype.name in _DTYPES
+        if tensor.inputs and tensor.ndim == 1 and tensor.dtype.name in DTYPES
     }
     found: list[Split] = []
     if not sums:
@@ -155,7 +150,7 @@ def _summed(layer: Layer) -> list[str]:
 def _restored(bias: Tensor, suffix: str, split: Split) -> dict[str, Tensor]:
     made: dict[str, Tensor] = {}
     for name, text in (("bias_ih", split.b_ih), ("bias_hh", split.b_hh)):
-        array = np.frombuffer(base64.b64decode(text), _DTYPES[split.dtype])
+        array = np.frombuffer(base64.b64decode(text), DTYPES[split.dtype])
         if array.shape != bias.shape:
             raise CkptconvError(
                 "the report does not fit",
@@ -180,7 +175,7 @@ def _parsed(entry: Any) -> Split:
     split = Split(**entry)
     if not all(isinstance(value, str) for value in split):
         raise TypeError("a split is five strings")
-    width = _DTYPES[split.dtype].itemsize
+    width = DTYPES[split.dtype].itemsize
     for text in (split.b_ih, split.b_hh):
         # binascii.Error is a ValueError
         if len(base64.b64decode(text, validate=True)) % width:
