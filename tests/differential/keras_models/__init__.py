@@ -6,6 +6,8 @@ import itertools
 import os
 import re
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +43,14 @@ def _run(case: Case, tmp: Path) -> Outcome:
             raise Void(f"not run: {type(error).__name__}") from error
     path = save.save(model, drawn.saving, tmp)
     target = tmp / f"out{SUFFIX[drawn.target]}"
+    beside = tmp / save.CONFIGURATION
+    convert = partial(
+        ckptconv.convert, path, target, to=drawn.target, config=beside if beside.exists() else None
+    )
     try:
-        report = ckptconv.convert(path, target, to=drawn.target)
+        report = convert()
         if drawn.fuse:
-            report = _fused(path, target, drawn.target, report)
+            report = _fused(convert, report)
     except CkptconvError as error:
         if error.problem == "holds no parameters":  # but a random generator's state
             raise Void("holds no parameters") from error
@@ -72,7 +78,7 @@ def _alter(model: Any, drawn: Plan) -> None:
         raise Void(f"not altered: {type(error).__name__}") from error
 
 
-def _fused(path: Path, target: Path, to: str, report: Any) -> Any:
+def _fused(convert: Callable[..., Any], report: Any) -> Any:
     """Convert again with two recurrent layers made one, where two follow one another.
 
     Of the cells of one layer all are taken: what one in the middle gives is nowhere to be seen.
@@ -88,7 +94,7 @@ def _fused(path: Path, target: Path, to: str, report: Any) -> Any:
     parts, home = pairs[0], pairs[0][0].rpartition(".")[0]
     if home and all(part.startswith(f"{home}.") for part in parts):
         parts = tuple(x.path for x in report.layers if x.path.rpartition(".")[0] == home)
-    return ckptconv.convert(path, target, to=to, fuse=[("fused", parts)], force=True)
+    return convert(fuse=[("fused", parts)], force=True)
 
 
 def _named(error: CkptconvError, model: Any) -> bool:

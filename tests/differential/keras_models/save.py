@@ -41,9 +41,20 @@ def _older(value: Any) -> Any:
     return kept | {"class_name": registered} if registered and "class_name" in value else kept
 
 
+def _beside_configuration(way: str) -> tuple[str, Callable[[Any, Path], None]]:
+    name, write = _PLAIN[way]
+
+    def both(model: Any, path: Path) -> None:
+        write(model, path)
+        path.with_name(CONFIGURATION).write_text(model.to_json())
+
+    return name, both
+
+
+CONFIGURATION = "model.json"
 _LATER = ("module", "registered_name", "build_config")
 
-WAYS: Mapping[str, tuple[str, Callable[[Any, Path], None]]] = {
+_PLAIN: Mapping[str, tuple[str, Callable[[Any, Path], None]]] = {
     # way → (the file's name, how it is written)
     "keras": ("m.keras", lambda model, path: model.save(path)),
     "h5": ("m.h5", lambda model, path: model.save(path)),
@@ -55,7 +66,9 @@ WAYS: Mapping[str, tuple[str, Callable[[Any, Path], None]]] = {
     ),
     "keras 2 h5": ("m.h5", _keras_2),
 }
-CONFIGURED = ("keras", "h5", "keras 2 h5")
+_BESIDE = {f"{way}, model.json": way for way in ("h5 weights", "weights.h5", "sharded")}
+WAYS = {**_PLAIN, **{name: _beside_configuration(way) for name, way in _BESIDE.items()}}
+CONFIGURED = ("keras", "h5", "keras 2 h5", *_BESIDE)
 
 
 def save(model: Any, way: str, folder: Path) -> Path:
