@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,7 @@ def lift_with_network(
         raise DialectError(
             "the file does not record its network",
             expected="a model's configuration",
-            hint=f"{option('config', 'model.json')} with what model.to_json() gives, or a file of "
-            "model.save()",
+            hint=f"{_configuration()}, or a file of model.save()",
         )
     paths = [layer.path for layer in graph]
     return graph, network.read(root, facts.keras_version or None, paths, stubs)
@@ -87,7 +87,7 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
         if options.config is not None and root is not None:
             _check_described(unit, root)
     layers: list[Layer] = []
-    with gathering() as each:
+    with _advising(facts), gathering() as each:
         for path, group in groups.items():
             with each():
                 rank = joined.ranks.get(group[0].part.path) if group[0].part else None
@@ -104,6 +104,21 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
         notes=(*checkpoint.notes, *(() if ordered else (_UNORDERED,))),
         feeds={**_stacks(groups), **{dotted(a): dotted(b) for a, b in joined.feeds.items()}},
     )
+
+
+@contextmanager
+def _advising(facts: KerasFacts) -> Iterator[None]:
+    """Say of weights that nothing explains what would: the configuration that the file lacks."""
+    try:
+        yield
+    except DialectError as error:
+        if facts.config is None:
+            error.hint = "; or ".join(filter(None, (error.hint, _configuration())))
+        raise
+
+
+def _configuration() -> str:
+    return f"{option('config', 'model.json')} with what model.to_json() gives"
 
 
 def _check_described(unit: Unit, root: Entry) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import os
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,17 @@ import numpy as np
 
 import ckptconv
 from ckptconv import CkptconvError
+from ckptconv.dialects.keras.layers import FORMS
+from ckptconv.graph.forms import classes
+from ckptconv.graph.kinds import KINDS
 from tests.differential.keras_models import build, save
 from tests.differential.keras_models.compare import Source, compare
 from tests.differential.keras_models.draw import plan
 from tests.differential.keras_models.spec import Plan
 from tests.differential.outcome import Case, Generator, Outcome, Result, Void
 from tests.differential.targets import SUFFIX
+
+_CLASSES = classes(FORMS)
 
 
 def _run(case: Case, tmp: Path) -> Outcome:
@@ -48,7 +54,7 @@ def _run(case: Case, tmp: Path) -> Outcome:
         ckptconv.convert, path, target, to=drawn.target, config=beside if beside.exists() else None
     )
     try:
-        report = convert()
+        report = _answered(convert, model, calls)
         if drawn.fuse:
             report = _fused(convert, report)
     except CkptconvError as error:
@@ -95,6 +101,34 @@ def _fused(convert: Callable[..., Any], report: Any) -> Any:
     if home and all(part.startswith(f"{home}.") for part in parts):
         parts = tuple(x.path for x in report.layers if x.path.rpartition(".")[0] == home)
     return convert(fuse=[("fused", parts)], force=True)
+
+
+def _answered(convert: Callable[..., Any], model: Any, calls: Mapping[int, Any]) -> Any:
+    """Convert; where the message asks for kinds of layers, once more with what they are."""
+    try:
+        return convert()
+    except CkptconvError as error:
+        told = re.findall(r"kinds=({.*?})", str(error))
+        asked = [path for kinds in told for path in ast.literal_eval(kinds)]
+        answers = {path: kind for path in asked if (kind := _true_kind(path, model, calls))}
+        if not answers:
+            raise
+        return convert(kinds=answers)
+
+
+def _true_kind(path: str, model: Any, calls: Mapping[int, Any]) -> str:
+    """Return what the only layer of this name is, ``""`` where that is not one kind."""
+    name = path.rpartition(".")[2]
+    named = (layer for layer in model._flatten_layers() if layer.name == name)
+    found = [getattr(model, name)] if hasattr(model, name) else list(named)
+    if len(found) != 1 or not type(found[0]).__module__.startswith("keras."):
+        return ""
+    (layer,) = found
+    given = calls[id(layer)].given[0][0][0] if id(layer) in calls else None
+    ranks = (0, max(1, len(getattr(given, "shape", ())) - 2))
+    kinds = [k for k in _CLASSES.get(type(layer).__name__, ()) if KINDS[k].rank in ranks]
+    told = f"(reset_after={layer.reset_after})" if "GRU" in kinds else ""
+    return kinds[0] + told if len(kinds) == 1 else ""
 
 
 def _named(error: CkptconvError, model: Any) -> bool:
