@@ -91,6 +91,19 @@ def test_wrong_shapes(tmp_path, shapes, words):
         ckptconv.load(tmp_path / "m.weights.h5")
 
 
+def test_the_configuration_beside_weights_tells_what_they_do_not(tmp_path):
+    import keras
+
+    model = keras.Sequential([keras.layers.GRU(4, use_bias=False, reset_after=True, name="gru")])
+    model.build((None, 3, 5))
+    model.save_weights(tmp_path / "m.weights.h5")
+    (tmp_path / "model.json").write_text(model.to_json())
+    with pytest.raises(CkptconvError, match=r"reset_after.*; or config='model.json' with what mod"):
+        ckptconv.load(tmp_path / "m.weights.h5")
+    (layer,) = ckptconv.load(tmp_path / "m.weights.h5", config=tmp_path / "model.json")
+    assert layer.kind == "GRU"
+
+
 def test_real_files(real):
     expected = json.loads((ROOT / "tests" / "real_keras.json").read_text())
     for name, said in expected.items():
