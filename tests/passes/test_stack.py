@@ -41,6 +41,20 @@ def test_split_then_fuse(tmp_path, kind, directions):
         assert torch.equal(back[f"rnn.{name}"], value)
 
 
+def test_layers_of_several_levels_are_fused(tmp_path):
+    first = n.torch_recurrent("LSTM", 2, 2, seed=1)
+    second = n.fill(torch.nn.LSTM(2 * n.HIDDEN, n.HIDDEN, 3, batch_first=True, bidirectional=True))
+    path = save(tmp_path / "m.pt", {"a": first, "b": second})
+    ckptconv.convert(path, tmp_path / "one.pt", to="torch", fuse=[("rnn", ("a", "b"))])
+    state = torch.load(tmp_path / "one.pt", weights_only=True)
+    whole = n.torch_recurrent("LSTM", 5, 2)
+    whole.load_state_dict({k.removeprefix("rnn."): v for k, v in state.items()}, strict=True)
+    x, states = n.inputs("LSTM", 5, 2)
+    between = n.run_torch(first, x, states[:, :4].copy())[0]
+    expected = n.run_torch(second, between, states[:, 4:].copy())[0]
+    n.close(n.run_torch(whole, x, states)[0], expected, 1e-7)
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [

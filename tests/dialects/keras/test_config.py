@@ -87,6 +87,10 @@ EXACT = {
         "num_heads": 2, "key_dim": 2, "dropout": 0.3})}), shape=(5, 4)),
     "same with strides": plan(S("Conv1D", {"filters": 2, "kernel_size": 3, "strides": 2,
                                            "padding": "same"}), shape=(6, 3)),
+    "same with strides, each axis its own": plan(
+        S("Conv2D", {"filters": 2, "kernel_size": (3, 5), "strides": (2, 3), "padding": "same"}),
+        shape=(6, 7, 3),
+    ),
     "causal": plan(S("Conv1D", {"filters": 2, "kernel_size": 3, "padding": "causal"})),
     "ConvTranspose valid": plan(
         S("Conv1DTranspose", {"filters": 2, "kernel_size": 2, "strides": 3})
