@@ -91,7 +91,7 @@ def compare_arrays(a: Array, b: Array) -> Difference:
     a, b = a.reshape(-1), b.reshape(-1)
     if a.dtype == b.dtype:
         a, b, one, other = (x[unlike] for x in (a, b, one, other))
-    lost = _lost(a, one) | _lost(b, other)
+    lost = _lost(b, other) if a.dtype == narrow else _lost(a, one)
     differing = int(np.count_nonzero(unlike if a.dtype == b.dtype else unlike | lost))
     found = Difference(unlike.size, differing)
     found.unequal = int(np.count_nonzero(_unequal(one, other) | lost))
@@ -108,7 +108,8 @@ def _lost(wide: Array, narrow: Array) -> Array:
     if narrow.dtype.kind in "iub":
         return np.asarray((narrow.astype(wide.dtype) != wide) | ((narrow < 0) != (wide < 0)))
     beyond = np.isfinite(narrow) != np.isfinite(wide)
-    return np.asarray(beyond if narrow.dtype.kind == "c" else beyond | (wide.imag != 0))
+    cut = wide.dtype.kind == "c" and narrow.dtype.kind != "c"
+    return np.asarray(beyond | (wide.imag != 0) if cut else beyond)
 
 
 def _stored(spans: Iterable[Span]) -> Iterator[Array]:
