@@ -97,6 +97,9 @@ EXACT = {
     ),
     "ConvTranspose same": plan(S("Conv2DTranspose", {"filters": 2, "kernel_size": 3, "strides": 2,
                                                      "padding": "same"}), shape=(4, 3, 2)),
+    "ConvTranspose same, each axis its own": plan(
+        S("Conv2DTranspose", {"filters": 2, "kernel_size": 3, "strides": (2, 1),
+                              "padding": "same"}), shape=(4, 3, 2)),
     "Bidirectional(RNN(GRUCell))": plan(
         S("Bidirectional", {"layer": S("RNN", {"cell": S("GRUCell", {"units": 2})})})
     ),
