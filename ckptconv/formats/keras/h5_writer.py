@@ -9,6 +9,7 @@ import numpy as np
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.errors import ContainerError
+from ckptconv.spelling import option
 from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import BFLOAT16, Tensor
 from ckptconv.tensors.writer import Progress, open_sink
@@ -70,6 +71,7 @@ def _legacy(file: h5py.File, tensors: Tensors, facts: KerasFacts) -> dict[str, i
         maker.texts(group, "weight_names", list(weights))
         for weight in weights:
             name = f"{layer}/{weight}"
+            _require_loadable(name, tensors[name])
             offsets |= maker.dataset(group, weight, name, tensors[name])
     _require_all(tensors, (f"{a}/{b}" for a, w in facts.weights.items() for b in w))
     return offsets
@@ -178,6 +180,16 @@ class _Maker:
             attribute = self._a.create(owner, own.encode(), kind, self._space(part.shape))
             if part.size:
                 attribute.write(part)
+
+
+def _require_loadable(name: str, tensor: Tensor) -> None:
+    """Refuse bfloat16 in the legacy layout: Keras 3 itself writes it there, and never loads it."""
+    if tensor.dtype == BFLOAT16:
+        raise ContainerError(
+            "Keras loads no bfloat16 from this layout",
+            tensor=name,
+            hint=f"{option('dtype', 'float32')}, or a target whose name ends in .weights.h5",
+        )
 
 
 def _require_paths(names: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import ckptconv
 from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.errors import ContainerError
@@ -57,8 +58,9 @@ def test_long_lists_are_split_as_keras_does(tmp_path):
 
 @pytest.mark.parametrize("layout", ["legacy", "weights.h5"])
 def test_dtypes_written(tmp_path, layout):
-    arrays = [np.arange(1, 5, dtype=d) for d in ("f2", "f4", "f8", "i4", ml_dtypes.bfloat16)]
+    arrays = [np.arange(1, 5, dtype=d) for d in ("f2", "f4", "f8", "i4")]
     arrays += [np.float32(2), np.empty((0, 2), "f4")]
+    arrays += [np.arange(1, 5, dtype=ml_dtypes.bfloat16)] if layout == "weights.h5" else []
     prefix = "a/w" if layout == "legacy" else "layers/a/vars/"
     names = [f"{prefix}{i}" for i in range(len(arrays))]
     tensors = {n: ArrayTensor(np.asarray(a)) for n, a in zip(names, arrays, strict=True)}
@@ -70,7 +72,32 @@ def test_dtypes_written(tmp_path, layout):
     same(values(again), values(checkpoint))
     with h5py.File(tmp_path / "m.h5") as file:
         np.testing.assert_array_equal(file[names[1]][()], arrays[1])
-        assert file[names[4]].attrs["dtype"] == "bfloat16"
+        assert layout == "legacy" or file[names[-1]].attrs["dtype"] == "bfloat16"
+
+
+def test_bfloat16_is_written_where_keras_loads_it(tmp_path):
+    import keras
+    from keras.src.legacy.saving import legacy_h5_format
+
+    model = keras.Sequential([keras.layers.Dense(2, dtype="bfloat16", name="out")])
+    model.build((None, 3))
+    kernel, bias = np.arange(1, 7).reshape(3, 2) / 3, np.array([5, 7]) / 3
+    model.set_weights([a.astype(ml_dtypes.bfloat16) for a in (kernel, bias)])
+    model.save_weights(tmp_path / "m.weights.h5")
+    graph = ckptconv.load(tmp_path / "m.weights.h5", kinds={"out": "Linear"})
+    ckptconv.save(graph, tmp_path / "n.weights.h5", to="keras")
+    with pytest.raises(ContainerError, match=r"loads no bfloat16.*try dtype='float32', or a targ"):
+        ckptconv.save(graph, tmp_path / "n.h5", to="keras")
+    ckptconv.save(graph, tmp_path / "m.h5", to="keras", dtype="float32")
+    for name in ("n.weights.h5", "m.h5"):
+        model.set_weights([np.zeros((3, 2)), np.zeros(2)])
+        model.load_weights(tmp_path / name)
+        for found, meant in zip(model.get_weights(), (kernel, bias), strict=True):
+            np.testing.assert_array_equal(found.astype("f4"), meant.astype(ml_dtypes.bfloat16))
+    with h5py.File(tmp_path / "k.h5", "w") as file:  # nor does Keras load what it writes itself
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    with pytest.raises(ValueError, match="Invalid dtype"):
+        model.load_weights(tmp_path / "k.h5")
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, ml_dtypes.float8_e5m2])
