@@ -211,14 +211,15 @@ def _texts(name: str, given: Iterable[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _parse_kind(path: str, text: str) -> KindHint:
+def _parse_kind(path: str, text: str | KindHint) -> KindHint:
     """Read ``LSTM(hidden_size=128, bias=True)``.
 
     Raises:
         UsageError: an unknown kind, or arguments that are not ``name=literal``.
     """
-    match = _SPEC.fullmatch(text.strip())
-    if match is None:
+    if isinstance(text, KindHint):
+        return text
+    if not (match := _SPEC.fullmatch(str(text).strip())):
         raise _unknown_kind(path, text)
     kind = match[1]
     try:
@@ -243,8 +244,7 @@ def _resolved(path: str, hint: KindHint, kind_of: Callable[[str], str | None]) -
     return KindHint(kind, hint.arguments)
 
 
-def _unknown_kind(path: str, text: str) -> UsageError:
+def _unknown_kind(path: str, text: object) -> UsageError:
     known = ", ".join((*KINDS, PARAMETER))
-    return UsageError(
-        f"{option('kinds')} of {path}: unknown kind", expected=known, found=repr(text)
-    )
+    problem = f"{option('kinds')} of {path}: unknown kind"
+    return UsageError(problem, expected=known, found=repr(text))

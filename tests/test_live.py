@@ -326,3 +326,52 @@ def test_two_parameters_of_one_name_are_refused():
     graph = ckptconv.from_torch(nn.ModuleDict({"a": nn.Linear(4, 4)}))
     with pytest.raises(ckptconv.CkptconvError, match=r"a\.weight: two parameters of the network"):
         ckptconv.load_into(cells, graph)
+
+
+def _torch_layers(**more):
+    rnn = {"nonlinearity": "relu", "batch_first": True, "bidirectional": True}
+    layers = {
+        "embed": nn.Embedding(7, 4, padding_idx=more.get("padding_idx", 1)),
+        "rnn": nn.RNN(4, 5, **{**rnn, **{k: more[k] for k in more if k in rnn}}),
+        "lstm": nn.LSTM(10, 6, num_layers=2, batch_first=True, dropout=more.get("dropout", 0.1)),
+        "norm": nn.LayerNorm(3, eps=more.get("eps", 1e-3)),
+        "conv": nn.Conv2d(3, 4, 3, stride=2, padding=1, dilation=more.get("dilation", 1)),
+        "line": nn.Conv1d(3, 5, 3, padding="same"),
+    }
+    return nn.ModuleDict(layers)
+
+
+def test_settings_that_a_network_has_otherwise_are_named():
+    source = n.fill(_torch_layers())
+    other = {"padding_idx": None, "nonlinearity": "tanh", "eps": 1e-5, "dilation": 2}
+    report = ckptconv.load_into(_torch_layers(**other, dropout=0.3), ckptconv.from_torch(source))
+    assert report.notes == [
+        "embed: padding_idx is 1 in the source; the network's is None",
+        "rnn: nonlinearity is 'relu' in the source; the network's is 'tanh'",
+        "norm: eps is 0.001 in the source; the network's is 1e-05",
+        "conv: dilation is (1, 1) in the source; the network's is (2, 2)",
+    ]
+    assert ckptconv.load_into(_torch_layers(), ckptconv.from_torch(source)).notes == []
+
+
+@pytest.mark.parametrize("stride", [2, 1])
+def test_settings_of_cells_are_held_against_those_of_modules(stride):
+    source = n.fill(_torch_layers())
+    cells = msnn.CellDict({
+        "embed": msnn.Embedding(7, 4, padding_idx=1),
+        "rnn": msnn.RNN(4, 5, nonlinearity="relu", batch_first=True, bidirectional=True),
+        "lstm": msnn.LSTM(10, 6, num_layers=2, batch_first=True),
+        "norm": msnn.LayerNorm([3], epsilon=1e-3),
+        "conv": msnn.Conv2d(3, 4, 3, stride, pad_mode="pad", padding=1, has_bias=True),
+        "line": msnn.Conv1d(3, 5, 3, pad_mode="same", has_bias=True),
+    })  # fmt: skip
+    notes = ckptconv.load_into(cells, ckptconv.from_torch(source)).notes
+    told = "conv: stride is (2, 2) in the source; the network's is (1, 1)"
+    assert [note for note in notes if "|" not in note] == ([told] if stride == 1 else [])
+
+
+def test_the_class_of_a_live_layer_tells_what_a_lone_w_is():
+    cells = msnn.CellDict({"slopes": msnn.PReLU(5)})
+    target = nn.ModuleDict({"slopes": nn.PReLU(5)})
+    plan = ckptconv.match(cells, target, kinds={"slopes": "PReLU"})
+    assert plan.pairs() == ckptconv.match(cells, target).pairs() == {"slopes": "slopes"}

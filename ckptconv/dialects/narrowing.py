@@ -27,9 +27,10 @@ _NEAR, _MAX_CHANNELS, _VOLUME = 3, 1 << 16, 3
 Narrow = Callable[[str, tuple[str, ...], Evidence, Mapping[str, Tensor]], "tuple[str, ...] | None"]
 
 
-def _by_class(
+def by_class(
     path: str, candidates: tuple[str, ...], evidence: Evidence, _: Mapping[str, Tensor]
 ) -> tuple[str, ...] | None:
+    """Return the candidates that the class in the file may be."""
     module = evidence.modules.get(path)
     name = module.class_name if module else None
     called = {name} | {kind for c in evidence.columns for kind in classes(c).get(name or "", ())}
@@ -189,7 +190,7 @@ BY_FLOW = "name of the module and sizes around it"
 SAID = (USER, "class in the file")
 """Evidence that is somebody's word."""
 SOURCES: tuple[tuple[str, Narrow], ...] = (
-    ("class in the file", _by_class),
+    ("class in the file", by_class),
     ("hyper-parameters in the file", _by_sizes),
     ("_metadata version", _by_version),
     (BY_NEIGHBOURS, _by_neighbours),

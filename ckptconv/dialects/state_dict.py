@@ -10,7 +10,7 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.evidence import Evidence, unused
 from ckptconv.dialects.grouping import modules, sizes_around
 from ckptconv.dialects.infer_kind import ambiguous, recognise
-from ckptconv.dialects.narrowing import SAID, by_name
+from ckptconv.dialects.narrowing import SAID, by_class, by_name
 from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.dialects.remarks import own_cell, remarks, unfit
 from ckptconv.errors import DialectError, LossyError, gathering
@@ -162,7 +162,8 @@ def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> lis
     if found is None or found.kinds == (PARAMETER,):
         return split_parameters(whole, params, *unfit(path, evidence))
     kind = found.kinds[0]
-    if [*params] == ["w"] and found.evidence not in SAID and by_name(path, (kind,)) is None:
+    named = by_name(path, (kind,)) or by_class(path, (kind,), evidence, params)
+    if [*params] == ["w"] and found.evidence not in SAID and not named:
         raise ambiguous(path, (kind, PARAMETER), {"w": params["w"].shape})
     rows = {slot.name: (slot, param) for param, slot in slots(kind, found.columns[kind]) if slot}
     lifted = {

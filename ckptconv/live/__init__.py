@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +13,8 @@ from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
+from ckptconv.graph.provenance import Provenance
+from ckptconv.graph.settings import apart
 from ckptconv.live.filling import fill
 from ckptconv.live.reading import FORMAT, graph_of, parameters
 from ckptconv.options import (
@@ -110,7 +112,8 @@ def load_into(
     """Fill a live MindSpore Cell or torch Module with a checkpoint's values.
 
     Names are matched as ``--like`` does; every parameter of the target is filled and every
-    parameter of the source used, or nothing is changed.
+    parameter of the source used, or nothing is changed. Settings that both sides record and that
+    differ (``nonlinearity``, ``eps``) stay the network's own: the notes name them.
 
     Args:
         target: a ``mindspore.nn.Cell`` or a ``torch.nn.Module``; a DataParallel or compiled one
@@ -139,9 +142,32 @@ def load_into(
     told = {"path": wanted.path, "container": FORMAT, "framework": framework}
     report = account(graph, lowered, told)
     fill(target, {name: tensor.numpy() for name, tensor in lowered.tensors.items()})
+    report.notes += _other_settings(lowered, graph.dialect, target)
     report.notes += cast.losses(lowered.tensors)
     report.written = True
     return report
+
+
+def _other_settings(lowered: Lowered, framework: str, network: Any) -> Iterator[str]:
+    """Yield what no parameter shows and the network's layers do otherwise than the source's."""
+    try:
+        there = graph_of(network, ReadOptions())
+    except CkptconvError:  # a layer that is the user's own
+        return
+    origin = Provenance(there.origin.tensors)
+    owners = {
+        name: layer
+        for layer in there
+        for tensor in layer.params.values()
+        for leaf in origin.trace(tensor).origins
+        for name in origin.own(leaf)
+    }
+    for layer, names in lowered.made:
+        others = {id(owners[name]): owners[name] for name in names if name in owners}
+        for other in others.values():
+            for key, said, own in apart(layer, other) if other.kind == layer.kind else ():
+                if key != "padding" or framework == there.dialect:  # MindSpore's has a mode
+                    yield f"{layer.path}: {key} is {said!r} in the source; the network's is {own!r}"
 
 
 def _dialects(network: Any) -> tuple[Target, ...]:

@@ -6,14 +6,13 @@ runs backwards there; and a layer that is run by itself is run without its activ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.settings import apart
 from ckptconv.verification.pairing import Block
 
-_TRAINING = {"dropout", "recurrent_dropout", "momentum", "training", "return_state"}
 _IN_TRAINING = "in training only"
 
 
@@ -33,20 +32,9 @@ def _records(graph: Graph) -> bool:
 
 
 def _apart(one: Layer, other: Layer, *, noted: bool) -> Iterator[str]:
-    said, meant = _plain(one.attributes), _plain(other.attributes)
-    yield from (f"{k} {said[k]} | {meant[k]}" for k in said if said[k] != meant.get(k, said[k]))
+    yield from (f"{key} {said} | {meant}" for key, said, meant in apart(one, other))
     notes, others = ([n for n in x.notes if not n.endswith(_IN_TRAINING)] for x in (one, other))
     left = [note for note in notes if note not in others]
     right = [note for note in others if note not in notes]
     if noted and left != right:
         yield " | ".join("; ".join(side) or "nothing" for side in (left, right))
-
-
-def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings that inference knows; one number for an axis is that number for each."""
-    rows = {k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items()}
-    return {
-        k: v[0] if isinstance(v, list) and len({*map(repr, v)}) == 1 else v
-        for k, v in rows.items()
-        if k not in _TRAINING
-    }
