@@ -101,7 +101,7 @@ def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
         note = f"{layer.path}: {_BY_NAME.format(named[0])}"
         return results[chosen]._replace(notes=(note,))
     shapes = {name: tensor.shape for name, tensor in layer.params.items()}
-    raise ambiguous(layer.path, layer.candidates, shapes)
+    raise ambiguous(layer.hint_path, layer.candidates, shapes)
 
 
 def _check_settings(layer: Layer, forms: Forms, owner: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -53,6 +53,7 @@ class Layer:
         candidates: every kind that what is known allows, ``kind`` first.
         notes: remarks for the report.
         assumed: settings of the source's layer that nothing records → what is assumed.
+        read_as: the path that it was read under, where it was moved since.
     """
 
     path: str
@@ -63,6 +64,16 @@ class Layer:
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     assumed: Mapping[str, Any] = field(default_factory=dict)
+    read_as: str | None = None
+
+    @property
+    def hint_path(self) -> str:
+        """The path that ``kinds`` know it by."""
+        return self.path if self.read_as is None else self.read_as
+
+    def moved(self, path: str) -> Layer:
+        """Return the layer under another path."""
+        return replace(self, path=path, read_as=self.hint_path)
 
     def full_name(self, param: str) -> str:
         return ".".join(part for part in (self.path, param) if part)

@@ -97,7 +97,7 @@ def _rebuilt(
             used.add(entry)
             path = (modules[entry] + layer.path.removeprefix(entry)).strip(".")
             named |= {path} if entry == layer.path else set()
-            layer = replace(layer, path=path)
+            layer = layer.moved(path)
         if not layer.path and "" in layer.params:
             raise DialectError(f"{option('map')} leaves a parameter without a name")
         layers.append(layer)

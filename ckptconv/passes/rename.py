@@ -58,7 +58,7 @@ def _replaced(pattern: Any, text: str, paths: list[str]) -> tuple[list[str], int
 
 def _with_paths(graph: Graph, paths: Iterable[str]) -> Graph:
     moved = zip(graph, paths, strict=True)
-    layers = tuple(layer if layer.path == p else replace(layer, path=p) for layer, p in moved)
+    layers = tuple(layer if layer.path == p else layer.moved(p) for layer, p in moved)
     for layer in layers:
         if not layer.path and "" in layer.params:
             raise DialectError(f"{option('rename')} leaves a parameter without a name")

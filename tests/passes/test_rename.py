@@ -36,3 +36,17 @@ def test_no_pattern(hostile, pattern):
 def test_a_group_that_is_not_there(hostile):
     with pytest.raises(ckptconv.UsageError, match="not a regular expression"):
         ckptconv.load(hostile, rename={"^a": r"\1"})
+
+
+@pytest.mark.parametrize("moved", [{"rename": {"^old": "new"}}, {"map": {"old": "new"}}])
+def test_what_is_advised_for_a_moved_module_helps(tmp_path, moved):
+    import torch
+
+    torch.save({"old.weight": torch.randn(4, 4)}, tmp_path / "m.pt")
+    with pytest.raises(ckptconv.CkptconvError, match=r"old: the file does not tell") as told:
+        ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.h5", to="keras", **moved)
+    assert "kinds={'old': 'Linear'}" in str(told.value)
+    report = ckptconv.convert(
+        tmp_path / "m.pt", tmp_path / "m.h5", to="keras", kinds={"old": "Linear"}, **moved
+    )
+    assert [(layer.path, layer.kind) for layer in report.layers] == [("new", "Linear")]

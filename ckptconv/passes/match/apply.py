@@ -126,7 +126,7 @@ class _Result:
         for layer, part in form.layers:
             if len(layer.candidates) > 1:
                 shapes = {name: tensor.shape for name, tensor in layer.params.items()}
-                raise ambiguous(layer.path, layer.candidates, shapes)
+                raise ambiguous(layer.hint_path, layer.candidates, shapes)
             kept = {
                 target.names[name]: tensor
                 for name, tensor in part.tensors.items()
