@@ -163,13 +163,15 @@ def test_layers_and_directions_that_look_alike(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("split_gates", [False, True])
 @pytest.mark.parametrize("static", [False, True])
-def test_the_quantizable_lstm(tmp_path: Path, split_gates: bool, static: bool) -> None:
+def test_the_quantizable_lstm(
+    tmp_path: Path, split_gates: bool, static: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = n.torch_recurrent("LSTM", 2, 2)
     source.qconfig = quantization.get_default_qconfig("qnnpack")
     layer = torch.ao.nn.quantizable.LSTM.from_float(source, split_gates=split_gates)
     options = dict(ALLOW)
     if static:
-        torch.backends.quantized.engine = "qnnpack"
+        monkeypatch.setattr(torch.backends.quantized, "engine", "qnnpack")
         x, states = n.inputs("LSTM", 2, 2)
         layer(torch.from_numpy(x), tuple(map(torch.from_numpy, states)))
         layer = torch.ao.nn.quantized.LSTM.from_observed(layer)
