@@ -23,6 +23,7 @@ from ckptconv.tensors.tensor import Tensor
 _OF_CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
 _CAST = "cast "
 _CONSTANTS: Mapping[tuple[str, ...], int] = {("ones",): 1, ("zeros",): 0}
+_EVIDENCE = "the report of its conversion"
 _LEVEL = re.compile(r"_l(\d+)(?:_reverse)?$")
 
 
@@ -84,12 +85,13 @@ def _as_told(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Grap
     omitted: dict[str, str] = {}
     for layer in graph:
         entries = {p: told[n] for p, t in layer.params.items() for n in _known(t, names, told)}
+        if layer.kind != PARAMETER and {e.kind for e in entries.values()} == {PARAMETER}:
+            layers += _bare(layer, names, told)
+            continue
         kinds = {entry.kind for entry in entries.values()} & {*layer.candidates}
         if len(kinds) == 1 and len(layer.candidates) > 1:
             (kind,) = kinds
-            layer = replace(
-                layer, kind=kind, candidates=(kind,), evidence="the report of its conversion"
-            )
+            layer = replace(layer, kind=kind, candidates=(kind,), evidence=_EVIDENCE)
         added = {p for p, entry in entries.items() if _is_added(layer.params[p], entry)}
         if added and not isinstance(layer, RecurrentLayer):
             rest = {p: tensor for p, tensor in layer.params.items() if p not in added}
@@ -98,6 +100,14 @@ def _as_told(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Grap
             layer = replace(layer, params=rest)
         layers.append(layer)
     return replace(graph, layers=tuple(layers), omitted={**graph.omitted, **omitted})
+
+
+def _bare(layer: Layer, names: Provenance, told: Mapping[str, _Told]) -> Iterator[Layer]:
+    """Yield the parameters of what looks like a layer in the file, and was none in the source."""
+    for tensor in layer.params.values():
+        for leaf in names.trace(tensor).origins:
+            for name in _known(leaf, names, told)[:1]:
+                yield Layer(told[name].sources[0], PARAMETER, {"": leaf}, evidence=_EVIDENCE)
 
 
 def _is_added(tensor: Tensor, entry: _Told) -> bool:
@@ -167,9 +177,10 @@ def _home(
     if "/" in first:
         scope = first.partition("/")[0]
         return _Home(path if scope == "layers" else scope, number)
-    if all(source.startswith(f"{path}.") for source in sources) or not path:
-        return _Home(path, number)
     inner = first.removesuffix(f".{param}")
+    below = all(source.startswith(f"{path}.") for source in sources)
+    if below or (not path and inner == first):
+        return _Home(path, number)
     return _Home(inner if inner != first else first.rpartition(".")[0], number)
 
 

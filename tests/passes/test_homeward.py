@@ -183,3 +183,28 @@ def test_what_a_map_has_changed_does_not_get_its_old_names(tmp_path, network, ta
     paths = tmp_path, tmp_path / "m.pt", tmp_path / "out.pt", tmp_path / "back.pt"
     with pytest.raises(ckptconv.CkptconvError, match=r"cannot take back what .* put together"):
         there_and_back(*paths, "torch", "torch", map=table, dtype=dtype)
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "model."])
+def test_a_root_comes_home_under_its_wrapper(tmp_path, prefix):
+    source = {f"{prefix}{k}": v for k, v in torch.nn.GRUCell(3, 4).state_dict().items()}
+    torch.save(source, tmp_path / "m.pt")
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
+    (tmp_path / "report.json").write_text(json.dumps(report.to_dict()))
+    ckptconv.convert(
+        tmp_path / "m.ckpt", tmp_path / "b.pt", to="torch", restore=tmp_path / "report.json"
+    )
+    back = torch.load(tmp_path / "b.pt", weights_only=True)
+    assert {k: v.tolist() for k, v in back.items()} == {k: v.tolist() for k, v in source.items()}
+
+
+@pytest.mark.parametrize(("to", "name"), [("mindspore", "m.ckpt"), ("keras", "m.h5")])
+def test_parameters_of_no_layer_come_home_as_they_were(tmp_path, to, name):
+    own = {"own.gamma": torch.randn(4), "own.beta": torch.randn(4), "mix.kernel": torch.randn(3, 5)}
+    source = {"fc.weight": torch.randn(2, 3), "fc.bias": torch.randn(2), **own}
+    torch.save(source, tmp_path / "m.pt")
+    kinds = {"own": "Parameter", "mix": "Parameter", "fc": "Linear"}
+    paths = (tmp_path / "m.pt", tmp_path / name, tmp_path / "b.pt")
+    there_and_back(tmp_path, *paths, to, "torch", kinds=kinds)
+    back = torch.load(tmp_path / "b.pt", weights_only=True)
+    assert {k: v.tolist() for k, v in back.items()} == {k: v.tolist() for k, v in source.items()}
