@@ -6,7 +6,7 @@ from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import CkptconvError, ContainerError
 from ckptconv.tensors.computed import Cast, cast
-from ckptconv.tensors.tensor import BLOCK, Tensor
+from ckptconv.tensors.tensor import Tensor, same_bytes
 
 
 def check(meant: Checkpoint, path: str) -> None:
@@ -45,9 +45,7 @@ def _compare(meant: Checkpoint, written: Checkpoint) -> None:
 def _same(meant: Tensor, written: Tensor) -> str | None:
     if isinstance(meant, Cast):  # a fresh one, since they count what they lose
         meant = cast(meant.inputs[0], meant.dtype)
-    pairs = zip(meant.blocks(BLOCK), written.blocks(BLOCK), strict=True)
-    equal = all(a.tobytes() == b.tobytes() for a, b in pairs)
-    return "the same bytes" if equal else None
+    return "the same bytes" if same_bytes(meant, written) else None
 
 
 def _require(name: str | None, what: str, expected: object, found: object) -> None:

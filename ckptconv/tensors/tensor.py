@@ -181,6 +181,14 @@ class FilledTensor(Tensor):
         return np.full(extent(region), self.value, self.dtype)
 
 
+def same_bytes(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two tensors have one shape and dtype, and hold the same, block by block."""
+    if (one.shape, one.dtype) != (other.shape, other.dtype):
+        return False
+    pairs = zip(one.blocks(BLOCK), other.blocks(BLOCK), strict=True)
+    return all(a.tobytes() == b.tobytes() for a, b in pairs)
+
+
 class Trace(NamedTuple):
     """Where a tensor comes from.
 

@@ -14,7 +14,7 @@ from ckptconv.graph.lowered import Part
 from ckptconv.passes.match.structure import Module, Structure
 from ckptconv.passes.match.written import Lower, structure_of, written
 from ckptconv.tensors.declared import Declared
-from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
+from ckptconv.tensors.tensor import FilledTensor, Tensor, same_bytes, trace
 
 _MAX_FORMS = 64
 """Forms of one module; more come only of files made for it."""
@@ -116,7 +116,7 @@ def key(tensor: Tensor) -> Hashable:
 
 def are_equal(one: Tensor, other: Tensor) -> bool:
     """Tell whether two tensors of one shape are one, or have the same bytes."""
-    return key(one) == key(other) or one.numpy().tobytes() == other.numpy().tobytes()
+    return key(one) == key(other) or same_bytes(one, other)
 
 
 def _place(leaf: Tensor) -> Hashable:
