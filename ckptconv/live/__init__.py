@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ckptconv import pipeline
-from ckptconv.checkpoint import Checkpoint, Module
+from ckptconv.checkpoint import Checkpoint, Module, TorchFacts
 from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
@@ -142,16 +142,17 @@ def load_into(
     told = {"path": wanted.path, "container": FORMAT, "framework": framework}
     report = account(graph, lowered, told)
     fill(target, {name: tensor.numpy() for name, tensor in lowered.tensors.items()})
-    report.notes += _other_settings(lowered, graph.dialect, target)
+    report.notes += _other_settings(lowered, graph.dialect, wanted)
     report.notes += cast.losses(lowered.tensors)
     report.written = True
     return report
 
 
-def _other_settings(lowered: Lowered, framework: str, network: Any) -> Iterator[str]:
+def _other_settings(lowered: Lowered, framework: str, network: Checkpoint) -> Iterator[str]:
     """Yield what no parameter shows and the network's layers do otherwise than the source's."""
     try:
-        there = graph_of(network, ReadOptions())
+        is_torch = isinstance(network.facts, TorchFacts)
+        there = pipeline.lift(network, ReadOptions(source="torch" if is_torch else "mindspore"))
     except CkptconvError:  # a layer that is the user's own
         return
     origin = Provenance(there.origin.tensors)
