@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from ckptconv import CkptconvError
 
 
 class Result(str, Enum):
@@ -25,6 +29,12 @@ class Result(str, Enum):
 ANSWERED = "then answered"
 """How the reason of a refusal begins that asked for what the network knows, and then converted."""
 DEFECTS = (Result.SILENT, Result.TRACEBACK)
+
+
+def asked_about(error: CkptconvError) -> list[str]:
+    """Return the modules, or patterns of them, whose kinds a message asks for."""
+    told = re.findall(r"kinds=({.*?})", str(error))
+    return [path for kinds in told for path in ast.literal_eval(kinds)]
 
 
 @dataclass(frozen=True)

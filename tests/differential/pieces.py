@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import numpy as np
 from ckptconv import CkptconvError
 from ckptconv.report import LayerEntry, Report
 from tests.differential import keras_target
-from tests.differential.outcome import ANSWERED, Outcome, Result, Void
+from tests.differential.outcome import ANSWERED, Outcome, Result, Void, asked_about
 from tests.differential.piece import Arrays, Piece, Silent
 from tests.differential.running import run, run_whole
 from tests.differential.targets import Unfit
@@ -49,8 +48,7 @@ class Question:
 
     def true_kinds(self, error: CkptconvError) -> dict[str, str]:
         """Return the true kind of every module that an error asks about."""
-        told = re.findall(r"kinds=({.*?})", str(error))
-        asked = [path for kinds in told for path in ast.literal_eval(kinds)]
+        asked = asked_about(error)
         paths = [*self.truth, *((self.prefix + path).rstrip(".") for path in self.truth)]
         plain = [path for path in paths if any(fnmatchcase(path, a) for a in asked)]
         return {path: self.true_kind(path) for path in plain if path in asked or "*" in str(asked)}

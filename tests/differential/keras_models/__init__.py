@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
 import os
 import re
@@ -25,7 +24,7 @@ from tests.differential.keras_models import build, save
 from tests.differential.keras_models.compare import Source, compare
 from tests.differential.keras_models.draw import plan
 from tests.differential.keras_models.spec import Plan
-from tests.differential.outcome import Case, Generator, Outcome, Result, Void
+from tests.differential.outcome import Case, Generator, Outcome, Result, Void, asked_about
 from tests.differential.targets import SUFFIX
 
 _CLASSES = classes(FORMS)
@@ -108,8 +107,7 @@ def _answered(convert: Callable[..., Any], model: Any, calls: Mapping[int, Any])
     try:
         return convert()
     except CkptconvError as error:
-        told = re.findall(r"kinds=({.*?})", str(error))
-        asked = [path for kinds in told for path in ast.literal_eval(kinds)]
+        asked = asked_about(error)
         answers = {path: kind for path in asked if (kind := _true_kind(path, model, calls))}
         if not answers:
             raise
