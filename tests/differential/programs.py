@@ -7,6 +7,7 @@ that reaches too few of them, or too many, is seen.
 # ruff: noqa: ARG005 (functions of one signature)
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import zlib
@@ -86,7 +87,15 @@ def _functions() -> dict[str, Any]:
         "sum": lambda m, x, y, s: x.sum(-1, keepdim=True) + y,
         "select": lambda m, x, y, s: x[:, s.whole],
         "slice": lambda m, x, y, s: x[..., 1:] if s.flag else x[:, :2],
-        "step": lambda m, x, y, s: x[..., ::2],
+        "end": lambda m, x, y, s: x[: s.whole or None] if s.flag else x[:, : s.whole or None],
+        "step": lambda m, x, y, s: x[..., ::2] if s.flag else x[:, :: 1 + abs(s.whole)],
+        "whole": lambda m, x, y, s: (x * 5).to(torch.int64 if s.flag else torch.int32),
+        "true": lambda m, x, y, s: x > s.number,
+        "total": lambda m, x, y, s: x.sum(s.whole, dtype=torch.float32 if s.flag else None),
+        "average": lambda m, x, y, s: x.mean(s.whole, dtype=torch.float32),
+        "zeros": lambda m, x, y, s: torch.cat([x, x.new_zeros(len(y), *x.shape[1:])], -1),
+        "alike": lambda m, x, y, s: torch.zeros_like(x, dtype=y.dtype) + (y if s.flag else 1),
+        "cell": lambda m, x, y, s: m.cell(x[:, 0])[s.flag],
         "view": lambda m, x, y, s: x.view(x.shape[0], -1, 2),
         "transpose": lambda m, x, y, s: x.transpose(1, -1),
         "unsqueeze": lambda m, x, y, s: x.unsqueeze(abs(s.whole)),
@@ -110,6 +119,7 @@ NAMES = (
     *("hardtanh", "softplus", "elu", "leaky_relu", "gelu", "softmax", "dropout", "mean", "sum"),
     *("select", "slice", "step", "view", "transpose", "unsqueeze", "flatten", "chunk", "cat"),
     *("stack", "expand", "flip", "pad", "pow", "glu", "attend", "lstm"),
+    *("end", "whole", "true", "total", "average", "zeros", "alike", "cell"),
     *("layer", "relu", "mul", "add_", "slice", "select", "view"),  # the likelier
 )
 
@@ -124,6 +134,7 @@ def _model(steps: tuple[Step, ...]) -> Any:
         "norm": nn.LayerNorm(FEATURES),
         "batch": nn.BatchNorm1d(FEATURES),
         "recurrent": nn.LSTM(FEATURES, FEATURES, batch_first=True),
+        "cell": nn.LSTMCell(FEATURES, FEATURES),
         "scale": nn.Parameter(torch.zeros(FEATURES)),
     }  # fmt: skip
 
@@ -139,7 +150,7 @@ def _model(steps: tuple[Step, ...]) -> Any:
             for step in steps:
                 one, other = (values[-1 - min(n, len(values) - 1)] for n in step.at)
                 values.append(functions[step.name](self, one, other, step))
-            return (values[2], *values[3:][-GIVEN:])
+            return (values[2], self.cell(y[:, 0])[0], *values[3:][-GIVEN:])
 
     return fill(Program())
 
@@ -151,24 +162,43 @@ def _run(case: Case, tmp: Path) -> Outcome:
     torch.manual_seed(seed)
     logging.getLogger("torch").setLevel(logging.CRITICAL)
     given = tuple(torch.randn(3, 4, FEATURES) for _ in range(2))
+    free = dict.fromkeys((0, 1), torch.export.Dim.AUTO) if seed % 2 else {}
     try:
         model = _model(case.data)
-        torch.export.save(torch.export.export(model, given), tmp / "m.pt2")
-        wanted = [v.detach().numpy() for v in flat(model(*(x.clone() for x in given)))]
+        program = torch.export.export(model, given, dynamic_shapes=(free, free))
+        torch.export.save(program, tmp / "m.pt2")
+        cases = [(given, _results(model, given))]
     except Exception as error:
         raise Void(f"not exported: {type(error).__name__}") from error
+    longer = tuple(torch.randn(5, 7, FEATURES) for _ in range(2))
+    with contextlib.suppress(Exception):  # where sizes became fixed
+        _results(program.module(), longer)
+        cases.append((longer, _results(model, longer)))
     try:
         module, weights, _ = written(tmp / "m.pt2", "torch", tmp)
     except CkptconvError as error:
         return Outcome(Result.REFUSED, error.problem[:70], str(error))
-    try:
-        found = run_torch(module, weights, [x.numpy() for x in given])
-    except Exception as error:
-        return Outcome(Result.SILENT, "a network that does not run", repr(error))
-    if [f.shape for f in found] != [w.shape for w in wanted]:
-        return Outcome(Result.SILENT, "other shapes", str([f.shape for f in found]))
-    worst = max(float(np.abs(f - w).max()) for f, w in zip(found, wanted, strict=True))
-    return Outcome(Result.EQUAL) if worst < LIMIT else Outcome(Result.SILENT, "others", str(worst))
+    for inputs, wanted in cases:
+        try:
+            found = run_torch(module, weights, [x.numpy() for x in inputs])
+        except Exception as error:
+            return Outcome(Result.SILENT, "a network that does not run", repr(error))
+        told = [[(v.shape, v.dtype) for v in values] for values in (found, wanted)]
+        if told[0] != told[1]:
+            return Outcome(Result.SILENT, "other shapes or dtypes", f"{told[0]} for {told[1]}")
+        worst = max(map(_distance, found, wanted))
+        if worst >= LIMIT:
+            return Outcome(Result.SILENT, "others", str(worst))
+    return Outcome(Result.EQUAL)
+
+
+def _results(model: Any, inputs: Any) -> list[Any]:
+    return [value.detach().numpy() for value in flat(model(*(x.clone() for x in inputs)))]
+
+
+def _distance(found: Any, wanted: Any) -> float:
+    one, other = found.astype(np.float64), wanted.astype(np.float64)
+    return float((np.abs(one - other) / (1 + np.abs(other))).max(initial=0.0))
 
 
 GENERATOR = Generator(draw, _run)

@@ -10,7 +10,7 @@ import pytest
 import ckptconv
 from tests.network import torch_functions
 from tests.network.torch_models import exported, models
-from tests.network.written import check_text, close, flat, run_torch, written
+from tests.network.written import check_text, close, flat, run_mindspore, run_torch, written
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -40,8 +40,22 @@ def test_a_function_is_computed_or_refused_by_name(name, tmp_path):
             written(tmp_path / "m.pt2", "torch", tmp_path)
         return
     module, weights, _ = written(tmp_path / "m.pt2", "torch", tmp_path)
-    found = run_torch(module, weights, [x.numpy() for x in inputs])
-    close(found, wanted(model, inputs), 1e-6)
+    for given in inputs:
+        arrays, expected = [x.numpy() for x in given], wanted(model, given)
+        found = run_torch(module, weights, arrays)
+        close(found, expected, 1e-6)
+        assert [value.dtype for value in found] == [value.dtype for value in expected]
+
+
+@pytest.mark.parametrize(
+    "name", ["parts of free axes", "whole and true", "zeros of a dtype", "bounds"]
+)
+def test_a_function_in_mindspore(name, tmp_path):
+    model, inputs, _ = torch_functions.exported(name, tmp_path / "m.pt2")
+    module, weights, _ = written(tmp_path / "m.pt2", "mindspore", tmp_path)
+    for given in inputs:
+        found = run_mindspore(module, weights, [x.numpy() for x in given])
+        close(found, wanted(model, given), 1e-6)
 
 
 @pytest.mark.slow

@@ -12,12 +12,18 @@ from tests.networks import fill
 
 
 class Function(NamedTuple):
-    """A forward, the modules and parameters it uses, its inputs' shapes, what it is refused for."""
+    """A forward, the modules and parameters it uses, its inputs' shapes, what it is refused for.
+
+    ``free`` are the axes of which any size is exported; ``whole`` says that inputs are numbers
+    below 9.
+    """
 
     forward: object
     parts: dict
     shapes: tuple
     refused: str = ""
+    free: tuple = ()
+    whole: bool = False
 
 
 def on_a_view(s, x):
@@ -51,6 +57,38 @@ def one_place(s, x, alone):
     sizes = (1, 1), (1, None), (5, 1)
     pools = [pool(x, size) for pool in (average, largest) for size in sizes]
     return (*pools, average(x, (5, 8)) * 2, average(alone, 1), F.adaptive_max_pool1d(alone, 1))
+
+
+def parts_of_free_axes(s, x):
+    x = s.fc(x)
+    return x[:, :-1], x[:, ::2], x[:-1], x[::2], x[:, 1:] - x[:, :-1], x[:, :2], x[..., :-1]
+
+
+def whole_and_true(s, x):
+    """Reductions and softmax of numbers that are converted first, as ``dtype`` or torch says."""
+    x, whole, true = s.fc(x), (x * 5).to(torch.int64), x > 0
+    means = whole.mean(1, dtype=torch.float32), true.sum(1), whole.to(torch.int32).sum(1)
+    return (*means, true.sum(1, dtype=torch.float32) + x.sum(1), whole.softmax(1, torch.float32))
+
+
+def zeros_of_a_dtype(s, x):
+    tokens = (x > 0).to(torch.int64)
+    count, whole = x.shape[0], {"dtype": torch.int64}
+    first = torch.cat([tokens, torch.zeros(count, 2, **whole), x.new_zeros((count, 1), **whole)], 1)
+    second = torch.zeros_like(tokens, dtype=torch.float32) / 2, torch.zeros_like(x, **whole)
+    third = torch.zeros(2, **whole), torch.zeros(2, dtype=torch.bool), torch.zeros(count, **whole)
+    return first, *second, *third, s.fc(x)
+
+
+def bounds(s, x):
+    x, inf = s.fc(x), float("inf")
+    clamped = x.clamp(0.1, inf), x.clamp(-inf, 0.1), torch.clamp_max(x, 0.2)
+    return (*clamped, F.hardtanh(x, -0.1, 1.0, inplace=True))
+
+
+def states_of_tokens(s, tokens):
+    h = torch.zeros(tokens.shape[0], 5), torch.zeros(tokens.shape[0], 5)
+    return s.cell(s.words(tokens)[:, 0], h)
 
 
 def linear():
@@ -151,6 +189,21 @@ FUNCTIONS = {
         lambda s, x: F.adaptive_max_pool1d(s.fc(x), 1, return_indices=True)[1],
         linear, STEPS, "places of a maximum",
     ),
+    "parts of free axes": Function(parts_of_free_axes, linear, STEPS, free=(0, 1)),
+    "whole and true": Function(whole_and_true, linear, X, free=(0,)),
+    "zeros of a dtype": Function(zeros_of_a_dtype, linear, X, free=(0,)),
+    "bounds": Function(bounds, linear, X),
+    "states of tokens": Function(
+        states_of_tokens,
+        lambda: {"words": nn.Embedding(9, 8), "cell": nn.LSTMCell(8, 5)}, X, free=(0,),
+        whole=True,
+    ),
+    "no bound": Function(
+        lambda s, x: s.fc(x).clamp(float("inf")), linear, X, "min that is no number"
+    ),
+    "double": Function(
+        lambda s, x: s.fc(x).sum(1, dtype=torch.float64), linear, X, "a conversion to float64"
+    ),
     "nothing": Function(lambda s, x: (s.fc(x), None), linear, X, "are not tensors alone"),
     "constant": Function(
         lambda s, x: s.fc(x) + torch.tensor([1.0] * 8),
@@ -170,11 +223,25 @@ class Model(nn.Module):
         return self._forward(self, *given)
 
 
+def _inputs(function, more):
+    """Return random inputs, by so much longer along free axes."""
+    sizes = [[n + more * (i in function.free) for i, n in enumerate(s)] for s in function.shapes]
+    if function.whole:
+        return tuple(torch.randint(0, 9, size) for size in sizes)
+    return tuple(map(torch.randn, sizes))
+
+
 def exported(name, path):
-    """Save a function as torch.export does; return (the model, inputs, what it is refused for)."""
+    """Save a function as torch.export does.
+
+    Returns:
+        the model, inputs of two sizes where a size is free, and what the function is refused for.
+    """
     torch.manual_seed(0)
     function = FUNCTIONS[name]
     model = fill(Model(function.forward, function.parts()))
-    inputs = tuple(torch.randn(shape) for shape in function.shapes)
-    torch.export.save(torch.export.export(model, inputs), path)
-    return model, inputs, function.refused
+    inputs, longer = (_inputs(function, more) for more in (0, 2))
+    free = dict.fromkeys(function.free, torch.export.Dim.AUTO)
+    program = torch.export.export(model, inputs, dynamic_shapes=((free,) * len(inputs),))
+    torch.export.save(program, path)
+    return model, (inputs, longer), function.refused

@@ -77,5 +77,8 @@ def run_mindspore(_module, weights, arrays):
 
 def close(given, wanted, limit):
     assert [g.shape for g in given] == [w.shape for w in wanted]
-    worst = max(float(np.abs(g - w).max()) for g, w in zip(given, wanted, strict=True))
+    pairs = [
+        (g.astype(np.float64), w.astype(np.float64)) for g, w in zip(given, wanted, strict=True)
+    ]
+    worst = max(float(np.abs(g - w).max()) for g, w in pairs)
     assert worst <= limit, worst

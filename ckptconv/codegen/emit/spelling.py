@@ -51,12 +51,15 @@ def repeat_vector(torch: bool) -> Callable[[Arguments], str]:
     return text
 
 
-def zeros_of(head: str) -> Callable[[Arguments], str]:
-    def text(a: Arguments) -> str:
-        sizes = [f"{{0}}.shape[{a['axis']}]" if n == -1 else number(n) for n in a["sizes"]]
-        return head + ", ".join(sizes) + ("), ms.float32)" if "ops" in head else ")")
+def sizes(a: Arguments) -> str:
+    """Sizes of which one is that of a value's axis."""
+    row = [f"{{0}}.shape[{a['axis']}]" if n == -1 else number(n) for n in a["sizes"]]
+    return f"{row[0]}," if len(row) == 1 else ", ".join(row)
 
-    return text
+
+def dtype(a: Arguments) -> str:
+    """Return MindSpore's name of a dtype."""
+    return "ms.bool_" if a["dtype"] == "bool" else f"ms.{a['dtype']}"
 
 
 def tile_as(head: str) -> Callable[[Arguments], str]:

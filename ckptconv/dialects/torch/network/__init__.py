@@ -45,7 +45,7 @@ def read(source: Mapping[str, Any], layers: Mapping[str, Layer]) -> Network:
 
 def _apply(program: Program, operator: Operator) -> None:
     rule = RULES.get(operator.name)
-    if rule is not None and operator.gives_tensors:
+    if rule is not None and operator.outputs:
         rule(operator)
         _share(program, operator)
     elif operator.name == "sym_size":
@@ -53,7 +53,7 @@ def _apply(program: Program, operator: Operator) -> None:
             operator.tensor_name("self"),
             operator.get("dim"),
         )
-    elif operator.gives_tensors:  # others compute sizes, or check them
+    elif operator.outputs:  # others compute sizes, or check them
         hint = "padding and masks" if "pack" in operator.name else "another operator"
         raise LossyError(
             f"the operator {operator.name} cannot be written as a network",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from ckptconv.dialects.torch.network import layers, masks, shapes
 from ckptconv.dialects.torch.network.program import Operator, number
-from ckptconv.graph.network import Value
 
 Rule = Callable[[Operator], None]
 
@@ -64,10 +64,8 @@ def _reduce(op: str) -> Rule:
         if not axes:
             raise o.refuse("all axes, the batch's too")
         keep = bool(o.get("keepdim", False))
-        if op == "amax" and len(o.outputs) == 2:  # max.dim: (values, indices)
-            o.program.give(op, [o.tensor("self")], o.outputs[:1], axes=tuple(axes), keep=keep)
-        else:
-            o.give(op, o.tensor("self"), axes=tuple(axes), keep=keep)
+        # max.dim gives (values, indices)
+        o.program.give(op, [o.typed()], o.outputs[:1], axes=tuple(axes), keep=keep)
 
     return rule
 
@@ -77,15 +75,19 @@ def _maximum(o: Operator) -> None:
 
 
 def _softmax(op: str) -> Rule:
-    return lambda o: o.give(op, o.tensor("self"), axis=o.axis(default=-1))
+    return lambda o: o.give(op, o.typed(), axis=o.axis(default=-1))
 
 
 def _clip(o: Operator) -> None:
-    low, high = o.get("min", o.get("min_val")), o.get("max", o.get("max_val"))
-    if o.name == "hardtanh":
-        low, high = o.get("min_val", -1.0), o.get("max_val", 1.0)
+    none = {"min": (None, -math.inf), "max": (None, math.inf)}
+    low, high = (None if o.get(key) in said else number(o, key) for key, said in none.items())
     if low is None and high is None:
         raise o.refuse("no bounds")
+    o.give("clip", o.tensor("self"), low=low, high=high)
+
+
+def _hard_tanh(o: Operator) -> None:
+    low, high = number(o, "min_val", -1.0), number(o, "max_val", 1.0)
     o.give("clip", o.tensor("self"), low=low, high=high)
 
 
@@ -169,20 +171,19 @@ def _zeros(o: Operator) -> None:
     """Zeros: most are first states, which layers have by themselves."""
     o.program.zeros.add(o.outputs[0])
     sizes = o.given.get("size", {}).get("as_sym_ints")
-    shape = o.shape
+    shape, dtype = o.shape, o.program.dtype(o.outputs[0])
     free = [i for i, n in enumerate(shape) if n is None]
     if not free:
-        o.program.give("zeros", [], o.outputs, sizes=tuple(n or 0 for n in shape))
+        o.program.give("zeros", [], o.outputs, sizes=tuple(n or 0 for n in shape), dtype=dtype)
         return
-    like: Value | None = o.tensor("self") if o.name == "zeros_like" else None
-    if like is not None:
-        o.give("zeros_float_like", like)
+    if o.name == "zeros_like":
+        o.give("zeros_as", o.tensor("self"), dtype=dtype)
         return
     if len(free) > 1 or sizes is None or "as_name" not in sizes[free[0]]:
         raise o.refuse("sizes that are computed")
     tensor, axis = o.program.sizes[sizes[free[0]]["as_name"]]
     sizes_ = tuple(-1 if n is None else n for n in shape)
-    o.give("zeros_of", o.program.value(tensor), sizes=sizes_, axis=axis)
+    o.give("zeros_of", o.program.value(tensor), sizes=sizes_, axis=axis, dtype=dtype)
 
 
 _ONE = {
@@ -219,8 +220,9 @@ RULES: Mapping[str, Rule] = {
         "repeat": shapes.repeat,
         "flip": shapes.flip,
         "clamp": _clip,
-        "hardtanh": _clip,
-        "hardtanh_": _clip,
+        "clamp_max": _clip,
+        "hardtanh": _hard_tanh,
+        "hardtanh_": _hard_tanh,
     },
     **{"logical_not": _one("logical_not"), "logical_and": _pair("logical_and")},
     "bitwise_not": _of_bools(_one("logical_not")),

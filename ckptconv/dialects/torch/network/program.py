@@ -12,6 +12,7 @@ from ckptconv.graph.network import Node, Shape, Value
 
 _DTYPES = {4: "int32", 5: "int64", 7: "float32", 8: "float64", 12: "bool", 6: "float16"}
 _WHOLE = 1 << 62
+_CONVERTED = ("float32", "int64", "int32")
 _SCALARS = ("as_int", "as_float", "as_bool", "as_string", "as_ints", "as_floats", "as_bools")
 
 
@@ -154,10 +155,6 @@ class Operator:
         return found
 
     @property
-    def gives_tensors(self) -> bool:
-        return bool(self.outputs)
-
-    @property
     def is_in_place(self) -> bool:
         """Whether it writes its result over what it takes, as aten's names say: ``relu_``."""
         return self.name.endswith("_") and not self.name.startswith("_")
@@ -165,6 +162,24 @@ class Operator:
     @property
     def shape(self) -> Shape:
         return self.program.shape(self.outputs[0])
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of what it gives.
+
+        Raises:
+            LossyError: one that nothing is converted to.
+        """
+        dtype = self.program.dtype(self.outputs[0])
+        if dtype not in _CONVERTED:
+            raise self.refuse(f"a conversion to {dtype}")
+        return dtype
+
+    def typed(self) -> Value:
+        """Return what it takes, in the dtype that it gives and so computes in."""
+        x = self.tensor("self")
+        same = x.dtype == self.program.dtype(self.outputs[0])
+        return x if same else self.between("convert", x, dtype=self.dtype)
 
     def tensor_name(self, key: str) -> str:
         if not self.has_tensor(key):
@@ -191,7 +206,7 @@ class Operator:
             return default
         for kind in _SCALARS:
             if kind in arg:
-                value = arg[kind]
+                value = float(arg[kind]) if kind == "as_float" else arg[kind]  # "Infinity"
                 return None if isinstance(value, int) and abs(value) >= _WHOLE else value
         if "as_sym_int" in arg and "as_int" in arg["as_sym_int"]:
             return arg["as_sym_int"]["as_int"]
@@ -213,7 +228,7 @@ class Operator:
     def between(self, op: str, given: Value, **arguments: Any) -> Value:
         """Append a node that stands before this operator's, and return what it gives."""
         name = f"{self.outputs[0]}_{op}"
-        made = Value(name, (None,) * given.rank, given.dtype)
+        made = Value(name, (None,) * given.rank, str(arguments.get("dtype", given.dtype)))
         self.program.nodes.append(Node(op, (given.name,), (name,), arguments))
         return made
 
@@ -228,6 +243,6 @@ def number(o: Operator, key: str, default: float | None = None) -> float:
         LossyError: it is something else.
     """
     value = o.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e30:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e30:
         raise o.refuse(f"{key} that is no number")
     return value

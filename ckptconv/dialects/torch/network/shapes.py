@@ -50,11 +50,11 @@ def select(o: Operator) -> None:
 
 def slice(o: Operator) -> None:
     start, stop, step = o.get("start"), o.get("end"), o.get("step", 1)
-    cut = (start or None, stop, None if step == 1 else step)
-    if cut == (None, None, None) or (cut == (None, *cut[1:]) and o.shape == o.tensor("self").shape):
+    cut, x, axis = (start or None, stop, None if step == 1 else step), o.tensor("self"), o.axis()
+    if cut == (None, None, None) or (x.shape[axis] is not None and o.shape == x.shape):
         same(o)
     else:
-        o.give("index", o.tensor("self"), cuts=(*_whole(o.axis()), cut))
+        o.give("index", x, cuts=(*_whole(axis), cut))
 
 
 def _whole(axis: int) -> tuple[tuple[None, None, None], ...]:
