@@ -3,20 +3,17 @@ use: two immutable values, one for each side."""
 
 from __future__ import annotations
 
-import ast
 import copy
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ckptconv.allowance import Allowance
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Framework as Framework
-from ckptconv.graph.kinds import KINDS, PARAMETER
-from ckptconv.spelling import option
+from ckptconv.graph.hints import KindHint, parse_hint, resolve
 
 Target = Literal["torch", "keras", "mindspore", "mint"]
 DTypeName = Literal["float16", "bfloat16", "float32", "float64"]
@@ -29,7 +26,6 @@ Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
 Fuses = Mapping[str, Sequence[str]] | Iterable[tuple[str, Sequence[str]]]
 Like = StrPath | Mapping[str, Sequence[int]] | Checkpoint
 
-_SPEC = re.compile(r"([\w.]+)(?:\((.*)\))?", re.DOTALL)
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "source": ("torch", "keras", "mindspore"),
     "flat_layout": ("cpu", "gpu", "ascend"),
@@ -38,14 +34,6 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "device": ("CPU", "GPU", "Ascend"),
 }
 _CALLED = {"source": "framework", "flat_layout": "layout"}
-
-
-@dataclass(frozen=True)
-class KindHint:
-    """A kind and, optionally, its constructor's arguments under torch's names."""
-
-    kind: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, init=False)
@@ -110,7 +98,7 @@ class ReadOptions:
         given = {
             "source": choice("source", source),
             "select": select,
-            "kinds": {path: _parse_kind(path, text) for path, text in _pairs("kinds", kinds)},
+            "kinds": {path: parse_hint(path, text) for path, text in _pairs("kinds", kinds)},
             "rename": tuple(_pairs("rename", rename)),
             "map": map,
             "fuse": tuple((path, _texts("fuse", parts)) for path, parts in _pairs("fuse", fuse)),
@@ -135,8 +123,12 @@ class ReadOptions:
         Raises:
             UsageError: a kind that no framework knows, or an argument that it does not have.
         """
+        kinds = {path: resolve(path, hint, kind_of) for path, hint in self.kinds.items()}
+        return self.with_kinds(kinds)
+
+    def with_kinds(self, kinds: Mapping[str, KindHint]) -> ReadOptions:
+        """Return options with these kinds."""
         made = copy.copy(self)
-        kinds = {path: _resolved(path, hint, kind_of) for path, hint in self.kinds.items()}
         object.__setattr__(made, "kinds", kinds)
         return made
 
@@ -209,42 +201,3 @@ def _texts(name: str, given: Iterable[str]) -> tuple[str, ...]:
     if isinstance(given, str):
         raise UsageError(f"{name}: a text where a list of texts is meant", found=repr(given))
     return tuple(given)
-
-
-def _parse_kind(path: str, text: str | KindHint) -> KindHint:
-    """Read ``LSTM(hidden_size=128, bias=True)``.
-
-    Raises:
-        UsageError: an unknown kind, or arguments that are not ``name=literal``.
-    """
-    if isinstance(text, KindHint):
-        return text
-    if not (match := _SPEC.fullmatch(str(text).strip())):
-        raise _unknown_kind(path, text)
-    kind = match[1]
-    try:
-        call = ast.parse(f"f({match[2] or ''})", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise ValueError
-        given = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
-        if len(given) != len(call.keywords):
-            raise ValueError
-        return KindHint(kind, given)
-    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-        raise UsageError(
-            f"{option('kinds')} of {path}: arguments that cannot be read",
-            expected=f"{kind}(name=number, …)",
-            found=repr(text),
-        ) from None
-
-
-def _resolved(path: str, hint: KindHint, kind_of: Callable[[str], str | None]) -> KindHint:
-    if (kind := kind_of(hint.kind)) is None:
-        raise _unknown_kind(path, hint.kind)
-    return KindHint(kind, hint.arguments)
-
-
-def _unknown_kind(path: str, text: object) -> UsageError:
-    known = ", ".join((*KINDS, PARAMETER))
-    problem = f"{option('kinds')} of {path}: unknown kind"
-    return UsageError(problem, expected=known, found=repr(text))

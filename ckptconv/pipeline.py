@@ -39,10 +39,21 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     checkpoint = configured(checkpoint, options)
     with locating(checkpoint.path):
         source = dialects.dialect(dialects.detect(checkpoint, options.source))
-        graph = source.load().lift(checkpoint, options.resolved(dialects.kind_of))
+        graph = source.load().lift(checkpoint, _hinted(options.resolved(dialects.kind_of)))
         if not graph.layers:
             raise ContainerError("holds no parameters")
     return finished(graph, options)
+
+
+def _hinted(options: ReadOptions) -> ReadOptions:
+    """Return options with the kinds of layers that the report of a conversion tells."""
+    if options.restore is None:
+        return options
+    from ckptconv.passes import restore
+
+    with locating(options.restore):
+        told = restore.kinds(documents.read_object(options.restore), options.kinds)
+    return options.with_kinds(told)
 
 
 def configured(checkpoint: Checkpoint, options: ReadOptions) -> Checkpoint:
@@ -76,13 +87,11 @@ def finished(graph: Graph, options: ReadOptions) -> Graph:
             graph = check_kinds(graph, options.kinds, columns)
         graph = passes.after_lift(graph, options, _table(options.map))
     if options.restore is not None:
-        from ckptconv.passes import homeward, restore
+        from ckptconv.passes import restore
 
         with locating(options.restore):
             report = documents.read_object(options.restore)
-            splits = restore.parse(report)
-            graph = restore.apply(graph, splits, report=os.fspath(options.restore))
-            graph = homeward.go_home(graph, report)
+            graph = restore.undo(graph, report, path=os.fspath(options.restore))
     return graph
 
 
@@ -171,6 +180,10 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
             check=options.check,
         )
         report.written = True
+    if graph.home is not None:
+        from ckptconv.passes import restore
+
+        report.notes += restore.differences(graph.home, to, lowered.tensors)
     report.notes += cast.losses(lowered.tensors)
     row = dialects.dialect(to)
     report.notes += checked(graph, options.hardware, row.title, runs=row.ascend)

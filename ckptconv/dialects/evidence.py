@@ -10,10 +10,9 @@ from typing import Any
 from ckptconv.checkpoint import Module
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Layer
-from ckptconv.options import KindHint
+from ckptconv.graph.hints import USER, KindHint
 
-USER = "the user's word"
-"""Evidence that leaves nothing to find out."""
+REPORT = "the report of its conversion"
 
 
 @dataclass
@@ -59,5 +58,6 @@ def hint_of(kinds: Mapping[str, KindHint], path: str) -> KindHint | None:
 
 def unused(kinds: Mapping[str, KindHint], paths: Collection[str]) -> str:
     """Return the entries of ``--kind`` that speak of none of these modules, or ``""``."""
-    found = (p for p in kinds if p not in paths and not any(fnmatchcase(path, p) for path in paths))
+    said = (path for path, hint in kinds.items() if hint.evidence == USER)
+    found = (p for p in said if p not in paths and not any(fnmatchcase(path, p) for path in paths))
     return ", ".join(sorted(found))

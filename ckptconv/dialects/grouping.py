@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from ckptconv.dialects.evidence import hint_of
 from ckptconv.errors import AmbiguousKindError
-from ckptconv.options import KindHint
+from ckptconv.graph.hints import KindHint
 from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ckptconv.dialects.evidence import USER, Evidence
+from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.narrowing import SOURCES, by_name
 from ckptconv.errors import AmbiguousKindError, DialectError
 from ckptconv.graph.axes import fits
@@ -73,7 +73,7 @@ def recognise(
                 expected=" or ".join(found) or "no known layer",
                 found=", ".join(f"{name} {shape}" for name, shape in shapes.items()),
             )
-        return Recognised((hint.kind,), found, USER)
+        return Recognised((hint.kind,), found, hint.evidence)
     reason = "parameter names and shapes"
     for source, narrow in SOURCES:
         narrowed = narrow(path, candidates, evidence, params) if len(candidates) > 1 else None

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from ckptconv.dialects.evidence import USER, Evidence
+from ckptconv.dialects.evidence import REPORT, Evidence
 from ckptconv.graph.axes import sizes_said
 from ckptconv.graph.forms import classes
 from ckptconv.graph.graph import Layer, RecurrentLayer
+from ckptconv.graph.hints import USER
 from ckptconv.graph.kinds import KINDS, Family
 from ckptconv.tensors.tensor import Tensor
 
@@ -187,7 +188,7 @@ BY_KERNELS = "no kernel over volumes in the file"
 BY_STATISTICS = "statistics that were used"
 BY_FLOW = "name of the module and sizes around it"
 """Evidence that is no proof: what it decides is told as assumed."""
-SAID = (USER, "class in the file")
+SAID = (USER, REPORT, "class in the file")
 """Evidence that is somebody's word."""
 SOURCES: tuple[tuple[str, Narrow], ...] = (
     ("class in the file", by_class),

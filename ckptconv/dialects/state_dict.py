@@ -17,9 +17,9 @@ from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.axes import realign, sizes_said
 from ckptconv.graph.forms import Forms, slots
 from ckptconv.graph.graph import Layer, is_recurrent_name
+from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
-from ckptconv.options import KindHint
 from ckptconv.spelling import option
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
 

@@ -143,6 +143,18 @@ def _parse(name: str) -> tuple[tuple[int, int], str] | None:
     return (int(match[3] or 0), int(bool(match[4]))), f"{match[1][0]}_{match[2]}"
 
 
+class Home(NamedTuple):
+    """What the source of the conversion held that made a graph's file.
+
+    Attributes:
+        framework: whose names it had.
+        reasons: name → what the file has not of it, or not as it was; ``""`` for the others.
+    """
+
+    framework: str
+    reasons: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Graph:
     """Layers in model order, and the checkpoint whose every tensor they account for.
@@ -156,6 +168,7 @@ class Graph:
         named: paths of layers that the user gave, module by module (``--map``).
         feeds: path → the path of the one layer that takes a layer's whole output, and nothing
             beside; None for a source of which the order of the layers is all there is to know.
+        home: where ``--restore`` takes it.
     """
 
     layers: tuple[Layer, ...]
@@ -165,6 +178,7 @@ class Graph:
     notes: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
     feeds: Mapping[str, str] | None = None
+    home: Home | None = None
 
     @property
     def recurrent(self) -> tuple[RecurrentLayer, ...]:

@@ -10,8 +10,8 @@ from ckptconv.dialects.evidence import hint_of
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.forms import Forms, Has
 from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS
-from ckptconv.options import KindHint
 from ckptconv.spelling import option
 
 

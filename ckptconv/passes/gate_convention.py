@@ -34,6 +34,7 @@ from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 _RESET_BEFORE = ("haiku", "keras1", "cntk")
 _RUN_TIME_BIAS = ("haiku", "tf1")
+AS_SAID = ", as it was said"
 _AFTER = "r is taken to act after the recurrent product (as ONNX's linear_before_reset=1)"
 
 
@@ -127,7 +128,7 @@ def _canonical(
 def _notes(kind: str, orders: dict[str, str], options: ReadOptions) -> list[str]:
     notes = []
     if options.gates and kind != "RNN":
-        notes.append(f"its gates are in the order {','.join(orders[kind])}, as it was said")
+        notes.append(f"its gates are in the order {','.join(orders[kind])}{AS_SAID}")
     if (options.gates or options.z_convention) and kind == "GRU":
         notes.append(_AFTER)
     named = set(_specs(options.gates)) & set(_RUN_TIME_BIAS)

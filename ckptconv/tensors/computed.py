@@ -9,6 +9,8 @@ import numpy as np
 from ckptconv.tensors.regions import Array, DType, Region, whole
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
+BOTH_BIASES = "sum of the two biases"
+
 
 def cast(tensor: Tensor, dtype: DType) -> Tensor:
     """Convert values to ``dtype``, rounding to nearest as numpy does."""

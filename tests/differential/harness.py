@@ -20,6 +20,7 @@ FRAMEWORKS = {
     "programs": "tests.differential.programs",
     "torch": "tests.differential.torch_models",
     "mindspore": "tests.differential.mindspore_models",
+    "homeward": "tests.differential.homeward",
 }
 Ended = tuple[Case, Outcome]
 

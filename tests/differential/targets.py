@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ckptconv.live.filling import cell_array, torch_array
 from tests.differential import keras_target
 from tests.differential.outcome import Void
 
@@ -45,12 +46,14 @@ def loaded(path: Path, target: str) -> dict[str, np.ndarray]:
     if target == "torch":
         import torch
 
-        return {k: v.numpy() for k, v in torch.load(path, weights_only=True).items()}
+        return {k: torch_array(v) for k, v in torch.load(path, weights_only=True).items()}
     if target == "keras":
         return keras_target.loaded(path)
     import mindspore as ms
 
-    return {name: value.asnumpy() for name, value in ms.load_checkpoint(str(path)).items()}
+    stored = "safetensors" if path.suffix == ".safetensors" else "ckpt"
+    found = ms.load_checkpoint(str(path), format=stored)
+    return {name: cell_array(value) for name, value in found.items()}
 
 
 def load(layers: list[Any], weights: Mapping[str, np.ndarray], target: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ckptconv.checkpoint import KerasFacts
-from ckptconv.dialects.evidence import USER, hint_of
+from ckptconv.dialects.evidence import hint_of
 from ckptconv.dialects.keras.assumed import assumed_of_plain
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
@@ -18,6 +18,7 @@ from ckptconv.dialects.narrowing import by_name
 from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
 from ckptconv.graph.forms import slots
 from ckptconv.graph.graph import Layer
+from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS, PARAMETER
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
@@ -41,9 +42,9 @@ def lift_plain(
     hint = hint_of(options.kinds, unit.path)
     unit = with_stored_weights(unit)
     check_options(unit)
-    kind, evidence = _said_kind(unit, hint.kind if hint else None)
+    kind, evidence = _said_kind(unit, hint)
     if kind == PARAMETER:
-        return _parameters(unit, USER)
+        return _parameters(unit, evidence, kept=True)
     candidates = (kind,) if kind else _fitting(unit)
     if not candidates:
         return _parameters(unit, "no known layer")
@@ -93,10 +94,10 @@ def _settled(layer: Layer, facts: KerasFacts, deep: bool) -> Layer:
     return replace(layer, params={**layer.params, "weight": kernel})
 
 
-def _said_kind(unit: Unit, hint: str | None) -> tuple[str | None, str]:
+def _said_kind(unit: Unit, hint: KindHint | None) -> tuple[str | None, str]:
     """Return (kind, evidence) by the user, the configuration or the name of the group."""
     if hint is not None:
-        return hint, USER
+        return hint.kind, hint.evidence
     if unit.entry is not None and unit.entry.class_name in CLASSES:
         return CLASSES[unit.entry.class_name][0], "model_config"
     if unit.entry is None and _has_names_of(unit, kind := SNAKE_KINDS.get(unit.word)):
@@ -133,15 +134,18 @@ def _fitting(unit: Unit) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _parameters(unit: Unit, evidence: str) -> list[Layer]:
+def _parameters(unit: Unit, evidence: str, *, kept: bool = False) -> list[Layer]:
     """Keep weights of no known layer under their names.
 
+    Args:
+        kept: somebody says so.
+
     Raises:
-        DialectError: they have no names, and the user does not say to keep them.
+        DialectError: they have no names, and nobody says to keep them.
     """
     keep = f"{option('kinds', {unit.path: PARAMETER})}, which keeps them as they are, or their kind"
     found = ", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items())
-    numbered = evidence != USER and any(leaf.isdecimal() for leaf in unit.leaves)
+    numbered = not kept and any(leaf.isdecimal() for leaf in unit.leaves)
     if numbered and unit.entry is not None:
         raise LossyError(
             f"{unit.entry.class_name} has no equal in torch and MindSpore",
@@ -157,7 +161,7 @@ def _parameters(unit: Unit, evidence: str) -> list[Layer]:
             found=found,
             hint=keep,
         )
-    if unit.entry is not None and evidence != USER:
+    if unit.entry is not None and not kept:
         evidence = f"{unit.entry.class_name}, which is not converted"
     return [
         Layer(f"{unit.path}.{leaf}", PARAMETER, {"": tensor}, evidence=evidence)

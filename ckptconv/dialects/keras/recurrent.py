@@ -21,7 +21,7 @@ from ckptconv.graph.gates import CANONICAL, order, permutation, permute
 from ckptconv.graph.graph import Cell
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
-from ckptconv.tensors.computed import add
+from ckptconv.tensors.computed import BOTH_BIASES, add
 from ckptconv.tensors.ops import concat, cut, divide, reshape, transpose
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
@@ -81,7 +81,7 @@ def lower_cell(cell: Cell, kind: str) -> dict[str, Tensor]:
         if kind == "GRU":
             weights["bias"] = _two_rows(rows)
         else:
-            weights["bias"] = add(rows[0], rows[1], "sum of the two biases")
+            weights["bias"] = add(rows[0], rows[1], BOTH_BIASES)
     return weights
 
 

@@ -24,7 +24,11 @@ from ckptconv.options import ReadOptions
 if TYPE_CHECKING:
     from ckptconv.graph.network import Network
 
-_NN_ONLY = frozenset(["gamma", "beta", "moving_mean", "moving_variance", "embedding_table"])
+_NN = (
+    {"gamma", "beta"},
+    {"gamma", "beta", "moving_mean", "moving_variance"},
+    {"embedding_table"},
+)
 _MINT_ONLY = frozenset(["running_mean", "running_var", "num_batches_tracked"])
 
 
@@ -68,9 +72,17 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
 
 
 def _columns(names: Iterable[str]) -> list[Forms]:
-    """Tell mint's names, which are torch's, from nn's by the parameters that only one has."""
-    leaves = {name.rpartition(".")[2] for name in names}
-    told = [column for column, own in ((FORMS, _NN_ONLY), (MINT, _MINT_ONLY)) if leaves & own]
+    """Tell mint's names, which are torch's, from nn's by the parameters that only one has.
+
+    What mint has no layer for is nn's; one ``gamma`` alone may be anybody's.
+    """
+    modules: dict[str, set[str]] = {}
+    for name in names:
+        path, _, leaf = name.rpartition(".")
+        modules.setdefault(path, set()).add(leaf)
+    groups = modules.values()
+    nn, mint = any(group in _NN for group in groups), any(group & _MINT_ONLY for group in groups)
+    told = [column for column, own in ((FORMS, nn), ({**FORMS, **MINT}, mint)) if own]
     return told or [FORMS, MINT]
 
 

@@ -25,8 +25,8 @@ from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import DialectError
 from ckptconv.graph.gates import CANONICAL, ORDERS, permute
 from ckptconv.graph.graph import Cell, RecurrentLayer, cell_params
+from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import PARAMETER
-from ckptconv.options import KindHint
 from ckptconv.spelling import option
 from ckptconv.tensors.ops import cut, reshape, transpose
 from ckptconv.tensors.tensor import FilledTensor, Tensor

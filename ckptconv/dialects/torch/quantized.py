@@ -24,7 +24,8 @@ from typing import NamedTuple
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
-from ckptconv.options import KindHint, ReadOptions
+from ckptconv.graph.hints import KindHint
+from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
 from ckptconv.tensors.ops import concat
 from ckptconv.tensors.tensor import Tensor

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("GLOG_v", "3")
 
@@ -79,8 +79,22 @@ def _nested(tree: Mapping[str, Any]) -> Any:
     return cell
 
 
-def _run(case: Case, tmp: Path) -> Outcome:
-    plan: Plan = case.data
+class Built(NamedTuple):
+    """A network, the file that it is saved in, and what the generator knows of both."""
+
+    network: Any
+    pieces: list[Piece]
+    source: Path
+    prefix: str
+    truth: dict[str, str]
+
+
+def built(plan: Plan, tmp: Path) -> Built:
+    """Make and save the network of a plan.
+
+    Raises:
+        Void: MindSpore cannot make or save it.
+    """
     rng = Random(f"{plan.seed}:build")
     ms.set_seed(rng.randrange(1 << 30))
     made = {path: RECIPES[recipe][0](rng) for path, recipe in plan.layers}
@@ -109,12 +123,18 @@ def _run(case: Case, tmp: Path) -> Outcome:
         )
         for path, one in made.items()
     ]
+    return Built(network, pieces, source, prefix if plan.wrapping == "wrapped" else "", truth)
+
+
+def _run(case: Case, tmp: Path) -> Outcome:
+    plan: Plan = case.data
+    _, pieces, source, prefix, truth = built(plan, tmp)
     written = tmp / f"out{plan.written or SUFFIX[plan.target]}"
     return examine(
         Question(
             lambda kinds: _convert(source, written, plan.target, kinds),
             pieces,
-            prefix if plan.wrapping == "wrapped" else "",
+            prefix,
             plan.target,
             truth,
             written,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -84,8 +85,22 @@ class Network(nn.Module):
         return tuple(results)
 
 
-def _run(case: Case, tmp: Path) -> Outcome:
-    plan: Plan = case.data
+class Built(NamedTuple):
+    """A model, the file that it is saved in, and what the generator knows of both."""
+
+    model: nn.Module
+    pieces: list[Piece]
+    source: Path
+    prefix: str
+    options: Mapping[str, str]
+
+
+def built(plan: Plan, tmp: Path) -> Built:
+    """Make and save the model of a plan.
+
+    Raises:
+        Void: torch cannot make or save it.
+    """
     rng = Random(f"{plan.seed}:build")
     torch.manual_seed(rng.randrange(1 << 30))
     made = {path: RECIPES[recipe][0](rng) for path, recipe, _ in plan.layers}
@@ -117,6 +132,12 @@ def _run(case: Case, tmp: Path) -> Outcome:
         _piece(path, one, inputs[path], expected[path], prefix, plan.saving)
         for path, one in made.items()
     ]
+    return Built(model, pieces, source, prefix, options)
+
+
+def _run(case: Case, tmp: Path) -> Outcome:
+    plan: Plan = case.data
+    model, pieces, source, prefix, options = built(plan, tmp)
     live = model if plan.saving == "live" else None
     written = tmp / f"out{plan.written or SUFFIX[plan.target]}"
     return examine(
@@ -125,7 +146,7 @@ def _run(case: Case, tmp: Path) -> Outcome:
             pieces,
             prefix,
             plan.target,
-            _truth(model, pieces),
+            truth(model, pieces),
             written,
         )
     )
@@ -153,16 +174,16 @@ def _piece(
     )
 
 
-def _truth(model: nn.Module, pieces: list[Piece]) -> dict[str, str]:
+def truth(model: nn.Module, pieces: list[Piece]) -> dict[str, str]:
     """What each module that holds parameters is, as a user would say it."""
-    truth = {p.path: p.answer for p in pieces if not p.wholes and p.sources}
+    known = {p.path: p.answer for p in pieces if not p.wholes and p.sources}
     for path, module in model.named_modules():
-        known = type(module).__module__.startswith(_OWN) and module.state_dict()
+        ours = type(module).__module__.startswith(_OWN) and module.state_dict()
         leaf = not [*module.children()] or isinstance(module, nn.MultiheadAttention)
-        if known and leaf and "parametrizations" not in path and "out_proj" not in path:
+        if ours and leaf and "parametrizations" not in path and "out_proj" not in path:
             kind = type(module).__name__
-            truth.setdefault(path, "Parameter" if kind == "ParameterList" else kind)
-    return truth
+            known.setdefault(path, "Parameter" if kind == "ParameterList" else kind)
+    return known
 
 
 def _convert(

@@ -20,6 +20,8 @@ from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.graph.provenance import Provenance
 from ckptconv.passes.cast import DTYPES
+from ckptconv.passes.restore.told import not_a_report
+from ckptconv.tensors.computed import BOTH_BIASES, cast
 from ckptconv.tensors.regions import Array, Region
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
@@ -30,7 +32,7 @@ class Split(NamedTuple):
     Attributes:
         target: the name of the sum in the file that was written.
         sha256: of the sum's bytes there, in hexadecimal.
-        dtype: of all three.
+        dtype: of all three, also where the conversion cast them.
         b_ih, b_hh: the values in canonical order, as base64 of their bytes.
     """
 
@@ -44,27 +46,26 @@ class Split(NamedTuple):
 def record(graph: Graph, lowered: Lowered) -> list[Split]:
     """Return what the report must keep: every pair of biases that became one tensor's sum."""
     origin = Provenance(graph.origin.tensors)
-    sums = {
-        frozenset(id(t) for t in origin.trace(tensor).origins): (name, tensor)
-        for name, tensor in lowered.tensors.items()
-        if tensor.inputs and tensor.ndim == 1 and tensor.dtype.name in DTYPES
-    }
+    sums: dict[frozenset[int], tuple[str, Tensor]] = {}
+    for name, tensor in lowered.tensors.items():
+        made = origin.trace(tensor)
+        if BOTH_BIASES in made.operations and tensor.dtype.name in DTYPES:
+            sums[frozenset(map(id, made.origins))] = name, tensor
     found: list[Split] = []
-    if not sums:
-        return found
-    for layer in graph.recurrent:
-        for cell in layer.cells().values():
-            if cell.b_ih is None or cell.b_hh is None:
-                continue
-            origins = [*origin.trace(cell.b_ih).origins, *origin.trace(cell.b_hh).origins]
-            name, total = sums.get(frozenset(map(id, origins)), ("", cell.b_ih))
-            same = total.dtype == cell.b_ih.dtype == cell.b_hh.dtype
-            if name and len(origins) > 1 and same and total.size == cell.b_ih.size:
-                found.append(_split(name, total, cell.b_ih, cell.b_hh))
+    for cell in (c for layer in graph.recurrent for c in layer.cells().values() if sums):
+        if cell.b_ih is None or cell.b_hh is None:
+            continue
+        origins = [*origin.trace(cell.b_ih).origins, *origin.trace(cell.b_hh).origins]
+        name, total = sums.get(frozenset(map(id, origins)), ("", cell.b_ih))
+        if name and total.size == cell.b_ih.size:
+            parts = (cast(bias, total.dtype) for bias in (cell.b_ih, cell.b_hh))
+            found.append(_split(name, total, *parts))
     return found
 
 
-def apply(graph: Graph, splits: Iterable[Split], *, report: str = "") -> Graph:
+def split_sums(
+    graph: Graph, splits: Iterable[Split], *, report: str = ""
+) -> tuple[Graph, set[str]]:
     """Put the biases back into a graph that was read from a file with their sums.
 
     A sum is known by its bytes, so that layers may have been renamed since; one that no split fits
@@ -73,6 +74,9 @@ def apply(graph: Graph, splits: Iterable[Split], *, report: str = "") -> Graph:
     Args:
         report: the file that the splits come from, for the error.
 
+    Returns:
+        The graph, and the names that the report has of the sums that were split.
+
     Raises:
         CkptconvError: none of the splits belongs to this file.
     """
@@ -80,7 +84,7 @@ def apply(graph: Graph, splits: Iterable[Split], *, report: str = "") -> Graph:
     known: dict[str, list[Split]] = {}
     for split in splits:
         known.setdefault(split.sha256, []).append(split)
-    found = restored = 0
+    found, restored = 0, set[str]()
     layers: list[Layer] = []
     notes: list[str] = []
     for layer in graph:
@@ -95,7 +99,7 @@ def apply(graph: Graph, splits: Iterable[Split], *, report: str = "") -> Graph:
                 fitting.sort(key=lambda split: split.target != name)
                 split = fitting[0] if len(fitting) == 1 else fitting.pop(0)
                 params |= _restored(params[f"bias_ih{suffix}"], suffix, split)
-                restored += 1
+                restored.add(split.target)
             else:
                 notes.append(f"{name}: not a sum that the report tells of; left as it is")
         layers.append(replace(layer, params=params))
@@ -106,7 +110,7 @@ def apply(graph: Graph, splits: Iterable[Split], *, report: str = "") -> Graph:
             expected="the sums of biases in " + graph.origin.path,
             found=f"{found} biases, none of them a sum that the report tells of",
         )
-    return replace(graph, layers=tuple(layers), notes=(*graph.notes, *notes))
+    return replace(graph, layers=tuple(layers), notes=(*graph.notes, *notes)), restored
 
 
 def parse(document: Mapping[str, Any]) -> list[Split]:
@@ -118,11 +122,7 @@ def parse(document: Mapping[str, Any]) -> list[Split]:
     try:
         return [_parsed(entry) for entry in document["restore"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise CkptconvError(
-            "not a report of a conversion",
-            expected="the report as JSON",
-            found=f"{type(error).__name__}: {error}"[:100],
-        ) from None
+        raise not_a_report(error) from None
 
 
 class _Restored(Tensor):

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ckptconv.dialects.evidence import REPORT
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.provenance import Provenance
 from ckptconv.passes.name_map import apply_map
+from ckptconv.passes.restore.told import Told
 from ckptconv.passes.stack import fuse, split
 from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
@@ -23,17 +25,7 @@ from ckptconv.tensors.tensor import Tensor
 _OF_CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
 _CAST = "cast "
 _CONSTANTS: Mapping[tuple[str, ...], int] = {("ones",): 1, ("zeros",): 0}
-_EVIDENCE = "the report of its conversion"
 _LEVEL = re.compile(r"_l(\d+)(?:_reverse)?$")
-
-
-class _Told(NamedTuple):
-    """What a report says of one target tensor: its layer, its sources, what was done to them."""
-
-    path: str
-    kind: str
-    sources: tuple[str, ...]
-    operations: tuple[str, ...]
 
 
 class _Home(NamedTuple):
@@ -43,16 +35,12 @@ class _Home(NamedTuple):
     level: int
 
 
-def go_home(graph: Graph, report: Mapping[str, Any]) -> Graph:
+def go_home(graph: Graph, told: Mapping[str, Told]) -> Graph:
     """Return the graph with the paths of the source of the conversion that made its file.
 
-    Args:
-        report: what ``--report`` wrote, as parsed JSON.
-
     Raises:
-        CkptconvError: not a report, or of another conversion.
+        CkptconvError: the report of another conversion.
     """
-    told = _parse(report)
     names = Provenance(graph.origin.tensors)
     if not any(name in told for name in graph.origin.tensors):
         raise CkptconvError(
@@ -78,7 +66,7 @@ def go_home(graph: Graph, report: Mapping[str, Any]) -> Graph:
     return apply_map(graph, moved)
 
 
-def _as_told(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Graph:
+def _as_told(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
     """Give layers the kinds that the report names, and take off the constants that the conversion
     added for a target that has them always; one that was trained since stays."""
     layers: list[Layer] = []
@@ -91,7 +79,7 @@ def _as_told(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Grap
         kinds = {entry.kind for entry in entries.values()} & {*layer.candidates}
         if len(kinds) == 1 and len(layer.candidates) > 1:
             (kind,) = kinds
-            layer = replace(layer, kind=kind, candidates=(kind,), evidence=_EVIDENCE)
+            layer = replace(layer, kind=kind, candidates=(kind,), evidence=REPORT)
         added = {p for p, entry in entries.items() if _is_added(layer.params[p], entry)}
         if added and not isinstance(layer, RecurrentLayer):
             rest = {p: tensor for p, tensor in layer.params.items() if p not in added}
@@ -102,20 +90,20 @@ def _as_told(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Grap
     return replace(graph, layers=tuple(layers), omitted={**graph.omitted, **omitted})
 
 
-def _bare(layer: Layer, names: Provenance, told: Mapping[str, _Told]) -> Iterator[Layer]:
+def _bare(layer: Layer, names: Provenance, told: Mapping[str, Told]) -> Iterator[Layer]:
     """Yield the parameters of what looks like a layer in the file, and was none in the source."""
     for tensor in layer.params.values():
         for leaf in names.trace(tensor).origins:
             for name in _known(leaf, names, told)[:1]:
-                yield Layer(told[name].sources[0], PARAMETER, {"": leaf}, evidence=_EVIDENCE)
+                yield Layer(told[name].sources[0], PARAMETER, {"": leaf}, evidence=REPORT)
 
 
-def _is_added(tensor: Tensor, entry: _Told) -> bool:
+def _is_added(tensor: Tensor, entry: Told) -> bool:
     value = _CONSTANTS.get(entry.operations)
     return not entry.sources and value is not None and bool((tensor.numpy() == value).all())
 
 
-def _with_cells(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Graph:
+def _with_cells(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
     """Make cells again of the layers that a framework without cells' names made of them."""
     layers: list[Layer] = []
     for layer in graph:
@@ -129,7 +117,7 @@ def _with_cells(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> G
     return replace(graph, layers=tuple(layers))
 
 
-def _fused(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Graph:
+def _fused(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
     """Join layers of one level each that were the levels of one layer."""
     stacks: dict[str, list[str]] = {}
     for layer in graph.recurrent:
@@ -142,12 +130,12 @@ def _fused(graph: Graph, names: Provenance, told: Mapping[str, _Told]) -> Graph:
     return graph
 
 
-def _known(tensor: Tensor | None, names: Provenance, told: Mapping[str, _Told]) -> list[str]:
+def _known(tensor: Tensor | None, names: Provenance, told: Mapping[str, Told]) -> list[str]:
     """Return the names, in the file, of what a tensor comes from, where the report has them."""
     return [name for name in names.names(tensor) if name in told] if tensor is not None else []
 
 
-def _levels(layer: RecurrentLayer, names: Provenance, told: Mapping[str, _Told]) -> list[_Home]:
+def _levels(layer: RecurrentLayer, names: Provenance, told: Mapping[str, Told]) -> list[_Home]:
     if layer.is_cell:
         return []
     ordered = sorted(layer.cells().items())
@@ -155,14 +143,14 @@ def _levels(layer: RecurrentLayer, names: Provenance, told: Mapping[str, _Told])
     return list(dict.fromkeys(home for home in found if home is not None))
 
 
-def _homes(layer: Layer, names: Provenance, told: Mapping[str, _Told]) -> Iterator[_Home]:
+def _homes(layer: Layer, names: Provenance, told: Mapping[str, Told]) -> Iterator[_Home]:
     """Yield where a layer comes from; several for one that was put together."""
     found = (_home(layer, name, t, names, told) for name, t in layer.params.items())
     yield from dict.fromkeys(home._replace(level=0) for home in found if home is not None)
 
 
 def _home(
-    layer: Layer, param: str, tensor: Tensor, names: Provenance, told: Mapping[str, _Told]
+    layer: Layer, param: str, tensor: Tensor, names: Provenance, told: Mapping[str, Told]
 ) -> _Home | None:
     """Return the module of the source, and the level there, that a parameter comes from."""
     known = [told[name] for name in _known(tensor, names, told)]
@@ -185,7 +173,7 @@ def _home(
 
 
 def _by_parameter(
-    graph: Graph, names: Provenance, told: Mapping[str, _Told]
+    graph: Graph, names: Provenance, told: Mapping[str, Told]
 ) -> Iterator[tuple[str, str]]:
     """Yield the entries of a map for modules that were taken apart.
 
@@ -202,7 +190,7 @@ def _by_parameter(
             yield layer.full_name(param), sources[0]
 
 
-def _is_changed(entry: _Told) -> bool:
+def _is_changed(entry: Told) -> bool:
     """Tell a bare parameter that the conversion made of parts, of several, or turned."""
     moved = [each for each in entry.operations if not each.startswith(_CAST)]
     return len(entry.sources) > 1 or bool(entry.sources and moved)
@@ -216,23 +204,3 @@ def _remade(name: str, sources: Iterable[str]) -> CkptconvError:
         found=", ".join(sources) or None,
         hint=f"{option('map')} with its entries turned round, if it was a map",
     )
-
-
-def _parse(report: Mapping[str, Any]) -> dict[str, _Told]:
-    try:
-        return {
-            str(tensor["target"]): _Told(
-                str(layer["path"]),
-                str(layer["kind"]),
-                tuple(map(str, tensor["sources"])),
-                tuple(map(str, tensor["operations"])),
-            )
-            for layer in report["layers"]
-            for tensor in layer["tensors"]
-        }
-    except (KeyError, TypeError) as error:
-        raise CkptconvError(
-            "not a report of a conversion",
-            expected="the report as JSON",
-            found=f"{type(error).__name__}: {error}"[:100],
-        ) from None

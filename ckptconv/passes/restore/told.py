@@ -1,0 +1,159 @@
+"""What the report of a conversion tells of the file that it wrote."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ckptconv.codegen.arguments import is_possible
+from ckptconv.dialects.evidence import REPORT, hint_of
+from ckptconv.errors import CkptconvError
+from ckptconv.graph.graph import Home
+from ckptconv.graph.hints import KindHint
+from ckptconv.graph.kinds import KINDS, PARAMETER
+from ckptconv.passes.gate_convention import AS_SAID
+from ckptconv.tensors.computed import BOTH_BIASES
+
+_GROUPS = "layers"
+_UNDONE = re.compile(r"transpose.*|gates .*|reshape|join|two biases as rows|ones|zeros")
+"""What reading a file back undoes; all else that a conversion computes stays."""
+_SHOWN = 6
+
+
+class Told(NamedTuple):
+    """What a report says of one target tensor: its layer, its sources, what was done to them."""
+
+    path: str
+    kind: str
+    sources: tuple[str, ...]
+    operations: tuple[str, ...]
+
+
+def parse(report: Mapping[str, Any]) -> dict[str, Told]:
+    """Return what a report says of each target tensor.
+
+    Raises:
+        CkptconvError: not a report of a conversion.
+    """
+    try:
+        return {
+            str(tensor["target"]): Told(
+                str(layer["path"]),
+                str(layer["kind"]),
+                tuple(map(str, tensor["sources"])),
+                tuple(map(str, tensor["operations"])),
+            )
+            for layer in report["layers"]
+            for tensor in layer["tensors"]
+        }
+    except (KeyError, TypeError) as error:
+        raise not_a_report(error) from None
+
+
+def not_a_report(error: Exception) -> CkptconvError:
+    return CkptconvError(
+        "not a report of a conversion",
+        expected="the report as JSON",
+        found=f"{type(error).__name__}: {error}"[:100],
+    )
+
+
+def kinds(report: Mapping[str, Any], said: Mapping[str, KindHint]) -> dict[str, KindHint]:
+    """Return what the layers of the file are, by their paths there: the user's word first.
+
+    Raises:
+        CkptconvError: not a report of a conversion.
+    """
+    found: dict[str, KindHint] = {}
+    try:
+        keras = report["target"]["framework"] == "keras"
+        for layer in report["layers"]:
+            kind, names = str(layer["kind"]), [str(t["target"]) for t in layer["tensors"]]
+            arguments = dict(_settings(kind, layer["attributes"]))
+            if keras and kind.startswith("GRU"):
+                arguments["reset_after"] = True  # another has no equal, and was refused
+            for path in _paths(str(layer["path"]), kind, names):
+                if kind != PARAMETER or path not in found:
+                    found[path] = KindHint(kind, arguments, REPORT)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise not_a_report(error) from None
+    told = {path: hint for path, hint in found.items() if hint_of(said, path) is None}
+    return {**said, **told}
+
+
+def _settings(kind: str, attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    row = KINDS.get(kind)
+    for name, default in row.hyper.items() if row else ():
+        value = attributes.get(name)
+        if value is not None and is_possible(value, default, row.rank if row else 0):
+            yield name, tuple(value) if isinstance(value, list) else value
+
+
+def _paths(path: str, kind: str, names: list[str]) -> Iterator[str]:
+    """Yield a layer's path in the file, one for each level where those are layers."""
+    if any("/" in name for name in names):
+        scopes = (name.split("/") for name in names)
+        yield from dict.fromkeys(s[s[0] == _GROUPS] for s in scopes)
+    elif kind == PARAMETER or not all(name.startswith(f"{path}.") for name in names):
+        above = zip(*(name.split(".")[:-1] for name in names), strict=False)
+        yield ".".join(steps[0] for steps in itertools.takewhile(_are_one, above))
+    else:
+        yield path
+
+
+def _are_one(steps: tuple[str, ...]) -> bool:
+    return len(set(steps)) == 1
+
+
+def home(report: Mapping[str, Any], told: Mapping[str, Told], restored: Iterable[str]) -> Home:
+    """Return what the source of the conversion held, and of what of it the file has not.
+
+    Args:
+        restored: target tensors whose sums are undone.
+
+    Raises:
+        CkptconvError: not a report of a conversion.
+    """
+    try:
+        reasons = {str(name): str(rule) for name, rule in report["omitted"].items()}
+        said = {
+            str(tensor["target"]): note
+            for layer in report["layers"]
+            for note in map(str, layer["notes"])
+            if note.endswith(AS_SAID)
+            for tensor in layer["tensors"]
+        }
+        framework = str(report["source"]["framework"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise not_a_report(error) from None
+    undone = {*restored}
+    for target, entry in told.items():
+        left = [each for each in entry.operations if not _UNDONE.fullmatch(each)]
+        left = [each for each in left if each != BOTH_BIASES or target not in undone]
+        left += [said[target]] if target in said else []
+        reasons |= dict.fromkeys(entry.sources, ", ".join(left))
+    return Home(framework, reasons)
+
+
+def differences(home: Home, framework: str, names: Iterable[str]) -> list[str]:
+    """Say what a file that comes home has not as the source had it."""
+    if {"mint": "mindspore"}.get(framework, framework) != home.framework:
+        return []
+    there, found = set(names), dict[str, list[str]]()
+    for name, reason in home.reasons.items():
+        if framework != "keras" and name not in there:
+            reason = f"not there again: {reason}" if reason else "not there again"
+        elif reason:
+            reason = f"not undone: {reason}"
+        if reason:
+            found.setdefault(reason, []).append(name)
+    if framework != "keras" and (new := [name for name in names if name not in home.reasons]):
+        found["not in the source of the conversion"] = new
+    return [f"{_listed(names)}: {reason}" for reason, names in found.items()]
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
