@@ -162,7 +162,9 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
         expected = f"{option('network', 'FILE.py')} too"
         raise UsageError(f"{option('stubs')} speaks of a written network", expected=expected)
     graph = edited(graph, options)
-    lowered = lower(graph, to, options, output)
+    row, lowered = dialects.dialect(to), lower(graph, to, options, output)
+    with locating(path):
+        cast.require_loaded(lowered, row.title, row.unloaded)
     target = {"path": os.fspath(path), "container": output.format.name, "framework": to}
     report = account(graph, lowered, target, shares=output.format.shares)
     if graph.recurrent:
@@ -185,7 +187,6 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
 
         report.notes += restore.differences(graph.home, to, lowered.tensors)
     report.notes += cast.losses(lowered.tensors)
-    row = dialects.dialect(to)
     report.notes += checked(graph, options.hardware, row.title, runs=row.ascend)
     return report
 

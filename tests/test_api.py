@@ -239,6 +239,17 @@ def test_eight_bit_floats_are_cast_too(tmp_path):
     assert found.tolist() == [[0.5, 2.0]]
 
 
+def test_eight_bit_floats_are_not_written_for_mindspore(tmp_path):
+    """Its ``load_checkpoint`` ends in a KeyError for all tensors of such a safetensors file."""
+    torch.save({"fc.weight": torch.tensor([[0.5, 2.0]]).to(torch.float8_e5m2)}, tmp_path / "m.pt")
+    paths = tmp_path / "m.pt", tmp_path / "o.safetensors"
+    for options in ({}, {"like": {"fc.weight": (1, 2)}}, {"dry_run": True}):
+        with pytest.raises(ckptconv.DialectError, match=r"fc.weight: MindSpore loads no such .*16"):
+            ckptconv.convert(*paths, to="mindspore", kinds={"fc": "Linear"}, **options)
+        assert not paths[1].exists()
+    ckptconv.convert(*paths, to="torch")
+
+
 def test_errors_name_the_target_and_not_a_temporary_file(tmp_path):
     state = {"fc.weight": torch.ones(2, 3), "fc.bias": torch.ones(2)}
     half = {name: value.to(torch.float8_e5m2) for name, value in state.items()}

@@ -58,6 +58,7 @@ class Dialect(NamedTuple):
         loads: format → the lines that load a file ``{path}`` of it into a network.
         others: dialects whose names a network of this one may have beside its own, for layers of
             mint's or written by hand.
+        unloaded: how dtypes begin that its own formats hold and that it does not load.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Dialect(NamedTuple):
     ascend: bool = False
     others: tuple[str, ...] = ()
     loads: Mapping[str, tuple[str, ...]] = {}
+    unloaded: tuple[str, ...] = ()
 
     def load(self) -> DialectModule:
         return cast(DialectModule, importlib.import_module(f"{__name__}.{self.package}"))
@@ -89,6 +91,7 @@ _LOADS_MINDSPORE = {
     "mindspore-ckpt": ("import mindspore as ms", _LOADED % ""),
     "safetensors": ("import mindspore as ms", _LOADED % ', format="safetensors"'),
 }
+_UNLOADED_MINDSPORE = ("float8",)
 _LOADS_TORCH = {
     "torch-zip": ("import torch", "network.load_state_dict(torch.load({path}, weights_only=True))"),
     "safetensors": (
@@ -132,6 +135,7 @@ DIALECTS: Mapping[str, Dialect] = {
             ascend=True,
             others=("mint", "torch"),
             loads=_LOADS_MINDSPORE,
+            unloaded=_UNLOADED_MINDSPORE,
         ),
         Dialect(
             "mint",
@@ -142,6 +146,7 @@ DIALECTS: Mapping[str, Dialect] = {
             ascend=True,
             others=("mindspore", "torch"),
             loads=_LOADS_MINDSPORE,
+            unloaded=_UNLOADED_MINDSPORE,
         ),
     )
 }

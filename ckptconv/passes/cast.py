@@ -9,6 +9,7 @@ import numpy as np
 
 from ckptconv.errors import DialectError
 from ckptconv.graph.lowered import Lowered
+from ckptconv.spelling import option
 from ckptconv.tensors.computed import Cast, cast
 from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import BFLOAT16, Tensor
@@ -44,6 +45,26 @@ def to_dtype(lowered: Lowered, name: str | None) -> Lowered:
     dtype = DTYPES[name]
     tensors = {k: cast(t, dtype) if is_float(t.dtype) else t for k, t in lowered.tensors.items()}
     return replace(lowered, tensors=tensors)
+
+
+def require_loaded(lowered: Lowered, title: str, unloaded: tuple[str, ...]) -> None:
+    """Refuse numbers that a format holds and the framework that it is for does not load.
+
+    Args:
+        title: the framework's.
+        unloaded: how the names of their dtypes begin.
+
+    Raises:
+        DialectError: a tensor of such.
+    """
+    for key, tensor in lowered.tensors.items():
+        if tensor.dtype.name.startswith(unloaded):
+            raise DialectError(
+                f"{title} loads no such numbers",
+                tensor=key,
+                found=tensor.dtype.name,
+                hint=option("dtype", "float16"),
+            )
 
 
 def count_losses(lowered: Lowered) -> None:

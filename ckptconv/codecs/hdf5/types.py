@@ -14,6 +14,7 @@ from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import BFLOAT16
 
 _INTEGER, _FLOAT, _STRING, _OPAQUE, _VARIABLE = 0, 1, 3, 5, 9
+_TEXT = 1  # of what is of variable length
 _CLASSES = ("integer", "float", "time", "string", "bit field", "opaque", "compound", "reference",
             "enumeration", "variable-length", "array", "complex")  # fmt: skip
 _FLOATS: dict[tuple[int, ...], DType] = {
@@ -35,17 +36,14 @@ _MAX_TEXT = 16 << 20
 class Datatype:
     """A parsed datatype message: its class, bytes per element, and the numpy dtype if it has one.
 
-    ``found`` is how an error calls it.
+    ``found`` is how an error calls it; what is of variable length may be text, or rows of numbers.
     """
 
     kind: int
     size: int
     dtype: DType | None
     found: str
-
-    @property
-    def is_text(self) -> bool:
-        return self.kind in (_STRING, _VARIABLE)
+    is_text: bool
 
 
 def datatype(file: H5File, body: bytes) -> Datatype:
@@ -64,7 +62,8 @@ def datatype(file: H5File, body: bytes) -> Datatype:
         dtype = BFLOAT16
     if dtype is not None and kind != _OPAQUE:
         dtype = dtype.newbyteorder(">" if bits & 1 else "<")
-    return Datatype(kind, size, dtype, f"{8 * size}-bit {name}")
+    is_text = kind == _STRING or (kind == _VARIABLE and bits & 15 == _TEXT)
+    return Datatype(kind, size, dtype, f"{8 * size}-bit {name}", is_text)
 
 
 def dataspace(file: H5File, body: bytes) -> tuple[int, ...] | None:

@@ -33,9 +33,9 @@ _LEFT_OUT = {
     "optimizer": "optimizer state",
     "optimizer_weights": "optimizer state",
     "metrics": "state of a metric",
-    "seed_generator": "state of a random generator",
 }
-"""Groups that hold no weights: the first at the root, the last anywhere."""
+"""Groups at the root that hold no weights."""
+_SEED = "state of a random generator"
 
 
 def sniff(source: Source) -> bool:
@@ -113,13 +113,21 @@ def _weights(file: H5File, objects: dict[str, Object], attributes: Attributes) -
         prefix = _OLD_ROOT if path.startswith(_OLD_ROOT) else ""
         name = path.removeprefix(prefix)
         rule = _LEFT_OUT.get(name.split("/", 1)[0])
-        rule = _LEFT_OUT["seed_generator"] if "seed_generator" in name.split("/") else rule
         if rule is None:
             _take(file, objects, prefix, name, tensors)
-        else:
+            rule = _SEED if _is_seed(name, tensors[name]) else None
+        if rule is not None:
+            tensors.pop(name, None)
             omitted[name] = rule
     facts = _facts(file, attributes, "", "weights.h5")._replace(names=names)
     return Checkpoint("hdf5", tensors, facts=facts, omitted=omitted)
+
+
+def _is_seed(name: str, values: Tensor) -> bool:
+    """Tell the two numbers of a SeedGenerator from weights of a layer that is called like one."""
+    return (
+        "seed_generator" in name.split("/") and values.shape == (2,) and values.dtype.kind in "iu"
+    )
 
 
 def _take(

@@ -133,6 +133,38 @@ def test_tensorflow_2_12_root_and_natural_order(tmp_path):
     ]
 
 
+def test_a_layer_called_like_a_generator_keeps_its_weights(tmp_path):
+    import keras
+
+    class Twice(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.seed_generator = keras.layers.Dense(4)
+
+        def call(self, x):
+            return self.seed_generator(x)
+
+    model = keras.Sequential([keras.Input((5,)), Twice()])
+    model.save_weights(tmp_path / "m.weights.h5")
+    checkpoint = formats.read(tmp_path / "m.weights.h5")
+    paths = [f"layers/twice/seed_generator/vars/{n}" for n in range(2)]
+    same(values(checkpoint), dict(zip(paths, model.get_weights(), strict=True)))
+
+
+def test_attributes_of_numbers_of_any_length_are_no_text(tmp_path):
+    def build(file):
+        file.attrs["layer_names"] = ["d"]
+        group = file.create_group("d")
+        group.attrs["weight_names"] = ["k"]
+        group["k"] = np.arange(3, dtype="f4")
+        rows = np.array([np.arange(200, 203, dtype="i4"), np.ones(1, "i4")], object)
+        group.attrs.create("history", rows, dtype=h5py.vlen_dtype(np.int32))
+        group.attrs["loss"] = h5py.Empty("f4")
+
+    checkpoint = formats.read(h5(tmp_path / "m.h5", build))
+    same(values(checkpoint), {"d/k": np.arange(3, dtype="f4")})
+
+
 def test_nested_layer_names_and_unlisted_datasets(tmp_path):
     def build(file):
         group = file.create_group("model_weights")
