@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-Shape = tuple[int, ...]
+from ckptconv.dialects.mindspore.named_shapes import Shape
 
 
 @dataclass(frozen=True)

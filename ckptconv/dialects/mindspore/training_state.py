@@ -19,8 +19,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 
-from ckptconv.dialects.mindspore.optimizers import OPTIMIZERS, Optimizer, Shape, shapes_of
+from ckptconv.dialects.mindspore.named_shapes import NamedShapes, Shape
+from ckptconv.dialects.mindspore.optimizers import OPTIMIZERS, Optimizer, shapes_of
 from ckptconv.errors import DialectError
 from ckptconv.tensors.tensor import Tensor
 
@@ -67,6 +69,8 @@ _CALLBACKS = (
 )
 """What loss scaling and ModelCheckpoint add."""
 _TRIED = 16
+_MOST_SCOPES = 64
+_MOST_ENDS = 1024
 
 
 def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
@@ -75,8 +79,7 @@ def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
     Raises:
         DialectError: two parameters of the network would get one name.
     """
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    scopes = _scopes(tensors)
+    shapes, scopes = NamedShapes(tensors), _scopes(tensors)
     found = [f for scope in scopes if (f := _optimizer(*scope, shapes)) is not None]
     omitted: dict[str, str] = {}
     for optimizer in found:
@@ -89,7 +92,7 @@ def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
     renamed = _own_names(kept, found)
     notes = [_rename_note(f) for f in found if any(f.wrapper + t in renamed for t in f.trained)]
     counters = {scope + leaf for scope, leaf in scopes}
-    return TrainingState(omitted, renamed, (*notes, *_unproven(kept, shapes, counters)))
+    return TrainingState(omitted, renamed, (*notes, *_unproven(kept, tensors, counters)))
 
 
 def _scopes(tensors: Mapping[str, Tensor]) -> list[tuple[str, str]]:
@@ -99,10 +102,10 @@ def _scopes(tensors: Mapping[str, Tensor]) -> list[tuple[str, str]]:
         leaf = name.rpartition(".")[2]
         if leaf in _COUNTERS and (tensor.shape, tensor.dtype.name) in _COUNTERS[leaf]:
             scopes.append((name[: -len(leaf)], leaf))
-    return scopes
+    return scopes[:_MOST_SCOPES]
 
 
-def _optimizer(scope: str, counter: str, shapes: Mapping[str, Shape]) -> _Found | None:
+def _optimizer(scope: str, counter: str, shapes: NamedShapes) -> _Found | None:
     """Return the optimizer whose mirrors explain most of the parameters at this place."""
     rows = [row for row in OPTIMIZERS if counter in row.counters]
     fitting = [f for row in rows if (f := _fit(row, scope, shapes)) is not None]
@@ -111,22 +114,25 @@ def _optimizer(scope: str, counter: str, shapes: Mapping[str, Shape]) -> _Found 
             fitting,
             key=lambda f: (len(f.trained) * len(f.optimizer.slots), f.wrapper in ("", scope)),
         )
-    rate = any(name.startswith(scope) and _RATE.fullmatch(name[len(scope) :]) for name in shapes)
-    unknown = {n[len(scope) :].partition(".")[0] for n in shapes if n.startswith(scope)}
-    rows = [Optimizer("an unknown optimizer", (f"{slot}.",)) for slot in sorted(unknown) if rate]
+    own = [name[len(scope) :] for name in shapes.starting(scope)]
+    if not any(map(_RATE.fullmatch, own)):
+        return None
+    # Each mirrors all of the network, so that no part of the network itself has more names.
+    unknown = Counter(name.partition(".")[0] for name in own).most_common(_TRIED)
+    rows = [Optimizer("an unknown optimizer", (f"{slot}.",)) for slot, _ in sorted(unknown)]
     fits = [f for row in rows if (f := _fit(row, scope, shapes)) and f.wrapper in ("", scope)]
     whole = [f for f in fits if _is_whole(f, shapes)]
     slots = tuple(slot for f in whole for slot in f.optimizer.slots)
     return _fit(Optimizer("an unknown optimizer", slots), scope, shapes) if slots else None
 
 
-def _fit(row: Optimizer, scope: str, shapes: Mapping[str, Shape]) -> _Found | None:
+def _fit(row: Optimizer, scope: str, shapes: NamedShapes) -> _Found | None:
     """Find what stands before the network's own names so that most of them are mirrored."""
     first = scope + row.slots[0]
-    mirrored = [name[len(first) :] for name in shapes if name.startswith(first)]
-    common = Counter(_wrappers(mirrored[:_TRIED], shapes, first)).most_common(_TRIED)
-    wrappers = dict.fromkeys(["", scope, *(wrapper for wrapper, _ in common)])
+    mirrored = [name[len(first) :] for name in shapes.starting(first)]
     best = _Found(row, scope, "", frozenset())
+    common = Counter(_wrappers(mirrored[:_TRIED], shapes, best.mirrors)).most_common(_TRIED)
+    wrappers = dict.fromkeys(["", scope, *(wrapper for wrapper, _ in common)])
     for wrapper in wrappers if mirrored else ():
         trained = frozenset(
             own for own in mirrored if _is_mirrored(wrapper + own, own, row, scope, shapes)
@@ -136,10 +142,10 @@ def _fit(row: Optimizer, scope: str, shapes: Mapping[str, Shape]) -> _Found | No
     return best if best.trained else None
 
 
-def _wrappers(owns: Iterable[str], shapes: Mapping[str, Shape], mirror: str) -> Iterator[str]:
+def _wrappers(owns: Iterable[str], shapes: NamedShapes, mirrors: list[str]) -> Iterator[str]:
     for own in owns:
-        for name in shapes:
-            if name.endswith(f".{own}") and not name.startswith(mirror):
+        for name in islice(shapes.ending(f".{own}"), _MOST_ENDS):
+            if not name.startswith(tuple(mirrors)):
                 yield name[: -len(own)]
 
 
@@ -201,10 +207,12 @@ def _own_names(kept: list[str], found: list[_Found]) -> dict[str, str]:
 def _torn(rest: list[str], own: set[str]) -> str:
     """Return the prefix of parameters that were not trained, whose modules' others were."""
     homes = {name.rpartition(".")[0] for name in own} - {""}
+    ends = zip(min(rest, default=""), max(rest, default=""), strict=False)
+    common = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
     for name in rest:
         path = name.rpartition(".")[0]
-        for at in (at + 1 for at, letter in enumerate(path) if letter == "."):
-            if path[at:] in homes and all(other.startswith(path[:at]) for other in rest):
+        for at in (at + 1 for at, letter in enumerate(common) if letter == "."):
+            if path[at:] in homes:
                 return path[:at]
     return ""
 
@@ -216,9 +224,9 @@ def _rename_note(found: _Found) -> str:
     )
 
 
-def _unproven(kept: list[str], shapes: Mapping[str, Shape], counters: set[str]) -> list[str]:
+def _unproven(kept: list[str], tensors: Mapping[str, Tensor], counters: set[str]) -> list[str]:
     """Say what looks like training state and stays, since nothing proves that it is."""
-    names = {name: shapes[name] for name in kept}
+    names = NamedShapes({name: tensors[name] for name in kept})
     notes = [
         f"{' and '.join(row.slots)} mirror other parameters as {row.about} does, but there is no "
         "step counter: kept"
