@@ -6,13 +6,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptconv.dialects.infer_kind import ambiguous
-from ckptconv.errors import DialectError, UnmatchedError, UsageError
+from ckptconv.errors import AmbiguousKindError, DialectError, UnmatchedError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Dropped, Lowered, Made
 from ckptconv.passes.cast import DTYPES
 from ckptconv.passes.match.bare import with_other_names
 from ckptconv.passes.match.engine import ANOTHER_DTYPE, Order, match
+from ckptconv.passes.match.fills import filled
 from ckptconv.passes.match.plan import Entry, Plan
 from ckptconv.passes.match.sides import (
     Form,
@@ -26,22 +27,21 @@ from ckptconv.passes.match.sides import (
 )
 from ckptconv.passes.match.written import Lower
 from ckptconv.spelling import option
-from ckptconv.tensors.declared import Declared
-from ckptconv.tensors.tensor import FilledTensor, Tensor
+from ckptconv.tensors.tensor import Tensor
 
-FILLS = ("zeros", "ones", "target")
 _SHOWN = 4
 _EVIDENCE = "parameters of the target network"
 
 
 @dataclass(frozen=True)
 class Matching:
-    """A plan, and what it speaks of."""
+    """A plan, what it speaks of, and the modules whose kind, on which values depend, is open."""
 
     plan: Plan
     sources: Mapping[str, Source]
     targets: Mapping[str, Target]
     filled: Mapping[str, Tensor]
+    unsure: Mapping[str, AmbiguousKindError]
 
 
 def matching(
@@ -63,20 +63,18 @@ def matching(
     Raises:
         DialectError: ``fill``, or a path that the user gave, is not in the target.
     """
-    filled = _filled(wanted, fill or {})
-    open_ = {name: tensor for name, tensor in wanted.items() if name not in filled}
+    made = filled(wanted, fill or {})
+    open_ = {name: tensor for name, tensor in wanted.items() if name not in made}
     dtypes = knows_dtypes(open_)
     mine = sources(graph, lowerings, dtypes=dtypes)
     theirs = targets(open_, mine, dtypes=dtypes)
     mine = with_other_names(mine, theirs)
     said = {s.module.path: s.module.path for s in mine if _is_said(s, graph)}
-    made = match([s.module for s in mine], [t.module for t in theirs], said=said, called=called)
-    return Matching(
-        made,
-        {s.module.path: s for s in mine},
-        {t.module.path: t for t in theirs},
-        filled,
-    )
+    plan = match([s.module for s in mine], [t.module for t in theirs], said=said, called=called)
+    by_path = {s.module.path: s for s in mine}, {t.module.path: t for t in theirs}
+    unsure = _unsure(plan, *by_path)
+    doubts = {path: str(error) for path, error in unsure.items()}
+    return Matching(plan.doubting(doubts), *by_path, made, unsure)
 
 
 def lowered(found: Matching, *, order: bool = False) -> Lowered:
@@ -86,9 +84,13 @@ def lowered(found: Matching, *, order: bool = False) -> Lowered:
         order: accept what is proposed by order.
 
     Raises:
+        AmbiguousKindError: nothing is open but kinds of layers.
         UnmatchedError: not all is forced, or accepted; ``plan`` is the whole plan.
     """
     plan = found.plan
+    paired = not plan.impossible and (order or not plan.proposed)
+    if paired and found.unsure.keys() == {entry.source for entry in plan.ambiguous} != set():
+        raise AmbiguousKindError.of([*found.unsure.values()])
     if plan.ambiguous or plan.impossible or (plan.proposed and not order):
         raise _unmatched(found)
     result = _Result(found.targets)
@@ -124,9 +126,6 @@ class _Result:
     def take(self, source: Source, target: Target) -> None:
         form = _form(source, target)
         for layer, part in form.layers:
-            if len(layer.candidates) > 1:
-                shapes = {name: tensor.shape for name, tensor in layer.params.items()}
-                raise ambiguous(layer.hint_path, layer.candidates, shapes)
             kept = {
                 target.names[name]: tensor
                 for name, tensor in part.tensors.items()
@@ -184,6 +183,18 @@ def _is_said(source: Source, graph: Graph) -> bool:
     return any(layer.path in graph.named for layer, _ in form.layers)
 
 
+def _unsure(
+    plan: Plan, sources: Mapping[str, Source], targets: Mapping[str, Target]
+) -> dict[str, AmbiguousKindError]:
+    found = {}
+    for path, new in plan.pairs(order=True).items():
+        for layer, _ in _form(sources[path], targets[new]).layers:
+            if len(layer.candidates) > 1:
+                shapes = {name: tensor.shape for name, tensor in layer.params.items()}
+                found[path] = ambiguous(layer.hint_path, layer.candidates, shapes)
+    return found
+
+
 def _form(source: Source, target: Target) -> Form:
     structures = source.module.structures
     return next(source.forms[s] for s in structures if s in target.module.structures)
@@ -226,23 +237,3 @@ def _unmatched(found: Matching) -> UnmatchedError:
 def _told(entry: Entry) -> str:
     old, new = ("?" if path is None else path or "(root)" for path in (entry.source, entry.target))
     return f"{old} → {new}: {entry.why}" + (f", but {entry.warning}" if entry.warning else "")
-
-
-def _filled(wanted: Mapping[str, Tensor], fill: Mapping[str, str]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    for path, how in fill.items():
-        names = [name for name in wanted if name == path or name.startswith(f"{path}.")]
-        if not names:
-            problem = f"{option('fill')}: the target has no such module or parameter"
-            raise DialectError(problem, tensor=path)
-        if how not in FILLS:
-            raise UsageError(option("fill", {path: how}), expected=" or ".join(FILLS))
-        for name in names:
-            tensor = wanted[name]
-            if how == "target" and isinstance(tensor, Declared):
-                expected = "a checkpoint of the target network, which has values"
-                raise DialectError(option("fill", {path: how}), tensor=name, expected=expected)
-            value = 1.0 if how == "ones" else 0.0
-            constant = FilledTensor(tensor.shape, tensor.dtype, value)
-            found[name] = tensor if how == "target" else constant
-    return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 SCHEMA = "ckptconv-plan-1"
@@ -76,6 +76,21 @@ class Plan:
             for entry in entries
             if entry.source is not None and entry.target is not None
         }
+
+    def doubting(self, why: Mapping[str, str]) -> Plan:
+        """Return the plan in which the pairs of these modules of the source are ambiguous."""
+        paired = (*self.forced, *self.proposed)
+        doubted = (
+            replace(entry, why=f"{entry.why}, but {why[entry.source or '']}")
+            for entry in paired
+            if entry.source in why
+        )
+        forced, proposed = (
+            tuple(entry for entry in group if entry.source not in why)
+            for group in (self.forced, self.proposed)
+        )
+        ambiguous = (*self.ambiguous, *doubted)
+        return replace(self, forced=forced, proposed=proposed, ambiguous=ambiguous)
 
     def counts(self) -> str:
         """Return how many modules stand in each group, as a sentence has it."""

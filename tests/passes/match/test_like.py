@@ -317,10 +317,13 @@ def test_keras_names_that_tell_no_kind(tmp_path, unsaid):
     kinds = {name: kind for name, kind in SQUARE.items() if name != unsaid}
     paths = tmp_path / "m.pt", tmp_path / "out.weights.h5"
     options = {"like": tmp_path / "like.weights.h5", "kinds": kinds}
+    plan = ckptconv.match(paths[0], options["like"], kinds=kinds)
     if unsaid is not None:
+        assert [entry.source for entry in plan.ambiguous] == [unsaid], plan.to_map()
         with pytest.raises(ckptconv.AmbiguousKindError, match=f"{unsaid}: the file does not tell"):
             ckptconv.convert(*paths, to="keras", **options)
         return
+    assert plan.complete
     ckptconv.convert(*paths, to="keras", **options)
     target.load_weights(paths[1])
     x, ids = torch.linspace(-1, 2, 16).reshape(1, 4, 4), torch.tensor([[3, 0, 1]])
