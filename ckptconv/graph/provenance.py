@@ -15,13 +15,23 @@ class Provenance:
 
     def __init__(self, *files: Mapping[str, Tensor]) -> None:
         self._names: dict[int, list[str]] = {}
-        for tensors in files:
-            for name, tensor in tensors.items():
-                self._names.setdefault(id(tensor), []).append(name)
+        self._turned: dict[int, str] = {}
+        named = [pair for tensors in files for pair in tensors.items()]
+        for name, tensor in named:
+            self._names.setdefault(id(tensor), []).append(name)
+        for name, tensor in named:
+            if len(tensor.inputs) == 1 and id(tensor.inputs[0]) not in self._names:
+                self._names[id(tensor.inputs[0])] = [name]
+                self._turned[id(tensor.inputs[0])] = tensor.label
 
     def trace(self, tensor: Tensor) -> Trace:
-        """Return the source tensors that one is computed from, and what was done to them."""
-        return trace(tensor, self._names)
+        """Return the source tensors that one is computed from, and what was done to them.
+
+        What a source tensor is a layout of stands for that tensor, where the layout is undone.
+        """
+        origins, operations = trace(tensor, self._names)
+        undone = (self._turned[id(origin)] for origin in origins if id(origin) in self._turned)
+        return Trace(origins, [*dict.fromkeys([*undone, *operations])])
 
     def own(self, tensor: Tensor) -> list[str]:
         """Return the names of this very tensor; none for what the source does not hold."""

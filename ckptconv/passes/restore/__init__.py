@@ -26,4 +26,5 @@ def undo(graph: Graph, report: Mapping[str, Any], *, path: str = "") -> Graph:
     """
     graph, split = split_sums(graph, parse(report), report=path)
     entries = told.parse(report)
-    return replace(go_home(graph, entries), home=told.home(report, entries, split))
+    home = told.home(report, entries, split)
+    return replace(go_home(graph, entries, home.framework), home=home)

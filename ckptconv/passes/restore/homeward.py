@@ -7,6 +7,7 @@ that it wrote, or one that was trained on since, is taken back by those names.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -25,7 +26,8 @@ from ckptconv.tensors.tensor import Tensor
 _OF_CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
 _CAST = "cast "
 _CONSTANTS: Mapping[tuple[str, ...], int] = {("ones",): 1, ("zeros",): 0}
-_LEVEL = re.compile(r"_l(\d+)(?:_reverse)?$")
+_LEVEL = re.compile(r"(?:weight|bias)_[ih]h_l(\d+)")
+_PARTS = re.compile(r"(?:^|[.])parametrizations[.].*")
 
 
 class _Home(NamedTuple):
@@ -35,11 +37,14 @@ class _Home(NamedTuple):
     level: int
 
 
-def go_home(graph: Graph, told: Mapping[str, Told]) -> Graph:
+def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
     """Return the graph with the paths of the source of the conversion that made its file.
 
+    Args:
+        framework: whose names that source had.
+
     Raises:
-        CkptconvError: the report of another conversion.
+        CkptconvError: the report of another conversion, or what cannot be taken back.
     """
     names = Provenance(graph.origin.tensors)
     if not any(name in told for name in graph.origin.tensors):
@@ -57,13 +62,16 @@ def go_home(graph: Graph, told: Mapping[str, Told]) -> Graph:
         if len(homes) > 1 and len({home.path for home in homes}) == len(homes):
             graph = split(graph, layer.path)
     graph = _fused(_with_cells(graph, names, told), names, told)
-    paths = {layer.path: list(_homes(layer, names, told)) for layer in graph}
-    table = {path: homes[0].path for path, homes in paths.items() if homes}
-    moved = {old: new for old, new in table.items() if old != new}
-    taken = [new for old, new in table.items() if new]
-    if len(set(taken)) < len(taken):
-        moved = dict(_by_parameter(graph, names, told))
-    return apply_map(graph, moved)
+    first = {layer.path: next(_homes(layer, names, told), None) for layer in graph}
+    table = {path: home for path, home in first.items() if home is not None}
+    count = Counter(home for home in table.values() if home)
+    apart = {path for path, home in table.items() if count[home] > 1}
+    if framework == "keras":  # layers of one that holds them, which is written as they are
+        table = {path: home for path, home in table.items() if path not in apart}
+        apart = set()
+    moved = {old: new for old, new in table.items() if old != new and old not in apart}
+    layers = [layer for layer in graph if layer.path in apart]
+    return apply_map(graph, moved | dict(_by_parameter(layers, names, told, framework)))
 
 
 def _as_told(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
@@ -119,14 +127,15 @@ def _with_cells(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Gr
 
 def _fused(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
     """Join layers of one level each that were the levels of one layer."""
-    stacks: dict[str, list[str]] = {}
+    stacks: dict[str, dict[int, str]] = {}
     for layer in graph.recurrent:
         if not layer.is_cell and layer.num_layers == 1:
-            for home in _homes(layer, names, told):
-                stacks.setdefault(home.path, []).append(layer.path)
+            for home in _levels(layer, names, told):
+                stacks.setdefault(home.path, {})[home.level] = layer.path
     for home_path, parts in stacks.items():
         if len(parts) > 1:  # the report says that one feeds the other, whatever the file does
-            graph = fuse(replace(graph, feeds=None), home_path, parts)
+            ordered = [parts[level] for level in sorted(parts)]
+            graph = fuse(replace(graph, feeds=None), home_path, ordered)
     return graph
 
 
@@ -143,10 +152,10 @@ def _levels(layer: RecurrentLayer, names: Provenance, told: Mapping[str, Told]) 
     return list(dict.fromkeys(home for home in found if home is not None))
 
 
-def _homes(layer: Layer, names: Provenance, told: Mapping[str, Told]) -> Iterator[_Home]:
+def _homes(layer: Layer, names: Provenance, told: Mapping[str, Told]) -> Iterator[str]:
     """Yield where a layer comes from; several for one that was put together."""
     found = (_home(layer, name, t, names, told) for name, t in layer.params.items())
-    yield from dict.fromkeys(home._replace(level=0) for home in found if home is not None)
+    yield from dict.fromkeys(home.path for home in found if home is not None)
 
 
 def _home(
@@ -165,7 +174,7 @@ def _home(
     if "/" in first:
         scope = first.partition("/")[0]
         return _Home(path if scope == "layers" else scope, number)
-    inner = first.removesuffix(f".{param}")
+    inner = _PARTS.sub("", first.removesuffix(f".{param}"))
     below = all(source.startswith(f"{path}.") for source in sources)
     if below or (not path and inner == first):
         return _Home(path, number)
@@ -173,18 +182,20 @@ def _home(
 
 
 def _by_parameter(
-    graph: Graph, names: Provenance, told: Mapping[str, Told]
+    layers: Iterable[Layer], names: Provenance, told: Mapping[str, Told], framework: str
 ) -> Iterator[tuple[str, str]]:
     """Yield the entries of a map for modules that were taken apart.
 
     Raises:
-        CkptconvError: a parameter was put together of several, or of a part of one.
+        CkptconvError: a parameter was put together of several, or of a part of one, or stands in
+            the source as no map can write it.
     """
     used: set[str] = set()
-    for layer in graph:
+    for layer in layers:
         for param, tensor in layer.params.items():
             sources = [s for n in _known(tensor, names, told) for s in told[n].sources]
-            if len(sources) != 1 or sources[0] in used:
+            written = layer.kind == PARAMETER or framework == "torch"
+            if len(sources) != 1 or sources[0] in used or not written:
                 raise _remade(layer.full_name(param), sources)
             used.add(sources[0])
             yield layer.full_name(param), sources[0]

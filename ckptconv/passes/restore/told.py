@@ -141,17 +141,30 @@ def differences(home: Home, framework: str, names: Iterable[str]) -> list[str]:
     """Say what a file that comes home has not as the source had it."""
     if {"mint": "mindspore"}.get(framework, framework) != home.framework:
         return []
-    there, found = set(names), dict[str, list[str]]()
+    names = list(names)
+    there, before = set(map(_short, names)), set(map(_short, home.reasons))
+    comparable = _are_numbered(names) == _are_numbered(home.reasons)
+    found: dict[str, list[str]] = {}
     for name, reason in home.reasons.items():
-        if framework != "keras" and name not in there:
+        if comparable and _short(name) not in there:
             reason = f"not there again: {reason}" if reason else "not there again"
         elif reason:
             reason = f"not undone: {reason}"
         if reason:
             found.setdefault(reason, []).append(name)
-    if framework != "keras" and (new := [name for name in names if name not in home.reasons]):
+    if comparable and (new := [name for name in names if _short(name) not in before]):
         found["not in the source of the conversion"] = new
     return [f"{_listed(names)}: {reason}" for reason, names in found.items()]
+
+
+def _are_numbered(names: Iterable[str]) -> bool:
+    return any("/vars/" in name for name in names)
+
+
+def _short(name: str) -> str:
+    """Return a name without what versions of Keras put between a layer and its weight."""
+    scope, *between = name.removesuffix(":0").split("/")
+    return "/".join((scope, *between[-1:])) if "/vars/" not in name else name
 
 
 def _listed(names: list[str]) -> str:

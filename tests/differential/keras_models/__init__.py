@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -30,11 +30,27 @@ from tests.differential.targets import SUFFIX
 _CLASSES = classes(FORMS)
 
 
-def _run(case: Case, tmp: Path) -> Outcome:
+class Built(NamedTuple):
+    """A model, how its layers are called, and the file that it is saved in."""
+
+    model: Any
+    calls: Mapping[int, Any]
+    source: Path
+
+    def answers(self, error: CkptconvError) -> dict[str, str]:
+        """Return the kinds that a message asks for."""
+        asked = asked_about(error)
+        return {path: kind for path in asked if (kind := _true_kind(path, self.model, self.calls))}
+
+
+def built(drawn: Plan, tmp: Path, seed: int) -> Built:
+    """Make and save the model of a plan.
+
+    Raises:
+        Void: Keras cannot make, run or save it.
+    """
     import keras
 
-    drawn: Plan = case.data
-    seed = zlib.crc32(case.text.encode())
     keras.backend.clear_session(free_memory=False)  # collecting garbage takes long
     model = build.build(drawn)
     if all("seed" in variable.path for variable in model.variables):
@@ -46,14 +62,20 @@ def _run(case: Case, tmp: Path) -> Outcome:
             model(build.example(drawn, seed), training=False)
         except Exception as error:
             raise Void(f"not run: {type(error).__name__}") from error
-    path = save.save(model, drawn.saving, tmp)
+    return Built(model, calls, save.save(model, drawn.saving, tmp))
+
+
+def _run(case: Case, tmp: Path) -> Outcome:
+    drawn: Plan = case.data
+    made = built(drawn, tmp, zlib.crc32(case.text.encode()))
+    model, calls, path = made
     target = tmp / f"out{SUFFIX[drawn.target]}"
     beside = tmp / save.CONFIGURATION
     convert = partial(
         ckptconv.convert, path, target, to=drawn.target, config=beside if beside.exists() else None
     )
     try:
-        report = _answered(convert, model, calls)
+        report = _answered(convert, made)
         if drawn.fuse:
             report = _fused(convert, report)
     except CkptconvError as error:
@@ -102,13 +124,12 @@ def _fused(convert: Callable[..., Any], report: Any) -> Any:
     return convert(fuse=[("fused", parts)], force=True)
 
 
-def _answered(convert: Callable[..., Any], model: Any, calls: Mapping[int, Any]) -> Any:
+def _answered(convert: Callable[..., Any], made: Built) -> Any:
     """Convert; where the message asks for kinds of layers, once more with what they are."""
     try:
         return convert()
     except CkptconvError as error:
-        asked = asked_about(error)
-        answers = {path: kind for path in asked if (kind := _true_kind(path, model, calls))}
+        answers = made.answers(error)
         if not answers:
             raise
         return convert(kinds=answers)

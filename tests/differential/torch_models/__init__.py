@@ -13,17 +13,19 @@ import torch
 from torch import nn
 
 import ckptconv
+from ckptconv.live.filling import torch_array
 from ckptconv.report import Report
 from tests.differential.outcome import Case, Generator, Outcome, Void
 from tests.differential.piece import Piece, array, in_order
 from tests.differential.pieces import Question, examine
 from tests.differential.running import called, first
 from tests.differential.targets import SUFFIX, loaded
-from tests.differential.torch_models.alter import ALTERATIONS, alter
+from tests.differential.torch_models.alter import ALTERATIONS, TWISTS, alter
 from tests.differential.torch_models.layers import PREFIXES, RECIPES, WEIGHTS, Made, fill
 from tests.differential.torch_models.save import SAVES, SHARES, TELLING
 
 _OWN = "torch.nn.modules."
+_NONE = np.zeros(0, "f4")
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,11 @@ class Built(NamedTuple):
     options: Mapping[str, str]
 
 
-def built(plan: Plan, tmp: Path) -> Built:
+def built(plan: Plan, tmp: Path, twist: str = "") -> Built:
     """Make and save the model of a plan.
+
+    Args:
+        twist: what is done to its tensors first, of ``alter.TWISTS``; it is not run then.
 
     Raises:
         Void: torch cannot make or save it.
@@ -116,6 +121,7 @@ def built(plan: Plan, tmp: Path) -> Built:
         else:
             model = Network(made, inputs)
         model.eval()
+        TWISTS[twist](model, rng)
         save, suffix = SAVES[plan.saving]
         source = tmp / f"m{suffix}"
         if not model.state_dict():
@@ -125,11 +131,12 @@ def built(plan: Plan, tmp: Path) -> Built:
             expected = {
                 path: first(called(one.module, one.kind, _tensors(inputs[path])))
                 for path, one in made.items()
+                if not twist
             }
     except Exception as error:
         raise Void(f"not made: {type(error).__name__}: {error}"[:70]) from error
     pieces = [
-        _piece(path, one, inputs[path], expected[path], prefix, plan.saving)
+        _piece(path, one, inputs[path], expected.get(path, _NONE), prefix, plan.saving)
         for path, one in made.items()
     ]
     return Built(model, pieces, source, prefix, options)
@@ -160,7 +167,7 @@ def _piece(
     path: str, one: Made, given: list[np.ndarray], expected: np.ndarray, prefix: str, saving: str
 ) -> Piece:
     dot = f"{path}." if path else ""
-    values = {prefix + dot + n: t.numpy() for n, t in one.module.state_dict().items()}
+    values = {prefix + dot + n: torch_array(t) for n, t in one.module.state_dict().items()}
     return Piece(
         path,
         one.kind,

@@ -79,3 +79,31 @@ def alter(module: nn.Module, how: str, rng: Random) -> None:
     names = [n for n, p in module.named_parameters(recurse=False) if p.dim() > 1]
     if names:
         ALTERATIONS[how](module, rng.choice(names), rng)
+
+
+def _tied(model: nn.Module, rng: Random) -> None:
+    """Make one parameter of two of equal shape, wherever they stand."""
+    places = [(m, n, p) for m in model.modules() for n, p in m._parameters.items() if p is not None]
+    module, name, one = rng.choice(places)
+    others = [place for place in places if place[2].shape == one.shape and place[2] is not one]
+    if others:
+        setattr(module, name, rng.choice(others)[2])
+
+
+def _scattered(model: nn.Module, _: Random) -> None:
+    """Let matrices lie in memory by columns."""
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            parameter.data = parameter.data.T.contiguous().T
+
+
+TWISTS: dict[str, Callable[[nn.Module, Random], Any]] = {
+    "": lambda _, __: None,
+    "tied": _tied,
+    "scattered": _scattered,
+    "float16": lambda model, _: model.half(),
+    "bfloat16": lambda model, _: model.bfloat16(),
+    "float64": lambda model, _: model.double(),
+    "mixed": lambda model, rng: rng.choice([*model.modules()]).double(),
+}
+"""What a user does to the tensors of a model."""
