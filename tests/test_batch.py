@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -182,6 +183,45 @@ def test_two_sources_for_one_target(folder, tmp_path):
     assert [o.status for o in ckptconv.convert_many(pairs, to="mindspore")] == [CONVERTED, FAILED]
 
 
+def test_two_weights_for_one_network(tmp_path):
+    source = ROOT / "tests/golden/keras/keras224_default_full.h5"
+    pairs = [(source, tmp_path / name) for name in ("x.ckpt", "x.safetensors")]
+    done, left = ckptconv.convert_many(pairs, to="mindspore", network=True)
+    assert (done.status, left.status) == (CONVERTED, FAILED)
+    assert f"{tmp_path / 'x.py'} is the target of {source} too" in left.error
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_source_that_another_job_makes(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("ckptconv.batch._SHARES", 1)
+    there, back = tmp_path / "a.safetensors", tmp_path / "a.pt"
+    pairs = [(folder / "a.pt", there), (os.path.relpath(there), back)]
+    assert {o.status for o in ckptconv.convert_many(pairs, to="torch")} == {CONVERTED}
+    assert torch.load(back).keys() == torch.load(folder / "a.pt").keys()
+
+
+def test_what_cannot_be_named_after_all_is_an_outcome(folder, tmp_path, monkeypatch):
+    """It was written whole, beside others, whose disk is full when it is waited for."""
+    monkeypatch.setattr("ckptconv.batch._SHARES", 1)
+    pairs, plain = [(folder / "a.pt", tmp_path / f"{i}.ckpt") for i in range(3)], os.fsync
+    synced = []
+
+    def full(file):
+        synced.append(os.readlink(f"/proc/self/fd/{file}"))
+        if synced[-1].endswith(".1.ckpt.0.part"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        plain(file)
+
+    monkeypatch.setattr("os.fsync", full)
+    outcomes = ckptconv.convert_many(pairs, to="mindspore")
+    assert [o.status for o in outcomes] == [CONVERTED, FAILED, CONVERTED]
+    assert outcomes[1].error == f"{pairs[1][1]}: cannot be written: No space left on device"
+    assert synced[-1] == str(tmp_path)  # once, for all
+    assert len(synced) == 4
+    made = {f"{i}.ckpt{more}" for i in (0, 2) for more in ("", ".report.json")}
+    assert set(os.listdir(tmp_path)) == made | {folder.name}
+
+
 @pytest.mark.parametrize("shares", [1, 64])
 @pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor, None])
 def test_executors(folder, tmp_path, pool, shares, monkeypatch):
@@ -201,7 +241,7 @@ def _die(_):
 def test_a_worker_that_dies_is_an_outcome(folder, tmp_path, monkeypatch):
     from ckptconv import batch
 
-    monkeypatch.setattr(batch, "convert_one", _die)
+    monkeypatch.setattr(batch, "convert_all", _die)
     with ProcessPoolExecutor(1) as executor:
         outcomes = ckptconv.convert_many(
             [(folder / "a.pt", tmp_path / "a.ckpt")], to="mindspore", executor=executor

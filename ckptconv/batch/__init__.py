@@ -25,9 +25,9 @@ from ckptconv.batch.job import (
     WOULD_CONVERT,
     Job,
     Outcome,
-    at_work,
-    convert_one,
+    convert_all,
     files_of,
+    made_by,
     stoppable,
 )
 from ckptconv.options import ReadOptions, Target, WriteOptions
@@ -156,53 +156,56 @@ def find(
 def _run(
     jobs: list[Job], doubled: Mapping[int, str], executor: Executor | None
 ) -> Generator[tuple[int, Outcome], None, None]:
-    for index, first in doubled.items():
+    for index, problem in doubled.items():
         job = jobs[index]
-        told = f"{job.source}: {job.target} is the target of {first} too; try one of them by itself"
+        told = f"{job.source}: {problem}; try one of them by itself"
         yield index, Outcome(job.source, job.target, FAILED, told)
     rest = [index for index in range(len(jobs)) if index not in doubled]
+    shares = {share: [jobs[index] for index in share] for share in _shares(jobs, rest)}
     if executor is None:
-        yield from ((index, convert_one(jobs[index])) for index in rest)
+        for share, own in shares.items():
+            yield from zip(share, convert_all(own), strict=True)
         return
-    futures = {
-        executor.submit(_convert_all, [jobs[index] for index in share]): share
-        for share in _shares(jobs, rest)
-    }
+    futures = {executor.submit(convert_all, own): share for share, own in shares.items()}
     for future in as_completed(futures):
         share = futures[future]
         try:
             yield from zip(share, future.result(), strict=True)
         except Exception as error:  # a worker that died: its jobs failed, the others go on
             text = f"the worker failed: {type(error).__name__}: {error}"
-            for index in share:
-                job = jobs[index]
+            for job, index in zip(shares[share], share, strict=True):
                 yield index, Outcome(job.source, job.target, FAILED, f"{job.source}: {text}")
 
 
-def _convert_all(jobs: Sequence[Job]) -> list[Outcome]:
-    with at_work():
-        return [convert_one(job) for job in jobs]
+def _shares(jobs: Sequence[Job], rest: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield what is done at once: to hand it over, and to wait for the disk, takes milliseconds.
 
-
-def _shares(jobs: Sequence[Job], rest: Sequence[int]) -> Iterator[list[int]]:
-    """Yield what a worker is handed at once: a cluster takes milliseconds to hand over anything."""
-    most, share, size = min(_MOST, 1 + len(rest) // _SHARES), list[int](), 0
+    A source that another job makes is not read before that is done.
+    """
+    most, share, size, made = min(_MOST, 1 + len(rest) // _SHARES), list[int](), 0, set[str]()
     for index in rest:
+        if share and (
+            size >= _SHARE or len(share) == most or os.path.abspath(jobs[index].source) in made
+        ):
+            yield tuple(share)
+            share, size, made = [], 0, set()
         share.append(index)
+        made |= {*map(os.path.abspath, made_by(jobs[index]))}
         with suppress(OSError):  # its conversion will say what is wrong
             size += os.path.getsize(jobs[index].source)
-        if size >= _SHARE or len(share) == most:
-            yield share
-            share, size = [], 0
     if share:
-        yield share
+        yield tuple(share)
 
 
 def _doubled(jobs: list[Job]) -> dict[int, str]:
-    """Return the jobs whose target an earlier job has, each with the source of that."""
-    seen: dict[str, int] = {}
-    firsts = [seen.setdefault(os.path.realpath(job.target), i) for i, job in enumerate(jobs)]
-    return {index: jobs[first].source for index, first in enumerate(firsts) if first != index}
+    """Return the jobs that make what an earlier job makes, each with what that is, and of what."""
+    first: dict[str, Job] = {}
+    return {
+        index: f"{path} is the target of {other.source} too"
+        for index, job in enumerate(jobs)
+        for path in made_by(job)
+        if (other := first.setdefault(os.path.realpath(path), job)) is not job
+    }
 
 
 def _sides(

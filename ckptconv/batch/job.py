@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from ckptconv import formats, pipeline
 from ckptconv._version import __version__
 from ckptconv.errors import CkptconvError, exists_already
-from ckptconv.io.atomic import atomic_path, begun
+from ckptconv.io.atomic import Files, atomic_path, begun
 from ckptconv.options import ReadOptions, Target, WriteOptions
 from ckptconv.report import Report, to_json
 from ckptconv.tensors.writer import write_text
@@ -57,34 +57,66 @@ class Job:
     network: bool = False
 
 
-def convert_one(job: Job) -> Outcome:
-    """Do one job; what is wrong with it is its outcome."""
+def convert_all(jobs: Sequence[Job]) -> list[Outcome]:
+    """Do jobs side by side: once all are written, the disk is waited for.
+
+    What is wrong with one is its outcome.
+    """
+    synced: set[str] = set()
+    running = [_strides(job, synced) for job in jobs]
+    ended: dict[int, Outcome] = {}
+    _Worker.at_work = True  # and may be stopped
+    try:
+        while len(ended) < len(jobs):
+            for index, job in enumerate(jobs):
+                if index not in ended and (outcome := _advanced(job, running[index])):
+                    ended[index] = outcome
+    finally:
+        for strides in running:
+            strides.close()
+        _Worker.at_work = False
+    return [ended[index] for index in range(len(jobs))]
+
+
+def _advanced(job: Job, strides: Iterator[None]) -> Outcome | None:
+    """Let a job take its next stride, and return how it ended if that was its last."""
     if _Worker.stopped:
         raise SystemExit
     try:
-        return Outcome(job.source, job.target, _converted(job))
+        next(strides)
+    except StopIteration as end:
+        return Outcome(job.source, job.target, end.value)
     except CkptconvError as error:
         return Outcome(job.source, job.target, FAILED, str(error))
     except MemoryError:
         return Outcome(job.source, job.target, FAILED, f"{job.source}: out of memory")
     except OSError as error:
         return Outcome(job.source, job.target, FAILED, f"{job.target}: {error.strerror}")
+    return None
 
 
-def _converted(job: Job) -> str:
-    """Do one job, unless its record says that it is done, and return its status."""
+def _strides(job: Job, synced: set[str]) -> Generator[None, None, str]:
+    """Do one job, unless its record says that it is done, and return its status.
+
+    It pauses where its files are written, and where they have their names.
+    """
     state, record = _state(job), _read_record(job.target)
     if record.get("batch") == {**state, **_made(job)}:
         return UNCHANGED
-    for path in (job.target, *([_network_of(job)] if job.network else ())):
+    for path in made_by(job):
         if os.path.lexists(path) and not ("batch" in record or job.force):
             raise exists_already(path)
     if job.writing.dry_run:
         _write(job)
         return WOULD_CONVERT
     os.makedirs(os.path.dirname(job.target) or ".", exist_ok=True)
-    with _recording(job, ours="batch" in record) as temporary:
-        report = _write(job).to_dict()
+    with _recording(job, ours="batch" in record) as temporary, closing(Files()) as files:
+        with files.gathered():
+            report = _write(job).to_dict()
+        yield
+        files.take_names()
+        yield
+        files.sync_folders(synced)
         record = {**report, "batch": {**state, **_made(job)}}
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(to_json(record))
@@ -103,6 +135,11 @@ def _write(job: Job) -> Report:
 
 def _network_of(job: Job) -> str:
     return os.path.splitext(job.target)[0] + ".py"
+
+
+def made_by(job: Job) -> list[str]:
+    """Return the paths of the files that a job makes."""
+    return [job.target, *([_network_of(job)] if job.network else ())]
 
 
 def _made(job: Job) -> dict[str, Any]:
@@ -144,16 +181,6 @@ def stoppable() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
-
-
-@contextmanager
-def at_work() -> Iterator[None]:
-    """Say that a job is being done, so that it may be stopped."""
-    _Worker.at_work = True
-    try:
-        yield
-    finally:
-        _Worker.at_work = False
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001

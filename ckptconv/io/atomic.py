@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 
 from ckptconv.errors import ContainerError, exists_already
 from ckptconv.io import platform
@@ -44,39 +45,122 @@ def atomic_path(
     Raises:
         ContainerError: the target cannot be written, or appeared meanwhile without ``force``.
     """
-    if "\0" in os.fspath(path):
-        raise ContainerError("cannot be written: no file can have this name", file=path)
-    target = _followed(path)
-    folder, stem = os.path.dirname(target), _stem(target)
-    name, temporary, held = "", "", -1
+    file, files = _File(path, force=force, durable=durable), _gathering.get()
+    waits = False
     try:
-        while held < 0:
-            name = _free_name(stem)
+        with _refusals(path):
+            yield file.begin()
+        if files is None:
+            file.take_name()
+            file.sync_folder(set())
+        else:
+            files.append(file)
+            waits = True
+    finally:
+        if not waits:
+            file.discard()
+
+
+class Files:
+    """Whole files that wait under temporary names, so that the disk is waited for once for many.
+
+    Who writes them is ``gathered``; ``close`` ends it, whatever happened.
+    """
+
+    def __init__(self) -> None:
+        self._files: list[_File] = []
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Let each ``atomic_path`` inside leave its file here instead of giving it its name."""
+        token = _gathering.set(self._files)
+        try:
+            yield
+        finally:
+            _gathering.reset(token)
+
+    def take_names(self) -> None:
+        """Sync every file and move it into place.
+
+        Raises:
+            ContainerError: as ``atomic_path`` does.
+        """
+        for file in self._files:
+            file.take_name()
+
+    def sync_folders(self, done: set[str]) -> None:
+        """Sync the folders of the names, but those that are ``done``, and add them.
+
+        Raises:
+            ContainerError: they could not be brought to the disk.
+        """
+        for file in self._files:
+            file.sync_folder(done)
+
+    def close(self) -> None:
+        """Remove every file that did not take its name."""
+        for file in self._files:
+            file.discard()
+
+
+class _File:
+    """A temporary file, which its run holds until it has its name or is gone."""
+
+    def __init__(self, path: str | os.PathLike[str], *, force: bool, durable: bool) -> None:
+        self._path, self._force, self._durable = path, force, durable
+        self._target = _followed(path)
+        self._name, self._temporary, self._held = "", "", -1
+
+    def begin(self) -> str:
+        if "\0" in self._target:
+            raise ContainerError("cannot be written: no file can have this name", file=self._path)
+        stem = _stem(self._target)
+        while self._held < 0:
+            self._name = _free_name(stem)
             with suppress(FileExistsError):  # another run was quicker
-                held, temporary = platform.create(name), name
-        yield temporary
-        if durable:
-            platform.sync(temporary)
-        if platform.OPEN_FILES_STAY:
-            held = _close(held)
-        platform.move(temporary, target, replace=force)
-        if durable:
-            platform.sync_folder(folder or ".")
+                self._held, self._temporary = platform.create(self._name), self._name
+        return self._temporary
+
+    def take_name(self) -> None:
+        with _refusals(self._path):
+            if self._durable:
+                platform.sync(self._held)
+            if platform.OPEN_FILES_STAY:
+                self._held = _close(self._held)
+            platform.move(self._temporary, self._target, replace=self._force)
+
+    def sync_folder(self, done: set[str]) -> None:
+        folder = os.path.dirname(self._target) or "."
+        if self._durable and folder not in done:
+            with _refusals(self._path):
+                platform.sync_folder(folder)
+            done.add(folder)
+
+    def discard(self) -> None:
+        with suppress(OSError):
+            if not self._temporary:  # stopped while it was being made: it is not held then
+                platform.remove_unheld(self._name)
+            # Once it is moved, another run may have its name.
+            held, path = self._held, self._temporary
+            ours = held < 0 or os.path.samestat(os.fstat(held), os.lstat(path))
+            self._held = _close(held) if platform.OPEN_FILES_STAY else held
+            if ours:
+                os.unlink(path)
+        self._held = _close(self._held)
+
+
+_gathering: ContextVar[list[_File] | None] = ContextVar("gathering", default=None)
+
+
+@contextmanager
+def _refusals(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
     except FileExistsError:
         raise exists_already(path) from None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ContainerError(f"cannot be written: {reason}", file=path) from error
-    finally:
-        with suppress(OSError):
-            if not temporary:  # stopped while it was being made: it is not held then
-                platform.remove_unheld(name)
-            # Once it is moved, another run may have its name.
-            ours = held < 0 or os.path.samestat(os.fstat(held), os.lstat(temporary))
-            held = _close(held) if platform.OPEN_FILES_STAY else held
-            if ours:
-                os.unlink(temporary)
-        _close(held)
 
 
 def begun(path: str) -> bool:

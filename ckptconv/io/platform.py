@@ -134,20 +134,12 @@ def _linked(path: str, name: str) -> bool:
     return True
 
 
-def sync(path: str) -> None:
-    """Return when a file is on the disk itself.
+def sync(file: int) -> None:
+    """Return when a file that is open for writing is on the disk itself.
 
     Raises:
         OSError: it could not be brought there.
     """
-    file = os.open(path, (os.O_RDWR if OPEN_FILES_STAY else os.O_RDONLY) | _flags())
-    try:
-        _flush(file)
-    finally:
-        os.close(file)
-
-
-def _flush(file: int) -> None:
     if hasattr(fcntl, "F_FULLFSYNC"):  # macOS, whose fsync leaves it in the cache of the disk
         with suppress(OSError):  # not every file system has it
             fcntl.fcntl(file, fcntl.F_FULLFSYNC)
@@ -161,5 +153,10 @@ def sync_folder(path: str) -> None:
     Raises:
         OSError: they could not be brought there.
     """
-    if not OPEN_FILES_STAY:
-        sync(path)
+    if OPEN_FILES_STAY:
+        return
+    folder = os.open(path, os.O_RDONLY | _flags())
+    try:
+        sync(folder)
+    finally:
+        os.close(folder)
