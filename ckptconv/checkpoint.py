@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from ckptconv.io.reader import Source, Span
+from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.tensor import Tensor
 
 _TENSOR = 2 << 10
@@ -111,6 +113,11 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     files: tuple[Source, ...] = ()
     path: str = ""
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """The names of the tensors, for all that is computed from them."""
+        return Provenance(self.tensors)
 
 
 def most_tensors(file: Source) -> int:

@@ -166,7 +166,7 @@ def gathering() -> Iterator[Callable[[], AbstractContextManager[None]]]:
 
     yield each
     ambiguous = [error for error in errors if isinstance(error, AmbiguousKindError)]
-    refused = [error for error in errors if error not in ambiguous]
+    refused = [error for error in errors if not isinstance(error, AmbiguousKindError)]
     if ambiguous and not refused:
         raise AmbiguousKindError.of(ambiguous)
     if refused:

@@ -12,8 +12,8 @@ from ckptconv.dialects import detect
 from ckptconv.dialects.torch.quantized import ALLOW
 from ckptconv.errors import CkptconvError, SeveralError
 from ckptconv.graph.graph import Graph, Layer
-from ckptconv.graph.provenance import Provenance
 from ckptconv.options import Framework, Pairs, ReadOptions, StrPath
+from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.tensor import Tensor
 
 SCHEMA = "ckptconv-inspect-1"
@@ -111,7 +111,7 @@ def _choice(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
 
 
 def _modules(checkpoint: Checkpoint, graph: Graph) -> list[dict[str, Any]]:
-    origin, tied = Provenance(checkpoint.tensors), _tied(checkpoint)
+    origin, tied = checkpoint.provenance, _tied(checkpoint)
     return [
         {
             "path": layer.path,

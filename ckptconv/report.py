@@ -21,7 +21,7 @@ from ckptconv.errors import DialectError
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered, Made
-from ckptconv.graph.provenance import Provenance
+from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import Tensor
 
@@ -161,7 +161,7 @@ def account(
         DialectError: a source tensor was neither used nor left out by a rule.
     """
     held = graph.origin.tensors
-    origin = Provenance(held)
+    origin = graph.origin.provenance
     said = _Said(*(dialects.dialect(n).forms for n in (graph.dialect, target["framework"])))
     layers = [_layer_entry(made, lowered, origin, said) for made in lowered.made]
     used = {source for layer in layers for entry in layer.tensors for source in entry.sources}

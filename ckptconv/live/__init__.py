@@ -13,7 +13,6 @@ from ckptconv.checkpoint import Checkpoint, Module, TorchFacts
 from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
-from ckptconv.graph.provenance import Provenance
 from ckptconv.graph.settings import apart
 from ckptconv.live.filling import fill
 from ckptconv.live.reading import FORMAT, graph_of, parameters
@@ -155,7 +154,7 @@ def _other_settings(lowered: Lowered, framework: str, network: Checkpoint) -> It
         there = pipeline.lift(network, ReadOptions(source="torch" if is_torch else "mindspore"))
     except CkptconvError:  # a layer that is the user's own
         return
-    origin = Provenance(there.origin.tensors)
+    origin = there.origin.provenance
     owners = {
         name: layer
         for layer in there

@@ -11,7 +11,6 @@ import numpy as np
 from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import KINDS, Kind
-from ckptconv.graph.provenance import Provenance
 from ckptconv.options import Pairs
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import Elementwise
@@ -28,7 +27,7 @@ def drop(graph: Graph, paths: Iterable[str]) -> Graph:
     paths = dict.fromkeys(paths)
     if not paths:
         return graph
-    names = Provenance(graph.origin.tensors)
+    names = graph.origin.provenance
     layers: list[Layer] = []
     rules: dict[str, str] = {}
     for layer in graph:

@@ -23,22 +23,26 @@ Out = TypeVar("Out")
 
 def compare_items(items: Sequence[Item], progress: Progress | None = None) -> list[TensorDiff]:
     """Compare pairs of tensors; a recurrent one that differs, by gates."""
-    if sum(item.a.nbytes for item in items) <= _ALONE:
-        return [_compare(item) for item in items]
     found: list[TensorDiff] = []
-    shares = list(_shares(items))
-    for share, compared in zip(shares, in_threads(_compare_all, shares), strict=True):
+    shares, size = list(_shares(items)), sum(item.a.nbytes for item in items)
+    for share, compared in zip(shares, in_threads(_compare_all, shares, size), strict=True):
         found += compared
         if progress is not None:
             progress(sum(item.a.nbytes for item in share))
     return found
 
 
-def in_threads(function: Callable[[In], Out], arguments: Sequence[In]) -> Iterator[Out]:
+def in_threads(function: Callable[[In], Out], arguments: Sequence[In], size: int) -> Iterator[Out]:
     """Yield the function's results in order, computed on all cores.
 
     Reading files and numpy's loops leave the interpreter to other threads.
+
+    Args:
+        size: bytes of what is computed with; a little is, by this thread alone.
     """
+    if size <= _ALONE:
+        yield from map(function, arguments)
+        return
     from concurrent.futures import ThreadPoolExecutor  # slow to import, and not always needed
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -8,8 +8,8 @@ from ckptconv import dialects
 from ckptconv.graph.forms import Slot
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.graph.kinds import KINDS
-from ckptconv.graph.provenance import Provenance
 from ckptconv.tensors.computed import Product, add
+from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification.pairing import Part
 from ckptconv.verification.reference.forward import GATES

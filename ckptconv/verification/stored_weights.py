@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ckptconv.graph.graph import Cell, Graph, RecurrentLayer
-from ckptconv.graph.provenance import Provenance
+from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.tensor import ArrayTensor, FilledTensor, Tensor
 from ckptconv.verification.reference.forward import GATES, CellWeights, Style, Weights, weights_of
 
@@ -31,7 +31,7 @@ def own_weights(graph: Graph, layer: RecurrentLayer) -> Weights:
     weights that are a product of others) is taken as the canonical graph holds it.
     """
     lifted = weights_of(layer)
-    origin = Provenance(graph.origin.tensors)
+    origin = graph.origin.provenance
     cells = {}
     for place, cell in layer.cells().items():
         own = _keras_cell(cell, lifted.kind, origin) if graph.dialect == "keras" else None
@@ -43,7 +43,7 @@ def own_weights(graph: Graph, layer: RecurrentLayer) -> Weights:
 def stacking(graph: Graph) -> dict[str, Stacked]:
     """Return for each source tensor that holds stacked gates how it holds them."""
     found: dict[str, Stacked] = {}
-    origin, keras = Provenance(graph.origin.tensors), graph.dialect == "keras"
+    origin, keras = graph.origin.provenance, graph.dialect == "keras"
     for layer in graph.recurrent:
         order = (KERAS_GATES if keras else GATES)[layer.base]
         for param in layer.params.values():

@@ -218,7 +218,8 @@ def _compute(
         return
     given = probes(a, block, seed)
     jobs = [(a, [block.source], given.source), (b, block.chain, given.target)]
-    exact, target = in_threads(lambda job: reference(*job), jobs)
+    size = sum(tensor.nbytes for tensor in block.source.params.values())
+    exact, target = in_threads(lambda job: reference(*job), jobs, size)
     found = outputs_differ(projected(block, target), exact)
     if tolerance is None:
         tolerance = floor(exact) + _rounding(result, block, given.target, exact)

@@ -19,12 +19,14 @@ import numpy as np
 
 import ckptconv
 from ckptconv.checkpoint import Checkpoint
+from ckptconv.errors import CkptconvError
 from ckptconv.formats import write
 from ckptconv.report import to_json
 from ckptconv.tensors.tensor import ArrayTensor
 
 TIMES = (1, 2, 4, 8)
 _KINDS = {"net.*.table": "Embedding"}
+_LINEAR = {"blocks.*": "Linear"}
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -66,6 +68,14 @@ def mixed(count: int) -> Shapes:
     return shapes
 
 
+def bare(count: int) -> Shapes:
+    return {f"blocks.{i}.weight": (16, 16) for i in range(count)}
+
+
+def unknown(count: int) -> Shapes:
+    return {f"blocks.{i}.weight": (2, 3, 4, 5, 6, 7) for i in range(count)}
+
+
 def saved(shapes: Shapes, path: Path) -> Path:
     random = np.random.default_rng(0)
     tensors = {n: ArrayTensor(random.random(s, np.float32)) for n, s in shapes.items()}
@@ -79,6 +89,35 @@ def _convert(shapes: Callable[[int], Shapes], suffix: str, to: Any, **more: Any)
         return lambda: ckptconv.convert(source, folder / f"target{suffix}", to=to, **more)
 
     return prepare
+
+
+def _back(shapes: Callable[[int], Shapes], middle: str, by: Any, to: Any) -> Any:
+    """Time what comes from another framework, with the report of how it got there."""
+
+    def prepare(size: int, folder: Path) -> Callable[[], object]:
+        there = folder / f"there{middle}"
+        report = ckptconv.convert(saved(shapes(size), folder / "source.pt"), there, to=by)
+        (folder / "report.json").write_text(to_json(report.to_dict()))
+        restore = folder / "report.json"
+        return lambda: ckptconv.convert(there, folder / "back.pt", to=to, restore=restore)
+
+    return prepare
+
+
+def _refused(shapes: Callable[[int], Shapes]) -> Any:
+    def prepare(size: int, folder: Path) -> Callable[[], object]:
+        source = saved(shapes(size), folder / "source.pt")
+        return lambda: _error(source, folder / "target.ckpt")
+
+    return prepare
+
+
+def _error(source: Path, target: Path) -> CkptconvError:
+    try:
+        ckptconv.convert(source, target, to="mindspore")
+    except CkptconvError as error:
+        return error
+    raise AssertionError("not refused")
 
 
 def _report(size: int, folder: Path) -> Callable[[], object]:
@@ -107,6 +146,26 @@ def _diff(size: int, folder: Path) -> Callable[[], object]:
     return lambda: ckptconv.diff(first, second)
 
 
+def _verify(size: int, folder: Path) -> Callable[[], object]:
+    source, target = saved(plain(size), folder / "source.pt"), folder / "target.ckpt"
+    ckptconv.convert(source, target, to="mindspore")
+    return lambda: ckptconv.verify(source, target)
+
+
+def _differ(size: int, folder: Path) -> Callable[[], object]:
+    first = saved(plain(size), folder / "a.pt")
+    renamed = {name.replace("fc", "dense"): shape for name, shape in plain(size).items()}
+    second = saved(renamed, folder / "b.pt")
+    return lambda: ckptconv.diff(first, second)
+
+
+def _like(size: int, folder: Path) -> Callable[[], object]:
+    source = saved(plain(size), folder / "source.pt")
+    ckptconv.convert(source, folder / "like.ckpt", to="mindspore")
+    like, target = folder / "like.ckpt", folder / "target.ckpt"
+    return lambda: ckptconv.convert(source, target, to="mindspore", like=like)
+
+
 def _inspect(size: int, folder: Path) -> Callable[[], object]:
     from ckptconv.inspection import describe
 
@@ -122,6 +181,17 @@ ROWS: dict[str, tuple[int, Callable[[int, Path], Callable[[], object]]]] = {
     "tensors, torch → legacy .h5": (4000, _convert(plain, ".h5", "keras")),
     "tensors, all kinds": (4000, _convert(mixed, ".ckpt", "mindspore", kinds=_KINDS)),
     "tensors, report": (4000, _report),
+    "tensors, Keras → torch": (4000, _back(plain, ".weights.h5", "keras", "torch")),
+    "tensors, MindSpore → torch": (4000, _back(plain, ".ckpt", "mindspore", "torch")),
+    "tensors, each of an unsure kind": (4000, _refused(bare)),
+    "tensors, each of no kind": (4000, _refused(unknown)),
+    "tensors, a kind for each": (
+        4000,
+        _convert(bare, ".ckpt", "mindspore", kinds=_LINEAR),
+    ),
+    "tensors, verify": (4000, _verify),
+    "tensors, diff of other names": (4000, _differ),
+    "tensors, --like": (4000, _like),
     "tensors, inspect": (4000, _inspect),
     "tensors, diff": (4000, _diff),
     "levels of an LSTM": (64, _convert(recurrent, ".ckpt", "mindspore")),

@@ -84,6 +84,8 @@ class H5File:
     Attributes:
         source: the window from the superblock on; addresses in the file are offsets in it.
         root: address of the root group's object header.
+        collections: texts of the global heap collections that were read, by address and index;
+            those of many attributes stand in one.
 
     Raises:
         ContainerError: no HDF5 signature, another format version, or truncated.
@@ -97,6 +99,7 @@ class H5File:
         self.source = source.window(start, source.size - start) if start else source
         self._budget = min((32 << 20) + 2 * source.size, 96 << 20)
         self._texts = 64 << 20
+        self.collections: dict[int, dict[int, bytes]] = {}
         self._pages, self._pages_at = b"", 0
         self.root = self._superblock()
 

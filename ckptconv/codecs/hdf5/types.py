@@ -132,14 +132,13 @@ def _attribute(file: H5File, body: bytes) -> tuple[str, list[str] | None]:
 
 def _variable(file: H5File, name: str, references: list[bytes]) -> list[bytes]:
     """Resolve variable-length strings, which stand in global heap collections."""
-    collections: dict[int, dict[int, bytes]] = {}
     values, total = [], 0
     for reference in references:
         cursor = Cursor(reference, file.path)
         length, address, index = cursor.uint(4), cursor.uint(8), cursor.uint(4)
-        if length and address not in collections:
-            collections[address] = _collection(file, address)
-        value = collections[address].get(index, b"") if length else b""
+        if length and address not in file.collections:
+            file.collections[address] = _collection(file, address)
+        value = file.collections[address].get(index, b"") if length else b""
         total += length
         if len(value) < length or total > _MAX_TEXT:
             raise file.damaged(f"attribute {name!r}", f"{length} bytes of text", len(value))

@@ -7,7 +7,7 @@ called and how they follow each other only the model's configuration tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.keras.config_tree import COUNTER, Part, Scope, parts
@@ -28,6 +28,7 @@ def group_units(
         DialectError: a name that the layout does not have, or weights that do not fit ``root``.
     """
     groups = _groups(tensors)
+    beginnings = {scope[:n] for scope in groups for n in range(1, len(scope) + 1)}
     known = {part.group: part for part in (parts(root, groups) if root else [])}
     order = {scope: i for i, scope in enumerate(known)}
     for scope in sorted(groups, key=lambda s: order.get(_beginning(s, known), len(order))):
@@ -35,7 +36,7 @@ def group_units(
         unit.word, unit.stacked = COUNTER.sub("", scope[-1]), "cells" in scope
         unit.in_cell = "cell" in scope[1:] or unit.stacked
         unit.named_by_class = scope[-2:-1] in (("layers",), ("cells",))
-        unit.half = None if part else _half(scope, groups)
+        unit.half = None if part else _half(scope, beginnings)
         listed = part.entry.class_name == "MultiHeadAttention" if part else _four(scope, groups)
         attention = listed and scope[-1] in ATTENTION
         kept = [i for i in _telling(scope, unit) if not (attention and i == len(scope) - 1)]
@@ -71,12 +72,12 @@ def _beginning(scope: Scope, known: Mapping[Scope, Part]) -> Scope:
     return next((s for n in range(len(scope), 0, -1) if (s := scope[:n]) in known), ())
 
 
-def _half(scope: Scope, groups: Mapping[Scope, Unit]) -> int | None:
+def _half(scope: Scope, beginnings: Set[Scope]) -> int | None:
     """Tell a half of what looks like a Bidirectional where no configuration does."""
     for i, part in enumerate(scope):
         if part in _HALVES:
             above, other = scope[:i], next(n for n in _HALVES if n != part)
-            paired = any(s[: i + 1] == (*above, other) for s in groups)
+            paired = (*above, other) in beginnings
             if above[-2:-1] == ("layers",):  # a group that is named after its class
                 return _HALVES[part] if COUNTER.sub("", above[-1]) == "bidirectional" else None
             return _HALVES[part] if paired and above else None
@@ -85,7 +86,7 @@ def _half(scope: Scope, groups: Mapping[Scope, Unit]) -> int | None:
 
 def _four(scope: Scope, groups: Mapping[Scope, Unit]) -> bool:
     """Tell whether all projections of an attention stand beside a group."""
-    beside = {ATTENTION.get(s[-1]) for s in groups if s[:-1] == scope[:-1]}
+    beside = {role for name, role in ATTENTION.items() if (*scope[:-1], name) in groups}
     return beside >= PROJECTIONS
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered
-from ckptconv.graph.provenance import Provenance
 from ckptconv.passes.cast import DTYPES
 from ckptconv.passes.restore.told import not_a_report
 from ckptconv.tensors.computed import BOTH_BIASES, cast
@@ -45,7 +44,7 @@ class Split(NamedTuple):
 
 def record(graph: Graph, lowered: Lowered) -> list[Split]:
     """Return what the report must keep: every pair of biases that became one tensor's sum."""
-    origin = Provenance(graph.origin.tensors)
+    origin = graph.origin.provenance
     sums: dict[frozenset[int], tuple[str, Tensor]] = {}
     for name, tensor in lowered.tensors.items():
         made = origin.trace(tensor)
@@ -80,7 +79,7 @@ def split_sums(
     Raises:
         CkptconvError: none of the splits belongs to this file.
     """
-    origin = Provenance(graph.origin.tensors)
+    origin = graph.origin.provenance
     known: dict[str, list[Split]] = {}
     for split in splits:
         known.setdefault(split.sha256, []).append(split)

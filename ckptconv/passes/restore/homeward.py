@@ -16,11 +16,11 @@ from ckptconv.dialects.evidence import REPORT
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
-from ckptconv.graph.provenance import Provenance
 from ckptconv.passes.name_map import apply_map
 from ckptconv.passes.restore.told import Told
 from ckptconv.passes.stack import fuse, split
 from ckptconv.spelling import option
+from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.tensor import Tensor
 
 _OF_CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
@@ -46,7 +46,7 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
     Raises:
         CkptconvError: the report of another conversion, or what cannot be taken back.
     """
-    names = Provenance(graph.origin.tensors)
+    names = graph.origin.provenance
     if not any(name in told for name in graph.origin.tensors):
         raise CkptconvError(
             "the report is of another conversion",
