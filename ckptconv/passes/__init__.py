@@ -6,6 +6,7 @@ called by ``api`` in the order of the two functions here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ckptconv.dialects import Dialect
@@ -17,6 +18,7 @@ from ckptconv.passes.check_ascend import check_ascend
 from ckptconv.passes.fold_projection import without_projections
 from ckptconv.passes.gate_convention import to_canonical
 from ckptconv.passes.rename import rename
+from ckptconv.spelling import option
 
 
 def after_lift(graph: Graph, options: ReadOptions, table: Mapping[str, str]) -> Graph:
@@ -57,10 +59,25 @@ def before_lower(graph: Graph, target: Dialect, options: WriteOptions) -> Graph:
 
 
 def _checked(graph: Graph) -> Graph:
-    """Refuse modules of one path, of which no network holds both, be their parameters distinct."""
-    seen: set[str] = set()
+    """Refuse modules of one path, of which no network holds both, be their parameters distinct, and
+    paths that no network has."""
+    seen: dict[str, bool] = {}
     for layer in graph:
-        if layer.kind != PARAMETER and layer.path in seen:
+        bare = layer.kind == PARAMETER
+        if layer.path in seen and not (bare and seen[layer.path]):
             raise DialectError("two modules would get this path", tensor=layer.path or "(root)")
-        seen.add(layer.path)
+        seen[layer.path] = bare
+        if _is_broken(layer.path) and not _is_broken(layer.hint_path):
+            first = layer.hint_path.partition(".")[0]
+            raise DialectError(
+                "would get a path with nothing between dots, or before them",
+                tensor=layer.path,
+                hint=f"{option('rename', {rf'^{re.escape(first)}[.]': ''})}"
+                if layer.path[0] == "."
+                else None,
+            )
     return graph
+
+
+def _is_broken(path: str) -> bool:
+    return bool(path) and "" in path.split(".")

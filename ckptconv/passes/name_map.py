@@ -53,7 +53,27 @@ class _Taken(NamedTuple):
 
 
 def apply_map(graph: Graph, table: Mapping[str, str]) -> Graph:
-    """Return the graph with the paths of a table; see above.
+    """Return the graph with the paths of a table that a user wrote; see above.
+
+    Raises:
+        CkptconvError: an entry that fits nothing, entries that overlap or leave out a part, or a
+            right side that is no name.
+    """
+    paths = _paths(graph)
+    for left, right in table.items():
+        name, slices, turned = _parsed(right) if right else ("", None, False)
+        empty = bool(name) and "" in name.split(".")
+        if turned or empty or " + " in name or (slices and left in paths):
+            raise CkptconvError(
+                f"{option('map')}: not a name that a target has",
+                tensor=right,
+                expected="a path, or a slice of a parameter; .T and sums stand on the left",
+            )
+    return moved(graph, table)
+
+
+def moved(graph: Graph, table: Mapping[str, str]) -> Graph:
+    """Return the graph with the paths of a table.
 
     Raises:
         CkptconvError: an entry that fits nothing, or entries that overlap or leave out a part.
@@ -66,7 +86,7 @@ def apply_map(graph: Graph, table: Mapping[str, str]) -> Graph:
         if layer.kind != PARAMETER
         for param in layer.params
     }
-    paths = {head for layer in graph for head in (layer.path, *_heads(layer.path))}
+    paths = _paths(graph)
     modules = {left: right for left, right in table.items() if left in paths}
     pieces: dict[str, list[tuple[Region, Tensor]]] = {}
     taken: list[_Taken] = []
@@ -107,6 +127,10 @@ def _rebuilt(
                 f"{option('map')}: all of it is moved by other entries", tensor=entry
             )
     return replace(graph, layers=tuple(layers), named=graph.named | named)
+
+
+def _paths(graph: Graph) -> set[str]:
+    return {head for layer in graph for head in (layer.path, *_heads(layer.path))}
 
 
 def _heads(path: str) -> Iterator[str]:

@@ -38,6 +38,14 @@ def test_a_group_that_is_not_there(hostile):
         ckptconv.load(hostile, rename={"^a": r"\1"})
 
 
+@pytest.mark.parametrize(("pattern", "text"), [("^b", ""), ("^b", "x."), ("^b", "a..c")])
+def test_a_path_with_nothing_between_its_dots(tmp_path, pattern, text):
+    save_file({"b.c.weight": np.ones((2, 3), "f4")}, tmp_path / "m.safetensors", {"format": "pt"})
+    with pytest.raises(ckptconv.DialectError, match="nothing between dots") as told:
+        ckptconv.load(tmp_path / "m.safetensors", rename={pattern: text})
+    assert ("try rename={'^b[.]': ''}" in str(told.value)) == (not text)
+
+
 @pytest.mark.parametrize("moved", [{"rename": {"^old": "new"}}, {"map": {"old": "new"}}])
 def test_what_is_advised_for_a_moved_module_helps(tmp_path, moved):
     import torch

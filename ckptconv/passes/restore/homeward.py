@@ -16,7 +16,7 @@ from ckptconv.dialects.evidence import REPORT
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
-from ckptconv.passes.name_map import apply_map
+from ckptconv.passes.name_map import moved
 from ckptconv.passes.restore.told import Told
 from ckptconv.passes.stack import fuse, split
 from ckptconv.spelling import option
@@ -69,9 +69,9 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
     if framework == "keras":  # layers of one that holds them, which is written as they are
         table = {path: home for path, home in table.items() if path not in apart}
         apart = set()
-    moved = {old: new for old, new in table.items() if old != new and old not in apart}
+    changed = {old: new for old, new in table.items() if old != new and old not in apart}
     layers = [layer for layer in graph if layer.path in apart]
-    return apply_map(graph, moved | dict(_by_parameter(layers, names, told, framework)))
+    return moved(graph, changed | dict(_by_parameter(layers, names, told, framework)))
 
 
 def _as_told(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:

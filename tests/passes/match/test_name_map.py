@@ -112,6 +112,10 @@ WRONG = {
         r"a piece of \(3, 4\) in a place of \(4, 4\)",
     ),
     "a sum of unequal parts": ({"fc.weight + fc.bias": "x"}, "a sum of unequal parts"),
+    "turned on the right": ({"fc.weight": "x.T", "fc.bias": "z"}, r"x.T: .* stand on the left"),
+    "a sum on the right": ({"fc.weight": "x + y", "fc.bias": "z"}, r"x \+ y: map: not a name"),
+    "a slice of a module": ({"fc": "x[0:2]"}, r"x\[0:2\]: map: not a name"),
+    "an empty step": ({"fc": "net..x"}, r"net\.\.x: map: not a name"),
     "no name": ({"fc.weight": "", "fc.bias": "z"}, "an empty name"),
 }
 
