@@ -201,6 +201,7 @@ def features(keras):
         chain(f"UpSampling{rank}D", getattr(L, f"UpSampling{rank}D"), of=of)
     chain("pool-keepdims", lambda: L.GlobalAveragePooling1D(keepdims=True))
     chain("pool-masked", L.Masking, L.GlobalAveragePooling1D)
+    chain("pool-masked-keepdims", L.Masking, lambda: L.GlobalAveragePooling1D(keepdims=True))
     for name in ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"):
         found[name] = lambda i, name=name: getattr(L, name)()([i.x, i.z])
     for name in ("Add", "Subtract", "Average"):

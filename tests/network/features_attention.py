@@ -68,6 +68,9 @@ def features(keras):
         "MultiHead-scores": lambda i: L.MultiHeadAttention(2, 3)(
             i.x, masked(i.z), return_attention_scores=True
         ),
+        "MultiHead-scores-masked": lambda i: L.MultiHeadAttention(2, 3)(
+            masked(i.x), masked(i.z), return_attention_scores=True
+        ),
         "MultiHead-attention-mask": by_products,
         "PReLU-places": lambda i: L.PReLU()(i.x),
         "PReLU-rows": lambda i: L.PReLU(shared_axes=[2])(masked(i.x)),

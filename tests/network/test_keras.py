@@ -10,6 +10,7 @@ import pytest
 import ckptconv
 from tests.conftest import ROOT
 from tests.network import features_operations
+from tests.network.test_features import fill
 from tests.network.written import close, run_torch, written
 
 GOLDEN = ROOT / "tests" / "golden" / "keras"
@@ -74,3 +75,23 @@ def test_a_layer_whose_settings_are_few_is_no_operation(tmp_path):
     close(run_torch(module, weights, [given]), [np.asarray(model(given).detach())], 2e-6)
     report = ckptconv.convert(tmp_path / "m.h5", tmp_path / "plain.pt", to="torch")
     assert not any("axis" in unknown for layer in report.layers for unknown in layer.unknown)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("kind", ["functional", "Sequential"])
+def test_a_nested_model_that_is_called_again(kind, suffix, tmp_path):
+    """Keras 3 numbers its calls from 1 where the whole model ends, and from 0 between layers."""
+    import keras
+
+    x, layer = keras.Input((4,)), keras.layers.Dense(4, activation="tanh")
+    inner = keras.Model(x, layer(x)) if kind == "functional" else keras.Sequential([x, layer])
+    inner(x)  # a call that the model does not need
+    first = inner(x)
+    second = inner(first)
+    head = keras.layers.Dense(3)(second)
+    model = keras.Model(x, [head, first, keras.layers.Dense(2)(first), inner(second), second])
+    fill(model)
+    model.save(tmp_path / f"m{suffix}")
+    given = np.arange(8, dtype=np.float32).reshape(2, 4) / 8
+    module, weights, _ = written(tmp_path / f"m{suffix}", "torch", tmp_path)
+    close(run_torch(module, weights, [given]), model.predict(given, verbose=0), 1e-6)

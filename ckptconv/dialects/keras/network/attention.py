@@ -66,7 +66,9 @@ def multi_head(b: Builder, site: Site) -> list[Value]:
               layer=b.part(site, n), name=n)
         for n in sizes
     ]  # fmt: skip
-    zero = mask is not None and b.version >= (3, 14) and bool(site.get("dropout"))
+    told = _asked(site, "return_attention_scores")
+    # Keras has two ways: of its own, where weights are given or dropped out, and the backend's.
+    zero = mask is not None and b.version >= (3, 14) and (told or bool(site.get("dropout")))
     shapes = {"y": (*parts[0].shape[:2], heads * sizes["value"]),
               "weights": (query.shape[0], heads, query.shape[1], key.shape[1])}  # fmt: skip
     if mask is not None:
@@ -80,7 +82,7 @@ def multi_head(b: Builder, site: Site) -> list[Value]:
     made = masked(made, query.mask)
     if b.version >= (3, 8):
         b.unmasked |= {query.name, value.name, key.name}
-    return [made, weights] if _asked(site, "return_attention_scores") else [made]
+    return [made, weights] if told else [made]
 
 
 def _seen(b: Builder, site: Site, query: Value, value: Value, key: Value) -> Value | None:

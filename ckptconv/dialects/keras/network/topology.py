@@ -8,12 +8,12 @@ Three spellings of a functional model's ``inbound_nodes`` (``get_config`` of eac
   node, output]}}], "kwargs": {…}}``.
 
 A node counts the calls of one layer. A nested functional model's calls count from 1, since its own
-definition is its call 0.
+definition is its call 0; in Keras 3 they do so in ``input_layers`` and ``output_layers`` alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -119,15 +119,22 @@ def _graph(model: Entry, layers: list[Entry], listed: list[dict[str, Any]]) -> T
         for number, node in enumerate(item.get("inbound_nodes") or [None])
     ]
     inputs, outputs = (_ends(model.config[key]) for key in ("input_layers", "output_layers"))
-    used = [*inputs, *outputs, *(ref for call in calls for ref in refs_of(call))]
+    nested = [layer for layer in layers if layer.layers()]
+    if any(isinstance(node, dict) for item in listed for node in item.get("inbound_nodes") or ()):
+        shift = {layer.name: 1 for layer in nested if layer.class_name != "Sequential"}
+    else:
+        shift = _first_calls(nested, [*inputs, *outputs, *(r for c in calls for r in refs_of(c))])
+        calls = [_map(call, lambda ref: _shifted(ref, shift)) for call in calls]
+    inputs, outputs = ([_shifted(ref, shift) for ref in refs] for refs in (inputs, outputs))
+    return Topology(tuple(_ordered(model, calls)), tuple(inputs), tuple(outputs))
+
+
+def _first_calls(nested: Iterable[Entry], used: Sequence[Ref]) -> dict[str, int]:
+    """Return the number of the first call of each nested model."""
     first: dict[str, int] = {}
     for ref in used:
         first[ref.layer] = min(ref.call, first.get(ref.layer, ref.call))
-    nested = {layer.name for layer in layers if layer.layers()}
-    shift = {name: count for name, count in first.items() if name in nested}
-    calls = [_map(call, lambda ref: _shifted(ref, shift)) for call in calls]
-    inputs, outputs = ([_shifted(ref, shift) for ref in refs] for refs in (inputs, outputs))
-    return Topology(tuple(_ordered(model, calls)), tuple(inputs), tuple(outputs))
+    return {layer.name: first[layer.name] for layer in nested if layer.name in first}
 
 
 def _shifted(ref: Ref, shift: Mapping[str, int]) -> Ref:

@@ -1,0 +1,131 @@
+"""Names, order and reuse in written networks: what a change of ``codegen.emit`` must not break."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+import ckptconv
+from tests.network.written import close, flat, run_mindspore, run_torch, written
+from tests.networks import fill
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+class Inner(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.core = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.core(x)
+
+
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Inner()
+        self.norm = nn.LayerNorm(6)
+
+    def forward(self, x):
+        return self.norm(self.inner(x))
+
+
+class Names(nn.Module):
+    """Values, layers and modules are called like each other, and like what the text itself uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Linear(6, 6)
+        self.outer = Outer()
+        self.outer_inner = nn.Linear(6, 6)
+        self.ops = nn.Linear(6, 6)
+        self.softplus = nn.Linear(6, 6)
+
+    def forward(self, softplus, ops, torch):
+        y = F.dropout(self.dropout(softplus), 0.3, training=False)
+        y = F.softplus(self.outer(y) + ops) + F.softmax(torch, -1)
+        return self.ops(y) * self.softplus(ops), self.outer_inner(F.softplus(torch))
+
+
+class Often(nn.Module):
+    """Values that are taken again after others, twice by one operation, or by none but the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 6)
+        self.lstm = nn.LSTM(6, 3, batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(6, 6, batch_first=True)
+
+    def forward(self, x):
+        y = self.fc(x)
+        square, unused = y * y, x.exp()
+        del unused
+        states, (h, c) = self.lstm(square)
+        _, last = self.gru(states)
+        both = (y - (x - square)) / (2 - (3 - y) * (y + 1))
+        z = torch.minimum(torch.maximum(both, y), square)
+        chain = torch.tanh(torch.exp(-torch.abs(torch.sin(torch.cos(z) - y) ** 2) * 3) + x)
+        greater = ((z > 0) == (chain > 0.5)).to(torch.float32)
+        return both, states, c.sum(0), last[0], chain - greater, (-y) ** 2, (x - y)[:, -1], y, h
+
+
+MODELS = {"names": (Names, [(2, 4, 6)] * 3), "often": (Often, [(2, 4, 6)])}
+
+
+@pytest.fixture(params=MODELS)
+def program(request, tmp_path):
+    torch.manual_seed(5)
+    model, shapes = MODELS[request.param]
+    model, given = fill(model()), [torch.randn(shape) for shape in shapes]
+    torch.export.save(torch.export.export(model, tuple(given)), tmp_path / "m.pt2")
+    wanted = [value.detach().numpy() for value in flat(model(*given))]
+    return tmp_path / "m.pt2", [x.numpy() for x in given], wanted
+
+
+@pytest.mark.parametrize("target", ["torch", "mindspore"])
+def test_names_and_reuse(target, program, tmp_path):
+    path, given, wanted = program
+    module, weights, names = written(path, target, tmp_path)
+    run = run_torch if target == "torch" else run_mindspore
+    close(run(module, weights, given), wanted, 2e-6)
+    assert len(names) == len(given)
+    text = weights.with_suffix(".py").read_text()
+    assert ".exp(x)" not in text  # nothing needs it
+
+
+def test_weights_that_the_network_does_not_use_are_refused(tmp_path):
+    class Half(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = nn.Linear(3, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    program = torch.export.export(fill(Half()), (torch.randn(2, 3),))
+    torch.export.save(program, tmp_path / "m.pt2")
+    with pytest.raises(ckptconv.DialectError, match=r"does not use all .*unused: spare"):
+        written(tmp_path / "m.pt2", "torch", tmp_path)
+
+
+def test_a_stub_that_is_called_with_several_numbers_of_values(tmp_path):
+    import keras
+
+    class Joined(keras.layers.Layer):
+        def call(self, *values):
+            return sum(values[1:], values[0])
+
+    x, joined = keras.Input((3,), name="x"), Joined(name="joined")
+    y = keras.layers.Dense(3, name="fc")(joined(x))
+    keras.Model(x, joined(x, y)).save(tmp_path / "m.keras")
+    module, weights, _ = written(tmp_path / "m.keras", "torch", tmp_path, stubs=["joined"])
+    module.joined = lambda *values: sum(values[1:], values[0])
+    given = np.arange(6, dtype=np.float32).reshape(2, 3)
+    model = keras.Model(x, joined(x, y))
+    close(run_torch(module, weights, [given]), [model.predict(given, verbose=0)], 1e-6)
+    text = weights.with_suffix(".py").read_text()
+    assert "def joined(*values):" in text
