@@ -51,6 +51,12 @@ def recurrent(levels: int, path: str = "lstm") -> Shapes:
     }
 
 
+def modules(count: int) -> Shapes:
+    return {
+        name: shape for i in range(count) for name, shape in recurrent(1, f"layers.{i}").items()
+    }
+
+
 def mixed(count: int) -> Shapes:
     shapes = {}
     for i in range(count // 8):
@@ -146,10 +152,13 @@ def _diff(size: int, folder: Path) -> Callable[[], object]:
     return lambda: ckptconv.diff(first, second)
 
 
-def _verify(size: int, folder: Path) -> Callable[[], object]:
-    source, target = saved(plain(size), folder / "source.pt"), folder / "target.ckpt"
-    ckptconv.convert(source, target, to="mindspore")
-    return lambda: ckptconv.verify(source, target)
+def _verify(shapes: Callable[[int], Shapes]) -> Any:
+    def prepare(size: int, folder: Path) -> Callable[[], object]:
+        source, target = saved(shapes(size), folder / "source.pt"), folder / "target.ckpt"
+        ckptconv.convert(source, target, to="mindspore")
+        return lambda: ckptconv.verify(source, target)
+
+    return prepare
 
 
 def _differ(size: int, folder: Path) -> Callable[[], object]:
@@ -189,7 +198,8 @@ ROWS: dict[str, tuple[int, Callable[[int, Path], Callable[[], object]]]] = {
         4000,
         _convert(bare, ".ckpt", "mindspore", kinds=_LINEAR),
     ),
-    "tensors, verify": (4000, _verify),
+    "tensors, verify": (4000, _verify(plain)),
+    "LSTMs, verify": (100, _verify(modules)),
     "tensors, diff of other names": (4000, _differ),
     "tensors, --like": (4000, _like),
     "tensors, inspect": (4000, _inspect),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import ckptconv
 from ckptconv import api
 from ckptconv.errors import ContainerError
 from tests.conftest import ROOT
@@ -34,3 +36,13 @@ def test_ids_in_a_heap_are_not_too_short_to_be_ids(tmp_path: Path, size: int) ->
     (tmp_path / "x.h5").write_bytes(data)
     with pytest.raises(ContainerError, match="B-tree of a fractal heap"):
         api.inspect(tmp_path / "x.h5")
+
+
+def test_texts_of_thousands_of_layers_are_read_once(tmp_path: Path) -> None:
+    """Keras gives each layer's group its name as an attribute, dozens of them in one heap."""
+    layers = {f"net.{i}.weight": np.full((1, 2), i, np.float32) for i in range(5000)}
+    known = dict.fromkeys((name.removesuffix(".weight") for name in layers), "Linear")
+    graph = ckptconv.from_state_dict(layers, "torch", modules=known)
+    ckptconv.save(graph, tmp_path / "x.weights.h5", to="keras")
+    found = ckptconv.load(tmp_path / "x.weights.h5")
+    assert len(found.origin.tensors) == 5000

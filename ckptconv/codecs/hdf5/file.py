@@ -97,7 +97,7 @@ class H5File:
             raise ContainerError("not an HDF5 file", file=source.path)
         self.path = source.path
         self.source = source.window(start, source.size - start) if start else source
-        self._budget = min((32 << 20) + 2 * source.size, 96 << 20)
+        self._budget = min((32 << 20) + 2 * source.size, 256 << 20)
         self._texts = 64 << 20
         self.collections: dict[int, dict[int, bytes]] = {}
         self._pages, self._pages_at = b"", 0
