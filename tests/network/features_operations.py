@@ -15,6 +15,10 @@ def features(keras):
         "operation-abs-of-masked": after(lambda x, _: ops.abs(x)),
         "operation-relu-of-masked": after(lambda x, _: ops.relu(x)),
         "operation-all-of-masked": after(lambda x, _: x[:, :]),
+        "operation-order-of-masked": after(lambda x, _: ops.transpose(x, (0, 1, 2))),
+        "operation-same-as-masked": after(lambda x, _: ops.convert_to_tensor(x)),
+        "layer-order-of-masked": after(lambda x, _: L.Permute((1, 2))(x)),
+        "layer-times-one-of-masked": after(lambda x, _: L.UpSampling1D(1)(x)),
         "operation-new-axis": lambda i: L.Dense(2)(L.Dense(4)(i.v)[:, None]),
         "operation-new-axes": lambda i: L.Dense(2)(i.x[:, None, 1:, None, :2]),
     }

@@ -1,7 +1,8 @@
 """Operations of Keras 3 that stand between layers: ``x + y``, ``x[:, 0]``, and masks' own.
 
 A functional model of Keras 3 records them like layers, of the module ``keras.src.ops``; a layer
-that takes a mask records which value it is. No operation hands a mask on.
+that takes a mask records which value it is. No operation hands a mask on, except ConvertToTensor,
+which gives what it takes.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ def flatten(b: Builder, site: Site) -> list[Value]:
         x = channels_last(b, x)
     size = None if None in x.shape[1:] else prod(n or 0 for n in x.shape[1:])
     if x.rank == 2:
-        return [x]
+        return [masked(x, None)]
     return [b.add("flatten", (x,), (x.shape[0], size))]
 
 
@@ -39,9 +39,9 @@ def permute(b: Builder, site: Site) -> list[Value]:
 
 
 def moved(b: Builder, x: Value, order: tuple[int, ...]) -> Value:
-    """Bring axes into another order."""
+    """Bring axes into another order, without the mask."""
     if order == tuple(range(x.rank)):
-        return x
+        return masked(x, None)
     shape = tuple(x.shape[i] for i in order)
     return b.add("permute", (x,), shape, order=order)
 
@@ -95,7 +95,7 @@ def upsample(b: Builder, site: Site) -> list[Value]:
     for axis, n in enumerate(times, first):
         size = x.shape[axis]
         shape = (*x.shape[:axis], None if size is None else size * n, *x.shape[axis + 1 :])
-        x = b.add("repeat", (x,), shape, times=n, axis=axis) if n != 1 else x
+        x = b.add("repeat", (x,), shape, times=n, axis=axis) if n != 1 else masked(x, None)
     return [x]
 
 
