@@ -98,7 +98,8 @@ def finished(graph: Graph, options: ReadOptions) -> Graph:
 def edited(graph: Graph, options: WriteOptions) -> Graph:
     """Leave out and fold what the user named; before ``lower`` and ``plan``, for the account."""
     with locating(graph.origin.path):
-        return fold_bias(drop(graph, options.drop), options.fold_bias)
+        left = cast.widened(drop(graph, options.drop), options.dtype)
+        return fold_bias(left, options.fold_bias)
 
 
 def lower(

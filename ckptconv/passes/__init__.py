@@ -14,6 +14,7 @@ from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import ReadOptions, WriteOptions
+from ckptconv.passes.cast import widened
 from ckptconv.passes.check_ascend import check_ascend
 from ckptconv.passes.fold_projection import without_projections
 from ckptconv.passes.gate_convention import to_canonical
@@ -52,6 +53,7 @@ def before_lower(graph: Graph, target: Dialect, options: WriteOptions) -> Graph:
     Raises:
         LossyError: it cannot, or only in another form that the user did not ask for.
     """
+    graph = widened(graph, options.dtype)
     if not target.projections:
         graph = without_projections(graph, target.title, fold=options.fold_proj)
         graph = _checked(graph) if options.fold_proj else graph

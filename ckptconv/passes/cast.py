@@ -4,29 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from ckptconv.errors import DialectError
+from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.spelling import option
-from ckptconv.tensors.computed import Cast, cast
+from ckptconv.tensors.computed import Cast, cast, holding, is_float
 from ckptconv.tensors.regions import DType
-from ckptconv.tensors.tensor import BFLOAT16, Tensor
+from ckptconv.tensors.tensor import BFLOAT16, FilledTensor, Tensor
 
+AnyLayer = TypeVar("AnyLayer", bound=Layer)
 DTYPES: Mapping[str, DType] = {
     **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
     "bfloat16": BFLOAT16,
 }
 
 
-_SMALL = ("bfloat16", "float8", "float4", "float6")
-"""How the floating-point dtypes of ``ml_dtypes`` begin; numpy calls them void."""
+def widened(graph: Graph, name: str | None) -> Graph:
+    """Return a graph in whose dtypes nothing is lost of what will be cast to the dtype ``name``.
+
+    What is computed of the parameters is then rounded once, to that dtype.
+    """
+    if name is None:
+        return graph
+    return replace(graph, layers=tuple(widened_layer(layer, DTYPES[name]) for layer in graph))
 
 
-def is_float(dtype: DType) -> bool:
-    """Tell floating-point dtypes, those of ``ml_dtypes`` among them."""
-    return dtype.kind == "f" or dtype.name.startswith(_SMALL)
+def widened_layer(layer: AnyLayer, dtype: DType) -> AnyLayer:
+    """Return a layer in dtypes that hold all values of its own and of ``dtype``."""
+    params = {
+        name: cast(tensor, holding(tensor.dtype, dtype))
+        if not isinstance(tensor, FilledTensor)
+        else tensor
+        for name, tensor in layer.params.items()
+    }
+    return replace(layer, params=params)
 
 
 def to_dtype(lowered: Lowered, name: str | None) -> Lowered:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from functools import lru_cache
 
+import ml_dtypes
 import numpy as np
 
 from ckptconv.tensors.regions import Array, DType, Region, whole
@@ -15,6 +18,32 @@ BOTH_BIASES = "sum of the two biases"
 def cast(tensor: Tensor, dtype: DType) -> Tensor:
     """Convert values to ``dtype``, rounding to nearest as numpy does."""
     return tensor if dtype == tensor.dtype else Cast(tensor, dtype)
+
+
+def is_float(dtype: DType) -> bool:
+    """Tell whether a dtype holds real floating-point numbers, ml_dtypes' own included."""
+    try:
+        ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError):
+        return False
+    return dtype.kind != "c"
+
+
+@lru_cache
+def holding(one: DType, other: DType) -> DType:
+    """Return the smallest dtype that holds all values of two; the first if not both are floats."""
+    if not (is_float(one) and is_float(other)):
+        return one
+    limits = [_limits(dtype) for dtype in (one, other)]
+    needed = [max(pair) for pair in zip(*limits, strict=True)]
+    fitting = (one, other, np.dtype(np.float32), np.dtype(np.float64))
+    return next(d for d in fitting if all(map(operator.ge, _limits(d), needed)))
+
+
+def _limits(dtype: DType) -> tuple[int, int, int]:
+    """Return how many digits a dtype has, and how far its numbers reach, up and down."""
+    info = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+    return info.nmant, info.maxexp, info.nmant - info.minexp
 
 
 def add(first: Tensor, second: Tensor, label: str = "sum") -> Tensor:

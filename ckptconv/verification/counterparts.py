@@ -8,8 +8,9 @@ from ckptconv import dialects
 from ckptconv.graph.forms import Slot
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.graph.kinds import KINDS
-from ckptconv.tensors.computed import Product, add
+from ckptconv.tensors.computed import Product, add, cast, holding
 from ckptconv.tensors.provenance import Provenance
+from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification.pairing import Part
 from ckptconv.verification.reference.forward import GATES
@@ -101,10 +102,18 @@ def _summed(
             named = zip(("ih", "hh"), biases, strict=True)
             side |= {f"bias_{n}{suffix}": b for n, b in named if b is not None}
         return []
-    a, b = (x[0] if x[1] is None else add(x[0], x[1]) for x in (one, other) if x[0] is not None)
+    dtype = holding(one[0].dtype, other[0].dtype)
+    a, b = (_sum(x[0], x[1], dtype) for x in (one, other) if x[0] is not None)
     gates = GATES[_gated(part)]
     name = [" + ".join(dict.fromkeys(names.names(t))) for t in (a, b)]
     return [Item(name[0], name[1], a, b, gates, how="sum of the biases")]
+
+
+def _sum(bias: Tensor, recurrent: Tensor | None, dtype: DType) -> Tensor:
+    """Return what one bias is, or what a conversion to ``dtype`` makes of two."""
+    if recurrent is None or single(recurrent):
+        return bias
+    return add(cast(bias, dtype), cast(recurrent, dtype))
 
 
 def single(recurrent_bias: Tensor | None) -> bool:

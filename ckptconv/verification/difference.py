@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ckptconv.io.reader import PIECE, Span
+from ckptconv.tensors.computed import is_float
 from ckptconv.tensors.regions import Array, DType, contiguous, split, whole
 from ckptconv.tensors.tensor import BFLOAT16, Tensor
 
@@ -167,15 +167,6 @@ def _bits(array: Array) -> Array:
 def narrower(one: DType, other: DType) -> DType:
     """Return the dtype that holds fewer digits: bfloat16 of the two of 16 bits."""
     return min(one, other, key=lambda dtype: (dtype.itemsize, dtype == BFLOAT16 and -1))
-
-
-def is_float(dtype: DType) -> bool:
-    """Tell whether a dtype holds real floating-point numbers, ml_dtypes' own included."""
-    try:
-        ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError):
-        return False
-    return dtype.kind != "c"
 
 
 def _ulps(a: Array, b: Array) -> int | None:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import NamedTuple, TypeGuard
 
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer, cell_params
+from ckptconv.passes.cast import widened_layer
 from ckptconv.passes.fold_projection import fold_projection
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.reference.forward import weights_of
@@ -72,13 +73,17 @@ class Fold(NamedTuple):
 
 
 def fold_like(graph: Graph, other: Graph) -> tuple[Graph, list[Fold]]:
-    """Fold the projected layers of a graph that the other has in no projected form."""
+    """Fold the projected layers of a graph that the other has in no projected form.
+
+    Products are rounded as a conversion to the other's dtype rounds them.
+    """
     known = {part.signature for part in parts(other)}
     folds: list[Fold] = []
     layers: list[Layer] = []
     for layer in graph:
         if _is_projected(layer) and Part(layer, levels(layer)[0]).signature not in known:
-            folds.append(Fold(layer, *fold_projection(layer)))
+            wide = [widened_layer(layer, one.cells()[0, 0].w_hh.dtype) for one in other.recurrent]
+            folds.append(Fold(layer, *fold_projection((wide or [layer])[0])))
             layers += folds[-1][1:]
         else:
             layers.append(layer)

@@ -87,3 +87,23 @@ def test_the_order_of_attention_is_told(tmp_path):
     kinds = {"enc.attn": "MultiheadAttention(num_heads=2)"}
     _, report = converted(network, tmp_path, kinds=kinds)
     assert any("(query, value, key)" in note for note in report.layers[0].notes)
+
+
+@pytest.mark.parametrize("options", [{}, {"fold_proj": True}])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_is_computed_of_weights_is_rounded_to_the_dtype_asked_for_alone(
+    tmp_path, dtype, options
+):
+    """Two biases become their sum, and a projection a product, in float32 of narrower weights."""
+    network = inside(rnn=torch.nn.LSTM(3, 6, batch_first=True, proj_size=2 if options else 0))
+    converted(network.to(dtype), tmp_path, dtype="float32", **options)
+    rnn = network.enc["rnn"].float()
+    x = torch.linspace(-1, 1, 30).reshape(2, 5, 3)
+    made = [keras.layers.LSTM(6, return_sequences=True, name="enc_rnn")]
+    made += [keras.layers.Dense(2, use_bias=False, name="enc_rnn_proj")] * bool(options)
+    model = keras.Sequential([keras.Input((5, 3)), *made])
+    model.load_weights(tmp_path / "m.h5", by_name=True)
+    expected = rnn(x)[0].detach().numpy()
+    np.testing.assert_allclose(model.predict(x.numpy(), verbose=0), expected, atol=2e-6)
+    proof = ckptconv.verify(tmp_path / "m.pt", tmp_path / "m.h5", run=True)
+    assert proof.ok, proof.failures
