@@ -102,8 +102,8 @@ def _summed(
             named = zip(("ih", "hh"), biases, strict=True)
             side |= {f"bias_{n}{suffix}": b for n, b in named if b is not None}
         return []
-    dtype = holding(one[0].dtype, other[0].dtype)
-    a, b = (_sum(x[0], x[1], dtype) for x in (one, other) if x[0] is not None)
+    a = _sum(one[0], one[1], holding(one[0].dtype, other[0].dtype))
+    b = _sum(other[0], other[1], other[0].dtype)
     gates = GATES[_gated(part)]
     name = [" + ".join(dict.fromkeys(names.names(t))) for t in (a, b)]
     return [Item(name[0], name[1], a, b, gates, how="sum of the biases")]

@@ -25,6 +25,7 @@ from ckptconv.verification.pairing import sublayer
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 from ckptconv.verification.reference.inputs import (
     DEVICES,
+    Limits,
     known_error,
     probe,
     reference,
@@ -132,6 +133,6 @@ def _describe(graph: Graph, layer: RecurrentLayer, given: Inputs, exact: Outputs
     }
 
 
-def _finite(limits: Iterable[tuple[str, float]]) -> dict[str, float]:
+def _finite(limits: Iterable[tuple[str, Limits]]) -> dict[str, list[float]]:
     """Return limits by name, without those of an arithmetic in which these numbers overflow."""
-    return {name: limit for name, limit in limits if np.isfinite(limit)}
+    return {name: list(limit) for name, limit in limits if np.isfinite(limit).all()}

@@ -99,6 +99,12 @@ def need(limits: Mapping[str, Any], target: str, path: Path) -> Any:
     return limits[target]
 
 
+def are_limits(found: object, count: int) -> bool:
+    """Tell whether a document has so many tolerances, each a number."""
+    numbers = found if isinstance(found, list) and len(found) == count else [None]
+    return all(type(n) is float and 0 <= n < math.inf for n in numbers)
+
+
 def malformed(
     path: Path, where: str, expected: object, found: object, hint: str | None = None
 ) -> CkptconvError:

@@ -21,9 +21,9 @@ from ckptconv.verification.frameworks.judge import Side
 from ckptconv.verification.golden import FIELDS
 from ckptconv.verification.pairing import Block, blocks, pair
 from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, weights_of
-from ckptconv.verification.reference.inputs import floor, reference
+from ckptconv.verification.reference.inputs import floors, reference
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
-from ckptconv.verification.results.run import Run, outputs_differ
+from ckptconv.verification.results.run import held, worst
 from ckptconv.verification.results.tensors import describe
 from ckptconv.verification.sides import ReadKeywords
 
@@ -88,7 +88,7 @@ def replay(
     for index, (entry, block) in enumerate(zip(meta["layers"], found, strict=True)):
         own = _vectors(arrays, index, made_for.recurrent[index], vectors)
         on = f"{side.framework} {side.device}" if side else ""
-        allowed = npz.need(entry["tolerances"], on, vectors) if side else floor(own[1])
+        allowed = npz.need(entry["tolerances"], on, vectors) if side else floors(own[1])
         report.layers.append(_play(entry, block, graph, side, own, allowed))
     return report
 
@@ -99,7 +99,7 @@ def _play(
     graph: Graph,
     side: Side | None,
     vectors: tuple[Inputs, Outputs],
-    tolerance: float,
+    limits: Sequence[float],
 ) -> LayerResult:
     given, exact = vectors
     if side is None:
@@ -108,12 +108,16 @@ def _play(
         outputs, by = side.run(block.chain, given), f"{side.by} on {side.device}"
     dtype = block.chain[0].cells()[0, 0].w_hh.dtype.name
     if dtype != entry["dtype"]:
-        tolerance += entry["rounding"].get(dtype, 0.0)
+        rounding = entry["rounding"].get(dtype, [0.0] * len(exact))
+        limits = [sum(pair) for pair in zip(limits, rounding, strict=True)]
     target = ", ".join(dict.fromkeys(layer.path for layer in block.chain))
-    run = Run(by, "target", "vectors", outputs_differ(outputs, exact), tolerance)
-    cause = f"off by {run.difference.max_abs:.2g}, allowed {tolerance:.2g}"
+    runs = held(by, "target", "vectors", outputs, exact, tuple(limits))
+    run = worst(runs)
+    cause = (
+        f"{run.state or 'output'} off by {run.difference.max_abs:.2g}, allowed {run.tolerance:.2g}"
+    )
     return LayerResult(
-        entry["path"], target, entry["kind"], "not compared", [], [run], run.ok, cause
+        entry["path"], target, entry["kind"], "not compared", [], runs, run.ok, cause
     )
 
 
@@ -133,8 +137,8 @@ def _layer(entry: Any, path: StrPath) -> RecurrentLayer:
         if isinstance(value, int) and not 0 < value <= _MAX_SIZE:
             raise npz.malformed(path, f"meta: layers: {key}", f"1 to {_MAX_SIZE}", value)
     for name, value in {**entry["tolerances"], **entry["rounding"]}.items():
-        if not isinstance(value, float) or not 0 <= value < np.inf:
-            raise npz.malformed(path, f"meta: layers: {name}", "a number", value)
+        if not npz.are_limits(value, len(Outputs._fields)):
+            raise npz.malformed(path, f"meta: layers: {name}", "numbers", value)
     if entry["kind"] not in GATES or entry["directions"] > 2 or entry["layers"] > _MAX_LEVELS:
         raise npz.malformed(path, "meta: layers", "LSTM, GRU or RNN", entry["kind"])
     params: dict[str, Tensor] = {}

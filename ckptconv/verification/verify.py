@@ -20,9 +20,9 @@ from ckptconv.verification.order import say_order
 from ckptconv.verification.pairing import Block, blocks, fold_like, pair
 from ckptconv.verification.probes import probes, projected
 from ckptconv.verification.reference.forward import Inputs, Outputs
-from ckptconv.verification.reference.inputs import floor, reference, rounding_error
+from ckptconv.verification.reference.inputs import Limits, floors, reference, rounding_error
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
-from ckptconv.verification.results.run import Run, outputs_differ
+from ckptconv.verification.results.run import held
 from ckptconv.verification.results.tensors import NONE, TensorDiff, describe, omitted
 from ckptconv.verification.settings import recorded_apart
 from ckptconv.verification.sides import (
@@ -177,6 +177,7 @@ _CAUSES = {
 }
 
 
+_NO_ROUNDING = (0.0,) * len(Outputs._fields)
 _SINGLE = 4
 """Bytes of a float32, the rounding of which every tolerance allows."""
 
@@ -195,18 +196,18 @@ def _which(tensors: list[TensorDiff]) -> str:
     return "weights differ: " + ", ".join(wrong[:3]) + more
 
 
-def _rounding(result: LayerResult, block: Block, given: Inputs, exact: Outputs) -> float:
+def _rounding(result: LayerResult, block: Block, given: Inputs, exact: Outputs) -> Limits:
     """Return what the target's weights may be off by where they are rounded, or made from others.
 
     A sum of biases, or a product that is a projection, has the dtype of what it is made of.
     """
     whole = block.layer if block.dense else block.source
     if not isinstance(whole, RecurrentLayer):
-        return 0.0
+        return _NO_ROUNDING
     dtype = narrower(*(layer.cells()[0, 0].w_ih.dtype for layer in (whole, block.chain[0])))
     made = dtype.itemsize < _SINGLE and any(tensor.how for tensor in result.tensors)
     if result.weights != "rounded" and not made:
-        return 0.0
+        return _NO_ROUNDING
     return rounding_error(whole, dtype, given, exact, partial(projected, block))
 
 
@@ -220,10 +221,10 @@ def _compute(
     jobs = [(a, [block.source], given.source), (b, block.chain, given.target)]
     size = sum(tensor.nbytes for tensor in block.source.params.values())
     exact, target = in_threads(lambda job: reference(*job), jobs, size)
-    found = outputs_differ(projected(block, target), exact)
-    if tolerance is None:
-        tolerance = floor(exact) + _rounding(result, block, given.target, exact)
-    result.runs.append(Run("reference", "target", "reference of source", found, tolerance))
-    if result.ok and not result.runs[-1].ok:
+    least = zip(floors(exact), _rounding(result, block, given.target, exact), strict=True)
+    limits = tuple(map(sum, least)) if tolerance is None else (tolerance,) * len(exact)
+    found = projected(block, target)
+    result.runs += held("reference", "target", "reference of source", found, exact, limits)
+    if result.ok and not all(run.ok for run in result.runs):
         result.ok = False
         result.cause = "the weights seem equal, but the files' own tensors do not compute the same"

@@ -14,7 +14,7 @@ from ckptconv.errors import CkptconvError, UsageError, VerificationError
 from ckptconv.verification import npz
 from ckptconv.verification.frameworks.keras import TfKeras
 from ckptconv.verification.frameworks.torch import Torch
-from ckptconv.verification.network.inputs import cases
+from ckptconv.verification.network.inputs import MAGNITUDES, cases
 from ckptconv.verification.page.page import page
 from tests.cli.test_cli import run
 from tests.conftest import ROOT
@@ -76,23 +76,25 @@ def test_every_output_is_run_and_compared(written, to):
     assert report.ok, report.network.cause
     document = valid(report)["network"]
     sizes = [(case["batch"], case["length"], case["masked"]) for case in document["cases"]]
-    assert sizes == [(4, 7, True), (2, 7, True), (2, 12, True)]
+    assert sizes == [(4, 7, True), (2, 7, True), (2, 12, True), *[(4, 7, True)] * len(MAGNITUDES)]
+    assert [case["magnitude"] for case in document["cases"]] == [1, 1, 1, *MAGNITUDES]
     ways = list(dict.fromkeys(run["by"] for run in document["runs"]))
     by = report.frameworks[1]
     assert ways == [by] if to == "torch" else [by, f"{by}, MINDIR"]
-    assert len(document["runs"]) == 3 * 3 * len(ways)
+    assert len(document["runs"]) == len(sizes) * 3 * len(ways)
     assert {run["against"] for run in document["runs"]} == {f"source in {report.frameworks[0]}"}
-    worst = max(run["difference"]["max_abs"] for run in document["runs"])
+    plain = [run for run in document["runs"] if run["case"] < 3]
+    worst = max(run["difference"]["max_abs"] for run in plain)
     assert worst < (1e-6 if to == "torch" else 5e-6)
     assert report.verdict == (
         "the same model: weights equal; 2 of 6 layers computed; the network run in"
-        f" {' and '.join(ways)}: 3 outputs on 3 sets of inputs"
+        f" {' and '.join(ways)}: 3 outputs on 7 sets of inputs"
     )
     shown = page(report)
     assert document["sha256"] in shown
     captions = re.findall(rf"output 1 head, [^:<>]+: target in {re.escape(by)} against", shown)
-    assert len(captions) == 2 * 3
-    assert len(set(captions)) == 3
+    assert len(captions) == 2 * 7
+    assert len(set(captions)) == 7
     for _, headers, rows in report.tables():
         assert all(len(row) == len(headers) for row in rows)
 
@@ -322,26 +324,30 @@ def small(path, inputs, outputs):
 def test_inputs_have_room_for_windows(tmp_path):
     x = keras.Input((None, 3))
     report = small(tmp_path, x, keras.layers.Conv1D(4, 30)(x))
-    assert [case["length"] for _, case in report.network.cases] == [112, 112, 192]
+    assert [case["length"] for _, case in report.network.cases[:3]] == [112, 112, 192]
 
 
 def test_no_masked_steps_are_claimed_where_there_is_one_step(tmp_path):
     x = keras.Input((1, 3))
     report = small(tmp_path, x, keras.layers.LSTM(4)(keras.layers.Masking()(x)))
-    assert [said for said, _ in report.network.cases] == ["batch 4", "batch 2"]
+    assert [said for said, _ in report.network.cases[:3]] == [
+        "batch 4",
+        "batch 2",
+        "batch 4, inputs up to 0.0078125",
+    ]
 
 
 def test_states_that_the_source_keeps(tmp_path):
     x = keras.Input((6, 3), batch_size=3)
     report = small(tmp_path, x, keras.layers.GRU(4, stateful=True)(x))
-    assert [case["shapes"] for _, case in report.network.cases] == [[[3, 6, 3], [3, 4]]]
+    assert [case["shapes"] for _, case in report.network.cases] == [[[3, 6, 3], [3, 4]]] * 5
     assert "first states are zeros" in report.notes[0]
 
 
 def test_dictionaries_of_inputs_and_outputs(tmp_path):
     x, z = keras.Input((6, 3), name="x"), keras.Input((6, 3), name="a")
     lstm, gru = keras.layers.LSTM(4)(x), keras.layers.GRU(4)(z)
-    assert len(small(tmp_path, {"z": x, "b": z}, {"q": lstm, "c": gru}).network.runs) == 4
+    assert len(small(tmp_path, {"z": x, "b": z}, {"q": lstm, "c": gru}).network.runs) == 12
 
 
 def test_what_shows_nothing_is_told(tmp_path):

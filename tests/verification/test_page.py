@@ -181,7 +181,7 @@ def test_exchanged_gates_are_drawn_as_such(tmp_path, to):
 
 def test_what_failed_is_read_first_and_bars_beyond_the_tolerance_are_failures(tmp_path):
     _, found = proof(tmp_path)
-    off = outputs_differ([np.array([0.0, 1.0, 2.0])], [np.array([1e-9, 1.0, 2.1])])
+    off = outputs_differ(np.array([0.0, 1.0, 2.0]), np.array([1e-9, 1.0, 2.1]))
     assert page(found).index(">layers ") < page(found).index(">outputs and final states ")
     found.network = NetworkResult("net.py", "0" * 64, [("batch 4", {})], cause="output 0 is off")
     found.network.runs.append(OutputRun(0, "y", 0, Run("torch", "target", "source", off, 1e-6)))

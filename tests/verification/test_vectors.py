@@ -80,3 +80,28 @@ def test_damaged_compressed_vectors(tmp_path, method):
         path.write_bytes(good[:at] + b"\xff" + good[at + 1 :])
         with pytest.raises(CkptconvError, match=f"{path}: "):
             npz.read(path)
+
+
+def test_outputs_and_states_are_judged_each_on_their_own_scale(tmp_path):
+    """A cell state grows from step to step, and outputs never beyond 1."""
+    torch = pytest.importorskip("torch")
+    rnn = torch.nn.LSTM(3, 4)
+    with torch.no_grad():
+        for value in rnn.parameters():
+            value.uniform_(-0.1, 0.1)
+        rnn.bias_ih_l0[:12] += 4
+    torch.save(
+        {f"rnn.{name}": value for name, value in rnn.state_dict().items()}, tmp_path / "m.pt"
+    )
+    path = tmp_path / "v.npz"
+    golden(tmp_path / "m.pt", path)
+    arrays = npz.read(path)
+    assert replay(tmp_path / "m.pt", path).ok
+    right = {}
+    for name in ("y", "last_h", "last_c"):
+        npz.write(path, {**arrays, f"0.{name}": arrays[f"0.{name}"] + 7e-6})
+        report = replay(tmp_path / "m.pt", path)
+        right[name] = [run.ok for run in report.layers[0].runs]
+        assert report.ok == all(right[name])
+        assert [run.state for run in report.layers[0].runs] == ["", "last h", "last c"]
+    assert right == {"y": [False, True, True], "last_h": [True, False, True], "last_c": [True] * 3}

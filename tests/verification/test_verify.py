@@ -61,7 +61,7 @@ def test_same_model(tmp_path, to):
     document = valid(report)
     runs = [run for layer in report.layers for run in layer.runs]
     assert {run.side for run in runs} == {"source", "target"}
-    assert len(runs) == 3 * 4 + 3  # the recurrent ones are also computed in NumPy
+    assert len(runs) == 30, "the recurrent ones are also computed in NumPy, and their states"
     assert report.verdict == "the same model: weights equal; 7 of 7 layers run"
     assert all(0 <= run.difference.max_abs < 3e-6 for run in runs)
     assert len(document["frameworks"]) == (1 if to == "torch" else 2)
@@ -209,7 +209,7 @@ def test_golden_is_reproducible_and_plain(tmp_path):
     with pytest.raises(CkptconvError, match="exists already"):
         golden(source, tmp_path / "a.npz")
     ascend = meta["layers"][0]["tolerances"]["mindspore Ascend"]
-    assert 1e-4 < ascend < 1e-2
+    assert all(1e-4 < limit < 1e-2 for limit in ascend[:2])
 
 
 def test_vectors_of_another_model(tmp_path):

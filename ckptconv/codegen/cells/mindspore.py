@@ -219,6 +219,17 @@ def softplus(x):
     return ops.maximum(x, ops.zeros_like(x)) + ops.log1p(ops.exp(-ops.abs(x)))
 
 
+def log_sigmoid(x):
+    """log(1 / (1 + exp(-x))), finite for large -x too, as ops.logsigmoid is not."""
+    return -softplus(-x)
+
+
+def mish(x):
+    """x · tanh(log(1 + exp(x))), for large x too, where ops.mish is not a number."""
+    e = ops.exp(ops.minimum(x, 20 * ops.ones_like(x)))
+    return x * (e * (e + 2) / (e * (e + 2) + 2))
+
+
 def tanh_shrink(x):
     """x - tanh(x)."""
     return x - ops.tanh(x)

@@ -32,9 +32,17 @@ from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.pairing import Block
 from ckptconv.verification.probes import probes
 from ckptconv.verification.reference.forward import Inputs, Outputs
-from ckptconv.verification.reference.inputs import floor, known_error, reference, run_chain
+from ckptconv.verification.reference.inputs import (
+    FLOOR,
+    Limits,
+    floors,
+    known_error,
+    reference,
+    run_chain,
+    scale,
+)
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
-from ckptconv.verification.results.run import Run, outputs_differ
+from ckptconv.verification.results.run import Run, held, outputs_differ, worst
 
 RUNNERS: Mapping[str, type[Runner]] = {
     "torch": Torch,
@@ -81,7 +89,7 @@ class Side:
         """Run layers in this framework on the values that ckptconv read."""
         return run_chain(chain, given, lambda layer, x: self._run(layer, _values(layer), x))
 
-    def tolerance(self, chain: Sequence[RecurrentLayer], given: Inputs, exact: Outputs) -> float:
+    def tolerance(self, chain: Sequence[RecurrentLayer], given: Inputs, exact: Outputs) -> Limits:
         """Return what this framework's arithmetic may be off by."""
         emulate = partial(reference, self.graph, chain, given)
         return known_error(exact, self.framework, self.device, emulate)
@@ -181,9 +189,8 @@ def _compare_outputs(
             f"{target.by} gives {found.shape}, {source.by} {expected.shape} of one input, {built}"
         )
         return
-    exact = Outputs(expected, *[np.zeros(0)] * 2)
-    allowed = floor(exact) if tolerance is None else tolerance
-    apart = outputs_differ(exact._replace(y=found), exact)
+    allowed = FLOOR * scale(expected) if tolerance is None else tolerance
+    apart = outputs_differ(found, expected)
     run = Run(target.by, "target", f"source in {source.by}", apart, allowed)
     result.runs.append(run)
     if result.ok and not run.ok:
@@ -204,13 +211,17 @@ def _judge(
     """Hold a framework against the float64 reference of its own file."""
     exact = reference(side.graph, chain, given)
     found = side.run(chain, given)
-    allowed = side.tolerance(chain, given, exact) if tolerance is None else tolerance
-    if not np.isfinite(allowed):
+    allowed = (
+        side.tolerance(chain, given, exact) if tolerance is None else (tolerance,) * len(exact)
+    )
+    if not np.isfinite(allowed).all():
         raise NotRunError("float32 cannot hold its numbers")
-    run = Run(side.by, whose, "reference of " + whose, outputs_differ(found, exact), allowed)
-    result.runs.append(run)
-    if not result.ok or (run.ok and run.difference.max_abs <= floor(exact)):
+    runs = held(side.by, whose, "reference of " + whose, found, exact, allowed)
+    result.runs += runs
+    least = zip(runs, floors(exact), strict=False)
+    if not result.ok or all(run.ok and run.difference.max_abs <= limit for run, limit in least):
         return
+    run = worst(runs)
     same_bits = all(
         np.array_equal(x, y, equal_nan=True)
         for x, y in zip(found, side.control(chain, given), strict=True)
@@ -218,7 +229,7 @@ def _judge(
     if run.ok and same_bits:
         result.cause += (
             f"; {side.by}'s own arithmetic is off by {run.difference.max_abs:.2g}"
-            f" (known: up to {allowed:.2g}; the same with these weights put in directly)"
+            f" (known: up to {run.tolerance:.2g}; the same with these weights put in directly)"
         )
         return
     result.ok = False

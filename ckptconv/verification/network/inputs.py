@@ -1,9 +1,14 @@
-"""What whole networks are run on: seeded, of several sizes, and masked where they mask."""
+"""What whole networks are run on: seeded, of several sizes, and masked where they mask.
+
+Functions that agree on small numbers, such as relu and relu6, differ on large ones, and a norm's
+epsilon shows on very small ones: inputs that are floats are drawn of several magnitudes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,6 +19,8 @@ from ckptconv.tensors.regions import Array, DType
 
 _BATCHES = (4, 2)
 _LENGTHS = (7, 12)
+MAGNITUDES = (2.0**-7, 8.0, 64.0, 4096.0)
+"""Beside 1: what is left of them behind layers that shrink still goes beyond every bend."""
 _ANY_NUMBER = 10
 """Of an integer input that no Embedding takes."""
 
@@ -26,22 +33,25 @@ class Case:
         arrays: in the order of the network's inputs.
         batch, length: the sizes that were chosen where the network leaves them free.
         masked: steps are left out, before, behind and amid others.
+        magnitude: of the largest numbers of inputs that are floats.
     """
 
     arrays: tuple[Array, ...]
     batch: int | None = None
     length: int | None = None
     masked: bool = False
+    magnitude: float = 1.0
 
     def __str__(self) -> str:
         sizes = [("batch", self.batch), ("length", self.length)]
         said = [f"{name} {n}" for name, n in sizes if n is not None]
-        return ", ".join([*said, *(["masked steps"] if self.masked else [])]) or "as recorded"
+        said += ["masked steps"] * self.masked
+        said += [f"inputs up to {self.magnitude:g}"] * (self.magnitude != 1)
+        return ", ".join(said) or "as recorded"
 
     def to_dict(self) -> dict[str, Any]:
-        shapes = [list(array.shape) for array in self.arrays]
-        sizes = {"batch": self.batch, "length": self.length, "masked": self.masked}
-        return {**sizes, "shapes": shapes}
+        said = {name: value for name, value in vars(self).items() if name != "arrays"}
+        return {**said, "shapes": [list(array.shape) for array in self.arrays]}
 
 
 def cases(
@@ -71,6 +81,25 @@ def cases(
         kept = [np.zeros(_shape(value.shape, b, length), value.dtype) for value in _kept(network)]
         found.append(Case((*arrays, *kept), b, length, left_out))
     return found
+
+
+def magnified(network: Network, case: Case) -> list[Case]:
+    """Return the same inputs in other magnitudes; none where no input is a float."""
+    masks = dict(_masks(network))
+    marks = [masks.get(value.name, np.nan) for value in network.inputs]
+    if not any(array.dtype.kind == "f" for array in case.arrays):
+        return []
+    return [
+        replace(case, arrays=tuple(map(_times, case.arrays, repeat(by), marks)), magnitude=by)
+        for by in MAGNITUDES
+    ]
+
+
+def _times(array: Array, factor: float, mark: float) -> Array:
+    """Multiply floats, but for what marks a step that does not count."""
+    if array.dtype.kind != "f":
+        return array
+    return np.where(array == mark, array, array * array.dtype.type(factor))
 
 
 def _given(network: Network) -> tuple[Value, ...]:

@@ -21,22 +21,15 @@ from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification import npz
 from ckptconv.verification.fingerprint import fingerprint, similar
 from ckptconv.verification.frameworks.written import read
+from ckptconv.verification.network.answers import Answers, remarks
 from ckptconv.verification.network.inputs import Case
-from ckptconv.verification.network.prove import (
-    KNOWN,
-    Answers,
-    Source,
-    allowed,
-    compare,
-    remarks,
-    target_runner,
-)
+from ckptconv.verification.network.prove import compare, target_runner
+from ckptconv.verification.network.source import KNOWN, MARGIN, Source
 from ckptconv.verification.reference.arithmetic import half
 from ckptconv.verification.reference.inputs import DEVICES, distance
 from ckptconv.verification.results.layers import VerifyReport
 from ckptconv.verification.results.tensors import describe
 
-_MARGIN = 4
 _MAX = 10_000
 
 
@@ -67,7 +60,6 @@ def write(
 def _describe(
     graph: Graph, network: Network, answers: Answers, limits: list[dict[str, Any]], seed: int
 ) -> dict[str, Any]:
-    sizes = [(case.batch, case.length, case.masked) for case in answers.cases]
     return {
         "schema": npz.NETWORK,
         "source": describe(graph),
@@ -77,8 +69,8 @@ def _describe(
         "outputs": answers.names,
         "states": answers.states,
         "cases": [
-            dict(zip(("batch", "length", "masked"), size, strict=True), tolerances=limit)
-            for size, limit in zip(sizes, limits, strict=True)
+            {**case.to_dict(), "tolerances": limit}
+            for case, limit in zip(answers.cases, limits, strict=True)
         ],
         "fingerprint": fingerprint(_matrices(t for one in graph for t in one.params.values())),
     }
@@ -86,12 +78,12 @@ def _describe(
 
 def _tolerances(source: Source, answers: Answers) -> list[dict[str, Any]]:
     """Return for each case: framework and device → what each output may be off by."""
+    known = {name: source.allowed(answers, name) for name in KNOWN}
     source.model.halve()
-    known = {name: allowed(answers, limit) for name, limit in KNOWN.items()}
     found = []
     for i, (case, exact) in enumerate(zip(answers.cases, answers.outputs, strict=True)):
         rounded = source.run([half(array) for array in case.arrays])
-        apart = [_MARGIN * distance([a], [b]) for a, b in zip(rounded, exact, strict=True)]
+        apart = [MARGIN * distance(a, b) for a, b in zip(rounded, exact, strict=True)]
         limits = {"torch CPU": list(known["torch"][i])}
         limits |= {f"mindspore {device}": list(known["mindspore"][i]) for device in DEVICES}
         ascend = zip(limits["mindspore Ascend"], apart, strict=True)
@@ -131,7 +123,11 @@ def play(
     report = VerifyReport(meta["source"], target, meta["seed"], frameworks=[runner.by])
     report.notes += remarks(answers)
     key = f"{runner.module} {device if runner.module == 'mindspore' else 'CPU'}"
-    tolerances = [npz.need(case, key, vectors) for case in limits]
+    told = [i for i, limit in enumerate(limits) if key in limit or answers.cases[i].magnitude == 1]
+    answers = answers._replace(
+        cases=[answers.cases[i] for i in told], outputs=[answers.outputs[i] for i in told]
+    )
+    tolerances = [npz.need(limits[i], key, vectors) for i in told]
     report.network = compare(runner, program, checkpoint.path, answers, tolerances)
     return report
 
@@ -171,10 +167,12 @@ def _case(said: Any, outputs: int, path: StrPath) -> tuple[Any, Mapping[str, lis
         raise npz.malformed(path, "meta: cases", "sizes", str(sizes)[:80])
     limits = said.get("tolerances")
     for name, row in limits.items() if isinstance(limits, dict) else [("", None)]:
-        good = isinstance(row, list) and len(row) == outputs
-        if not good or not all(type(n) is float and 0 <= n < np.inf for n in row or ()):
+        if not npz.are_limits(row, outputs):
             raise npz.malformed(path, f"meta: cases: {name}", f"{outputs} numbers", str(row)[:80])
-    return (*sizes, said.get("masked") is True), limits
+    magnitude = said.get("magnitude", 1.0)
+    if type(magnitude) is not float or not 0 < magnitude < np.inf:
+        raise npz.malformed(path, "meta: cases: magnitude", "a number", str(magnitude)[:80])
+    return (*sizes, said.get("masked") is True, magnitude), limits
 
 
 def _array(arrays: Mapping[str, Array], name: str, path: StrPath) -> Array:

@@ -36,6 +36,8 @@ _MARGIN = 4
 _REMAINDER = 1e-3
 """The least that is left of numbers near 1 in anything but a network made to show it."""
 
+Limits = tuple[float, ...]
+"""What outputs, last h and last c may be off by: c grows where the others do not."""
 DEVICES = ("CPU", "GPU", "Ascend")
 _EMULATIONS: dict[tuple[str, str], tuple[Arithmetic, ...]] = {
     ("mindspore", "CPU"): (MINDSPORE_CPU,),
@@ -88,32 +90,33 @@ def reference(
     )
 
 
-def floor(exact: Sequence[Array]) -> float:
-    """Return what float32 may lose at most, for outputs of this size."""
-    return FLOOR * scale(exact)
+def floors(exact: Outputs) -> Limits:
+    """Return what float32 may lose at most, for outputs and states of these sizes."""
+    return tuple(FLOOR * scale(array) for array in exact)
 
 
-def scale(exact: Sequence[Array]) -> float:
+def scale(exact: Array) -> float:
     """Return what a tolerance grows with: the largest output, or 1 for what it may be left of.
 
     Outputs below 0.001, such as the probabilities of many classes, are no remainders of numbers
     near 1: were they taken for such, zeros would pass for them.
     """
-    size = largest(exact)
+    size = float(np.abs(exact[np.isfinite(exact)]).max(initial=0))
     return max(min(1.0, size / _REMAINDER), size) if size else 1.0
 
 
 def known_error(
     exact: Outputs, framework: str, device: str, run: Callable[[Arithmetic], Outputs]
-) -> float:
-    """Return how far a framework's arithmetic on a device may be from the exact outputs.
+) -> Limits:
+    """Return how far a framework's arithmetic on a device may be from exact outputs and states.
 
     Args:
         run: computes the same layer in an emulation of that arithmetic.
     """
     emulations = (FLOAT32, *_EMULATIONS.get((framework, device), ()))
-    found = max(distance(run(arithmetic), exact) for arithmetic in emulations)
-    return floor(exact) + _MARGIN * found
+    found = [_distances(run(arithmetic), exact) for arithmetic in emulations]
+    worst = map(max, zip(*found, strict=True))
+    return tuple(least + _MARGIN * gap for least, gap in zip(floors(exact), worst, strict=True))
 
 
 def rounding_error(
@@ -122,8 +125,8 @@ def rounding_error(
     given: Inputs,
     exact: Outputs,
     follow: Callable[[Outputs], Outputs] = lambda outputs: outputs,
-) -> float:
-    """Return what rounding a layer's weights to ``dtype`` may move its outputs by.
+) -> Limits:
+    """Return what rounding a layer's weights to ``dtype`` may move its outputs and states by.
 
     Biases are added as Keras has them, which rounds their sum.
 
@@ -137,23 +140,19 @@ def rounding_error(
         params[other] = FilledTensor(params[other].shape, dtype)
     params = {name: cast(tensor, dtype) for name, tensor in params.items()}
     rounded = forward(weights_of(replace(layer, params=params)), given)
-    return _MARGIN * distance(follow(rounded), exact)
+    return tuple(_MARGIN * gap for gap in _distances(follow(rounded), exact))
 
 
-def distance(a: Sequence[Array], b: Sequence[Array]) -> float:
-    """Return the largest difference of outputs and states; infinite where only one is NaN."""
-    worst = 0.0
-    for one, other in zip(a, b, strict=True):
-        x, y = (array.astype(np.float64, copy=False) for array in (one, other))
-        with np.errstate(invalid="ignore"):
-            gap = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0, np.abs(x - y))
-        worst = max(worst, float(np.where(np.isnan(gap), np.inf, gap).max(initial=0)))
-    return worst
+def distance(a: Array, b: Array) -> float:
+    """Return the largest difference of two arrays; infinite where only one is NaN."""
+    x, y = (array.astype(np.float64, copy=False) for array in (a, b))
+    with np.errstate(invalid="ignore"):
+        gap = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0, np.abs(x - y))
+    return float(np.where(np.isnan(gap), np.inf, gap).max(initial=0))
 
 
-def largest(outputs: Sequence[Array]) -> float:
-    """Return the largest finite magnitude of outputs and states."""
-    return max(float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in outputs)
+def _distances(a: Outputs, b: Outputs) -> Limits:
+    return tuple(distance(one, other) for one, other in zip(a, b, strict=True))
 
 
 def _scale(weight: Tensor, columns: bool) -> float:

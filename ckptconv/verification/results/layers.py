@@ -106,7 +106,7 @@ class VerifyReport:
     @property
     def runs(self) -> list[tuple[str, Run]]:
         """Every run, with the layer or output whose numbers it compares."""
-        found = [(layer.source, run) for layer in self.layers for run in layer.runs]
+        found = [(_what(layer.source, run), run) for layer in self.layers for run in layer.runs]
         if self.network is None:
             return found
         cases = [words for words, _ in self.network.cases]
@@ -181,6 +181,10 @@ def _path(layer: LayerResult) -> str:
     return layer.source if layer.source == layer.target else f"{layer.source} | {layer.target}"
 
 
+def _what(layer: str, run: Run) -> str:
+    return ", ".join(filter(None, (layer, run.state)))
+
+
 def _run_rows(layer: LayerResult) -> Iterator[tuple[str, ...]]:
     for run in layer.runs:
-        yield (_path(layer), *run_cells(run))
+        yield (_what(_path(layer), run), *run_cells(run))
