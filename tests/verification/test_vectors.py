@@ -103,5 +103,5 @@ def test_outputs_and_states_are_judged_each_on_their_own_scale(tmp_path):
         report = replay(tmp_path / "m.pt", path)
         right[name] = [run.ok for run in report.layers[0].runs]
         assert report.ok == all(right[name])
-        assert [run.state for run in report.layers[0].runs] == ["", "last h", "last c"]
+        assert [run.state for run in report.layers[0].runs] == ["", "h_n", "c_n"]
     assert right == {"y": [False, True, True], "last_h": [True, False, True], "last_c": [True] * 3}

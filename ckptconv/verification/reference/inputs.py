@@ -37,7 +37,7 @@ _REMAINDER = 1e-3
 """The least that is left of numbers near 1 in anything but a network made to show it."""
 
 Limits = tuple[float, ...]
-"""What outputs, last h and last c may be off by: c grows where the others do not."""
+"""What outputs, h_n and c_n may be off by: c grows where the others do not."""
 DEVICES = ("CPU", "GPU", "Ascend")
 _EMULATIONS: dict[tuple[str, str], tuple[Arithmetic, ...]] = {
     ("mindspore", "CPU"): (MINDSPORE_CPU,),

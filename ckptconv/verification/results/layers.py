@@ -182,7 +182,7 @@ def _path(layer: LayerResult) -> str:
 
 
 def _what(layer: str, run: Run) -> str:
-    return ", ".join(filter(None, (layer, run.state)))
+    return " ".join(filter(None, (layer, run.state)))
 
 
 def _run_rows(layer: LayerResult) -> Iterator[tuple[str, ...]]:

@@ -80,7 +80,7 @@ def computed(run: Run) -> str:
     return f"{run.by} of {run.side}" if run.by == "reference" else f"{run.side} in {run.by}"
 
 
-_STATES = ("", "last h", "last c")
+_STATES = ("", "h_n", "c_n")
 RUN_HEADERS = ("computed", "against", "result", "max abs", "tolerance")
 
 
