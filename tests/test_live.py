@@ -370,6 +370,63 @@ def test_settings_of_cells_are_held_against_those_of_modules(stride):
     assert notes == ([told] if stride == 1 else [])
 
 
+_CELLS = {
+    # what differs: torch's module, cells of MindSpore's that have it so and otherwise
+    "eps of LayerNorm": (lambda: nn.LayerNorm(4, eps=1e-3), lambda eps: [
+        msnn.LayerNorm([4], epsilon=eps), mint.nn.LayerNorm([4], eps)], 1e-3, 1e-5),
+    "eps of BatchNorm": (lambda: nn.BatchNorm2d(4, eps=1e-3), lambda eps: [
+        msnn.BatchNorm2d(4, eps), mint.nn.BatchNorm2d(4, eps)], 1e-3, 1e-5),
+    "eps of BatchNorm3d": (lambda: nn.BatchNorm3d(4, eps=1e-3), lambda eps: [
+        msnn.BatchNorm3d(4, eps)], 1e-3, 1e-5),
+    "eps of GroupNorm": (lambda: nn.GroupNorm(2, 4, eps=1e-3), lambda eps: [
+        msnn.GroupNorm(2, 4, eps), mint.nn.GroupNorm(2, 4, eps)], 1e-3, 1e-5),
+    "num_groups": (lambda: nn.GroupNorm(2, 4), lambda n: [
+        msnn.GroupNorm(n, 4), mint.nn.GroupNorm(n, 4)], 2, 4),
+    "nonlinearity": (lambda: nn.RNN(4, 4, nonlinearity="relu"), lambda said: [
+        msnn.RNN(4, 4, nonlinearity=said)], "relu", "tanh"),
+    "nonlinearity of a cell": (lambda: nn.RNNCell(4, 4, nonlinearity="relu"), lambda said: [
+        msnn.RNNCell(4, 4, nonlinearity=said)], "relu", "tanh"),
+    "batch_first": (lambda: nn.GRU(4, 4, batch_first=True), lambda said: [
+        msnn.GRU(4, 4, batch_first=said)], True, False),
+    "num_heads": (lambda: nn.MultiheadAttention(4, 2), lambda n: [
+        msnn.MultiheadAttention(4, n)], 2, 4),
+    "stride of 1-D": (lambda: nn.Conv1d(4, 4, 3, 2), lambda n: [
+        msnn.Conv1d(4, 4, 3, n, pad_mode="valid", has_bias=True),
+        mint.nn.Conv1d(4, 4, 3, n)], 2, 1),
+    "dilation": (lambda: nn.Conv2d(4, 4, 3, dilation=2), lambda n: [
+        msnn.Conv2d(4, 4, 3, pad_mode="valid", dilation=n, has_bias=True),
+        mint.nn.Conv2d(4, 4, 3, dilation=n)], 2, 3),
+    "padding": (lambda: nn.Conv2d(4, 4, 3, padding=1), lambda n: [
+        msnn.Conv2d(4, 4, 3, pad_mode="pad", padding=n, has_bias=True),
+        msnn.Conv2d(4, 4, 3, pad_mode="same" if n else "valid", has_bias=True),
+        mint.nn.Conv2d(4, 4, 3, padding=n)], 1, 0),
+    "padding of each side": (lambda: nn.Conv2d(4, 4, 3, padding=(1, 2)), lambda sides: [
+        msnn.Conv2d(4, 4, 3, pad_mode="pad", padding=sides, has_bias=True)],
+        (1, 1, 2, 2), (2, 2, 1, 1)),
+    "padding with strides": (lambda: nn.Conv2d(4, 4, 3, 2, padding=1), lambda mode: [
+        msnn.Conv2d(4, 4, 3, 2, pad_mode=mode, padding=int(mode == "pad"), has_bias=True)],
+        "pad", "same"),
+    "padding of 1-D": (lambda: nn.Conv1d(4, 4, 3, padding=1), lambda n: [
+        msnn.Conv1d(4, 4, 3, pad_mode="pad", padding=n, has_bias=True)], 1, 2),
+    "padding transposed": (lambda: nn.ConvTranspose2d(4, 4, 3, 2, padding=1), lambda n: [
+        msnn.Conv2dTranspose(4, 4, 3, 2, pad_mode="pad", padding=n, has_bias=True)], 1, 0),
+    "activation": (lambda: nn.Linear(4, 4), lambda said: [
+        msnn.Dense(4, 4, activation=said)], None, "relu"),
+}  # fmt: skip
+
+
+def test_settings_of_cells_have_the_names_of_modules():
+    """Every setting of every cell that inference knows: told where it differs, and there alone."""
+    for name, (module, cells, same, other) in _CELLS.items():
+        source = ckptconv.from_torch(n.fill(nn.ModuleDict({"layer": module()})))
+        for said in (same, other):
+            for cell in cells(said):
+                notes = ckptconv.load_into(msnn.CellDict({"layer": cell}), source).notes
+                told = [note.split()[1] for note in notes if note.startswith("layer: ")]
+                word = "the" if name == "activation" else name.split()[0]
+                assert told == ([word] if said == other else []), (name, said, cell, notes)
+
+
 def test_the_class_of_a_live_layer_tells_what_a_lone_w_is():
     cells = msnn.CellDict({"slopes": msnn.PReLU(5)})
     target = nn.ModuleDict({"slopes": nn.PReLU(5)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
+from ckptconv.checkpoint import Module
 from ckptconv.dialects.evidence import hint_of
 from ckptconv.errors import AmbiguousKindError
 from ckptconv.graph.hints import KindHint
@@ -18,10 +19,16 @@ _INNER = "bn2d"
 _ATTENTION = {"in_proj_weight", "q_proj_weight"}
 
 
-def modules(tensors: Mapping[str, Tensor], kinds: Mapping[str, KindHint], each: Each) -> Groups:
+def modules(
+    tensors: Mapping[str, Tensor],
+    kinds: Mapping[str, KindHint],
+    each: Each,
+    classes: Mapping[str, Module],
+) -> Groups:
     """Group names by module; parameters of a known sub-module join its parent's group.
 
     Args:
+        classes: module → what it is, where the source tells.
         each: gathers the refusal of a module that may be one or two.
     """
     groups: Groups = {}
@@ -35,7 +42,12 @@ def modules(tensors: Mapping[str, Tensor], kinds: Mapping[str, KindHint], each: 
         joins = child == "out_proj" and bool(_ATTENTION & set(groups.get(parent, {})))
         if child == _INNER and "moving_mean" in groups[path]:
             with each():
-                joins = _is_inner(path, parent, groups, kinds)
+                known = classes.get(parent)
+                joins = (
+                    known.class_name == "BatchNorm3d"
+                    if known
+                    else _is_inner(path, parent, groups, kinds)
+                )
         if joins:
             nested = {f"{child}.{leaf}": tensor for leaf, tensor in groups.pop(path).items()}
             groups.setdefault(parent, {}).update(nested)

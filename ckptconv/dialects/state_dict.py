@@ -53,7 +53,7 @@ def lift_columns(
     layers: list[Layer] = []
     fitting: dict[object, list[tuple[str, Forms]]] = {}
     with gathering() as each:
-        groups = modules(checkpoint.tensors, kinds, each)
+        groups = modules(checkpoint.tensors, kinds, each, checkpoint.modules)
         ordered = checkpoint.format not in _SORTED
         flow = sizes_around(groups) if ordered else {}
         for path, params in groups.items():

@@ -18,14 +18,30 @@ def apart(one: Layer, other: Layer) -> Iterator[tuple[str, object, object]]:
     """Yield each setting that inference knows and that two layers record otherwise.
 
     One number for an axis is that number for each, and numbers are as exact as float32. Of another
-    number of axes they tell nothing: MindSpore's 1-D layers are its 2-D ones.
+    number of axes they tell nothing. Padding is told in words or numbers.
     """
     for key in sorted(one.attributes.keys() & other.attributes.keys() - _TRAINING - _TOLD_TWICE):
-        said, meant = one.attributes[key], other.attributes[key]
+        said, meant = (
+            _padding(layer) if key == "padding" else layer.attributes[key] for layer in (one, other)
+        )
         rows = [value for value in (said, meant) if isinstance(value, list | tuple)]
         of_one_rank = len({*map(len, rows)}) < 2
         if of_one_rank and _value(said) != _value(meant):
             yield key, said, meant
+
+
+def _padding(layer: Layer) -> Any:
+    """Return padding in numbers, but for words whose numbers depend on the size of the input."""
+    said = layer.attributes["padding"]
+    kernel = layer.params["weight"].shape[2:] if "weight" in layer.params else ()
+    stride, dilation = (layer.attributes.get(name, 1) for name in ("stride", "dilation"))
+    if said == "valid":
+        return 0
+    if said != "same" or _value(stride) != 1:
+        return said
+    steps = dilation if isinstance(dilation, list | tuple) else [dilation] * len(kernel)
+    around = [step * (size - 1) for step, size in zip(steps, kernel, strict=False)]
+    return said if any(n % 2 for n in around) else [n // 2 for n in around]
 
 
 def _value(value: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, Module, TorchFacts
-from ckptconv.errors import CkptconvError, DialectError
+from ckptconv.errors import AmbiguousKindError, CkptconvError, DialectError
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
 from ckptconv.graph.settings import apart
@@ -31,6 +31,8 @@ from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import ArrayTensor
 
+_RANKS = "123d"
+"""How kinds end that are one: a BatchNorm3d of MindSpore's holds a BatchNorm2d."""
 _BY_BATCH = "use_batch_statistics"
 
 
@@ -141,18 +143,18 @@ def load_into(
     told = {"path": wanted.path, "container": FORMAT, "framework": framework}
     report = account(graph, lowered, told)
     fill(target, {name: tensor.numpy() for name, tensor in lowered.tensors.items()})
-    report.notes += _other_settings(lowered, graph.dialect, wanted)
+    report.notes += _other_settings(lowered, wanted)
     report.notes += cast.losses(lowered.tensors)
     report.written = True
     return report
 
 
-def _other_settings(lowered: Lowered, framework: str, network: Checkpoint) -> Iterator[str]:
+def _other_settings(lowered: Lowered, network: Checkpoint) -> Iterator[str]:
     """Yield what no parameter shows and the network's layers do otherwise than the source's."""
     try:
-        is_torch = isinstance(network.facts, TorchFacts)
-        there = pipeline.lift(network, ReadOptions(source="torch" if is_torch else "mindspore"))
-    except CkptconvError:  # a layer that is the user's own
+        there = _lifted(lowered, network)
+    except CkptconvError as error:
+        yield f"the settings of the network's layers were not compared: {error}"
         return
     origin = there.origin.provenance
     owners = {
@@ -165,9 +167,23 @@ def _other_settings(lowered: Lowered, framework: str, network: Checkpoint) -> It
     for layer, names in lowered.made:
         others = {id(owners[name]): owners[name] for name in names if name in owners}
         for other in others.values():
-            for key, said, own in apart(layer, other) if other.kind == layer.kind else ():
-                if key != "padding" or framework == there.dialect:  # MindSpore's has a mode
+            alike = other.kind.rstrip(_RANKS) == layer.kind.rstrip(_RANKS)
+            for key, said, own in apart(layer, other) if alike else ():
+                if not isinstance(said, str) or key != "padding":  # which a layer before may do
                     yield f"{layer.path}: {key} is {said!r} in the source; the network's is {own!r}"
+            if applied := other.attributes.get("activation"):
+                yield f"{layer.path}: the network's own layer applies {applied} to its output"
+
+
+def _lifted(lowered: Lowered, network: Checkpoint) -> Graph:
+    """Return the graph of a network; a class of the user's own is taken for the source's kind."""
+    framework: Framework = "torch" if isinstance(network.facts, TorchFacts) else "mindspore"
+    try:
+        return pipeline.lift(network, ReadOptions(source=framework))
+    except AmbiguousKindError as error:
+        made = {name.rpartition(".")[0]: layer for layer, names in lowered.made for name in names}
+        known = {path: made[path].kind for path in error.choices if path in made}
+        return pipeline.lift(network, ReadOptions(source=framework, kinds=known))
 
 
 def _dialects(network: Any) -> tuple[Target, ...]:

@@ -11,6 +11,7 @@ from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, MindSporeFacts, Module, TorchFacts
 from ckptconv.errors import CkptconvError, DialectError, UsageError
 from ckptconv.graph.graph import Framework, Graph
+from ckptconv.live.cells import settings
 from ckptconv.live.filling import cell_array, torch_array, unwrapped
 from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.spelling import option
@@ -148,6 +149,8 @@ def _describe(module: Any) -> Module:
         for key, value in vars(module).items()
         if not key.startswith("_") and key != "training" and _is_plain(value)
     }
+    if kind.__module__.startswith("mindspore.nn."):
+        attributes = settings(module, attributes)
     return Module(name, getattr(module, "_version", None), attributes)
 
 
