@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ckptconv.checkpoint import KerasFacts
-from ckptconv.dialects.evidence import hint_of
+from ckptconv.dialects.evidence import REPORT, hint_of
 from ckptconv.dialects.keras.assumed import assumed_of_plain
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
@@ -84,7 +84,9 @@ def _settled(layer: Layer, facts: KerasFacts, deep: bool) -> Layer:
     """
     ranks = CLASSES.get(_class_name(layer.kind), ())
     if len(ranks) > 1 and layer.kind in ranks:
-        return replace(layer, candidates=tuple(k for k in ranks if deep or KINDS[k].rank < 3))
+        fitting = tuple(kind for kind in ranks if deep or KINDS[kind].rank < 3)
+        told = layer.evidence == REPORT or layer.kind not in fitting
+        return replace(layer, candidates=(layer.kind,) if told else fitting)
     kernel = layer.params.get("weight")
     if kernel is None or "Conv" not in layer.kind or facts.backend != "theano":
         return layer

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from ckptconv.dialects.evidence import REPORT
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
@@ -56,7 +55,7 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
     for name, entry in told.items():
         if entry.kind == PARAMETER and _is_changed(entry):
             raise _remade(name, entry.sources)
-    graph = _as_told(graph, names, told)
+    graph = _without_added(graph, names, told)
     for layer in graph.recurrent:
         homes = _levels(layer, names, told)
         if len(homes) > 1 and len({home.path for home in homes}) == len(homes):
@@ -74,20 +73,13 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
     return moved(graph, changed | dict(_by_parameter(layers, names, told, framework)))
 
 
-def _as_told(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
-    """Give layers the kinds that the report names, and take off the constants that the conversion
-    added for a target that has them always; one that was trained since stays."""
+def _without_added(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
+    """Take off the constants that the conversion added for a target that has them always; one that
+    was trained since stays."""
     layers: list[Layer] = []
     omitted: dict[str, str] = {}
     for layer in graph:
         entries = {p: told[n] for p, t in layer.params.items() for n in _known(t, names, told)}
-        if layer.kind != PARAMETER and {e.kind for e in entries.values()} == {PARAMETER}:
-            layers += _bare(layer, names, told)
-            continue
-        kinds = {entry.kind for entry in entries.values()} & {*layer.candidates}
-        if len(kinds) == 1 and len(layer.candidates) > 1:
-            (kind,) = kinds
-            layer = replace(layer, kind=kind, candidates=(kind,), evidence=REPORT)
         added = {p for p, entry in entries.items() if _is_added(layer.params[p], entry)}
         if added and not isinstance(layer, RecurrentLayer):
             rest = {p: tensor for p, tensor in layer.params.items() if p not in added}
@@ -96,14 +88,6 @@ def _as_told(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph
             layer = replace(layer, params=rest)
         layers.append(layer)
     return replace(graph, layers=tuple(layers), omitted={**graph.omitted, **omitted})
-
-
-def _bare(layer: Layer, names: Provenance, told: Mapping[str, Told]) -> Iterator[Layer]:
-    """Yield the parameters of what looks like a layer in the file, and was none in the source."""
-    for tensor in layer.params.values():
-        for leaf in names.trace(tensor).origins:
-            for name in _known(leaf, names, told)[:1]:
-                yield Layer(told[name].sources[0], PARAMETER, {"": leaf}, evidence=REPORT)
 
 
 def _is_added(tensor: Tensor, entry: Told) -> bool:

@@ -205,3 +205,15 @@ def test_a_kind_without_equal_in_keras(tmp_path):
     graph = ckptconv.from_state_dict(arrays, "torch", modules={"mix": "Bilinear"})
     with pytest.raises(CkptconvError, match="mix: Bilinear has no equal in Keras"):
         ckptconv.save(graph, tmp_path / "m.h5", to="keras")
+
+
+def test_a_norm_of_volumes_is_what_the_user_says(tmp_path):
+    """Nothing in a file of weights tells its rank, on which MindSpore's names depend."""
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential(
+        [keras.Input((2, 2, 2, 3)), keras.layers.BatchNormalization(name="bn")]
+    )
+    model.save_weights(tmp_path / "m.weights.h5")
+    kinds = {"bn": "BatchNorm3d"}
+    graph = ckptconv.load(tmp_path / "m.weights.h5", kinds=kinds)
+    assert "bn.bn2d.gamma" in ckptconv.to_state_dict(graph, "mindspore")
