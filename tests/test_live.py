@@ -271,13 +271,15 @@ def test_untied_tensors_of_equal_values_fill_a_tied_network():
     assert torch.equal(target.second.weight, source.first.weight)
 
 
+@pytest.mark.parametrize("dtype", [None, "float16"])
 @pytest.mark.parametrize("wrap", [old_weight_norm, new_weight_norm])
-def test_rows_of_zeros_pass_through_weight_norm(wrap):
+def test_rows_of_zeros_pass_through_weight_norm(wrap, dtype):
     source, plain = network(), network(seed=9)
     with torch.no_grad():
         source[0].weight[2], source[0].weight[:, 1] = 0, 0
     target = wrap(plain)
-    ckptconv.load_into(target, ckptconv.from_torch(source))
+    ckptconv.load_into(target, ckptconv.from_torch(source), dtype=dtype)
+    source = source.half().float() if dtype else source
     with torch.no_grad():
         n.close(target(X).numpy(), source(X).numpy(), limit=1e-6)
 

@@ -209,6 +209,7 @@ def _setter(module: Any, name: str, state: Mapping[str, Any]) -> Callable[[Any],
 def _set_norm(size: Any, direction: Any, dim: int, value: Any) -> None:
     import torch
 
+    value = value.to(direction)  # a norm in half precision would be rounded twice
     norm = torch.norm_except_dim(value, 2, dim)
     size.copy_(norm)
     direction.copy_(torch.where(norm == 0, 1, value))  # zeros have no direction: 0 / 0

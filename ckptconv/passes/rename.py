@@ -57,7 +57,10 @@ def _replaced(pattern: Any, text: str, paths: list[str]) -> tuple[list[str], int
 
 
 def _with_paths(graph: Graph, paths: Iterable[str]) -> Graph:
-    moved = zip(graph, paths, strict=True)
+    named = (
+        p if layer.path else p.removesuffix(".") for layer, p in zip(graph, paths, strict=True)
+    )
+    moved = zip(graph, named, strict=True)
     layers = tuple(layer if layer.path == p else layer.moved(p) for layer, p in moved)
     for layer in layers:
         if not layer.path and "" in layer.params:

@@ -38,6 +38,12 @@ def test_a_group_that_is_not_there(hostile):
         ckptconv.load(hostile, rename={"^a": r"\1"})
 
 
+def test_the_root_gets_a_name(tmp_path):
+    save_file({"weight": np.ones((2, 3), "f4")}, tmp_path / "m.safetensors", {"format": "pt"})
+    graph = ckptconv.load(tmp_path / "m.safetensors", rename={"^": "net."})
+    assert [layer.full_name("weight") for layer in graph] == ["net.weight"]
+
+
 @pytest.mark.parametrize(("pattern", "text"), [("^b", ""), ("^b", "x."), ("^b", "a..c")])
 def test_a_path_with_nothing_between_its_dots(tmp_path, pattern, text):
     save_file({"b.c.weight": np.ones((2, 3), "f4")}, tmp_path / "m.safetensors", {"format": "pt"})
