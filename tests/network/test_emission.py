@@ -70,7 +70,27 @@ class Often(nn.Module):
         z = torch.minimum(torch.maximum(both, y), square)
         chain = torch.tanh(torch.exp(-torch.abs(torch.sin(torch.cos(z) - y) ** 2) * 3) + x)
         greater = ((z > 0) == (chain > 0.5)).to(torch.float32)
-        return both, states, c.sum(0), last[0], chain - greater, (-y) ** 2, (x - y)[:, -1], y, h
+        results = both, states, c.sum(0), last[0], chain - greater, (-y) ** 2, (x - y)[:, -1], y, h
+        return (*results, *chains(x, y, x > y))
+
+
+def chains(x, y, greater):
+    """Operators that each take the one before: where parentheses stand decides."""
+    return (
+        (2 - y) * x,
+        y / (x * y),
+        y / (2 + x.abs()),
+        y - (x - y),
+        0.5 / (y**2 + 1),
+        (-(x + y)) ** 2,
+        (x * y).sum(1),
+        (y - x)[:, 1:],
+        (x + y).transpose(1, 2),
+        torch.where((x + 1 > y) == greater, x, y),
+        (x > y).to(torch.float32) * y,
+        (2 * x + y).masked_fill(greater, 0.5),
+        (1 - y).reshape(2, -1),
+    )
 
 
 MODELS = {"names": (Names, [(2, 4, 6)] * 3), "often": (Often, [(2, 4, 6)])}
@@ -129,3 +149,15 @@ def test_a_stub_that_is_called_with_several_numbers_of_values(tmp_path):
     close(run_torch(module, weights, [given]), [model.predict(given, verbose=0)], 1e-6)
     text = weights.with_suffix(".py").read_text()
     assert "def joined(*values):" in text
+
+
+def test_a_size_that_follows_from_a_free_one(tmp_path):
+    import keras
+
+    x = keras.Input((None, 4))
+    keras.Model(x, keras.layers.Dense(3)(keras.layers.Reshape((-1, 2))(x))).save(tmp_path / "m.h5")
+    given = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    wanted = keras.models.load_model(tmp_path / "m.h5").predict(given, verbose=0)
+    for target, run in (("torch", run_torch), ("mindspore", run_mindspore)):
+        module, weights, _ = written(tmp_path / "m.h5", target, tmp_path)
+        close(run(module, weights, [given]), [wanted], 1e-5)

@@ -65,7 +65,6 @@ class Forward:
         """Return (lines as (left side, expression), what is returned)."""
         for i, node in enumerate(self.network):
             self._node(i, node)
-        self._flush(len(self.network.nodes), self.network.outputs)
         results = [self._take(name)[0] for name in self.network.outputs]
         return self.lines, results
 
@@ -189,8 +188,7 @@ class Forward:
             for value, variable in self.variables.items()
             if self.last_use.get(value, -1) >= i
         }
-        mentioned = set(re.findall(r"\w+", " ".join(w.text for w in self.waiting.values())))
-        taken = busy | mentioned | self.reserved
+        taken = busy | self.reserved
         match = _OWN_NAME.fullmatch(name)
         wanted = match[1] if match else "x"
         if wanted in taken:

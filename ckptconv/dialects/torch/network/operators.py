@@ -200,6 +200,7 @@ RULES: Mapping[str, Rule] = {
     **{n: _pair(op) for n, op in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"))},
     **{"div": _pair("divide"), "maximum": _pair("maximum"), "minimum": _pair("minimum")},
     **{"add_": _pair("add"), "mul_": _pair("multiply"), "rsub": _reversed_subtraction},
+    "reciprocal": lambda o: o.give("number_divide", o.tensor("self"), number=1),
     **{"pow": _power, "matmul": _matmul, "bmm": _matmul, "mm": _matmul},
     **{"mean": _reduce("mean"), "sum": _reduce("sum"), "amax": _reduce("amax")},
     **{"amin": _reduce("amin"), "max": _maximum},
