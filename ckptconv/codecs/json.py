@@ -1,4 +1,4 @@
-"""JSON found in Keras files: parsed as data, bounded, never built or run."""
+"""JSON found in checkpoints: parsed as data, bounded, never built or run."""
 
 from __future__ import annotations
 

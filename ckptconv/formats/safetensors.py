@@ -89,7 +89,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
 def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -> None:
     """Write the tensors with the texts of ``checkpoint.facts``.
 
-    Tensors are laid out as the ``safetensors`` package does: by falling alignment, then by name.
+    Tensors stand by falling size of their elements, so that each is aligned, then by name.
 
     Raises:
         ContainerError: a dtype that the format does not know, or a name that it has for itself.

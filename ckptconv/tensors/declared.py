@@ -26,7 +26,7 @@ class Declared(Tensor):
         try:
             self.dtype = BFLOAT16 if name == "bfloat16" else np.dtype(name or "float32")
         except TypeError:
-            raise ValueError(f"no dtype is called {dtype}") from None
+            raise ValueError(f"no dtype is called {dtype[:60]}") from None
 
     def read(self, region: Region) -> Array:  # noqa: ARG002
         raise CkptconvError("the target tells names and shapes, and no values")

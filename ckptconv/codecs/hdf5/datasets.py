@@ -1,4 +1,4 @@
-"""The values of HDF5 datasets as lazy tensors (see ``h5_file``)."""
+"""The values of HDF5 datasets as lazy tensors (see ``file``)."""
 
 from __future__ import annotations
 

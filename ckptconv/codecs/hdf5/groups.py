@@ -1,4 +1,4 @@
-"""Groups of an HDF5 file and their members, by hard links only (see ``h5_file``)."""
+"""Groups of an HDF5 file and their members, by hard links only (see ``file``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapes, dtypes and text attributes of HDF5 objects (see ``h5_file``)."""
+"""Shapes, dtypes and text attributes of HDF5 objects (see ``file``)."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ def build(root: object, source: Source, container: str, select: str | None) -> C
     A list of tensors yields the names ``0``, ``1``, …, and a bare tensor the name ``0``.
 
     Args:
-        root: the pickled object, with tensors as ``torch_objects`` has them.
-        select: see ``torch_tree.find``.
+        root: the pickled object, with tensors as ``tensors`` has them.
+        select: see ``locate.find``.
 
     Raises:
         ContainerError: no weights, or tensors that cannot be read.
