@@ -14,11 +14,17 @@ _TOLD_TWICE = {"mode", "head_dim"}
 """What follows from other settings."""
 
 
-def apart(one: Layer, other: Layer) -> Iterator[tuple[str, object, object]]:
+def apart(
+    one: Layer, other: Layer, *, abroad: bool = False
+) -> Iterator[tuple[str, object, object]]:
     """Yield each setting that inference knows and that two layers record otherwise.
 
     One number for an axis is that number for each, and numbers are as exact as float32. Of another
     number of axes they tell nothing. Padding is told in words or numbers.
+
+    Args:
+        abroad: the other layer is of another framework, where a layer before it may do what a word
+            for padding means.
     """
     for key in sorted(one.attributes.keys() & other.attributes.keys() - _TRAINING - _TOLD_TWICE):
         said, meant = (
@@ -26,7 +32,8 @@ def apart(one: Layer, other: Layer) -> Iterator[tuple[str, object, object]]:
         )
         rows = [value for value in (said, meant) if isinstance(value, list | tuple)]
         of_one_rank = len({*map(len, rows)}) < 2
-        if of_one_rank and _value(said) != _value(meant):
+        before = abroad and key == "padding" and isinstance(said, str)
+        if of_one_rank and not before and _value(said) != _value(meant):
             yield key, said, meant
 
 

@@ -168,9 +168,8 @@ def _other_settings(lowered: Lowered, network: Checkpoint) -> Iterator[str]:
         others = {id(owners[name]): owners[name] for name in names if name in owners}
         for other in others.values():
             alike = other.kind.rstrip(_RANKS) == layer.kind.rstrip(_RANKS)
-            for key, said, own in apart(layer, other) if alike else ():
-                if not isinstance(said, str) or key != "padding":  # which a layer before may do
-                    yield f"{layer.path}: {key} is {said!r} in the source; the network's is {own!r}"
+            for key, said, own in apart(layer, other, abroad=True) if alike else ():
+                yield f"{layer.path}: {key} is {said!r} in the source; the network's is {own!r}"
             if applied := other.attributes.get("activation"):
                 yield f"{layer.path}: the network's own layer applies {applied} to its output"
 

@@ -25,11 +25,13 @@ from ckptconv.verification.pairing import sublayer
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 from ckptconv.verification.reference.inputs import (
     DEVICES,
+    SHOWN_NOTHING,
     Limits,
     known_error,
     probe,
     reference,
     rounding_error,
+    shows,
 )
 from ckptconv.verification.results.tensors import describe
 from ckptconv.verification.sides import ReadKeywords, whole
@@ -94,6 +96,8 @@ def golden(
     for index, layer in enumerate(layers):
         given = probe(own_weights(graph, layer), seed)
         exact = reference(graph, [layer], given)
+        if not shows(exact.h):
+            raise CkptconvError(SHOWN_NOTHING, file=graph.origin.path, tensor=layer.path)
         values = zip(FIELDS, (*given, *exact), strict=True)
         arrays |= {f"{index}.{name}": array for name, array in values}
         described.append(_describe(graph, layer, given, exact))

@@ -79,6 +79,8 @@ def replay(
 
         return play(dst, vectors, network, ReadOptions(**options), device=device)
     meta, arrays = npz.read_document(vectors, npz.LAYERS, {"layers": list})
+    if not meta["layers"]:
+        raise npz.malformed(vectors, "meta: layers", "layers", "none")
     graph = api.load(dst, **options)
     made_for = _graph((_layer(entry, vectors) for entry in meta["layers"]), "torch")
     found = _counterparts(made_for, graph, meta, vectors)

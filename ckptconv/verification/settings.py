@@ -1,4 +1,4 @@
-"""What two files of one framework record of a layer beside its weights, held against each other.
+"""What two files record of a layer beside its weights, held against each other.
 
 No value shows that a Dense ends in a relu in one file and in a tanh in the other, or that an LSTM
 runs backwards there; and a layer that is run by itself is run without its activation.
@@ -18,11 +18,12 @@ _IN_TRAINING = "in training only"
 
 def recorded_apart(a: Graph, b: Graph, block: Block) -> str:
     """Return what the files record otherwise of a layer, in a sentence; nothing if they agree."""
-    if a.dialect != b.dialect or not (_records(a) and _records(b)):
+    if not (_records(a) and _records(b)):
         return ""
     one, others = block.layer, {id(other.layer): other.layer for _, other in block.parts}
-    noted = a.dialect == "keras"  # others' notes tell of how they are read
-    found = [text for other in others.values() for text in _apart(one, other, noted=noted)]
+    abroad = a.dialect != b.dialect
+    noted = not abroad and a.dialect == "keras"  # others' notes tell of how they are read
+    found = [t for other in others.values() for t in _apart(one, other, noted=noted, abroad=abroad)]
     return "the files record other settings: " + "; ".join(dict.fromkeys(found)) if found else ""
 
 
@@ -31,8 +32,9 @@ def _records(graph: Graph) -> bool:
     return bool(facts.config) if isinstance(facts, KerasFacts) else bool(graph.origin.modules)
 
 
-def _apart(one: Layer, other: Layer, *, noted: bool) -> Iterator[str]:
-    yield from (f"{key} {said} | {meant}" for key, said, meant in apart(one, other))
+def _apart(one: Layer, other: Layer, *, noted: bool, abroad: bool) -> Iterator[str]:
+    settings = apart(one, other, abroad=abroad)
+    yield from (f"{key} {said} | {meant}" for key, said, meant in settings)
     notes, others = ([n for n in x.notes if not n.endswith(_IN_TRAINING)] for x in (one, other))
     left = [note for note in notes if note not in others]
     right = [note for note in others if note not in notes]

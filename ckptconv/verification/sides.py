@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, get_type_hints
 
@@ -70,9 +71,9 @@ def limit(name: str, value: float | None) -> None:
     """Hold an option against what a difference may be.
 
     Raises:
-        UsageError: negative, or no number.
+        UsageError: negative, or no number; nothing would differ by more than an infinite one.
     """
-    if value is not None and not value >= 0:
+    if value is not None and not 0 <= value < math.inf:
         raise UsageError(f"{name} {value}", expected="a number that is not negative")
 
 

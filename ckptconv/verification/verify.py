@@ -20,7 +20,14 @@ from ckptconv.verification.order import say_order
 from ckptconv.verification.pairing import Block, blocks, fold_like, pair
 from ckptconv.verification.probes import probes, projected
 from ckptconv.verification.reference.forward import Inputs, Outputs
-from ckptconv.verification.reference.inputs import Limits, floors, reference, rounding_error
+from ckptconv.verification.reference.inputs import (
+    SHOWN_NOTHING,
+    Limits,
+    floors,
+    reference,
+    rounding_error,
+    shows,
+)
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import held
 from ckptconv.verification.results.tensors import NONE, TensorDiff, describe, omitted
@@ -115,7 +122,7 @@ def verify(
     report.notes += say_order(found, report.layers, b)
     for block, result in zip(_counted(found, progress), report.layers, strict=True):
         if block.source and all(tensor.difference for tensor in result.tensors):
-            _compute(result, block, a, b, seed, tolerance)
+            report.notes += _compute(result, block, a, b, seed, tolerance)
     if network is not None and recorded is not None:
         from ckptconv.verification.network.prove import run_network
 
@@ -213,14 +220,16 @@ def _rounding(result: LayerResult, block: Block, given: Inputs, exact: Outputs) 
 
 def _compute(
     result: LayerResult, block: Block, a: Graph, b: Graph, seed: int, tolerance: float | None
-) -> None:
-    """Run both sides in float64, each from its own file's tensors."""
+) -> list[str]:
+    """Run both sides in float64, each from its own file's tensors; return remarks."""
     if block.source is None:
-        return
+        return []
     given = probes(a, block, seed)
     jobs = [(a, [block.source], given.source), (b, block.chain, given.target)]
     size = sum(tensor.nbytes for tensor in block.source.params.values())
     exact, target = in_threads(lambda job: reference(*job), jobs, size)
+    if not shows(exact.h):
+        return [f"{block.layer.path}: not computed: {SHOWN_NOTHING}"]
     least = zip(floors(exact), _rounding(result, block, given.target, exact), strict=True)
     limits = tuple(map(sum, least)) if tolerance is None else (tolerance,) * len(exact)
     found = projected(block, target)
@@ -228,3 +237,4 @@ def _compute(
     if result.ok and not all(run.ok for run in result.runs):
         result.ok = False
         result.cause = "the weights seem equal, but the files' own tensors do not compute the same"
+    return []

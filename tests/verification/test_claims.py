@@ -172,6 +172,70 @@ def test_gates_of_other_meaning_are_not_run_as_the_framework_has_them(model, tmp
     assert {run.side for layer in report.layers for run in layer.runs} == {"target"}
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_layers_whose_outputs_are_no_numbers_are_not_run(tmp_path, number):
+    """NaN is NaN whatever is computed: the weights are equal, and that is all that is known."""
+    network = torch.nn.ModuleDict({"rnn": torch.nn.GRU(3, 4), "fc": torch.nn.Linear(4, 2)})
+    state = network.state_dict()
+    for name in ("rnn.weight_hh_l0", "fc.bias"):
+        state[name].fill_(np.nan if "hh" in name else number)
+    state["empty.weight"], state["empty.bias"] = torch.zeros(0, 4), torch.zeros(0)
+    torch.save(state, tmp_path / "m.pt")
+    report = verify(tmp_path / "m.pt", tmp_path / "m.pt", run=True)
+    assert report.ok
+    assert report.verdict.startswith("weights equal; 0 of 3 layers"), report.verdict
+    assert sum("shows nothing" in note for note in report.notes) == 3
+    with pytest.raises(CkptconvError, match=r"rnn: its outputs are no finite numbers"):
+        golden(tmp_path / "m.pt", tmp_path / "v.npz")
+    assert not (tmp_path / "v.npz").exists()
+
+
+def test_a_layer_that_only_the_source_ran_is_not_run(tmp_path):
+    state = {f"rnn.{n}": value for n, value in torch.nn.LSTM(3, 4).state_dict().items()}
+    other = {n: torch.cat([value.chunk(4)[i] for i in (0, 3, 1, 2)]) for n, value in state.items()}
+    torch.save(state, tmp_path / "m.pt")
+    torch.save(other, tmp_path / "o.pt")
+    report = verify(tmp_path / "m.pt", tmp_path / "o.pt", run=True, target_gates="iofc")
+    assert report.ok
+    assert report.verdict == "weights equal; 0 of 1 layers run"
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0])
+def test_a_tolerance_is_a_number_that_something_can_exceed(model, value):
+    for call in (
+        lambda: verify(model, model, tolerance=value),
+        lambda: diff(model, model, atol=value),
+    ):
+        with pytest.raises(UsageError, match="expected a number that is not negative"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [{}, {"eps": 1e-5}, {"nonlinearity": "tanh"}])
+def test_settings_that_files_of_two_frameworks_record_are_compared(tmp_path, wrong):
+    layers = keras.layers
+    norm = layers.LayerNormalization(name="norm")
+    line = layers.Conv1D(4, 3, padding="same", name="line")
+    rnn = layers.SimpleRNN(4, activation="relu", return_sequences=True, name="rnn")
+    source = keras.Sequential([keras.Input((5, 6)), norm, line, rnn])
+    source.save(tmp_path / "m.keras")
+    report = convert(tmp_path / "m.keras", tmp_path / "m.pt", to="torch")
+    assert report.written
+    network = torch.nn.ModuleDict(
+        {
+            "norm": torch.nn.LayerNorm(6, eps=wrong.get("eps", 1e-3)),
+            "line": torch.nn.Conv1d(6, 4, 3, padding=1),
+            "rnn": torch.nn.RNN(
+                4, 4, batch_first=True, nonlinearity=wrong.get("nonlinearity", "relu")
+            ),
+        }
+    )
+    network.load_state_dict(torch.load(tmp_path / "m.pt"))
+    torch.save(network, tmp_path / "whole.pt")
+    failures = verify(tmp_path / "m.keras", tmp_path / "whole.pt").failures
+    assert len(failures) == len(wrong)
+    assert all(f"other settings: {name} " in failures[0] for name in wrong)
+
+
 @pytest.mark.parametrize(
     "call", [lambda p, **o: verify(p, p, **o), lambda p, **o: golden(p, "x", **o)]
 )

@@ -25,6 +25,7 @@ def test_damaged_vectors(tmp_path):
     meta = npz.decode(arrays["meta"])
     wrong = [
         {**meta, "schema": "other"},
+        {**meta, "layers": []},
         {**meta, "layers": [{}]},
         {**meta, "layers": [{**meta["layers"][0], "hidden_size": 1 << 60}]},
         {

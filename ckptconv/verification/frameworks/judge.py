@@ -34,12 +34,14 @@ from ckptconv.verification.probes import probes
 from ckptconv.verification.reference.forward import Inputs, Outputs
 from ckptconv.verification.reference.inputs import (
     FLOOR,
+    SHOWN_NOTHING,
     Limits,
     floors,
     known_error,
     reference,
     run_chain,
     scale,
+    shows,
 )
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import Run, held, outputs_differ, worst
@@ -182,6 +184,8 @@ def _compare_outputs(
         raise
     except CkptconvError as error:
         raise NotRunError(str(error)) from None
+    if not shows(expected):
+        raise NotRunError(SHOWN_NOTHING)
     built = f"built as {constructor(layer, target.forms, source.forms)}"
     if found.shape != expected.shape:
         result.ok = False

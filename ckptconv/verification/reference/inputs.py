@@ -31,6 +31,7 @@ from ckptconv.verification.stored_weights import own_weights
 BATCH, STEPS = 4, 6
 FLOOR = 2e-6
 """What float32 may lose in any framework, per unit of ``scale``."""
+SHOWN_NOTHING = "its outputs are no finite numbers, which shows nothing"
 _SAMPLE = 64
 _MARGIN = 4
 _REMAINDER = 1e-3
@@ -149,6 +150,11 @@ def distance(a: Array, b: Array) -> float:
     with np.errstate(invalid="ignore"):
         gap = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0, np.abs(x - y))
     return float(np.where(np.isnan(gap), np.inf, gap).max(initial=0))
+
+
+def shows(outputs: Array) -> bool:
+    """Tell whether outputs are numbers: whatever is computed, NaN is not what it should not be."""
+    return bool(np.isfinite(outputs).any())
 
 
 def _distances(a: Outputs, b: Outputs) -> Limits:

@@ -123,7 +123,10 @@ class VerifyReport:
         states = {layer.weights for layer in self.layers}
         compared = next((said for state, said in _COMPARED.items() if state in states), "")
         by = {run.by for layer in self.layers for run in layer.runs} - {"reference"}
-        done = [any(not by or run.by in by for run in layer.runs) for layer in self.layers]
+        done = [
+            any(run.side == "target" and (not by or run.by in by) for run in layer.runs)
+            for layer in self.layers
+        ]
         count = f"{sum(done)} of {len(done)} layers {'run' if by else 'computed'}" if done else ""
         network = self.network.verdict if self.network else ""
         shown = all(done) if self.network is None else not self.network.unshown or all(done)
