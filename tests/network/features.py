@@ -81,6 +81,10 @@ def features(keras):
             f"{kind}-bi-hard",
             lambda layer=layer: L.Bidirectional(layer(4, recurrent_activation="hard_sigmoid")),
         )
+        chain(
+            f"{kind}-hard-nobias",
+            lambda layer=layer: layer(4, recurrent_activation="hard_sigmoid", use_bias=False),
+        )
     chain("GRU-reset-before", lambda: L.GRU(4, reset_after=False))
     chain("GRU-reset-before-bi", lambda: L.Bidirectional(L.GRU(4, reset_after=False)))
     for gate in ("elu", "selu", "softplus", "sigmoid", "gelu", "silu"):

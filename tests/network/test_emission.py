@@ -86,6 +86,7 @@ def chains(x, y, greater):
         (x * y).sum(1),
         (y - x)[:, 1:],
         (x + y).transpose(1, 2),
+        (x - y).transpose(2, 0)[..., ::2],
         torch.where((x + 1 > y) == greater, x, y),
         (x > y).to(torch.float32) * y,
         (2 * x + y).masked_fill(greater, 0.5),
