@@ -56,9 +56,9 @@ def modules(
 
 def _is_inner(path: str, parent: str, groups: Groups, kinds: Mapping[str, KindHint]) -> bool:
     """Tell whether ``bn2d`` is the inside of a BatchNorm3d, which holds nothing else."""
-    outer, own = hint_of(kinds, parent), hint_of(kinds, path)
-    if outer or own:
-        return bool(outer and outer.kind == "BatchNorm3d")
+    said = [hint.kind for hint in (hint_of(kinds, parent), hint_of(kinds, path)) if hint]
+    if said:
+        return "BatchNorm3d" in said
     if any(other.startswith(f"{parent}.") or other == parent for other in groups if other != path):
         return False
     channels = groups[path]["moving_mean"].shape

@@ -31,9 +31,9 @@ def plain(names: Iterable[str], titles: Mapping[str, str]) -> dict[str, str]:
     Args:
         titles: group → name of the layer, where names do not tell it.
     """
-    short = {name: _short(name, titles) for name in names}
-    count = Counter(short.values())
-    return {name: new if count[new] == 1 else name for name, new in short.items()}
+    found = {name: short(name, titles) for name in names}
+    count = Counter(found.values())
+    return {name: new if count[new] == 1 else name for name, new in found.items()}
 
 
 def plainly(lower: Lower) -> Lower:
@@ -116,7 +116,8 @@ def _facts(names: Iterable[str], target: KerasFacts | None, variant: str) -> Ker
     return KerasFacts("legacy", weights={layer: tuple(own) for layer, own in weights.items()})
 
 
-def _short(name: str, titles: Mapping[str, str]) -> str:
+def short(name: str, titles: Mapping[str, str]) -> str:
+    """Return one name as ``module.parameter``, without what versions of Keras put between."""
     parts = name.removesuffix(":0").split("/")
     start = 2 if parts[0] == _GROUPS else 1
     group = "/".join(parts[:start])

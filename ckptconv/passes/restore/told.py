@@ -16,7 +16,6 @@ from ckptconv.graph.kinds import KINDS, PARAMETER
 from ckptconv.passes.gate_convention import AS_SAID
 from ckptconv.tensors.computed import BOTH_BIASES
 
-_GROUPS = "layers"
 _UNDONE = re.compile(r"transpose.*|gates .*|reshape|join|two biases as rows|ones|zeros")
 """What reading a file back undoes; all else that a conversion computes stays."""
 _SHOWN = 6
@@ -93,10 +92,14 @@ def _settings(kind: str, attributes: Mapping[str, Any]) -> Iterator[tuple[str, A
 
 def _paths(path: str, kind: str, names: list[str]) -> Iterator[str]:
     """Yield a layer's path in the file, one for each level where those are layers."""
-    if any("/" in name for name in names):
-        scopes = (name.split("/") for name in names)
-        yield from dict.fromkeys(s[s[0] == _GROUPS] for s in scopes)
-    elif kind == PARAMETER or not all(name.startswith(f"{path}.") for name in names):
+    below = f"{path}." if path else ""
+    if any("/vars/" in name for name in names):  # by classes: the layers' own names stand beside
+        levels = {"/".join(name.split("/")[:2]) for name in names}
+        own = path.replace(".", "_")
+        yield from (own if len(levels) == 1 else f"{own}_l{k}" for k in range(len(levels)))
+    elif any("/" in name for name in names):
+        yield from dict.fromkeys(name.partition("/")[0] for name in names)
+    elif kind == PARAMETER or not all(name.startswith(below) for name in names):
         above = zip(*(name.split(".")[:-1] for name in names), strict=False)
         yield ".".join(steps[0] for steps in itertools.takewhile(_are_one, above))
     else:
@@ -142,17 +145,17 @@ def differences(home: Home, framework: str, names: Iterable[str]) -> list[str]:
     if {"mint": "mindspore"}.get(framework, framework) != home.framework:
         return []
     names = list(names)
-    there, before = set(map(_short, names)), set(map(_short, home.reasons))
+    there, before = set(map(_plain, names)), set(map(_plain, home.reasons))
     comparable = _are_numbered(names) == _are_numbered(home.reasons)
     found: dict[str, list[str]] = {}
     for name, reason in home.reasons.items():
-        if comparable and _short(name) not in there:
+        if comparable and _plain(name) not in there:
             reason = f"not there again: {reason}" if reason else "not there again"
         elif reason:
             reason = f"not undone: {reason}"
         if reason:
             found.setdefault(reason, []).append(name)
-    if comparable and (new := [name for name in names if _short(name) not in before]):
+    if comparable and (new := [name for name in names if _plain(name) not in before]):
         found["not in the source of the conversion"] = new
     return [f"{_listed(names)}: {reason}" for reason, names in found.items()]
 
@@ -161,10 +164,11 @@ def _are_numbered(names: Iterable[str]) -> bool:
     return any("/vars/" in name for name in names)
 
 
-def _short(name: str) -> str:
+def _plain(name: str) -> str:
     """Return a name without what versions of Keras put between a layer and its weight."""
-    scope, *between = name.removesuffix(":0").split("/")
-    return "/".join((scope, *between[-1:])) if "/vars/" not in name else name
+    from ckptconv.passes.match.slashed import short
+
+    return short(name, {}) if "/" in name else name
 
 
 def _listed(names: list[str]) -> str:

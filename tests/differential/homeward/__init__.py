@@ -30,6 +30,8 @@ _TARGETS = {
     "mindspore": ["torch", "torch", "keras", "mindspore"],
     "keras": ["torch", "mindspore"],
 }
+_OTHER = {"torch": ".safetensors", "mindspore": ".safetensors", "mint": ".safetensors"}
+_OTHER |= {"keras": ".weights.h5"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Trip:
     model: Any
     target: str
     ways: tuple[str, ...]
+    suffix: str
     twist: str = ""
 
 
@@ -59,7 +62,8 @@ def draw(seed: str) -> Trip:
     ways = tuple(rng.choices(list(WAYS), k=rng.choice([0, 0, 1, 1, 1, 2])))
     target = rng.choice(_TARGETS[framework])
     twist = rng.choice(["", "", *TWISTS]) if framework == "torch" else ""
-    return Trip(seed, framework, _DRAW[framework](seed), target, ways, twist)
+    suffix = rng.choice([SUFFIX[target], SUFFIX[target], _OTHER[target]])
+    return Trip(seed, framework, _DRAW[framework](seed), target, ways, suffix, twist)
 
 
 def _torch(trip: Trip, tmp: Path) -> Origin:
@@ -112,7 +116,7 @@ _ORIGINS = {"torch": _torch, "mindspore": _mindspore, "keras": _keras}
 def _run(case: Case, tmp: Path) -> Outcome:
     trip: Trip = case.data
     origin = _ORIGINS[trip.framework](trip, tmp)
-    there, home = tmp / f"there{SUFFIX[trip.target]}", tmp / f"home{SUFFIX[trip.framework]}"
+    there, home = tmp / f"there{trip.suffix}", tmp / f"home{SUFFIX[trip.framework]}"
     try:
         out, options = _there(trip, origin, there)
     except CkptconvError as error:

@@ -48,8 +48,14 @@ def by_layer(arrays: Arrays) -> dict[str, np.ndarray]:
     return {
         f"{name}{'#' * place}": value
         for name, values in found.items()
-        for place, value in enumerate(sorted(values, key=lambda value: value.tobytes()))
+        for place, value in enumerate(
+            sorted(values, key=lambda value: value.astype("f8").ravel().tolist())
+        )
     }
+
+
+def _as_numbers(value: np.ndarray) -> list[float]:
+    return value.astype("f8").ravel().tolist()
 
 
 def _short(name: str) -> str:
