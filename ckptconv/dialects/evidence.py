@@ -27,6 +27,7 @@ class Evidence:
         into, out: the sizes that the next layer takes, and that the one before gives.
         columns: those of the table of layers to look in; the first that fits counts.
         fitting: what was found to fit parameters of the same names and shapes in the same file.
+        inner: a module that stands inside this one.
     """
 
     kinds: Mapping[str, KindHint] = field(default_factory=dict)
@@ -37,10 +38,17 @@ class Evidence:
     fitting: dict[object, list[tuple[str, Forms]]] = field(default_factory=dict)
     into: frozenset[int] = frozenset()
     out: frozenset[int] = frozenset()
+    inner: str | None = None
 
     def hint(self, path: str) -> KindHint | None:
         """Return what the user says of a module."""
         return hint_of(self.kinds, path)
+
+    def is_told(self, path: str) -> bool:
+        """Tell whether the user, or a class of the framework's in the file, says what it is."""
+        module = self.modules.get(path)
+        own = module is None or not module.class_name or "." in module.class_name
+        return self.hint(path) is not None or not own
 
     def said(self, path: str) -> dict[str, Any]:
         """Return the hyper-parameters that the file records of a module, or the user says."""

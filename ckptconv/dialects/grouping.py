@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 
 from ckptconv.checkpoint import Module
@@ -75,6 +75,17 @@ def _is_inner(path: str, parent: str, groups: Groups, kinds: Mapping[str, KindHi
             option("kinds", said) for said in ({parent: "BatchNorm3d"}, {path: "BatchNorm2d"})
         ),
     )
+
+
+def inside(groups: Iterable[str]) -> dict[str, str]:
+    """Return for each path that holds modules one of them."""
+    inner: dict[str, str] = {}
+    for path in groups:
+        above = path
+        while above:
+            above = above.rpartition(".")[0]
+            inner.setdefault(above, path)
+    return inner
 
 
 def sizes_around(groups: Groups) -> dict[str, tuple[frozenset[int], frozenset[int]]]:

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ckptconv.dialects.evidence import Evidence
-from ckptconv.errors import DialectError
+from ckptconv.dialects.remarks import own_cell
+from ckptconv.errors import AmbiguousKindError, DialectError
 from ckptconv.graph.gates import CANONICAL
-from ckptconv.graph.graph import RECURRENT, Layer, RecurrentLayer
+from ckptconv.graph.graph import RECURRENT, Layer, RecurrentLayer, is_recurrent_name
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.spelling import option
 from ckptconv.tensors.ops import reshape
 from ckptconv.tensors.tensor import Tensor
 
 _BY_GATES = {len(gates): kind for kind, gates in CANONICAL.items()}
+
+
+def lift_group(whole: Layer, evidence: Evidence) -> list[Layer]:
+    """Return a recurrent layer, and what stands beside its parameters.
+
+    Raises:
+        AmbiguousKindError: a class of the user's own may have made more of it.
+    """
+    path, hint = whole.path, evidence.hint(whole.path)
+    recurrent = {name: t for name, t in whole.params.items() if is_recurrent_name(name)}
+    rest = [name for name in whole.params if name not in recurrent]
+    more = [] if evidence.is_told(path) else [*rest, *filter(None, [evidence.inner])]
+    own = bool(more) and not any("_l" in name for name in recurrent)
+    if own or (hint and hint.kind == PARAMETER):
+        return split_parameters(whole, whole.params, *([own_cell()] if own else []))
+    layer = lift_recurrent(path, recurrent, evidence)
+    if more:
+        raise _more_than(layer, more)
+    return [layer, *split_parameters(whole, rest)]
 
 
 def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) -> RecurrentLayer:
@@ -54,6 +74,33 @@ def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) 
     layer = RecurrentLayer(path, kind, dict(params), evidence=reason, candidates=(kind,))
     _check_shapes(layer, _expected_shapes(layer.params, blocks, hidden, suffix))
     return _with_what_is_said(layer, evidence)
+
+
+def split_parameters(layer: Layer, extra: Iterable[str], *notes: str) -> list[Layer]:
+    """Return parameters that belong to no known layer, each as a layer of its own."""
+    return [
+        Layer(
+            layer.full_name(name),
+            PARAMETER,
+            {"": layer.params[name]},
+            evidence="no known layer",
+            notes=notes,
+        )
+        for name in extra
+    ]
+
+
+def _more_than(layer: Layer, more: Iterable[str]) -> AmbiguousKindError:
+    """Return the error on a layer that holds more than one of its kind does."""
+    kinds = (layer.kind, PARAMETER)
+    return AmbiguousKindError(
+        "the file does not tell which layer this is",
+        kinds=kinds,
+        tensor=layer.path or None,
+        expected=f"{layer.kind}, which holds nothing else, or a class of your own",
+        found=f"{', '.join(more)} beside its parameters",
+        hint=" or ".join(option("kinds", {layer.path: kind}) for kind in kinds),
+    )
 
 
 def _as_parameters(path: str) -> str:

@@ -15,6 +15,7 @@ _OWN_CELL = (
     "stands beside others that make no cell of torch's: a class of its own; {} (or GRUCell, "
     "RNNCell) takes the others for that"
 )
+_HOLDS = "holds {} too, as no {} does: what its class does with both, the file does not tell"
 _MAX_NORM = (
     "max_norm={}: torch's layer shortens longer rows when it looks them up, the target's does not; "
     "the rows are carried as they are"
@@ -44,11 +45,13 @@ def remarks(path: str, kind: str, decided: str, evidence: Evidence) -> tuple[str
     module = evidence.modules.get(path)
     name = (module.class_name if module else None) or ""
     own = "." in name and evidence.hint(path) is None
+    inner = evidence.inner
     limit = evidence.said(path).get("max_norm")
     deep = decided == BY_NEIGHBOURS and kind == "BatchNorm3d"
     other, volumes = (option("kinds", {"PATH": of}) for of in ("KIND", "BatchNorm3d"))
     return (
         *([_OWN.format(name, kind)] if own else []),
+        *([_HOLDS.format(inner, kind)] if inner and not evidence.is_told(path) else []),
         *([_MAX_NORM.format(limit)] if limit is not None and kind.startswith("Embedding") else []),
         *([_ASSUMED.format(kind, other)] if decided == BY_FLOW else []),
         *([_FLAT.format(volumes)] if decided == BY_KERNELS else []),

@@ -8,11 +8,11 @@ import numpy as np
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.evidence import Evidence, unused
-from ckptconv.dialects.grouping import modules, sizes_around
+from ckptconv.dialects.grouping import inside, modules, sizes_around
 from ckptconv.dialects.infer_kind import ambiguous, recognise
 from ckptconv.dialects.narrowing import SAID, by_class, by_name
-from ckptconv.dialects.recurrent import lift_recurrent
-from ckptconv.dialects.remarks import own_cell, remarks, unfit
+from ckptconv.dialects.recurrent import lift_group, split_parameters
+from ckptconv.dialects.remarks import remarks, unfit
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.axes import realign, sizes_said
 from ckptconv.graph.forms import Forms, slots
@@ -55,11 +55,13 @@ def lift_columns(
     with gathering() as each:
         groups = modules(checkpoint.tensors, kinds, each, checkpoint.modules)
         ordered = checkpoint.format not in _SORTED
-        flow = sizes_around(groups) if ordered else {}
+        flow, inner = sizes_around(groups) if ordered else {}, inside(groups)
         for path, params in groups.items():
             around = flow.get(path, (frozenset(), frozenset()))
             before = layers if ordered else ()
-            known = Evidence(kinds, checkpoint.modules, ranks, before, columns, fitting, *around)
+            known = Evidence(
+                kinds, checkpoint.modules, ranks, before, columns, fitting, *around, inner.get(path)
+            )
             with each():
                 layers += _lift_group(path, params, known)
     if names := unused(kinds, {*groups, *beside}):
@@ -134,30 +136,10 @@ def as_named(layer: Layer) -> Part:
     return Part({layer.full_name(name): tensor for name, tensor in layer.params.items()})
 
 
-def split_parameters(layer: Layer, extra: Iterable[str], *notes: str) -> list[Layer]:
-    """Return parameters that belong to no known layer, each as a layer of its own."""
-    return [
-        Layer(
-            layer.full_name(name),
-            PARAMETER,
-            {"": layer.params[name]},
-            evidence="no known layer",
-            notes=notes,
-        )
-        for name in extra
-    ]
-
-
 def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> list[Layer]:
-    hint = evidence.hint(path)
     whole = Layer(path, PARAMETER, params)
-    recurrent = {name: t for name, t in params.items() if is_recurrent_name(name)}
-    if any(name.startswith("weight_hh") for name in recurrent):
-        rest = [name for name in params if name not in recurrent]
-        own = rest and not hint and not any("_l" in name for name in recurrent)
-        if own or (hint and hint.kind == PARAMETER):
-            return split_parameters(whole, params, *([own_cell()] if own else []))
-        return [lift_recurrent(path, recurrent, evidence), *split_parameters(whole, rest)]
+    if any(name.startswith("weight_hh") and is_recurrent_name(name) for name in params):
+        return lift_group(whole, evidence)
     found = recognise(path, params, evidence)
     if found is None or found.kinds == (PARAMETER,):
         return split_parameters(whole, params, *unfit(path, evidence))

@@ -62,3 +62,42 @@ def test_attention_with_a_key_of_zeros_is_none_of_keras():
     attention = nn.ModuleDict({"attend": nn.MultiheadAttention(4, 2, add_zero_attn=True)})
     with pytest.raises(ckptconv.LossyError, match="attend: add_zero_attn has no equal in Keras"):
         ckptconv.to_state_dict(ckptconv.from_torch(attention), "keras")
+
+
+@pytest.mark.parametrize("made", ["peephole", "normed"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_a_recurrent_layer_that_holds_more_is_asked_about(tmp_path, made, kind):
+    """A subclass of nn.LSTM may compute anything; one in a file that says its class is one."""
+    layer = getattr(nn, kind)(3, 4)
+    more = {"peephole": ("weight_ch", nn.Parameter(torch.ones(8))), "normed": ("n", nn.PReLU())}
+    setattr(layer, *more[made])
+    torch.save(nn.ModuleDict({"enc": layer}).state_dict(), tmp_path / "m.pt")
+    with pytest.raises(ckptconv.AmbiguousKindError, match=more[made][0]) as caught:
+        ckptconv.load(tmp_path / "m.pt")
+    assert caught.value.choices == {"enc": (kind, "Parameter")}
+    told = {"n": {"enc.n": "PReLU"}}.get(more[made][0], {})
+    graph = ckptconv.load(tmp_path / "m.pt", kinds={"enc": kind, **told})
+    assert [layer.path for layer in graph] == ["enc", f"enc.{more[made][0]}"]
+    kept = ckptconv.load(tmp_path / "m.pt", kinds={"enc": "Parameter", **told})
+    assert {layer.kind for layer in kept} <= {"Parameter", "PReLU"}
+    torch.save(nn.ModuleDict({"enc": layer}), tmp_path / "whole.pt")
+    assert ckptconv.load(tmp_path / "whole.pt").layers[0].kind == kind
+
+
+def test_a_cell_that_holds_a_norm_is_a_class_of_its_own(tmp_path):
+    cell = nn.LSTMCell(3, 4)
+    cell.norm = nn.GroupNorm(2, 16)
+    torch.save(nn.ModuleDict({"cell": cell}).state_dict(), tmp_path / "m.pt")
+    graph = ckptconv.load(tmp_path / "m.pt", kinds={"cell.norm": "GroupNorm"})
+    assert [layer.kind for layer in graph] == ["Parameter"] * 4 + ["GroupNorm"]
+    assert "a class of its own" in graph.layers[0].notes[0]
+
+
+def test_what_holds_a_module_beside_its_weights_is_noted(tmp_path):
+    """As a Linear with adapters does."""
+    linear = nn.Linear(3, 4)
+    linear.adapter = nn.Linear(3, 2, bias=False)
+    torch.save(nn.ModuleDict({"fc": linear}).state_dict(), tmp_path / "m.pt")
+    graph = ckptconv.load(tmp_path / "m.pt", kinds={"fc.adapter": "Linear"})
+    assert graph.layers[0].notes[0].startswith("holds fc.adapter too, as no Linear does")
+    assert not ckptconv.load(tmp_path / "m.pt", kinds={"fc*": "Linear"}).layers[0].notes

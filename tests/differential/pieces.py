@@ -19,6 +19,7 @@ from tests.differential.running import run, run_whole
 from tests.differential.targets import Unfit
 
 _COUNTER = "num_batches_tracked"
+_RECURRENT = {f"{kind}{cell}" for kind in ("LSTM", "GRU", "RNN") for cell in ("", "Cell")}
 _GUESSED = re.compile(r"taken for .*; kinds={.PATH")
 """A note that a kind, on which the target's names may depend, is assumed."""
 
@@ -169,6 +170,9 @@ def _own_class(piece: Piece, question: Question, entries: list[LayerEntry], arra
     own = piece.told and not piece.wholes  # or a layer of torch's that this target has not
     if own and not told and any(e.constructor for e in entries):
         raise Silent(f"a class of the user's is printed as {entries[0].constructor}")
+    more = [e for e in entries if len(entries) > 1 and e.kind in _RECURRENT and e.constructor]
+    if more and not told and more[0].path not in question.answers:
+        raise Silent(f"what holds more than a {more[0].kind} is printed as one")
     for entry in entries:
         if entry.kind != "Parameter" and entry.kind in question.true_kind(entry.path):
             continue  # a layer of the framework's inside

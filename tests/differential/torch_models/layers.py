@@ -1,4 +1,4 @@
-"""The layers that random torch models are made of: recipes, and classes of a user's own."""
+"""The layers that random torch models are made of."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tests.differential.piece import size_of
+from tests.differential.torch_models.own import Conv1D, NormedCell, OwnCell, OwnLSTM, Scale, Turned
 
 
 class Made(NamedTuple):
@@ -25,59 +26,6 @@ class Made(NamedTuple):
     hyper: dict[str, Any]
     shapes: list[Any]
     wholes: dict[str, str] = {}  # noqa: RUF012
-
-
-class Conv1D(nn.Module):
-    """y = x W + b, as GPT-2 has it: the weight is (in, out)."""
-
-    def __init__(self, i: int, o: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(i, o))
-        self.bias = nn.Parameter(torch.zeros(o))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.weight + self.bias
-
-
-class Turned(nn.Linear):
-    """A subclass of nn.Linear that computes y = x W."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.weight + self.bias
-
-
-class Scale(nn.Module):
-    """LayerScale, FiLM: parameters called as MindSpore calls those of norms."""
-
-    def __init__(self, n: int, *names: str) -> None:
-        super().__init__()
-        for name in names:
-            self.register_parameter(name, nn.Parameter(torch.ones(n)))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for value in self.parameters():
-            x = x * value
-        return x
-
-
-class OwnCell(nn.Module):
-    """A cell of the user's: peepholes, one bias, minimal gates, independent states."""
-
-    def __init__(self, i: int, h: int, style: str) -> None:
-        super().__init__()
-        gates = {"mgu": 2, "indrnn": 1}.get(style, 4)
-        self.weight_ih = nn.Parameter(torch.zeros(gates * h, i))
-        self.weight_hh = nn.Parameter(torch.zeros(*((h,) if style == "indrnn" else (gates * h, h))))
-        if style == "one bias":
-            self.bias = nn.Parameter(torch.zeros(gates * h))
-        else:
-            self.bias_ih = nn.Parameter(torch.zeros(gates * h))
-            self.bias_hh = nn.Parameter(torch.zeros(gates * h))
-        if style == "peephole":
-            self.weight_ch = nn.Parameter(torch.zeros(3 * h))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.weight_ih.T
 
 
 Recipe = Callable[[Random], Made]
@@ -174,8 +122,16 @@ def _transformer(rng: Random) -> Made:
 def _own(rng: Random) -> Made:
     style = rng.choice(["mgu", "indrnn", "peephole", "one bias"])
     names = rng.choice([("gamma",), ("gamma", "beta"), ("w",), ("alpha",), ("momentum",)])
+    h = size_of(rng)
     module = rng.choice(
-        [Conv1D(4, size_of(rng)), Turned(4, 4), Scale(4, *names), OwnCell(4, size_of(rng), style)]
+        [
+            Conv1D(4, h),
+            Turned(4, 4),
+            Scale(4, *names),
+            OwnCell(4, h, style),
+            OwnLSTM(4, h, rng.choice(["normed", "peephole"])),
+            NormedCell(4, h),
+        ]
     )
     return Made(module, "", {}, [(2, 4)])
 
