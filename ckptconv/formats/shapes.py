@@ -96,13 +96,20 @@ def _printed_by(text: str) -> Facts | None:
 def _entries(text: str) -> list[_Declaration]:
     """Return what was printed: JSON, Parameters, quoted pairs in brackets, or one to a line."""
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         return _from_text(text)
     try:
         return [_Declaration(name, *_described(value)) for name, value in document.items()]
     except (ValueError, TypeError, KeyError, AttributeError):
         return []
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name that stands twice")
+    return found
 
 
 def _described(value: Any) -> tuple[tuple[int, ...], str]:

@@ -81,9 +81,10 @@ def test_what_is_no_list_of_parameters(tmp_path, text):
 
 
 def test_a_name_twice_and_a_dtype_of_nobody(tmp_path):
-    (tmp_path / "list").write_text("a (1, 2)\na (3,)")
-    with pytest.raises(ContainerError, match=r"a: stands twice .* \(1, 2\) and \(3,\)"):
-        shapes.read(tmp_path / "list")
+    for text in ("a (1, 2)\na (3,)", '{"a": [1, 2], "a": [3]}'):
+        (tmp_path / "list").write_text(text)
+        with pytest.raises(ContainerError, match=r"a: stands twice .* \(1, 2\) and \(3,\)"):
+            shapes.read(tmp_path / "list")
     (tmp_path / "list").write_text('{"a": {"shape": [1], "dtype": "float33"}}')
     with pytest.raises(ContainerError, match="a: no dtype is called float33"):
         shapes.read(tmp_path / "list")

@@ -15,6 +15,7 @@ from torch import nn
 
 import ckptconv
 from ckptconv.codegen.emit.names import identifier, paths, printable, reserved
+from ckptconv.codegen.emit.text import number
 from tests.conftest import ROOT
 from tests.network.written import close, run_torch, written
 
@@ -156,6 +157,12 @@ def test_a_changed_configuration_gives_an_error_or_clean_text(change, tmp_path):
     else:
         assert "import os" not in text.read_text()
         compile(text.read_text(), "net", "exec")
+
+
+@pytest.mark.parametrize("value", ['a"b', "a b", "a\n", "", "1a", b"a", {"a": 1}, (1, 'b"'), 1j])
+def test_what_is_neither_a_number_nor_a_word_is_not_written(value):
+    with pytest.raises(ckptconv.CkptconvError, match="expected a finite number or a word"):
+        number(value)
 
 
 def test_a_number_that_is_none_is_refused(tmp_path):
