@@ -76,7 +76,7 @@ def test_every_output_is_run_and_compared(written, to):
     assert report.ok, report.network.cause
     document = valid(report)["network"]
     sizes = [(case["batch"], case["length"], case["masked"]) for case in document["cases"]]
-    assert sizes == [(4, 7, True), (2, 7, True), (2, 12, True), *[(4, 7, True)] * len(MAGNITUDES)]
+    assert sizes == [(4, 7, True), (1, 7, True), (4, 12, True), *[(4, 7, True)] * len(MAGNITUDES)]
     assert [case["magnitude"] for case in document["cases"]] == [1, 1, 1, *MAGNITUDES]
     ways = list(dict.fromkeys(run["by"] for run in document["runs"]))
     by = report.frameworks[1]
@@ -171,7 +171,7 @@ def test_torch_export_to_mindspore(program, tmp_path):
         "net = load(weights)\n    net.emb.embedding_table += 1e-3\n    ms.export(net",
     )  # fmt: skip
     report = ckptconv.verify(program / "m.pt2", program / "m.ckpt", run=True, network=network)
-    assert [case["batch"] for _, case in report.network.cases] == [4, 2]
+    assert [case["batch"] for _, case in report.network.cases] == [4, 1]
     assert report.frameworks[0].startswith("torch")
     right = [one.run.ok for one in report.network.runs]
     assert right == [True, True, False, False], report.network.cause
@@ -332,7 +332,7 @@ def test_no_masked_steps_are_claimed_where_there_is_one_step(tmp_path):
     report = small(tmp_path, x, keras.layers.LSTM(4)(keras.layers.Masking()(x)))
     assert [said for said, _ in report.network.cases[:3]] == [
         "batch 4",
-        "batch 2",
+        "batch 1",
         "batch 4, inputs up to 0.0078125",
     ]
 
@@ -367,3 +367,22 @@ def test_inputs_of_a_network(written):
     left_out = [[0, 1, 2], [4, 5, 6], [1, 2, 3], []]
     assert [np.flatnonzero(row == 0).tolist() for row in tokens] == left_out
     assert [np.flatnonzero((row == 0).all(-1)).tolist() for row in x] == left_out
+
+
+def test_one_of_a_batch_and_as_few_as_a_program_takes(tmp_path):
+    """What is done to a batch of one alone, such as a squeeze too many, shows on one alone."""
+    for least, path in ((1, tmp_path / "a.pt2"), (3, tmp_path / "b.pt2")):
+        free = ({0: torch.export.Dim("batch", min=least, max=9)},)
+        layers = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+        program = torch.export.export(layers.eval(), (torch.randn(5, 3),), dynamic_shapes=free)
+        torch.export.save(program, path)
+        net, weights = path.with_suffix(".py"), path.with_suffix(".pt")
+        ckptconv.convert(path, weights, to="torch", network=net)
+        report = ckptconv.verify(path, weights, run=True, network=net)
+        assert report.ok, report.network.cause
+        assert [case["batch"] for _, case in report.network.cases][:2] == [4, least]
+        text = net.read_text()
+        assert "torch.tanh(" in text
+        squeezed = text.replace("torch.tanh(", "(lambda x: x.tanh() if len(x) > 1 else x)(")
+        net.write_text(squeezed)
+        assert ckptconv.verify(path, weights, run=True, network=net).ok == (least == 3)

@@ -17,7 +17,7 @@ from ckptconv.graph.graph import Graph
 from ckptconv.graph.network import Network, Value
 from ckptconv.tensors.regions import Array, DType
 
-_BATCHES = (4, 2)
+_BATCH = 4
 _LENGTHS = (7, 12)
 MAGNITUDES = (2.0**-7, 8.0, 64.0, 4096.0)
 """Beside 1: what is left of them behind layers that shrink still goes beyond every bend."""
@@ -55,19 +55,26 @@ class Case:
 
 
 def cases(
-    network: Network, graph: Graph, seed: int, *, batch: int | None = None, stretch: int = 1
+    network: Network,
+    graph: Graph,
+    seed: int,
+    *,
+    batch: int | None = None,
+    least: int = 1,
+    stretch: int = 1,
 ) -> list[Case]:
     """Return inputs of two batch sizes and, where the length is free, of two lengths.
 
     Args:
         graph: the layers; an Embedding's rows bound the integers that reach it.
         batch: the only one that the source's model takes.
+        least: the smallest one.
         stretch: makes free lengths so many times as long.
     """
     free = [_free(value) for value in network.inputs]
-    batches = (batch,) if batch else _BATCHES if any(f for f, _ in free) else (None,)
+    batches = (batch,) if batch else (_BATCH, least) if any(f for f, _ in free) else (None,)
     lengths = tuple(n * stretch for n in _LENGTHS) if any(n for _, n in free) else (None,)
-    sizes = [(b, lengths[0]) for b in batches] + [(batches[-1], n) for n in lengths[1:]]
+    sizes = [(b, lengths[0]) for b in batches] + [(batches[0], n) for n in lengths[1:]]
     rows, masks = _rows(network, graph), dict(_masks(network))
     found = []
     for number, (b, length) in enumerate(sizes):

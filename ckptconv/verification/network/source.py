@@ -27,8 +27,10 @@ KNOWN: Mapping[str, tuple[float, float]] = {"torch": (FLOOR, FLOOR), "mindspore"
 """What a framework may be off by over a whole network, per unit of ``scale``, on inputs up to 1 and
 on larger ones; MindSpore's is its own tanh on a CPU, which is worst near 5."""
 MARGIN = 4
-_STRETCHES = (1, 4, 16)
-"""How many times as long free lengths are made until the source's windows have room."""
+_FURTHEST = max(limit for limits in KNOWN.values() for limit in limits)
+_TRIES = ((1, 1), (1, 3), (4, 1), (4, 3), (16, 1), (16, 3))
+"""How many times as long free lengths are made until the source's windows have room; and its
+smallest batch, which may be bound to more than 1."""
 Allowed = Sequence[Sequence[float]]
 """For each set of inputs, what each output may be off by."""
 
@@ -75,9 +77,13 @@ class Source:
 
     def answers(self, seed: int) -> Answers:
         """Return seeded inputs and what the model makes of them."""
-        for stretch in _STRETCHES:
-            made = cases(self._network, self._graph, seed, batch=self.model.batch, stretch=stretch)
-            final = stretch == _STRETCHES[-1] or all(case.length is None for case in made)
+        batch = self.model.batch
+        for stretch, least in _TRIES:
+            made = cases(
+                self._network, self._graph, seed, batch=batch, least=least, stretch=stretch
+            )
+            fixed = all(case.length is None for case in made)
+            final = (stretch, least) == _TRIES[-1] or (fixed and least > 1)
             try:
                 found = [self.run(case.arrays) for case in made]
             except CkptconvError:
@@ -88,7 +94,8 @@ class Source:
                 break
         for case in magnified(self._network, made[0]):
             outputs = self.run(case.arrays)
-            if _hold(outputs, found[0]):
+            further = self.run([_moved(array, _FURTHEST) for array in case.arrays])
+            if _hold(outputs, found[0]) and _hold(further, found[0]):
                 made, found = [*made, case], [*found, outputs]
         names = list(self._network.outputs[: len(found[0])])
         if len(self.model.names) == len(names):
