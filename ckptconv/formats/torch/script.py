@@ -131,4 +131,6 @@ def _is_module(code: _Code, value: Instance) -> bool:
 
 
 def _class_name(name: str) -> str:
-    return short_name(_MANGLED.sub("", name).removeprefix(_PREFIX))
+    """Return a class's name; a script's own ``__main__`` is left out of what TorchScript writes."""
+    plain = _MANGLED.sub("", name).removeprefix(_PREFIX)
+    return short_name(plain) if "." in plain else f"__main__.{plain}"

@@ -332,3 +332,12 @@ def test_noise_never_gives_another_error(tmp_path: Path, net: Net, kind: str) ->
     else:
         bundle(path, {"a.pt": pickled(net.state_dict())}, "w")
     hold_against_noise(read, path, path.read_bytes(), seed=9, rounds=250, flips=6, torn=True)
+
+
+def test_a_class_of_the_main_script_is_none_of_torch(tmp_path: Path) -> None:
+    """TorchScript leaves ``__main__`` out of its name."""
+    own = type("Linear", (nn.Linear,), {"__module__": "__main__"})
+    traced = torch.jit.trace(nn.Sequential(own(3, 4), nn.Linear(4, 2)), torch.zeros(2, 3))
+    torch.jit.save(traced, tmp_path / "x.pt")
+    found = read(tmp_path / "x.pt").modules
+    assert [found[path].class_name for path in "01"] == ["__main__.Linear", "Linear"]
