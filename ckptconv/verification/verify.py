@@ -76,7 +76,8 @@ def verify(
         run: needs the frameworks of both files installed.
         network: the Python file that a conversion wrote beside ``dst``. It is run, so ``run`` must
             be asked for.
-        tolerance: allow this absolute difference of outputs instead of what is derived.
+        tolerance: allow this absolute difference of outputs instead of what is derived; of a
+            network on inputs larger than 1, no less than that.
         seed: of the inputs.
         device: what MindSpore runs on (``CPU``, ``GPU``, ``Ascend``).
         progress: called with the number of bytes of ``src`` just compared, then with those of the

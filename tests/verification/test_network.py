@@ -386,3 +386,19 @@ def test_one_of_a_batch_and_as_few_as_a_program_takes(tmp_path):
         squeezed = text.replace("torch.tanh(", "(lambda x: x.tanh() if len(x) > 1 else x)(")
         net.write_text(squeezed)
         assert ckptconv.verify(path, weights, run=True, network=net).ok == (least == 3)
+
+
+def test_a_tolerance_is_meant_for_outputs_of_inputs_up_to_one(tmp_path):
+    x = keras.Input((5,))
+    made = keras.Model(x, keras.layers.Dense(3)(keras.layers.Dense(64, activation="relu")(x)))
+    fill(made)
+    made.save(tmp_path / "s.keras")
+    files = [tmp_path / name for name in ("s.keras", "s.pt", "s.py")]
+    ckptconv.convert(*files[:2], to="torch", network=files[2])
+    asked = {"run": True, "network": files[2]}
+    report = ckptconv.verify(*files[:2], **asked, tolerance=1e-5)
+    assert report.ok, report.network.cause
+    large = {one.run.tolerance > 1e-5 for one in report.network.runs if one.case > 2}
+    assert {one.run.tolerance for one in report.network.runs if one.case < 3} == {1e-5}
+    assert large == {True}
+    assert max(one.run.difference.max_abs for one in report.network.runs) > 1e-5

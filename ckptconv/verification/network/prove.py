@@ -106,5 +106,8 @@ def run_network(
     report.notes += remarks(answers)
     limits = source.allowed(answers, runner.module)
     if tolerance is not None:
-        limits = [[tolerance] * len(row) for row in limits]
+        limits = [
+            [max(tolerance, limit if case.magnitude > 1 else 0) for limit in row]
+            for case, row in zip(answers.cases, limits, strict=True)
+        ]
     report.network = compare(runner, program, b.origin.path, answers, limits)
