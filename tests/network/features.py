@@ -227,6 +227,7 @@ def features(keras):
         "Dot-vectors": lambda i: L.Dot(1)([i.v, L.Dense(5)(i.v)]),
         "Dot-matrices": lambda i: L.Dot((2, 2))([i.x, i.z]),
         "Dot-time": lambda i: L.Dot((1, 1))([i.x, i.z]),
+        "Dot-time-unit": lambda i: L.Dot((1, 1), normalize=True)([i.x, i.z]),
         "Dot-mixed": lambda i: L.Dot((1, 2))([L.Dense(3)(i.v), i.x]),
         "operators": lambda i: (i.x + i.z) * 2.0 - 1.0,
         "slice": lambda i: L.Dense(2)(i.x[:, -1, :2]),

@@ -91,6 +91,7 @@ def chains(x, y, greater):
         (x > y).to(torch.float32) * y,
         (2 * x + y).masked_fill(greater, 0.5),
         (1 - y).reshape(2, -1),
+        F.softplus(x * 200) / 200,
     )
 
 
@@ -150,6 +151,24 @@ def test_a_stub_that_is_called_with_several_numbers_of_values(tmp_path):
     close(run_torch(module, weights, [given]), [model.predict(given, verbose=0)], 1e-6)
     text = weights.with_suffix(".py").read_text()
     assert "def joined(*values):" in text
+
+
+@pytest.mark.parametrize(
+    ("length", "again", "unrolled"),
+    [(5, None, True), (64, None, True), (65, None, False), (None, None, False), (3, 65, False)],
+)
+def test_only_short_loops_of_mindspore_are_unrolled(length, again, unrolled, tmp_path):
+    """nn.GRU compiles step by step: slowly where they are many, and not where any may come."""
+    import keras
+
+    layers = [keras.Input((length, 2)), keras.layers.GRU(3, return_sequences=True)]
+    if again is not None:
+        layers[1:1] = [keras.layers.Flatten(), keras.layers.RepeatVector(again)]
+    keras.Sequential(layers).save(tmp_path / "m.keras")
+    text = tmp_path / "net.py"
+    ckptconv.convert(tmp_path / "m.keras", tmp_path / "m.ckpt", to="mindspore", network=text)
+    assert ("nn.GRU(" in text.read_text()) is unrolled
+    assert ("class GRU(Recurrent)" in text.read_text()) is not unrolled
 
 
 def test_a_size_that_follows_from_a_free_one(tmp_path):
