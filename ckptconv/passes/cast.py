@@ -72,12 +72,15 @@ def require_loaded(lowered: Lowered, title: str, unloaded: tuple[str, ...]) -> N
     Raises:
         DialectError: a tensor of such.
     """
+    first: dict[DType, str] = {}
     for key, tensor in lowered.tensors.items():
-        if tensor.dtype.name.startswith(unloaded):
+        first.setdefault(tensor.dtype, key)
+    for dtype, key in first.items():
+        if dtype.name.startswith(unloaded):
             raise DialectError(
                 f"{title} loads no such numbers",
                 tensor=key,
-                found=tensor.dtype.name,
+                found=dtype.name,
                 hint=option("dtype", "float16"),
             )
 

@@ -47,6 +47,8 @@ def record(graph: Graph, lowered: Lowered) -> list[Split]:
     origin = graph.origin.provenance
     sums: dict[frozenset[int], tuple[str, Tensor]] = {}
     for name, tensor in lowered.tensors.items():
+        if not tensor.inputs:
+            continue
         made = origin.trace(tensor)
         if BOTH_BIASES in made.operations and tensor.dtype.name in DTYPES:
             sums[frozenset(map(id, made.origins))] = name, tensor
