@@ -27,12 +27,20 @@ def recorded_apart(a: Graph, b: Graph, block: Block) -> str:
     return "the files record other settings: " + "; ".join(dict.fromkeys(found)) if found else ""
 
 
+def _called(layer: Layer) -> str:
+    """Return a kind without what frameworks call otherwise: ranks, and groups of one channel."""
+    return layer.kind.removeprefix("Depthwise").rstrip("123d")
+
+
 def _records(graph: Graph) -> bool:
     facts = graph.origin.facts
     return bool(facts.config) if isinstance(facts, KerasFacts) else bool(graph.origin.modules)
 
 
 def _apart(one: Layer, other: Layer, *, noted: bool, abroad: bool) -> Iterator[str]:
+    told = all(len(layer.candidates) == 1 for layer in (one, other))
+    if told and _called(one) != _called(other):
+        yield f"kind {one.kind} | {other.kind}"
     settings = apart(one, other, abroad=abroad)
     yield from (f"{key} {said} | {meant}" for key, said, meant in settings)
     notes, others = ([n for n in x.notes if not n.endswith(_IN_TRAINING)] for x in (one, other))

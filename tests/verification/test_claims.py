@@ -172,6 +172,20 @@ def test_gates_of_other_meaning_are_not_run_as_the_framework_has_them(model, tmp
     assert {run.side for layer in report.layers for run in layer.runs} == {"target"}
 
 
+def test_layers_that_files_call_otherwise_are_not_the_same(tmp_path):
+    """Of equal weights: what is run for both is built from what the source says."""
+    embedding, linear = torch.nn.Embedding(5, 4), torch.nn.Linear(4, 5, bias=False)
+    linear.weight = embedding.weight
+    pairs = [(torch.nn.GroupNorm(2, 4), torch.nn.LayerNorm(4)), (embedding, linear)]
+    for one, other in pairs:
+        for name, layer in (("a.pt", one), ("b.pt", other)):
+            torch.save(torch.nn.ModuleDict({"x": layer}), tmp_path / name)
+        assert verify(tmp_path / "a.pt", tmp_path / "a.pt").ok
+        failures = verify(tmp_path / "a.pt", tmp_path / "b.pt").failures
+        kinds = f"{type(one).__name__} | {type(other).__name__}"
+        assert failures == [f"x: the files record other settings: kind {kinds}"]
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_layers_whose_outputs_are_no_numbers_are_not_run(tmp_path, number):
     """NaN is NaN whatever is computed: the weights are equal, and that is all that is known."""
