@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ckptconv.spelling import option
 
-_MAX_PART, _MAX_LINE, _SHOWN = 1000, 20_000, 10
+_MAX_PART, _MAX_LINE, _SHOWN, _ALIKE = 1000, 20_000, 10, 3
 
 
 def printable(text: object) -> str:
@@ -146,6 +146,17 @@ def _line(errors: Sequence[AmbiguousKindError]) -> str:
     return "; ".join([*hints, *([option("kinds", said)] if said else [])])
 
 
+def _shortened(hints: Iterable[str]) -> Iterator[str]:
+    """Yield hints, of those that differ in numbers alone the first few."""
+    alike: dict[str, list[str]] = {}
+    for hint in hints:
+        alike.setdefault(re.sub(r"\d+", "*", hint), []).append(hint)
+    for group in alike.values():
+        yield from group[:_ALIKE]
+        if len(group) > _ALIKE:
+            yield f"and {len(group) - _ALIKE} more like these"
+
+
 @contextmanager
 def gathering() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Let a loop go on past modules that are refused; raise one error of all at its end.
@@ -176,7 +187,7 @@ def gathering() -> Iterator[Callable[[], AbstractContextManager[None]]]:
         first.others = (*also[:_SHOWN], *rest)
         asked = [_line(ambiguous)] if ambiguous else []
         hints = dict.fromkeys([*(error.hint for error in refused if error.hint), *asked])
-        first.hint = "; ".join(hints) or None
+        first.hint = "; ".join(_shortened(hints)) or None
         raise first
 
 

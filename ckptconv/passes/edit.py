@@ -24,28 +24,29 @@ def drop(graph: Graph, paths: Iterable[str]) -> Graph:
     Raises:
         DialectError: no such module or parameter, or one without which its layer is none.
     """
-    paths = dict.fromkeys(paths)
-    if not paths:
+    asked, met = {*paths}, set[str]()
+    if not asked:
         return graph
     names = graph.origin.provenance
     layers: list[Layer] = []
     rules: dict[str, str] = {}
     for layer in graph:
-        gone = {name: path for name in layer.params for path in paths if _is_in(layer, name, path)}
+        above = {name: _above(layer.full_name(name)) & asked for name in layer.params}
+        gone = {name: min(found) for name, found in above.items() if found}
         rest = {name: tensor for name, tensor in layer.params.items() if name not in gone}
         for name, path in gone.items():
             rules |= dict.fromkeys(names.names(layer.params[name]), f"dropped as {path}")
-            paths[path] = layer
+            met |= above[name]
         if gone and rest:
             _check_left(layer, rest)
         if rest:
             layers.append(replace(layer, params=rest) if gone else layer)
-    for path, found in paths.items():
-        if found is None:
-            there = " or ".join(layer.path for layer in graph.layers[:8])
-            raise DialectError(
-                f"{option('drop')}: no such module or parameter", tensor=path, expected=there
-            )
+    if asked - met:
+        there = " or ".join(layer.path for layer in graph.layers[:8])
+        path = min(asked - met)
+        raise DialectError(
+            f"{option('drop')}: no such module or parameter", tensor=path, expected=there
+        )
     return replace(graph, layers=tuple(layers), omitted={**graph.omitted, **rules})
 
 
@@ -134,9 +135,10 @@ def _check_untied(graph: Graph, path: str, tensor: Tensor) -> None:
         )
 
 
-def _is_in(layer: Layer, name: str, path: str) -> bool:
-    name = layer.full_name(name)
-    return name == path or name.startswith(f"{path}.")
+def _above(name: str) -> set[str]:
+    """Return a name and the paths of all modules that it stands in."""
+    parts = name.split(".")
+    return {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
 
 
 def _described(layer: Layer) -> str:

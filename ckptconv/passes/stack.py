@@ -72,7 +72,7 @@ def split(graph: Graph, path: str) -> Graph:
             params=own,
             evidence=f"split of {path}",
             attributes=single,
-            notes=(*layer.notes, *(between if k < layer.num_layers - 1 else ())),
+            notes=(*layer.notes, *(between if k < len(params) - 1 else ())),
         )
         for k, own in enumerate(params)
     ]

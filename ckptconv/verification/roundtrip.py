@@ -89,10 +89,11 @@ def roundtrip(
 def _known(source: Graph) -> dict[str, str]:
     """Return what a Keras file does not tell of a GRU without biases, and the source does."""
     return {
-        layer.path + (f"_l{k}" if layer.num_layers > 1 else ""): "GRU(reset_after=True)"
+        layer.path + (f"_l{k}" if levels > 1 else ""): "GRU(reset_after=True)"
         for layer in source.recurrent
         if layer.kind == "GRU" and layer.cells()[0, 0].b_ih is None
-        for k in range(layer.num_layers)
+        for levels in [layer.num_layers]
+        for k in range(levels)
     }
 
 

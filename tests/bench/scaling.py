@@ -193,7 +193,7 @@ ROWS: dict[str, tuple[int, Callable[[int, Path], Callable[[], object]]]] = {
     "tensors, Keras → torch": (4000, _back(plain, ".weights.h5", "keras", "torch")),
     "tensors, MindSpore → torch": (4000, _back(plain, ".ckpt", "mindspore", "torch")),
     "tensors, each of an unsure kind": (4000, _refused(bare)),
-    "tensors, each of no kind": (4000, _refused(unknown)),
+    "tensors of six axes each": (4000, _refused(unknown)),
     "tensors, a kind for each": (
         4000,
         _convert(bare, ".ckpt", "mindspore", kinds=_LINEAR),

@@ -56,6 +56,26 @@ def test_what_a_layer_can_be_without_goes(model):
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
+def test_of_a_module_and_what_stands_in_it_both_are_met(model):
+    report = ckptconv.convert(
+        model, model.parent / "x.pt", to="torch", drop=["rnn.weight_hh_l0", "rnn", "fc", "fc.bias"]
+    )
+    assert (
+        report.omitted["rnn.bias_hh_l0"] == report.omitted["rnn.weight_hh_l0"] == "dropped as rnn"
+    )
+    assert "fc.weight" in report.omitted
+    with pytest.raises(ckptconv.DialectError, match="rn: drop: no such module"):
+        ckptconv.convert(model, model.parent / "y.pt", to="torch", drop=["rnn", "rn"])
+
+
+def test_advice_for_many_alike_is_given_for_a_few(tmp_path):
+    heads = nn.ModuleList(nn.MultiheadAttention(4, 2) for _ in range(12))
+    torch.save(heads.state_dict(), tmp_path / "m.pt")
+    with pytest.raises(ckptconv.DialectError, match="and 9 more like these") as refused:
+        ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.h5", to="keras")
+    assert str(refused.value).count("num_heads=") == 3
+
+
 @pytest.mark.parametrize("twice", ["conv", "bn"])
 def test_a_bias_is_not_folded_where_a_module_stands_twice(twice, tmp_path):
     model = network()
