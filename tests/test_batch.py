@@ -234,14 +234,14 @@ def test_executors(folder, tmp_path, pool, shares, monkeypatch):
     assert statuses(outcomes) == FIRST
 
 
-def _die(_):
+def _die(*_):
     os._exit(3)
 
 
 def test_a_worker_that_dies_is_an_outcome(folder, tmp_path, monkeypatch):
     from ckptconv import batch
 
-    monkeypatch.setattr(batch, "convert_all", _die)
+    monkeypatch.setattr(batch, "_convert_pairs", _die)
     with ProcessPoolExecutor(1) as executor:
         outcomes = ckptconv.convert_many(
             [(folder / "a.pt", tmp_path / "a.ckpt")], to="mindspore", executor=executor

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import closing, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -166,7 +166,10 @@ def _run(
         for share, own in shares.items():
             yield from zip(share, convert_all(own), strict=True)
         return
-    futures = {executor.submit(convert_all, own): share for share, own in shares.items()}
+    futures = {
+        executor.submit(_convert_pairs, own[0], [(job.source, job.target) for job in own]): share
+        for share, own in shares.items()
+    }
     for future in as_completed(futures):
         share = futures[future]
         try:
@@ -175,6 +178,11 @@ def _run(
             text = f"the worker failed: {type(error).__name__}: {error}"
             for job, index in zip(shares[share], share, strict=True):
                 yield index, Outcome(job.source, job.target, FAILED, f"{job.source}: {text}")
+
+
+def _convert_pairs(job: Job, pairs: Sequence[tuple[str, str]]) -> list[Outcome]:
+    """Do a job for each pair: Dask names a task after all that it is given, which takes long."""
+    return convert_all([replace(job, source=source, target=target) for source, target in pairs])
 
 
 def _shares(jobs: Sequence[Job], rest: Sequence[int]) -> Iterator[tuple[int, ...]]:
