@@ -144,9 +144,10 @@ def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> lis
     if found is None or found.kinds == (PARAMETER,):
         return split_parameters(whole, params, *unfit(path, evidence))
     kind = found.kinds[0]
-    named = by_name(path, (kind,)) or by_class(path, (kind,), evidence, params)
-    if [*params] == ["w"] and found.evidence not in SAID and not named:
-        raise ambiguous(path, (kind, PARAMETER), {"w": params["w"].shape})
+    if [*params] == ["w"] and found.evidence not in SAID:
+        named = by_name(path, (kind,)) or by_class(path, (kind,), evidence, params)
+        if not named:
+            raise ambiguous(path, (kind, PARAMETER), {"w": params["w"].shape})
     rows = {slot.name: (slot, param) for param, slot in slots(kind, found.columns[kind]) if slot}
     lifted = {
         rows[name][1].name: realign(tensor, rows[name][0].axes, rows[name][1].axes)
