@@ -188,7 +188,8 @@ def _convert_pairs(job: Job, pairs: Sequence[tuple[str, str]]) -> list[Outcome]:
 def _shares(jobs: Sequence[Job], rest: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Yield what is done at once: to hand it over, and to wait for the disk, takes milliseconds.
 
-    A source that another job makes is not read before that is done.
+    What a job makes is no source of the same share, so that it is there where shares are done in
+    order.
     """
     most, share, size, made = min(_MOST, 1 + len(rest) // _SHARES), list[int](), 0, set[str]()
     for index in rest:

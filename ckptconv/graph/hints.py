@@ -54,6 +54,11 @@ def parse_hint(path: str, text: str | KindHint) -> KindHint:
 
 
 def resolve(path: str, hint: KindHint, kind_of: Callable[[str], str | None]) -> KindHint:
+    """Return a hint whose kind is one of the table's.
+
+    Raises:
+        UsageError: an unknown kind.
+    """
     if (kind := kind_of(hint.kind)) is None:
         raise _unknown_kind(path, hint.kind)
     return replace(hint, kind=kind)
