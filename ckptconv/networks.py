@@ -61,7 +61,7 @@ def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tupl
         if not before.layers:
             raise ContainerError("holds no parameters")
         _check_stubs(network, stubs)
-    graph = pipeline.finished(before, options)
+    graph = pipeline.finished(before, options, pipeline.report_of(options))
     if len(graph.layers) != len(before.layers):
         raise CkptconvError(
             f"{option('network')} takes layers as the source has them: no {option('fuse')}, no "

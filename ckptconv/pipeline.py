@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ckptconv import dialects, formats, passes
 from ckptconv.checkpoint import Checkpoint, KerasFacts, SafetensorsFacts
@@ -36,23 +36,33 @@ def read(path: StrPath, options: ReadOptions) -> Graph:
 
 def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     """Bring an opened checkpoint into the canonical graph, and do what was asked of its layers."""
-    checkpoint = configured(checkpoint, options)
+    checkpoint, report = configured(checkpoint, options), report_of(options)
     with locating(checkpoint.path):
         source = dialects.dialect(dialects.detect(checkpoint, options.source))
-        graph = source.load().lift(checkpoint, _hinted(options.resolved(dialects.kind_of)))
+        hinted = _hinted(options.resolved(dialects.kind_of), report)
+        graph = source.load().lift(checkpoint, hinted)
         if not graph.layers:
             raise ContainerError("holds no parameters")
-    return finished(graph, options)
+    return finished(graph, options, report)
 
 
-def _hinted(options: ReadOptions) -> ReadOptions:
+def report_of(options: ReadOptions) -> Mapping[str, Any] | None:
+    """Return the report of the conversion that ``--restore`` undoes.
+
+    Raises:
+        CkptconvError: it cannot be opened.
+    """
+    return None if options.restore is None else documents.read_object(options.restore)
+
+
+def _hinted(options: ReadOptions, report: Mapping[str, Any] | None) -> ReadOptions:
     """Return options with the kinds of layers that the report of a conversion tells."""
-    if options.restore is None:
+    if options.restore is None or report is None:
         return options
     from ckptconv.passes import restore
 
     with locating(options.restore):
-        told = restore.kinds(documents.read_object(options.restore), options.kinds)
+        told = restore.kinds(report, options.kinds)
     return options.with_kinds(told)
 
 
@@ -76,8 +86,8 @@ def configured(checkpoint: Checkpoint, options: ReadOptions) -> Checkpoint:
     return replace(checkpoint, facts=facts._replace(config=document, keras_version=version))
 
 
-def finished(graph: Graph, options: ReadOptions) -> Graph:
-    """Do what was asked of the layers of a graph that was read."""
+def finished(graph: Graph, options: ReadOptions, report: Mapping[str, Any] | None) -> Graph:
+    """Do what was asked of the layers of a graph that was read; see ``report_of``."""
     options = options.resolved(dialects.kind_of)
     with locating(graph.origin.path):
         if options.kinds:
@@ -86,11 +96,10 @@ def finished(graph: Graph, options: ReadOptions) -> Graph:
             columns = (row.forms for row in dialects.DIALECTS.values())
             graph = check_kinds(graph, options.kinds, columns)
         graph = passes.after_lift(graph, options, _table(options.map))
-    if options.restore is not None:
+    if options.restore is not None and report is not None:
         from ckptconv.passes import restore
 
         with locating(options.restore):
-            report = documents.read_object(options.restore)
             graph = restore.undo(graph, report, path=os.fspath(options.restore))
     return graph
 
