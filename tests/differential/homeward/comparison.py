@@ -48,9 +48,7 @@ def by_layer(arrays: Arrays) -> dict[str, np.ndarray]:
     return {
         f"{name}{'#' * place}": value
         for name, values in found.items()
-        for place, value in enumerate(
-            sorted(values, key=lambda value: value.astype("f8").ravel().tolist())
-        )
+        for place, value in enumerate(sorted(values, key=_as_numbers))
     }
 
 
