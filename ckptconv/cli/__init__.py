@@ -106,7 +106,7 @@ for _source in o.FRAMEWORKS:
     to=o.Row(
         str | None,
         None,
-        typer.Option("--to", metavar="NAME", help=f"{o.TARGETS}; default: by DST's suffix."),
+        typer.Option("--to", metavar="NAME", help=_TO),
     ),
     **o.NAMES,
     **o.NETWORK,

@@ -82,7 +82,7 @@ def lower_layers(graph: Iterable[Layer], lower: Callable[[Layer], Part]) -> Lowe
     return gather(parts)
 
 
-def lower_layer(layer: Layer, forms: Forms, owner: str = "the target") -> Part:
+def lower_layer(layer: Layer, forms: Forms, owner: str) -> Part:
     """Return a layer that is not recurrent in a dialect's names and axes.
 
     Args:

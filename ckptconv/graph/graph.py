@@ -17,7 +17,6 @@ from ckptconv.tensors.tensor import Tensor
 
 Framework = Literal["torch", "keras", "mindspore"]
 RECURRENT = ("LSTM", "GRU", "RNN")
-CELLS = ("LSTMCell", "GRUCell", "RNNCell")
 _NAME = re.compile(r"(weight|bias)_(ih|hh|hr)(?:_l(\d{1,4})(_reverse)?)?")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import threading
@@ -126,9 +125,9 @@ class Source:
         self._require(offset, length)
         return Span(self._whole or self, self.base + offset, length)
 
-    def crc32(self, offset: int, length: int, crc: int = 0) -> int:
-        """Return the CRC-32 of a byte range, continued from ``crc``."""
-        buffer = np.empty(min(length, PIECE), np.uint8)
+    def crc32(self, offset: int, length: int) -> int:
+        """Return the CRC-32 of a byte range."""
+        buffer, crc = np.empty(min(length, PIECE), np.uint8), 0
         for start in range(0, length, PIECE):
             part = buffer[: min(PIECE, length - start)]
             self.read_into(part, offset + start)
@@ -157,10 +156,6 @@ class Source:
 
     def fileno(self) -> int:
         return self._fd
-
-    def open(self) -> io.BufferedReader:
-        """Return an independent seekable stream over this window."""
-        return io.BufferedReader(_Stream(self))
 
     def _require(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size:
@@ -217,33 +212,6 @@ class Window(Source):
         self.path, self.base, self.size = source.path, source.base + offset, size
         self._whole = source._whole or source
         self._fd, self._identity = source._fd, source._identity
-
-
-class _Stream(io.RawIOBase):
-    """The file interface that zipfile, tarfile and h5py want, over a Source."""
-
-    def __init__(self, source: Source) -> None:
-        self._source, self._position = source, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.size}
-        self._position = start[whence] + offset
-        if self._position < 0:
-            raise OSError("negative seek")
-        return self._position
-
-    def readinto(self, buffer: object) -> int:
-        view = np.frombuffer(buffer, np.uint8)  # type: ignore[call-overload]
-        count = max(0, min(len(view), self._source.size - self._position))
-        self._source.read_into(view[:count], self._position)
-        self._position += count
-        return count
 
 
 def _identity(info: os.stat_result) -> tuple[int, int, int, int]:

@@ -43,10 +43,10 @@ def cut(tensor: Tensor, axis: int, start: int, stop: int, label: str = "") -> Te
     return tensor if whole_axis else _Cut(tensor, axis, start, stop, label)
 
 
-def divide(tensor: Tensor, axis: int, parts: int, label: str = "") -> list[Tensor]:
+def divide(tensor: Tensor, axis: int, parts: int) -> list[Tensor]:
     """Return ``parts`` equal cuts along ``axis``."""
     step = tensor.shape[axis] // parts
-    return [cut(tensor, axis, i * step, (i + 1) * step, label) for i in range(parts)]
+    return [cut(tensor, axis, i * step, (i + 1) * step) for i in range(parts)]
 
 
 def concat(tensors: Sequence[Tensor], axis: int, label: str = "join") -> Tensor:

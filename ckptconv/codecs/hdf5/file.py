@@ -63,8 +63,8 @@ class Cursor:
     def left(self) -> int:
         return len(self.data) - self.position
 
-    def align(self, multiple: int = 8) -> None:
-        self.position += -self.position % multiple
+    def align(self) -> None:
+        self.position += -self.position % 8
 
 
 class Message(NamedTuple):

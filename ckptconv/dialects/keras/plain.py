@@ -27,7 +27,7 @@ from ckptconv.tensors.tensor import Tensor
 
 
 def lift_plain(
-    unit: Unit, options: ReadOptions, facts: KerasFacts, *, deep: bool, rank: int | None = None
+    unit: Unit, options: ReadOptions, facts: KerasFacts, *, deep: bool, rank: int | None
 ) -> list[Layer]:
     """Return a unit as a layer of the table, or its weights as parameters of no known layer.
 

@@ -6,7 +6,7 @@ import base64
 import math
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -19,7 +19,6 @@ from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.difference import Difference
 from ckptconv.verification.stored_weights import Stacked
 
-Stackings = Mapping[str, Stacked]
 _TILES = 24
 _LEVELS = 17
 _BLUE, _WHITE, _RED = np.array([[33, 102, 172], [247, 247, 247], [178, 24, 43]])

@@ -58,7 +58,7 @@ def _chosen(b: Builder, mask: Value, value: Value, other: Value) -> Value:
 
 
 def subtract(b: Builder, site: Site) -> list[Value]:
-    first, second = _of_one_rank(b, _several(site, 2))
+    first, second = _of_one_rank(b, _two(site))
     made = b.add("subtract", (first, second), _broadcast(first.shape, second.shape))
     return [masked(made, _joined_mask(b, site.inputs))]
 
@@ -113,7 +113,7 @@ def _reduce(b: Builder, op: str, masks: Sequence[Value]) -> Value:
 
 
 def dot(b: Builder, site: Site) -> list[Value]:
-    first, second = _several(site, 2)
+    first, second = _two(site)
     given = site.get("axes", "dot_axes")
     pair = given if isinstance(given, list | tuple) else (given, given)
     if len(pair) != 2 or not all(type(n) is int for n in pair):
@@ -147,8 +147,8 @@ def keras1_merge(b: Builder, site: Site) -> list[Value]:
     return RULES[name](b, Site(entry, site.path, site.inputs, site.kwargs))
 
 
-def _several(site: Site, count: int) -> tuple[Value, ...]:
-    if len(site.inputs) != count:
+def _two(site: Site) -> tuple[Value, ...]:
+    if len(site.inputs) != 2:
         raise DialectError(
             f"{site.layer.class_name} of {len(site.inputs)} values", tensor=site.where
         )
