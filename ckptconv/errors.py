@@ -10,6 +10,7 @@ from typing import Any
 
 from ckptconv.spelling import option
 
+StrPath = str | os.PathLike[str]
 _MAX_PART, _MAX_LINE, _SHOWN, _ALIKE = 1000, 20_000, 10, 3
 
 
@@ -46,7 +47,7 @@ class CkptconvError(Exception):
         self,
         problem: str,
         *,
-        file: str | os.PathLike[str] | None = None,
+        file: StrPath | None = None,
         tensor: str | None = None,
         expected: object = None,
         found: object = None,
@@ -93,7 +94,7 @@ class SeveralError(ContainerError):
         self.choices = tuple(choices)
 
 
-def exists_already(path: str | os.PathLike[str]) -> ContainerError:
+def exists_already(path: StrPath) -> ContainerError:
     """Return the error of a file that would be replaced."""
     return ContainerError(
         "exists already", file=path, hint=f"{option('force', True)} to replace it"
@@ -214,7 +215,7 @@ class VerificationError(CkptconvError):
 
 
 @contextmanager
-def locating(file: str | os.PathLike[str]) -> Iterator[None]:
+def locating(file: StrPath) -> Iterator[None]:
     """Name the file in errors of rooms that know only tensors."""
     try:
         yield

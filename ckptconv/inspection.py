@@ -21,7 +21,7 @@ _MAX_CHOICES, _LONGEST = 32, 200
 
 
 def describe(
-    path: str | os.PathLike[str],
+    path: StrPath,
     *,
     select: str | None = None,
     source: Framework | None = None,
@@ -102,7 +102,7 @@ def _framework(checkpoint: Checkpoint) -> str:
         return ""  # a note says why
 
 
-def _choice(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
+def _choice(path: StrPath, name: str) -> dict[str, Any]:
     try:
         tensors = api.inspect(path, select=name).tensors.values()
     except CkptconvError as error:

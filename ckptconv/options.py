@@ -4,13 +4,13 @@ use: two immutable values, one for each side."""
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ckptconv.allowance import Allowance
 from ckptconv.checkpoint import Checkpoint
+from ckptconv.errors import StrPath as StrPath
 from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Framework as Framework
 from ckptconv.graph.hints import KindHint, parse_hint, resolve
@@ -19,20 +19,21 @@ Target = Literal["torch", "keras", "mindspore", "mint"]
 DTypeName = Literal["float16", "bfloat16", "float32", "float64"]
 FlatLayout = Literal["cpu", "gpu", "ascend"]
 Hardware = Literal["ascend"]
-StrPath = str | os.PathLike[str]
 Progress = Callable[[int], None]
 """Called with the number of bytes just written."""
 Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
 Fuses = Mapping[str, Sequence[str]] | Iterable[tuple[str, Sequence[str]]]
 Like = StrPath | Mapping[str, Sequence[int]] | Checkpoint
 
+DEVICES = ("CPU", "GPU", "Ascend")
 _CHOICES: Mapping[str, tuple[str, ...]] = {
-    "source": ("torch", "keras", "mindspore"),
-    "flat_layout": ("cpu", "gpu", "ascend"),
-    "hardware": ("ascend",),
-    "dtype": ("float16", "bfloat16", "float32", "float64"),
-    "device": ("CPU", "GPU", "Ascend"),
+    "source": get_args(Framework),
+    "flat_layout": get_args(FlatLayout),
+    "hardware": get_args(Hardware),
+    "dtype": get_args(DTypeName),
+    "device": DEVICES,
 }
+"""Options that take one of a few words."""
 _CALLED = {"source": "framework", "flat_layout": "layout"}
 
 

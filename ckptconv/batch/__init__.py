@@ -82,7 +82,7 @@ class ConvertKeywords(TypedDict, total=False):
 
 @public(ConvertKeywords)
 def convert_many(
-    pairs: Iterable[tuple[str | os.PathLike[str], str | os.PathLike[str]]],
+    pairs: Iterable[tuple[o.StrPath, o.StrPath]],
     *,
     to: Target,
     executor: Executor | None = None,
@@ -129,9 +129,7 @@ def convert_many(
     return [outcomes[index] for index in range(len(jobs))]
 
 
-def find(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], suffix: str
-) -> list[tuple[Path, Path]]:
+def find(source: o.StrPath, target: o.StrPath, suffix: str) -> list[tuple[Path, Path]]:
     """Pair every checkpoint below a folder with its target below another, sorted by name.
 
     Shards that an index lists are left to their index, and targets inside ``source`` alone.

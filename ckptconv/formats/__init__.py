@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ckptconv.errors import ContainerError, UsageError, locating
-from ckptconv.formats.registry import FORMATS, SUFFIXES, Format, StrPath, WritableModule, stem
+from ckptconv.errors import ContainerError, StrPath, UsageError, locating
+from ckptconv.formats.registry import FORMATS, SUFFIXES, Format, WritableModule, stem
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.io.reader import Source
 from ckptconv.spelling import option

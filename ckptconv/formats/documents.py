@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, StrPath
 from ckptconv.io.reader import Source
 
 _MAX_MAP, _MAX_REPORT = 64 << 20, 1 << 30
 
 
-def read_object(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+def read_object(path: StrPath) -> Mapping[str, Any]:
     """Return a JSON object; an empty one for a file that holds anything else.
 
     Raises:
@@ -30,7 +29,7 @@ def read_object(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def read_table(path: str | os.PathLike[str]) -> dict[str, str]:
+def read_table(path: StrPath) -> dict[str, str]:
     """Return the entries ``"old" = "new"`` of a TOML or JSON file.
 
     Raises:

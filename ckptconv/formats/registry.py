@@ -7,12 +7,12 @@ import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
+from ckptconv.errors import StrPath
+
 if TYPE_CHECKING:
     from ckptconv.checkpoint import Checkpoint
     from ckptconv.io.reader import Source
     from ckptconv.tensors.writer import Progress
-
-StrPath = str | os.PathLike[str]
 
 
 class FormatModule(Protocol):

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.errors import ContainerError
-from ckptconv.formats.registry import StrPath
+from ckptconv.errors import ContainerError, StrPath
 from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 

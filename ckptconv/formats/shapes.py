@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint, Facts, MindSporeFacts, TorchFacts
-from ckptconv.errors import ContainerError
+from ckptconv.errors import ContainerError, StrPath
 from ckptconv.io.reader import Source
 from ckptconv.spelling import option
 from ckptconv.tensors.declared import Declared
@@ -49,7 +49,7 @@ class _Declaration(NamedTuple):
     dtype: str
 
 
-def read(path: str | os.PathLike[str], *, select: str | None = None) -> Checkpoint:
+def read(path: StrPath, *, select: str | None = None) -> Checkpoint:
     """Return the parameters of a target network, in its order.
 
     Raises:
@@ -138,7 +138,7 @@ def _entry(match: re.Match[str]) -> _Declaration:
     return _Declaration(match["name"], dims, match["dtype"] or "")
 
 
-def _text(path: str | os.PathLike[str], error: ContainerError) -> str | None:
+def _text(path: StrPath, error: ContainerError) -> str | None:
     """Return a file as text, or None where it is none."""
     if not os.path.isfile(path):
         raise error

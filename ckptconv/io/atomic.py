@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
-from ckptconv.errors import ContainerError, exists_already
+from ckptconv.errors import ContainerError, StrPath, exists_already
 from ckptconv.io import platform
 from ckptconv.io.reader import Source
 
@@ -15,7 +15,7 @@ _NAME = 200
 """Bytes of a target's name in that of its temporary file: 255 are the most that one can have."""
 
 
-def check_target(path: str | os.PathLike[str], sources: Sequence[Source], *, force: bool) -> None:
+def check_target(path: StrPath, sources: Sequence[Source], *, force: bool) -> None:
     """Refuse a target that is one of the sources, a folder, or exists already.
 
     Raises:
@@ -30,9 +30,7 @@ def check_target(path: str | os.PathLike[str], sources: Sequence[Source], *, for
 
 
 @contextmanager
-def atomic_path(
-    path: str | os.PathLike[str], *, force: bool, durable: bool = True
-) -> Iterator[str]:
+def atomic_path(path: StrPath, *, force: bool, durable: bool = True) -> Iterator[str]:
     """Yield a temporary path beside ``path``; on success sync it and move it into place.
 
     On any failure or interrupt the temporary file is removed and ``path`` is as it was. What a
@@ -106,7 +104,7 @@ class Files:
 class _File:
     """A temporary file, which its run holds until it has its name or is gone."""
 
-    def __init__(self, path: str | os.PathLike[str], *, force: bool, durable: bool) -> None:
+    def __init__(self, path: StrPath, *, force: bool, durable: bool) -> None:
         self._path, self._force, self._durable = path, force, durable
         self._target = _followed(path)
         self._name, self._temporary, self._held = "", "", -1
@@ -153,7 +151,7 @@ _gathering: ContextVar[list[_File] | None] = ContextVar("gathering", default=Non
 
 
 @contextmanager
-def _refusals(path: str | os.PathLike[str]) -> Iterator[None]:
+def _refusals(path: StrPath) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
@@ -173,7 +171,7 @@ def begun(path: str) -> bool:
     return whole and os.path.lexists(f"{_stem(target)}.0.part")
 
 
-def _followed(path: str | os.PathLike[str]) -> str:
+def _followed(path: StrPath) -> str:
     return os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from isal.isal_zlib import crc32
 
-from ckptconv.errors import ContainerError
+from ckptconv.errors import ContainerError, StrPath
 from ckptconv.io import platform
 
 PIECE = 256 << 10
@@ -47,7 +47,7 @@ class Source:
     _whole: Source | None = None
     """What this is a part of; never itself: a cycle would keep the file open for long."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: StrPath) -> None:
         self.path = os.fspath(path)
         try:
             self._fd = os.open(self.path, platform.READ)
@@ -147,7 +147,7 @@ class Source:
         if _identity(os.fstat(self._fd)) != self._identity:
             raise ContainerError("the file was changed while being read", file=self.path)
 
-    def same_file(self, path: str | os.PathLike[str]) -> bool:
+    def same_file(self, path: StrPath) -> bool:
         """Tell whether ``path`` is this very file (also through links)."""
         try:
             return os.path.samestat(os.fstat(self._fd), os.stat(path))

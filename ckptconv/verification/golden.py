@@ -16,7 +16,7 @@ from ckptconv import api
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.io.atomic import atomic_path, check_target
-from ckptconv.options import ReadOptions, StrPath
+from ckptconv.options import DEVICES, ReadOptions, StrPath
 from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
 from ckptconv.verification import npz
@@ -24,7 +24,6 @@ from ckptconv.verification.fingerprint import PRECISIONS, fingerprint, matrices
 from ckptconv.verification.pairing import sublayer
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 from ckptconv.verification.reference.inputs import (
-    DEVICES,
     SHOWN_NOTHING,
     Limits,
     known_error,
@@ -42,7 +41,11 @@ if TYPE_CHECKING:
 
 
 FIELDS = ("x", "lengths", "h", "c", "y", "last_h", "last_c")
-TARGETS = (*(("mindspore", device) for device in DEVICES), ("torch", "CPU"), ("keras", "CPU"))
+TARGETS = (
+    *(("mindspore", device) for device in DEVICES),
+    ("torch", "CPU"),
+    ("keras", "CPU"),
+)
 
 
 @public(ReadKeywords)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ckptconv.codecs.zip.reader import Archive, is_zip
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, StrPath
 from ckptconv.io.reader import Source
 from ckptconv.spelling import option
 from ckptconv.tensors.regions import Array
@@ -28,10 +27,9 @@ _HINTS = {
 }
 _SOURCE = ("path", "container", "framework")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-Path = str | os.PathLike[str]
 
 
-def write(path: Path, arrays: Mapping[str, Array]) -> None:
+def write(path: StrPath, arrays: Mapping[str, Array]) -> None:
     """Write arrays, uncompressed and reproducibly."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
@@ -40,7 +38,7 @@ def write(path: Path, arrays: Mapping[str, Array]) -> None:
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), stream.getvalue())
 
 
-def read(path: Path) -> dict[str, Array]:
+def read(path: StrPath) -> dict[str, Array]:
     """Return all arrays of a file.
 
     Raises:
@@ -60,7 +58,7 @@ def read(path: Path) -> dict[str, Array]:
 
 
 def read_document(
-    path: Path, schema: str, shape: Mapping[str, type]
+    path: StrPath, schema: str, shape: Mapping[str, type]
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the ``meta`` document of a vectors file, and its arrays.
 
@@ -87,7 +85,7 @@ def read_document(
     return meta, arrays
 
 
-def need(limits: Mapping[str, Any], target: str, path: Path) -> Any:
+def need(limits: Mapping[str, Any], target: str, path: StrPath) -> Any:
     """Return what a framework and device may be off by.
 
     Raises:
@@ -106,7 +104,7 @@ def are_limits(found: object, count: int) -> bool:
 
 
 def malformed(
-    path: Path, where: str, expected: object, found: object, hint: str | None = None
+    path: StrPath, where: str, expected: object, found: object, hint: str | None = None
 ) -> CkptconvError:
     """Return the error of a document or array that is not what it should be."""
     return CkptconvError(
@@ -132,7 +130,7 @@ def decode(array: Array) -> Any:
         return None
 
 
-def _array(data: bytes, path: Path) -> Array:
+def _array(data: bytes, path: StrPath) -> Array:
     """Parse one ``.npy``; its header must declare exactly the bytes that follow."""
     try:
         return _parsed(io.BytesIO(data), path)
@@ -140,7 +138,7 @@ def _array(data: bytes, path: Path) -> Array:
         raise _damaged(path, "arrays as .npy of version 1.0 or 2.0", str(error)) from None
 
 
-def _parsed(stream: io.BytesIO, path: Path) -> Array:
+def _parsed(stream: io.BytesIO, path: StrPath) -> Array:
     layout: Any = np.lib.format
     parsers = {(1, 0): layout.read_array_header_1_0, (2, 0): layout.read_array_header_2_0}
     shape, fortran, dtype = parsers[layout.read_magic(stream)](stream)
@@ -150,5 +148,5 @@ def _parsed(stream: io.BytesIO, path: Path) -> Array:
     return np.frombuffer(left, dtype).reshape(shape).copy()
 
 
-def _damaged(path: Path, expected: str, found: object) -> CkptconvError:
+def _damaged(path: StrPath, expected: str, found: object) -> CkptconvError:
     return CkptconvError("not a vectors file", file=path, expected=expected, found=found)

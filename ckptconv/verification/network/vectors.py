@@ -15,7 +15,7 @@ from ckptconv.errors import VerificationError, locating
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.network import Network
 from ckptconv.io.atomic import atomic_path, check_target
-from ckptconv.options import ReadOptions, StrPath
+from ckptconv.options import DEVICES, ReadOptions, StrPath
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification import npz
@@ -26,7 +26,7 @@ from ckptconv.verification.network.inputs import Case
 from ckptconv.verification.network.prove import compare, target_runner
 from ckptconv.verification.network.source import KNOWN, MARGIN, Source
 from ckptconv.verification.reference.arithmetic import half
-from ckptconv.verification.reference.inputs import DEVICES, distance
+from ckptconv.verification.reference.inputs import distance
 from ckptconv.verification.results.layers import VerifyReport
 from ckptconv.verification.results.tensors import describe
 

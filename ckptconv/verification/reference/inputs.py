@@ -39,7 +39,6 @@ _REMAINDER = 1e-3
 
 Limits = tuple[float, ...]
 """What outputs, h_n and c_n may be off by: c grows where the others do not."""
-DEVICES = ("CPU", "GPU", "Ascend")
 _EMULATIONS: dict[tuple[str, str], tuple[Arithmetic, ...]] = {
     ("mindspore", "CPU"): (MINDSPORE_CPU,),
     ("mindspore", "Ascend"): (ASCEND,),
