@@ -89,7 +89,7 @@ def _check_stubs(network: Network, stubs: tuple[str, ...]) -> None:
 
 def _check_projections(graph: Graph, to: str) -> None:
     for layer in graph:
-        cells = layer.cells().values() if isinstance(layer, RecurrentLayer) else ()
+        cells = layer.cells.values() if isinstance(layer, RecurrentLayer) else ()
         if to == "mindspore" and any(cell.w_hr is not None for cell in cells):
             raise LossyError(
                 "proj_size has no equal in MindSpore, and a network takes layers as they are",

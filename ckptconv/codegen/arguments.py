@@ -70,7 +70,7 @@ def _sizes(layer: Layer) -> Facts:
 def _recurrent(layer: Layer, facts: Facts) -> Facts:
     if not isinstance(layer, RecurrentLayer):
         return {}
-    cell = layer.cells()[0, 0]
+    cell = layer.cells[0, 0]
     gates = len(CANONICAL[layer.base])
     return {
         "input_size": cell.w_ih.shape[1],

@@ -100,7 +100,7 @@ def _by_kernels(
 def _rank(layer: Layer, channels: int) -> int | None:
     """Return the rank of the space of a layer's output: 0 is any, None has other channels."""
     if isinstance(layer, RecurrentLayer):
-        cell = layer.cells()[0, 0]
+        cell = layer.cells[0, 0]
         width = (cell.w_hh.shape[1]) * layer.num_directions
         return 1 if width == channels else None
     kind = KINDS.get(layer.kind)

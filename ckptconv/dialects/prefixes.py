@@ -35,7 +35,9 @@ def without_wrappers(checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         DialectError: two tensors would get one name.
     """
-    plain = _renamed(checkpoint, lambda name: f".{name}".replace(f".{_COMPILED}", ".")[1:])
+    plain = checkpoint
+    if any(_COMPILED in f"{name}." for name in (*plain.tensors, *plain.modules)):
+        plain = _renamed(plain, lambda name: f".{name}".replace(f".{_COMPILED}", ".")[1:])
     if plain is not checkpoint:
         plain = _noted(plain, f"'{_COMPILED}' of torch.compile was taken out of the names")
     while wrapper := _wrapper(plain):

@@ -161,5 +161,5 @@ def _with_what_is_said(layer: RecurrentLayer, evidence: Evidence) -> RecurrentLa
         notes = (f"class {known} is taken to order its gates as torch.nn.{layer.base} does",)
     if hint is not None and hint.kind != layer.kind:
         raise DialectError(f"cannot be a {hint.kind}", tensor=layer.path, expected=layer.kind)
-    told = hint.arguments if hint is not None else {}
-    return replace(layer, attributes={**layer.attributes, **said, **told}, notes=notes)
+    attributes = {**said, **(hint.arguments if hint is not None else {})}
+    return replace(layer, attributes=attributes, notes=notes) if attributes or notes else layer

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
 from ckptconv.checkpoint import Checkpoint
@@ -106,8 +106,9 @@ class RecurrentLayer(Layer):
     def num_directions(self) -> int:
         return 1 + max(parsed[0][1] for name in self.params if (parsed := _parse(name)))
 
-    def cells(self) -> dict[tuple[int, int], Cell]:
-        """Return the recurrent parameters by (layer, direction), in the order they are stored."""
+    @cached_property
+    def cells(self) -> Mapping[tuple[int, int], Cell]:
+        """The recurrent parameters by (layer, direction), in the order they are stored."""
         found: dict[tuple[int, int], dict[str, Tensor]] = {}
         for name, tensor in self.params.items():
             if parsed := _parse(name):

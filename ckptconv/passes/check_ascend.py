@@ -58,7 +58,7 @@ def _remarks(layer: RecurrentLayer, hardware: str | None) -> list[str]:
     if layer.kind not in _FLOAT16:
         return []
     notes = []
-    hidden = layer.cells()[0, 0].w_hh.shape[1]
+    hidden = layer.cells[0, 0].w_hh.shape[1]
     if layer.kind == "GRU" and hidden % _STEP:
         if hardware == _HARDWARE:
             raise LossyError(

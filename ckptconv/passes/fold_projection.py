@@ -29,7 +29,7 @@ def without_projections(graph: Graph, framework: str, *, fold: bool) -> Graph:
     """
     result: list[Layer] = []
     for layer in graph:
-        if not (isinstance(layer, RecurrentLayer) and layer.cells()[0, 0].w_hr is not None):
+        if not (isinstance(layer, RecurrentLayer) and layer.cells[0, 0].w_hr is not None):
             result.append(layer)
         elif fold and layer.kind == "LSTM":
             result += fold_projection(layer)
@@ -48,7 +48,7 @@ def fold_projection(layer: RecurrentLayer) -> list[Layer]:
 
     Products are computed in float64 when they are read, and rounded once.
     """
-    cells = layer.cells()
+    cells = layer.cells
     params: dict[str, Tensor] = {}
     below: list[Tensor] = []
     for k in range(layer.num_layers):

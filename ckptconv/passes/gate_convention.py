@@ -115,7 +115,7 @@ def _canonical(
 ) -> RecurrentLayer:
     kind = layer.base
     params: dict[str, Tensor] = {}
-    for (k, d), cell in layer.cells().items():
+    for (k, d), cell in layer.cells.items():
         made = _each(cell, lambda t: permute(t, 0, orders[kind], CANONICAL[kind]))
         if kind == "LSTM" and options.forget_bias:
             made = _with_forget_bias(made, options.forget_bias)

@@ -38,7 +38,7 @@ def fuse(graph: Graph, path: str, parts: Sequence[str]) -> Graph:
     params: dict[str, Tensor] = {}
     offset = 0
     for layer in layers:
-        for (k, d), cell in layer.cells().items():
+        for (k, d), cell in layer.cells.items():
             params |= cell_params(cell, offset + k, d)
         offset += layer.num_layers
     fused = replace(
@@ -63,7 +63,7 @@ def split(graph: Graph, path: str) -> Graph:
     single.pop("input_size", None)
     between = () if layer.num_layers == 1 else _between(single.pop("dropout", 0))
     params: list[dict[str, Tensor]] = [{} for _ in range(layer.num_layers)]
-    for (k, d), cell in layer.cells().items():
+    for (k, d), cell in layer.cells.items():
         params[k] |= cell_params(cell, 0, d)
     parts = [
         replace(
@@ -123,7 +123,7 @@ def _hidden_size(layer: RecurrentLayer, cell: Cell) -> int:
 
 
 def _check_chain(before: RecurrentLayer, after: RecurrentLayer) -> None:
-    first, second = before.cells()[0, 0], after.cells()[0, 0]
+    first, second = before.cells[0, 0], after.cells[0, 0]
     facts = {
         "kind": (before.kind, after.kind),
         "hidden size": (_hidden_size(before, first), _hidden_size(after, second)),

@@ -29,9 +29,11 @@ class Provenance:
 
         What a source tensor is a layout of stands for that tensor, where the layout is undone.
         """
-        origins, operations = trace(tensor, self._names)
-        undone = (self._turned[id(origin)] for origin in origins if id(origin) in self._turned)
-        return Trace(origins, [*dict.fromkeys([*undone, *operations])])
+        found = trace(tensor, self._names)
+        if not self._turned:
+            return found
+        undone = [self._turned[id(leaf)] for leaf in found.origins if id(leaf) in self._turned]
+        return Trace(found.origins, [*dict.fromkeys([*undone, *found.operations])])
 
     def own(self, tensor: Tensor) -> list[str]:
         """Return the names of this very tensor; none for what the source does not hold."""

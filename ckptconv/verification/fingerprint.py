@@ -42,7 +42,7 @@ def fingerprint(weights: Iterable[Tensor]) -> Fingerprint:
 def matrices(layers: Iterable[RecurrentLayer]) -> Iterator[Tensor]:
     """Yield the matrices of recurrent layers."""
     for layer in layers:
-        for cell in layer.cells().values():
+        for cell in layer.cells.values():
             yield from (cell.w_ih, cell.w_hh)
 
 

@@ -82,7 +82,7 @@ def fold_like(graph: Graph, other: Graph) -> tuple[Graph, list[Fold]]:
     layers: list[Layer] = []
     for layer in graph:
         if _is_projected(layer) and Part(layer, levels(layer)[0]).signature not in known:
-            wide = [widened_layer(layer, one.cells()[0, 0].w_hh.dtype) for one in other.recurrent]
+            wide = [widened_layer(layer, one.cells[0, 0].w_hh.dtype) for one in other.recurrent]
             folds.append(Fold(layer, *fold_projection((wide or [layer])[0])))
             layers += folds[-1][1:]
         else:
@@ -91,7 +91,7 @@ def fold_like(graph: Graph, other: Graph) -> tuple[Graph, list[Fold]]:
 
 
 def _is_projected(layer: Layer) -> TypeGuard[RecurrentLayer]:
-    return isinstance(layer, RecurrentLayer) and layer.cells()[0, 0].w_hr is not None
+    return isinstance(layer, RecurrentLayer) and layer.cells[0, 0].w_hr is not None
 
 
 class Paired(NamedTuple):
@@ -105,7 +105,7 @@ class Paired(NamedTuple):
 def sublayer(layer: RecurrentLayer, first: int, count: int) -> RecurrentLayer:
     """Return ``count`` levels of a recurrent layer from ``first`` on as a layer of its own."""
     params: dict[str, Tensor] = {}
-    for (k, d), cell in layer.cells().items():
+    for (k, d), cell in layer.cells.items():
         if first <= k < first + count:
             params |= cell_params(cell, k - first, d)
     return _recurrent(layer, params)
@@ -114,7 +114,7 @@ def sublayer(layer: RecurrentLayer, first: int, count: int) -> RecurrentLayer:
 def levels(layer: RecurrentLayer) -> list[RecurrentLayer]:
     """Return every level of a recurrent layer as a layer of its own."""
     found: list[dict[str, Tensor]] = []
-    for (k, d), cell in sorted(layer.cells().items()):
+    for (k, d), cell in sorted(layer.cells.items()):
         found += [{}] * (k == len(found))
         found[k] = found[k] | cell_params(cell, 0, d)
     return [_recurrent(layer, params) for params in found]

@@ -52,7 +52,7 @@ def _source(block: Block) -> RecurrentLayer:
 
 def _projected_states(layer: RecurrentLayer, states: Array) -> Array:
     """Return W_hr s for each level and direction, (L·D, B, H) → (L·D, B, P)."""
-    weights = [cell.w_hr for _, cell in sorted(layer.cells().items()) if cell.w_hr is not None]
+    weights = [cell.w_hr for _, cell in sorted(layer.cells.items()) if cell.w_hr is not None]
     return np.stack([s @ _exact(w).T for s, w in zip(states, weights, strict=True)])
 
 

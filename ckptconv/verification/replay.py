@@ -108,7 +108,7 @@ def _play(
         outputs, by = reference(graph, block.chain, given), "reference"
     else:
         outputs, by = side.run(block.chain, given), f"{side.by} on {side.device}"
-    dtype = block.chain[0].cells()[0, 0].w_hh.dtype.name
+    dtype = block.chain[0].cells[0, 0].w_hh.dtype.name
     if dtype != entry["dtype"]:
         rounding = entry["rounding"].get(dtype, [0.0] * len(exact))
         limits = [sum(pair) for pair in zip(limits, rounding, strict=True)]
@@ -177,7 +177,7 @@ def _counterparts(
             expected=_shapes(recurrent),
             found=_shapes(made_for),
         )
-    dtype = recurrent.recurrent[0].cells()[0, 0].w_hh.dtype if recurrent.layers else np.dtype("f4")
+    dtype = recurrent.recurrent[0].cells[0, 0].w_hh.dtype if recurrent.layers else np.dtype("f4")
     if not similar(meta["fingerprint"], fingerprint(matrices(recurrent.recurrent)), dtype):
         raise VerificationError(
             "made for another model",

@@ -91,7 +91,7 @@ def _known(source: Graph) -> dict[str, str]:
     return {
         layer.path + (f"_l{k}" if levels > 1 else ""): "GRU(reset_after=True)"
         for layer in source.recurrent
-        if layer.kind == "GRU" and layer.cells()[0, 0].b_ih is None
+        if layer.kind == "GRU" and layer.cells[0, 0].b_ih is None
         for levels in [layer.num_layers]
         for k in range(levels)
     }

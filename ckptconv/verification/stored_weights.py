@@ -33,7 +33,7 @@ def own_weights(graph: Graph, layer: RecurrentLayer) -> Weights:
     lifted = weights_of(layer)
     origin = graph.origin.provenance
     cells = {}
-    for place, cell in layer.cells().items():
+    for place, cell in layer.cells.items():
         own = _keras_cell(cell, lifted.kind, origin) if graph.dialect == "keras" else None
         cells[place] = own or lifted.cells[place]
     style = Style(lifted.style.activation)

@@ -212,7 +212,7 @@ def _rounding(result: LayerResult, block: Block, given: Inputs, exact: Outputs) 
     whole = block.layer if block.dense else block.source
     if not isinstance(whole, RecurrentLayer):
         return _NO_ROUNDING
-    dtype = narrower(*(layer.cells()[0, 0].w_ih.dtype for layer in (whole, block.chain[0])))
+    dtype = narrower(*(layer.cells[0, 0].w_ih.dtype for layer in (whole, block.chain[0])))
     made = dtype.itemsize < _SINGLE and any(tensor.how for tensor in result.tensors)
     if result.weights != "rounded" and not made:
         return _NO_ROUNDING

@@ -107,7 +107,7 @@ def size_of(made: object) -> int:
     One wide character makes all of a text wide.
     """
     if isinstance(made, str):
-        return len(made) * (1 if made.isascii() else 4)
+        return len(made) if made.isascii() else 4 * len(made)
     if isinstance(made, bytes):
         return len(made)
     if isinstance(made, Dict):

@@ -99,7 +99,8 @@ class Archive:
         mark, _, flags, method, _, _, crc, packed, size, named, extra = LOCAL.unpack(raw)
         at = record.header + LOCAL.size
         text = self._peek(at, named + extra)
-        honest = mark == b"PK\3\4" and decode(text[:named], flags) == name
+        same = text[:named] == name.encode() or decode(text[:named], flags) == name
+        honest = mark == b"PK\3\4" and same
         honest &= (method, flags & ~UTF8) == (record.method, record.flags & ~UTF8)
         if not flags & _DESCRIPTOR:
             told = widen(text[named:], size, packed)

@@ -102,7 +102,7 @@ def _kind(node: Node) -> str:
 def _cell(node: Node, layer: Layer) -> str:
     if not isinstance(layer, RecurrentLayer):
         raise TypeError(layer.kind)
-    cell, a = layer.cells()[0, 0], node.arguments
+    cell, a = layer.cells[0, 0], node.arguments
     if layer.num_layers > 1 or cell.w_hr is not None:
         raise CkptconvError(f"several layers of {layer.kind} in one", tensor=layer.path)
     arguments = [number(cell.w_ih.shape[1]), number(cell.w_hh.shape[1])]

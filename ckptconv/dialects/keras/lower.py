@@ -171,7 +171,7 @@ def _attention_weights(layer: Layer) -> Iterator[tuple[tuple[str, str], Tensor, 
 
 
 def _recurrent(layer: RecurrentLayer) -> Iterator[_KerasLayer]:
-    kind, cells = layer.base, layer.cells()
+    kind, cells = layer.base, layer.cells
     depth, sides = layer.num_layers, layer.num_directions
     alone = layer.is_cell
     single, cell = _class_name(layer.kind) or "", _class_name(f"{kind}Cell") or ""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from ckptconv.checkpoint import Checkpoint, Module
 from ckptconv.dialects.torch.norms import pruned, spectral_norm, weight_norm
@@ -67,7 +68,7 @@ def _stems(names: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for name in names:
         path, _, leaf = name.rpartition(".")
-        match = _OLD.fullmatch(leaf)
+        match = _in_parts(leaf)
         before, new, after = name.rpartition(_NEW)
         if new and "." in after:
             plain, _, suffix = after.partition(".")
@@ -76,6 +77,9 @@ def _stems(names: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
             stem = f"{path}.{match[1]}" if path else match[1]
             found.setdefault(stem, {})[match[2]] = name
     return found
+
+
+_in_parts = lru_cache(maxsize=1024)(_OLD.fullmatch)  # the same few names stand in every layer
 
 
 def _plain(

@@ -68,16 +68,15 @@ def filled(container: str, tree: Tree, source: Source) -> Checkpoint:
     tensors: dict[str, Tensor] = {}
     modules, omitted = dict(tree.modules), dict(tree.omitted)
     for name, value in tree.values.items():
-        inside = _inside(name, value)
-        if not is_tensor(value) and not inside:
+        inside = {name: value} if is_tensor(value) else _inside(name, value)
+        if not inside:
             omitted[name] = f"not a tensor: {_kind(value, tree.seen)}"
-        if inside and (cls := class_of(value)):
+        elif cls := class_of(value):
             modules[name] = Module(cls)
-        for place, tensor in (inside or {name: value}).items():
-            if is_tensor(tensor):
-                if place in tensors:
-                    raise ContainerError("two tensors of one name", file=path, tensor=place)
-                tensors[place] = as_tensor(tensor, place, path)
+        for place, tensor in inside.items():
+            if place in tensors:
+                raise ContainerError("two tensors of one name", file=path, tensor=place)
+            tensors[place] = as_tensor(tensor, place, path)
     if not tensors:
         raise ContainerError("a state_dict with no tensors in it", file=path)
     return Checkpoint(container, tensors, modules, omitted=omitted)

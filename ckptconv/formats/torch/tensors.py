@@ -49,11 +49,15 @@ class Stored:
         if not isinstance(storage, Storage):
             raise TypeError("a tensor without a storage")
         self.storage, self.offset = storage, offset
-        if any(type(row) is not tuple and len(row) > _MAX_AXES for row in (shape, strides)):
-            raise ValueError("sizes that would be copied for each tensor")
-        self.shape, self.strides = tuple(shape), tuple(strides)
+        self.shape, self.strides = _row(shape), _row(strides)
         self.dtype = storage.dtype
         self.quantizer: tuple[Any, ...] | None = None
+
+
+def _row(sizes: Any) -> tuple[Any, ...]:
+    if type(sizes) is not tuple and len(sizes) > _MAX_AXES:
+        raise ValueError("sizes that would be copied for each tensor")
+    return tuple(sizes)
 
 
 class Refused:

@@ -53,7 +53,7 @@ def record(graph: Graph, lowered: Lowered) -> list[Split]:
         if BOTH_BIASES in made.operations and tensor.dtype.name in DTYPES:
             sums[frozenset(map(id, made.origins))] = name, tensor
     found: list[Split] = []
-    for cell in (c for layer in graph.recurrent for c in layer.cells().values() if sums):
+    for cell in (c for layer in graph.recurrent for c in layer.cells.values() if sums):
         if cell.b_ih is None or cell.b_hh is None:
             continue
         origins = [*origin.trace(cell.b_ih).origins, *origin.trace(cell.b_hh).origins]

@@ -131,7 +131,7 @@ def _known(tensor: Tensor | None, names: Provenance, told: Mapping[str, Told]) -
 def _levels(layer: RecurrentLayer, names: Provenance, told: Mapping[str, Told]) -> list[_Home]:
     if layer.is_cell:
         return []
-    ordered = sorted(layer.cells().items())
+    ordered = sorted(layer.cells.items())
     found = (_home(layer, f"weight_ih_l{k}", cell.w_ih, names, told) for (k, _), cell in ordered)
     return list(dict.fromkeys(home for home in found if home is not None))
 

@@ -102,7 +102,7 @@ class Outputs(NamedTuple):
 
 def weights_of(layer: RecurrentLayer) -> Weights:
     """Return the weights of a layer of the canonical graph."""
-    cells = {place: CellWeights(*cell, GATES[layer.base]) for place, cell in layer.cells().items()}
+    cells = {place: CellWeights(*cell, GATES[layer.base]) for place, cell in layer.cells.items()}
     relu = layer.base == "RNN" and layer.attributes.get("nonlinearity") == "relu"
     return Weights(layer.base, cells, Style(activation="relu" if relu else "tanh"))
 
