@@ -67,12 +67,17 @@ def _places(source: Source, table: Any) -> dict[str, str]:
     if not isinstance(table, dict) or not table:
         raise _error(source, "a damaged index", "a weight_map", "none")
     for file in table.values():
-        bare = isinstance(file, str) and file not in ("", ".", "..") and "\0" not in file
-        if not bare or os.path.basename(file) != file or "\\" in file:
+        if not is_bare(file):
             raise _error(source, "a shard outside the folder", "a bare file name", repr(file))
     if len(set(table.values())) > _MAX_SHARDS:
         raise _error(source, "too many shards", f"at most {_MAX_SHARDS}", len(set(table.values())))
     return table
+
+
+def is_bare(file: object) -> bool:
+    """Tell whether an index names a file beside itself, and no other place."""
+    bare = isinstance(file, str) and file not in ("", ".", "..") and os.path.basename(file) == file
+    return bare and {"\\", "\0"}.isdisjoint(str(file))
 
 
 def _open(source: Source, file: str, select: str | None) -> Checkpoint:

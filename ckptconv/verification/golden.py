@@ -41,11 +41,7 @@ if TYPE_CHECKING:
 
 
 FIELDS = ("x", "lengths", "h", "c", "y", "last_h", "last_c")
-TARGETS = (
-    *(("mindspore", device) for device in DEVICES),
-    ("torch", "CPU"),
-    ("keras", "CPU"),
-)
+TARGETS = (*(("mindspore", device) for device in DEVICES), ("torch", "CPU"), ("keras", "CPU"))
 
 
 @public(ReadKeywords)

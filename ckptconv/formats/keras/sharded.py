@@ -14,6 +14,7 @@ from ckptconv.codecs.json import parse
 from ckptconv.errors import ContainerError
 from ckptconv.formats.keras import h5 as hdf5
 from ckptconv.formats.keras.h5_writer import facts_of
+from ckptconv.formats.sharded import is_bare
 from ckptconv.io.reader import Source
 from ckptconv.tensors.tensor import Tensor
 
@@ -87,8 +88,7 @@ def _shards(source: Source, weight_map: Any) -> dict[str, set[str]]:
     shards: dict[str, set[str]] = {}
     for group, files in weight_map.items():
         for file in files if isinstance(files, list) else [files]:
-            bare = isinstance(file, str) and file == os.path.basename(file)
-            if not bare or file in ("", ".", "..") or {"\\", "\0"} & {*file}:
+            if not is_bare(file):
                 raise _refused(source, group, "the bare name of a file beside the index", file)
             shards.setdefault(file, set()).add(group.strip("/"))
     return shards
