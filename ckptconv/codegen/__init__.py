@@ -1,1 +1,1 @@
-"""Text for the target's framework: the constructor call of each layer."""
+"""Text for the target's framework: the constructor call of each layer, and whole networks."""

@@ -152,8 +152,7 @@ def _layer_text(
     layer = layers.get(node.layer or "")
     if layer is None:
         raise DialectError("a network with a layer that has no weights", tensor=node.layer)
-    text = calls.module(node, layer, network, goal.name, columns)
-    return calls.finished(text, goal.name)
+    return calls.module(node, layer, network, goal.name, columns)
 
 
 def _tree(texts: Mapping[str, str], goal: Target) -> list[str]:

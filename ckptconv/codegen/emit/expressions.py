@@ -28,6 +28,11 @@ class Row(NamedTuple):
     mindspore: str | Callable[[Arguments], str] = ""
     atom: bool = True
 
+    def template(self, target: str, arguments: Arguments) -> str:
+        """Return the text with braces for its values."""
+        text = (target != "torch" and self.mindspore) or self.torch
+        return text(arguments) if callable(text) else text
+
 
 FUNCTIONS: Mapping[str, tuple[str, str]] = {
     # op               torch                        MindSpore
@@ -205,7 +210,5 @@ def expression(
     function = FUNCTIONS.get(op)
     if function is not None and not arguments:
         return f"{function[target != 'torch']}({values[0]})", True
-    text = (target != "torch" and row.mindspore) or row.torch
-    template = text(arguments) if callable(text) else text
     words = {key: number(value) for key, value in arguments.items()}
-    return template.format(*values, all=", ".join(values), **words), row.atom
+    return row.template(target, arguments).format(*values, all=", ".join(values), **words), row.atom

@@ -145,9 +145,7 @@ class Forward:
             return False
         if node.outputs[0] in self.modules or node.op in _CALLED:
             return True
-        row = EXPRESSIONS[node.op]
-        text = (self.target != "torch" and row.mindspore) or row.torch
-        template = text(node.arguments) if callable(text) else text
+        template = EXPRESSIONS[node.op].template(self.target, node.arguments)
         if "{all}" in template:
             return sum(len(self._peek(n)[0]) for n in node.inputs) < _LONGEST_LINE
         return template.count(f"{{{place}}}") == 1

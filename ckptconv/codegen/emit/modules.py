@@ -55,7 +55,7 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
         LossyError: the target has no such layer, and nothing here stands for it.
     """
     if node.op == "recurrent" and not is_native(node, network, target):
-        return _cell(node, layer)
+        return _cell(node, layer, target)
     if node.op == "parameter":
         shape = number(layer.params[""].shape)
         zeros = "torch.zeros(" + shape if target == "torch" else f"ops.zeros({shape}, ms.float32"
@@ -99,7 +99,7 @@ def _kind(node: Node) -> str:
     return str(node.arguments["kind"])
 
 
-def _cell(node: Node, layer: Layer) -> str:
+def _cell(node: Node, layer: Layer, target: str) -> str:
     if not isinstance(layer, RecurrentLayer):
         raise TypeError(layer.kind)
     cell, a = layer.cells[0, 0], node.arguments
@@ -107,23 +107,14 @@ def _cell(node: Node, layer: Layer) -> str:
         raise CkptconvError(f"several layers of {layer.kind} in one", tensor=layer.path)
     arguments = [number(cell.w_ih.shape[1]), number(cell.w_hh.shape[1])]
     if cell.b_ih is None:
-        arguments.append("BIAS=False")
+        arguments.append("bias=False" if target == "torch" else "has_bias=False")
     for key in ("bidirectional", "zero_masked"):
         arguments += [f"{key}=True"] if a.get(key) else []
     arguments += ["reset_after=False"] if not a.get("reset_after", True) else []
     for key, usual in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
         if a.get(key, usual) != usual:
-            arguments.append(f"{key}=FUNCTION:{a[key]}")
+            arguments.append(f"{key}={FUNCTIONS[a[key]][target != 'torch']}")
     return f"{_kind(node)}({', '.join(arguments)})"
-
-
-def finished(text: str, target: str) -> str:
-    """Put the target's words for what a cell takes."""
-    text = text.replace("BIAS=", "bias=" if target == "torch" else "has_bias=")
-    for op, pair in FUNCTIONS.items():
-        for end in (",", ")"):
-            text = text.replace(f"FUNCTION:{op}{end}", pair[target != "torch"] + end)
-    return text
 
 
 def is_call(text: str) -> bool:
