@@ -222,10 +222,7 @@ def _without_training_state(target: Checkpoint) -> Checkpoint:
 
     if target.format == shapes.FORMAT or dialects.detect(target) != "mindspore":
         return target
-    state = training_state(target.tensors)
-    kept = {name: tensor for name, tensor in target.tensors.items() if name not in state.omitted}
-    own = {state.renamed.get(name, name): tensor for name, tensor in kept.items()}
-    return replace(target, tensors=own)
+    return replace(target, tensors=training_state(target.tensors).network(target.tensors))
 
 
 def target_network(like: Like) -> Checkpoint:

@@ -50,11 +50,7 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     from ckptconv.dialects.mindspore.training_state import training_state
 
     state = training_state(checkpoint.tensors)
-    kept = {
-        state.renamed.get(name, name): tensor
-        for name, tensor in checkpoint.tensors.items()
-        if name not in state.omitted
-    }
+    kept = state.network(checkpoint.tensors)
     flat, taken = lift_flat(kept, options.kinds, options.flat_layout)
     rest = replace(checkpoint, tensors={n: t for n, t in kept.items() if n not in taken})
     paths = {layer.path for layer in flat}

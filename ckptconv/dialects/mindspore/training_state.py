@@ -35,6 +35,11 @@ class TrainingState:
     renamed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def network(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what is the network's, under its own names."""
+        kept = ((name, tensor) for name, tensor in tensors.items() if name not in self.omitted)
+        return {self.renamed.get(name, name): tensor for name, tensor in kept}
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -92,6 +97,7 @@ def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
     renamed = _own_names(kept, found)
     notes = [_rename_note(f) for f in found if any(f.wrapper + t in renamed for t in f.trained)]
     counters = {scope + leaf for scope, leaf in scopes}
+    omitted = {name: omitted[name] for name in shapes if name in omitted}
     return TrainingState(omitted, renamed, (*notes, *_unproven(kept, tensors, counters)))
 
 
