@@ -100,11 +100,11 @@ class RecurrentLayer(Layer):
 
     @property
     def num_layers(self) -> int:
-        return 1 + max(parsed[0][0] for name in self.params if (parsed := _parse(name)))
+        return 1 + max(level for level, _ in self.cells)
 
     @property
     def num_directions(self) -> int:
-        return 1 + max(parsed[0][1] for name in self.params if (parsed := _parse(name)))
+        return 1 + max(direction for _, direction in self.cells)
 
     @cached_property
     def cells(self) -> Mapping[tuple[int, int], Cell]:

@@ -76,10 +76,17 @@ class Elementwise(Tensor):
 
     def read(self, region: Region) -> Array:
         taken = (region[:1] + whole(self.shape[1:])) if self._rows else region
-        values = self._function(*(t.read(_clip(taken, t.shape)) for t in self.inputs))
+        values = self._function(*[t.read(self._of(t, taken)) for t in self.inputs])
         if taken != region:
             values = values[(slice(None), *(slice(a, b) for a, b in region[1:]))]
         return values.astype(self.dtype, copy=False)
+
+    def _of(self, tensor: Tensor, region: Region) -> Region:
+        """Fit a region to an input that broadcasts: axes of length 1 are taken whole."""
+        if tensor.shape == self.shape:
+            return region
+        pairs = zip(region, tensor.shape, strict=True)
+        return tuple((0, 1) if n == 1 else pair for pair, n in pairs)
 
 
 class Cast(Tensor):
@@ -118,11 +125,9 @@ class Product(Tensor):
         return (rows @ columns).astype(self.dtype)
 
 
-def _clip(region: Region, shape: tuple[int, ...]) -> Region:
-    """Fit a region to an input that broadcasts: axes of length 1 are taken whole."""
-    return tuple((0, 1) if n == 1 else pair for pair, n in zip(region, shape, strict=True))
-
-
 def _exact_sum(first: Array, second: Array) -> Array:
     with np.errstate(all="ignore"):  # infinities are the file's business
-        return np.where(second == 0, first, np.where(first == 0, second, first + second))
+        total = np.asarray(first + second)
+    if np.count_nonzero(first) == np.count_nonzero(second) == total.size:
+        return total
+    return np.where(second == 0, first, np.where(first == 0, second, total))

@@ -15,6 +15,8 @@ DType = np.dtype[Any]
 Region = tuple[tuple[int, int], ...]
 
 _TILE = 256
+_FEW = 128 * 128
+"""Elements that the cache holds however they lie."""
 _CACHE_LINE = 64
 
 
@@ -56,7 +58,7 @@ def copy(array: Array, out: Array) -> None:
     A transposed matrix goes tile by tile through a little array whose rows do not lie a power of
     two apart: those of a matrix often do, and then all fall into the same few lines of the cache.
     """
-    if array.ndim != 2 or not 0 < array.strides[0] < array.strides[1]:
+    if array.size < _FEW or array.ndim != 2 or not 0 < array.strides[0] < array.strides[1]:
         out[...] = array
         return
     height = max(1, min(len(array), _TILE))

@@ -203,14 +203,20 @@ class Trace(NamedTuple):
 
 def trace(tensor: Tensor, known: Container[int] = ()) -> Trace:
     """Walk from a tensor to its origins: those whose ``id`` is ``known``, and leaves."""
-    if id(tensor) in known or not tensor.inputs:
-        made = id(tensor) not in known and tensor.label
-        return Trace([tensor], [tensor.label] if made else [])
     origins: dict[int, Tensor] = {}
     operations: dict[str, None] = {}
-    for part in tensor.inputs:
-        inner = trace(part, known)
-        origins.update((id(origin), origin) for origin in inner.origins)
-        operations.update(dict.fromkeys(inner.operations))
-    operations.update({tensor.label: None} if tensor.label else {})
-    return Trace(list(origins.values()), list(operations))
+    _follow(tensor, known, origins, operations)
+    return Trace([*origins.values()], [*operations])
+
+
+def _follow(
+    tensor: Tensor, known: Container[int], origins: dict[int, Tensor], operations: dict[str, None]
+) -> None:
+    is_known = id(tensor) in known
+    if is_known or not tensor.inputs:
+        origins[id(tensor)] = tensor
+    else:
+        for part in tensor.inputs:
+            _follow(part, known, origins, operations)
+    if tensor.label and not is_known:
+        operations[tensor.label] = None

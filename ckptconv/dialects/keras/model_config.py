@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
@@ -101,6 +102,7 @@ def _entries(value: object) -> list[Entry]:
     return [item for item in found if item is not None]
 
 
+@lru_cache(maxsize=256)  # a model has few classes
 def snake_case(name: str) -> str:
     """Return a class name as Keras names its groups: conv2d_transpose for Conv2DTranspose."""
     name = re.sub(r"\W+", "", name)

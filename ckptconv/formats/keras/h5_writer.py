@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,14 +40,16 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
     facts = facts_of(checkpoint)
     with h5py.File(path, "w", libver="earliest", locking=False) as file:
         _require_paths((*checkpoint.tensors, *facts.weights, *facts.names))
+        maker = _Maker(file)
         try:
-            offsets = _LAYOUTS[facts.layout](file, checkpoint.tensors, facts)
+            _LAYOUTS[facts.layout](maker, checkpoint.tensors, facts)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ContainerError("names that HDF5 cannot hold", found=error) from None
     with open_sink(path, progress) as sink:
-        for name, offset in sorted(offsets.items(), key=lambda item: item[1]):
-            sink.seek(offset)
-            sink.write_tensor(checkpoint.tensors[name])
+        for name, offset in sorted(maker.offsets.items(), key=itemgetter(1)):
+            if checkpoint.tensors[name].nbytes:
+                sink.seek(offset)
+                sink.write_tensor(checkpoint.tensors[name])
 
 
 def facts_of(checkpoint: Checkpoint) -> KerasFacts:
@@ -60,35 +63,30 @@ def facts_of(checkpoint: Checkpoint) -> KerasFacts:
     return checkpoint.facts
 
 
-def _legacy(file: h5py.File, tensors: Tensors, facts: KerasFacts) -> dict[str, int]:
-    maker = _Maker(file)
-    file.attrs["backend"] = np.bytes_(facts.backend or "tensorflow")
-    file.attrs["keras_version"] = np.bytes_(facts.keras_version or "2.15.0")
+def _legacy(maker: _Maker, tensors: Tensors, facts: KerasFacts) -> None:
+    maker.file.attrs["backend"] = np.bytes_(facts.backend or "tensorflow")
+    maker.file.attrs["keras_version"] = np.bytes_(facts.keras_version or "2.15.0")
     maker.texts(maker.root, "layer_names", [name for name in facts.weights if name != TOP_LEVEL])
-    offsets: dict[str, int] = {}
     for layer, weights in facts.weights.items():
         group = maker.group(layer)
         maker.texts(group, "weight_names", list(weights))
         for weight in weights:
             name = f"{layer}/{weight}"
             _require_loadable(name, tensors[name])
-            offsets |= maker.dataset(group, weight, name, tensors[name])
-    _require_all(tensors, (f"{a}/{b}" for a, w in facts.weights.items() for b in w))
-    return offsets
+            maker.dataset(group, weight, name, tensors[name])
+    if left := tensors.keys() - maker.offsets.keys():
+        raise ContainerError("belongs to no layer", tensor=min(left))
 
 
-def _weights(file: h5py.File, tensors: Tensors, facts: KerasFacts) -> dict[str, int]:
-    offsets: dict[str, int] = {}
-    maker = _Maker(file)
+def _weights(maker: _Maker, tensors: Tensors, facts: KerasFacts) -> None:
     for name, tensor in tensors.items():
-        offsets |= maker.dataset(maker.root, name, name, tensor)
+        maker.dataset(maker.root, name, name, tensor)
     there = {name.rpartition("/")[0] for name in tensors}
     for path in ["", *facts.names]:  # Keras up to 3.3 and tf_keras want vars at the root too
         place = f"{path}/vars".lstrip("/")
         group = maker.opened(place) if place in there else maker.group(place)
         if path:
             maker.text(group, "name", facts.names[path])
-    return offsets
 
 
 _LAYOUTS = {"legacy": _legacy, "weights.h5": _weights}
@@ -98,12 +96,16 @@ class _Maker:
     """Creates groups, empty contiguous datasets and their attributes.
 
     Each call of h5py's own interface costs five of these.
+
+    Attributes:
+        offsets: name → where the values of its dataset go.
     """
 
     def __init__(self, file: h5py.File) -> None:
         from h5py import h5a, h5d, h5g, h5p, h5s, h5t, string_dtype
 
-        self.root = file.id
+        self.file, self.root = file, file.id
+        self.offsets: dict[str, int] = {}
         self._a, self._d, self._g, self._s, self._t = h5a, h5d, h5g, h5s, h5t
         self._links, self._creation = h5p.create(h5p.LINK_CREATE), h5p.create(h5p.DATASET_CREATE)
         self._links.set_create_intermediate_group(True)
@@ -132,8 +134,8 @@ class _Maker:
         """Open a group that is there."""
         return self._g.open(self.root, path.encode())
 
-    def dataset(self, group: Any, path: str, name: str, tensor: Tensor) -> dict[str, int]:
-        """Return {name: where its values go} if it has any.
+    def dataset(self, group: Any, path: str, name: str, tensor: Tensor) -> None:
+        """Create a dataset; where its values go is kept.
 
         Raises:
             ContainerError: a dtype that HDF5 or Keras does not have.
@@ -145,7 +147,7 @@ class _Maker:
         made = self._d.create(group, way, kind, space, self._creation, lcpl=self._links)
         if tensor.dtype == BFLOAT16:
             self.text(made, "dtype", "bfloat16")
-        return {name: made.get_offset()} if tensor.nbytes else {}
+        self.offsets[name] = made.get_offset() or 0
 
     def text(self, owner: Any, name: str, value: str) -> None:
         """Write an attribute that is a text."""
@@ -197,8 +199,3 @@ def _require_paths(names: Iterable[str]) -> None:
     for name in names:
         if "\0" in name or not {"", "."}.isdisjoint(name.split("/")):
             raise ContainerError("a name that HDF5 cannot hold", tensor=name or "''")
-
-
-def _require_all(tensors: Tensors, written: Iterable[str]) -> None:
-    if left := tensors.keys() - set(written):
-        raise ContainerError("belongs to no layer", tensor=min(left))
