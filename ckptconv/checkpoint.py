@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -15,6 +15,8 @@ _TENSOR = 2 << 10
 """Bytes of memory that a tensor takes, without its values."""
 _LEAST, _PER_BYTE = 64 << 20, 16
 """Memory that any file may take for its names, and more for each of its bytes."""
+
+_UNTIED = "; here each has values of its own: tie them in the network"
 
 Layout = Literal["legacy", "weights.h5"]
 """The two layouts of Keras's HDF5 files; see ``formats/keras/h5.py``."""
@@ -130,13 +132,37 @@ def ties(tensors: Mapping[str, Tensor]) -> list[list[str]]:
 
     The same storage is not enough: flattened weights of one LSTM lie in one, side by side.
     """
-    places: dict[tuple[Span, ...], list[str]] = {}
+    places: dict[tuple[Span | int, ...], list[str]] = {}
     for name, tensor in tensors.items():
-        places.setdefault(tuple(tensor.extents() or ()), []).append(name)
+        places.setdefault(tuple(tensor.extents() or (id(tensor),)), []).append(name)
     groups: dict[object, list[str]] = {}
     for place, names in places.items():
-        for name in names if place and len(names) > 1 else ():
+        for name in names if len(names) > 1 else ():
             tensor = tensors[name]
             if tensor.nbytes:
                 groups.setdefault((place, tensor.shape, tensor.dtype), []).append(name)
     return [names for names in groups.values() if len(names) > 1]
+
+
+def tie_notes(
+    source: Mapping[str, Tensor],
+    made: Iterable[tuple[str, Sequence[str]]],
+    target: Mapping[str, Tensor],
+) -> list[str]:
+    """Say what becomes of the ties of a source, such as an embedding that is the output layer too.
+
+    Args:
+        made: (name in the target, names of what it was made of).
+        target: what can be tied there.
+    """
+    groups, here = ties(source), [{*names} for names in ties(target)]
+    of: dict[str, set[str]] = {}
+    for new, old in ((new, old) for new, sources in made if groups for old in sources):
+        of.setdefault(old, set()).add(new)
+    notes = []
+    for names in groups:
+        targets = set[str]().union(*(of.get(name, ()) for name in names))
+        stay = any(targets <= group for group in here)
+        rule = ", and one storage here" if stay else _UNTIED
+        notes += [f"{', '.join(names)}: one tensor in the source{rule}"] if len(targets) > 1 else []
+    return notes

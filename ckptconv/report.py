@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from ckptconv import dialects
-from ckptconv.checkpoint import ties
+from ckptconv.checkpoint import tie_notes
 from ckptconv.codegen.constructor import constructor, unknown
 from ckptconv.codegen.support import standing_notes
 from ckptconv.errors import DialectError
@@ -149,13 +149,19 @@ def _finite(value: Any) -> Any:
 
 
 def account(
-    graph: Graph, lowered: Lowered, target: dict[str, str], *, shares: bool = False
+    graph: Graph,
+    lowered: Lowered,
+    target: dict[str, str],
+    *,
+    shares: bool = False,
+    network: Mapping[str, Tensor] | None = None,
 ) -> Report:
     """Say for each source and each target tensor what became of it.
 
     Args:
         target: path, container and framework.
         shares: whether two names can be one tensor in the target's format.
+        network: the parameters of a live target, which are tied there or not.
 
     Raises:
         DialectError: a source tensor was neither used nor left out by a rule.
@@ -176,7 +182,8 @@ def account(
     omitted = {name: rules[name] for name in order if name not in used}
     source = {"path": graph.origin.path, "container": graph.origin.format}
     kept = {name: tensor for name, tensor in held.items() if name not in omitted}
-    notes = _tie_notes(kept, lowered.tensors, shares=shares)
+    made = [(e.target, e.sources) for layer in layers for e in layer.tensors]
+    notes = tie_notes(kept, made, network or (lowered.tensors if shares else {}))
     return Report(
         {**source, "framework": graph.dialect},
         target,
@@ -184,20 +191,6 @@ def account(
         omitted,
         [*graph.notes, *lowered.notes, *notes],
     )
-
-
-def _tie_notes(
-    source: Mapping[str, Tensor], target: Mapping[str, Tensor], *, shares: bool
-) -> list[str]:
-    """Say what becomes of the ties of a source: names of one tensor, such as an embedding that is
-    the output layer too."""
-    groups = ties(source)
-    rule = (
-        "one tensor in the source, and one storage here"
-        if groups and shares and ties(target)
-        else "one tensor in the source; here each has values of its own: tie them in the network"
-    )
-    return [f"{', '.join(names)}: {rule}" for names in groups]
 
 
 class _Said:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ckptconv.graph.graph import Layer
+from ckptconv.graph.kinds import KINDS
 
 _TRAINING = {"dropout", "recurrent_dropout", "momentum", "training", "return_state"}
 _TOLD_TWICE = {"mode", "head_dim"}
-"""What follows from other settings."""
+"""What follows from other settings, but for kinds of which it is a setting of its own."""
 
 
 def apart(
@@ -26,7 +27,9 @@ def apart(
         abroad: the other layer is of another framework, where a layer before it may do what a word
             for padding means.
     """
-    for key in sorted(one.attributes.keys() & other.attributes.keys() - _TRAINING - _TOLD_TWICE):
+    own = KINDS[one.kind].hyper if one.kind in KINDS else {}
+    left_out = _TRAINING | (_TOLD_TWICE - own.keys())
+    for key in sorted(one.attributes.keys() & other.attributes.keys() - left_out):
         said, meant = (
             _padding(layer) if key == "padding" else layer.attributes[key] for layer in (one, other)
         )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
-
-import numpy as np
+from typing import Any, cast
 
 from ckptconv import pipeline
-from ckptconv.checkpoint import Checkpoint, Module, TorchFacts
-from ckptconv.errors import AmbiguousKindError, CkptconvError, DialectError
+from ckptconv.checkpoint import Checkpoint, Module
+from ckptconv.errors import CkptconvError, UsageError
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
-from ckptconv.graph.settings import apart
+from ckptconv.live.arrays import tensors
+from ckptconv.live.comparing import check_statistics, remarks
 from ckptconv.live.filling import fill
 from ckptconv.live.reading import FORMAT, graph_of, parameters
 from ckptconv.options import (
@@ -25,15 +24,10 @@ from ckptconv.options import (
     Target,
     WriteOptions,
 )
-from ckptconv.passes import cast
+from ckptconv.passes.cast import losses
 from ckptconv.report import Report, account
 from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
-from ckptconv.tensors.tensor import ArrayTensor
-
-_RANKS = "123d"
-"""How kinds end that are one: a BatchNorm3d of MindSpore's holds a BatchNorm2d."""
-_BY_BATCH = "use_batch_statistics"
 
 
 @public()
@@ -46,7 +40,8 @@ def from_state_dict(
     """Return the graph of arrays in memory.
 
     Args:
-        arrays: name → numpy array, in the dialect's names, shapes and gate order.
+        arrays: name → array, in the dialect's names, shapes and gate order: numpy's, or a tensor
+            or parameter of torch, MindSpore or Keras. Names of one array are tied.
         dialect: ``torch``, ``keras`` or ``mindspore``.
         modules: module path → class name, where known (``{"embed": "Embedding"}``).
 
@@ -54,14 +49,28 @@ def from_state_dict(
         The graph, whose values are these arrays.
 
     Raises:
-        DialectError: names or shapes that the framework's conventions do not explain.
+        DialectError: names or shapes that the framework's conventions do not explain, or values
+            that are hidden (masked, sparse, quantized) or no numbers.
+        UsageError: no mapping of names.
 
     Examples:
         >>> graph = from_state_dict({"fc.weight": np.ones((2, 3), np.float32)}, "torch")
     """
-    tensors = {name: ArrayTensor(np.asarray(array)) for name, array in arrays.items()}
-    known = {path: Module(name) for path, name in (modules or {}).items()}
-    return pipeline.lift(Checkpoint("memory", tensors, known), ReadOptions(source=dialect))
+    held = tensors(_named("arrays", arrays, "arrays"))
+    named = _named("modules", modules or {}, "names of classes", str)
+    known = {path: Module(name) for path, name in named.items()}
+    return pipeline.lift(Checkpoint(FORMAT, held, known), ReadOptions(source=dialect))
+
+
+def _named(argument: str, given: Any, of: str, kind: type = object) -> Mapping[str, Any]:
+    """Return a mapping of texts; UsageError for anything else."""
+    entries = given.items() if isinstance(given, Mapping) else [(None, given)]
+    for name, value in entries:
+        if not isinstance(name, str) or not isinstance(value, kind):
+            expected = f"a mapping of names to {of}"
+            found = type(value).__name__ if name is None else f"{name!r}: {type(value).__name__}"
+            raise UsageError(argument, expected=expected, found=found)
+    return cast("Mapping[str, Any]", given)
 
 
 @public()
@@ -139,50 +148,14 @@ def load_into(
     shapes = {name: tensor.shape for name, tensor in wanted.tensors.items()}
     options = WriteOptions(like=shapes if dtype else wanted, dtype=dtype)
     framework, lowered = _lowered(graph, _dialects(target), options)
-    _check_statistics(lowered, wanted.modules)
+    check_statistics(lowered, wanted.modules)
     told = {"path": wanted.path, "container": FORMAT, "framework": framework}
-    report = account(graph, lowered, told)
-    fill(target, {name: tensor.numpy() for name, tensor in lowered.tensors.items()})
-    report.notes += _other_settings(lowered, wanted)
-    report.notes += cast.losses(lowered.tensors)
+    report = account(graph, lowered, told, network=wanted.tensors)
+    fill(target, {name: tensor.numpy().copy() for name, tensor in lowered.tensors.items()})
+    report.notes += remarks(graph, lowered, wanted)
+    report.notes += losses(lowered.tensors)
     report.written = True
     return report
-
-
-def _other_settings(lowered: Lowered, network: Checkpoint) -> Iterator[str]:
-    """Yield what no parameter shows and the network's layers do otherwise than the source's."""
-    try:
-        there = _lifted(lowered, network)
-    except CkptconvError as error:
-        yield f"the settings of the network's layers were not compared: {error}"
-        return
-    origin = there.origin.provenance
-    owners = {
-        name: layer
-        for layer in there
-        for tensor in layer.params.values()
-        for leaf in origin.trace(tensor).origins
-        for name in origin.own(leaf)
-    }
-    for layer, names in lowered.made:
-        others = {id(owners[name]): owners[name] for name in names if name in owners}
-        for other in others.values():
-            alike = other.kind.rstrip(_RANKS) == layer.kind.rstrip(_RANKS)
-            for key, said, own in apart(layer, other, abroad=True) if alike else ():
-                yield f"{layer.path}: {key} is {said!r} in the source; the network's is {own!r}"
-            if applied := other.attributes.get("activation"):
-                yield f"{layer.path}: the network's own layer applies {applied} to its output"
-
-
-def _lifted(lowered: Lowered, network: Checkpoint) -> Graph:
-    """Return the graph of a network; a class of the user's own is taken for the source's kind."""
-    framework: Framework = "torch" if isinstance(network.facts, TorchFacts) else "mindspore"
-    try:
-        return pipeline.lift(network, ReadOptions(source=framework))
-    except AmbiguousKindError as error:
-        made = {name.rpartition(".")[0]: layer for layer, names in lowered.made for name in names}
-        known = {path: made[path].kind for path in error.choices if path in made}
-        return pipeline.lift(network, ReadOptions(source=framework, kinds=known))
 
 
 def _dialects(network: Any) -> tuple[Target, ...]:
@@ -204,18 +177,3 @@ def _lowered(
             with suppress(CkptconvError):
                 return other, pipeline.lower(graph, other, options)
         raise
-
-
-def _check_statistics(lowered: Lowered, modules: Mapping[str, Module]) -> None:
-    """Refuse a norm by every batch's own statistics for a module that computes with stored ones."""
-    for layer, names in lowered.made:
-        path = names[0].rpartition(".")[0] if names else ""
-        there = modules[path].attributes if path in modules else {}
-        is_norm = layer.kind.startswith("BatchNorm") and "running_mean" not in layer.params
-        if is_norm and there.get(_BY_BATCH, True) is not True:
-            raise DialectError(
-                "the source's layer takes its statistics from every batch",
-                tensor=path,
-                expected=f"{_BY_BATCH}=True in the network",
-                found=f"{_BY_BATCH}={there[_BY_BATCH]}",
-            )

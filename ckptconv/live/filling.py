@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from ckptconv.errors import CkptconvError
+from ckptconv.live.arrays import cell_array, torch_array
 from ckptconv.tensors.regions import Array, DType
 from ckptconv.tensors.tensor import BFLOAT16
 
@@ -96,15 +97,6 @@ def _fill_cell(cell: Any, arrays: Arrays) -> None:
         raise
 
 
-def cell_array(value: Any) -> Array:
-    """Return a parameter of MindSpore's as an array."""
-    if str(value.dtype) == "BFloat16":
-        import mindspore
-
-        return np.asarray(value.astype(mindspore.float32).asnumpy()).astype(BFLOAT16)
-    return np.asarray(value.asnumpy())
-
-
 def _ms_tensor(array: Array) -> Any:
     import mindspore
 
@@ -144,21 +136,9 @@ def _torch_tensor(array: Array) -> Any:
     import torch
 
     if not hasattr(ml_dtypes, array.dtype.name):
-        return torch.from_numpy(np.array(array))
-    bits = array.view(np.int16 if array.itemsize == 2 else np.uint8).copy()
+        return torch.from_numpy(array)
+    bits = array.view(np.int16 if array.itemsize == 2 else np.uint8)
     return torch.from_numpy(bits).view(getattr(torch, array.dtype.name))
-
-
-def torch_array(value: Any) -> Array:
-    """Return a tensor of torch's as an array, of its own memory where that is the CPU's."""
-    value = value.detach().cpu().contiguous()
-    narrow = getattr(ml_dtypes, str(value.dtype).removeprefix("torch."), None)
-    if narrow is None:
-        return np.asarray(value.numpy())
-    import torch  # numpy has no such dtype: take the bits
-
-    bits = torch.int16 if value.element_size() == 2 else torch.uint8
-    return np.asarray(value.view(bits).numpy()).view(narrow)
 
 
 def _weight(module: Any, name: str) -> Any:
@@ -182,6 +162,7 @@ def _setter(module: Any, name: str, state: Mapping[str, Any]) -> Callable[[Any],
     """
     path, _, leaf = name.rpartition(".")
     if name in state:
+        _check_own(name, state[name])
         return lambda value: state[name].copy_(value)
     owner = module.get_submodule(path)
     if f"{leaf}_g" in owner._parameters:
@@ -204,6 +185,18 @@ def _setter(module: Any, name: str, state: Mapping[str, Any]) -> Callable[[Any],
             hint="remove_parametrizations before, and parametrize again after",
         )
     return lambda value: _set_norm(parts.original0, parts.original1, parts[0].dim, value)
+
+
+def _check_own(name: str, value: Any) -> None:
+    """Refuse a tensor of which several elements stand in one place."""
+    if any(size > 1 and not step for size, step in zip(value.shape, value.stride(), strict=True)):
+        raise CkptconvError(
+            "cannot be filled: several of its elements are one",
+            tensor=name,
+            expected="memory for each",
+            found="an expanded tensor",
+            hint="clone()",
+        )
 
 
 def _set_norm(size: Any, direction: Any, dim: int, value: Any) -> None:

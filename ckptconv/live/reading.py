@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, MindSporeFacts, Module, TorchFacts
-from ckptconv.errors import CkptconvError, DialectError, UsageError
+from ckptconv.errors import CkptconvError, UsageError
 from ckptconv.graph.graph import Framework, Graph
+from ckptconv.live.arrays import tensors
 from ckptconv.live.cells import settings
-from ckptconv.live.filling import cell_array, torch_array, unwrapped
+from ckptconv.live.filling import unwrapped
 from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.spelling import option
-from ckptconv.tensors.regions import Array
-from ckptconv.tensors.tensor import ArrayTensor
 
 FORMAT = "memory"
 _EXTRA = "_extra_state"
+_EXTRA_RULE = "extra state, which only the module's own code reads"
 _PLAIN = (bool, int, float, str, type(None))
+_KERAS = ("keras", "tf_keras")
 _PARAMETRIZE = "torch.nn.utils.parametrize"
 
 
@@ -35,25 +36,46 @@ def parameters(network: Any) -> Checkpoint:
     Raises:
         CkptconvError: neither of them.
     """
-    network = unwrapped(network)
+    network = checked(network)
     if hasattr(network, "parameters_dict"):
-        named = _cell_parameters(network)
-        once = {id(value): ArrayTensor(cell_array(value)) for value in named.values()}
-        tensors = {name: once[id(value)] for name, value in named.items()}
+        values = tensors(_cell_parameters(network))
         modules = {path: _describe(part) for path, part in network.cells_and_names()}
-        return Checkpoint(FORMAT, tensors, modules, MindSporeFacts(), path=type(network).__name__)
-    if not hasattr(network, "load_state_dict"):
-        raise CkptconvError(
-            "not a network",
-            expected="a mindspore.nn.Cell or a torch.nn.Module",
-            found=type(network).__name__,
-        )
+        return Checkpoint(FORMAT, values, modules, MindSporeFacts(), path=type(network).__name__)
     held = _torch_parameters(network)
     graph = pipeline.lift(held, ReadOptions(source="torch")) if _is_parametrized(network) else None
     if graph is None:
         return held
     plain = pipeline.lower(graph, "torch", WriteOptions()).tensors
     return replace(held, tensors=plain, modules=graph.origin.modules)
+
+
+def checked(network: Any) -> Any:
+    """Return a live network without what is wrapped around it.
+
+    Raises:
+        CkptconvError: no network of torch or MindSpore, or one with parts of Keras, whose layers
+            are torch modules there but have names and axes of their own.
+    """
+    network = unwrapped(network)
+    is_live = hasattr(network, "parameters_dict") or hasattr(network, "load_state_dict")
+    if not is_live or isinstance(network, type):
+        name = getattr(network, "__name__", "") and f"the class {network.__name__}"
+        raise CkptconvError(
+            "not a network",
+            expected="a mindspore.nn.Cell or a torch.nn.Module",
+            found=name or type(network).__name__,
+        )
+    parts = network.modules() if hasattr(network, "modules") else ()
+    for part in parts:
+        if any(base.__module__.partition(".")[0] in _KERAS for base in type(part).__mro__):
+            raise CkptconvError(
+                "a live network of Keras is neither read nor filled",
+                expected="a file of it",
+                found=type(part).__name__,
+                hint="its save_weights('….weights.h5'); a file converted with "
+                f"{option('like', '….weights.h5')} is what its load_weights takes",
+            )
+    return network
 
 
 def _cell_parameters(cell: Any) -> Mapping[str, Any]:
@@ -70,18 +92,21 @@ def _cell_parameters(cell: Any) -> Mapping[str, Any]:
 
 def _torch_parameters(network: Any) -> Checkpoint:
     state = network.state_dict(keep_vars=True)
-    omitted = {
-        name: "extra state, which only the module's own code reads"
-        for name in state
-        if name.rpartition(".")[2] == _EXTRA
-    }
+    omitted = {name: _EXTRA_RULE for name in state if name.rpartition(".")[2] == _EXTRA}
     held = {name: value for name, value in state.items() if name not in omitted}
-    once = {id(value): ArrayTensor(_array(name, value)) for name, value in held.items()}
-    tensors = {name: once[id(value)] for name, value in held.items()}
     parts = network.named_modules(remove_duplicate=False)
     modules = {path: _describe(part) for path, part in parts}
+    omitted |= dict.fromkeys(_left_out(network), "a buffer that state_dict() leaves out")
     path = type(network).__name__
-    return Checkpoint(FORMAT, tensors, modules, TorchFacts(), omitted=omitted, path=path)
+    return Checkpoint(FORMAT, tensors(held), modules, TorchFacts(), omitted=omitted, path=path)
+
+
+def _left_out(network: Any) -> Iterator[str]:
+    """Yield the buffers that were registered with ``persistent=False``."""
+    for path, part in network.named_modules():
+        for name in sorted(getattr(part, "_non_persistent_buffers_set", ())):
+            if getattr(part, name, None) is not None:
+                yield f"{path}.{name}" if path else name
 
 
 def _is_parametrized(network: Any) -> bool:
@@ -104,38 +129,13 @@ def graph_of(source: Any, options: ReadOptions) -> Graph:
     if isinstance(source, str | os.PathLike):
         graph = pipeline.read(source, options)
     else:
-        network = unwrapped(source)
-        is_torch = hasattr(network, "load_state_dict") and not hasattr(network, "parameters_dict")
+        network = checked(source)
+        is_torch = not hasattr(network, "parameters_dict")
         held = _torch_parameters(network) if is_torch else parameters(network)
         framework: Framework = "torch" if is_torch else "mindspore"
         graph = pipeline.lift(held, replace(options, source=framework))
     options.allow.check()
     return graph
-
-
-def _array(name: str, value: Any) -> Array:
-    """Return a torch tensor as an array.
-
-    Raises:
-        DialectError: it has no values yet, or none that an array could hold.
-    """
-    problem, hint = _unreadable(value)
-    if problem:
-        raise DialectError(problem, tensor=name, hint=hint)
-    return torch_array(value)
-
-
-def _unreadable(value: Any) -> tuple[str, str | None]:
-    if not hasattr(value, "detach") or getattr(value, "is_quantized", False):
-        hint = (
-            f"saving the state_dict and converting that file with {option('allow', ['dequantize'])}"
-        )
-        return "is quantized or no tensor", hint
-    if "Uninitialized" in type(value).__name__:
-        return "of a lazy module, which has no shape yet", "running the module once"
-    if value.is_meta:
-        return "on the meta device, which holds no values", None
-    return ("is sparse", "to_dense()") if str(value.layout) != "torch.strided" else ("", None)
 
 
 def _describe(module: Any) -> Module:

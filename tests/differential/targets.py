@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ckptconv.live.filling import cell_array, torch_array
+from ckptconv.live.arrays import cell_array, torch_array
 from tests.differential import keras_target
 from tests.differential.outcome import Void
 

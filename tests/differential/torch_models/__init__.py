@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import ckptconv
-from ckptconv.live.filling import torch_array
+from ckptconv.live.arrays import torch_array
 from ckptconv.report import Report
 from tests.differential.outcome import Case, Generator, Outcome, Void
 from tests.differential.piece import Piece, array, in_order
