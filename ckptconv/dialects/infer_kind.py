@@ -24,7 +24,7 @@ from ckptconv.graph.axes import fits
 from ckptconv.graph.forms import Forms, slots
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.spelling import option
-from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.tensor import Tensor, names_and_shapes
 
 
 class Recognised(NamedTuple):
@@ -71,7 +71,7 @@ def recognise(
                 f"cannot be a {hint.kind}",
                 tensor=path,
                 expected=" or ".join(found) or "no known layer",
-                found=", ".join(f"{name} {shape}" for name, shape in shapes.items()),
+                found=names_and_shapes(params),
             )
         return Recognised((hint.kind,), found, hint.evidence)
     reason = "parameter names and shapes"
@@ -84,7 +84,7 @@ def recognise(
         candidates = (*first, *(kind for kind in candidates if kind not in first))
     relaid = {tuple(_relaid(kind, found[kind])) for kind in candidates}
     if len(relaid) > 1:
-        raise ambiguous(path, candidates, shapes)
+        raise ambiguous(path, candidates, params)
     return Recognised(candidates, found, reason) if candidates else None
 
 
@@ -93,15 +93,13 @@ def _relaid(kind: str, column: Forms) -> list[str]:
     return [param.name for param, slot in slots(kind, column) if slot and slot.axes != param.axes]
 
 
-def ambiguous(
-    path: str, kinds: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
-) -> AmbiguousKindError:
+def ambiguous(path: str, kinds: Sequence[str], params: Mapping[str, Tensor]) -> AmbiguousKindError:
     """Return the error that names the candidates and the options that decide."""
     return AmbiguousKindError(
         "the file does not tell which layer this is",
         kinds=kinds,
         tensor=path or None,
         expected=" or ".join(kinds),
-        found=", ".join(f"{name} {shape}" for name, shape in shapes.items()),
+        found=names_and_shapes(params),
         hint=" or ".join(option("kinds", {path: kind}) for kind in kinds),
     )

@@ -13,7 +13,7 @@ from ckptconv.graph.graph import RECURRENT, Layer, RecurrentLayer, is_recurrent_
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.spelling import option
 from ckptconv.tensors.ops import reshape
-from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.tensor import Tensor, names_and_shapes
 
 _BY_GATES = {len(gates): kind for kind, gates in CANONICAL.items()}
 
@@ -55,7 +55,7 @@ def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) 
             "an incomplete recurrent layer",
             tensor=path,
             expected=f"weight_ih{suffix} and weight_hh{suffix}, both 2-D",
-            found=", ".join(f"{name} {tensor.shape}" for name, tensor in params.items()),
+            found=names_and_shapes(params),
             hint=_as_parameters(path),
         )
     hidden = w_hh.shape[1] if w_hr is None else w_hr.shape[1]

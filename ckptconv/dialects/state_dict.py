@@ -102,8 +102,7 @@ def lower_layer(layer: Layer, forms: Forms, owner: str) -> Part:
         chosen = layer.candidates.index(named[0])
         note = f"{layer.path}: {_BY_NAME.format(named[0])}"
         return results[chosen]._replace(notes=(note,))
-    shapes = {name: tensor.shape for name, tensor in layer.params.items()}
-    raise ambiguous(layer.hint_path, layer.candidates, shapes)
+    raise ambiguous(layer.hint_path, layer.candidates, layer.params)
 
 
 def _check_settings(layer: Layer, forms: Forms, owner: str) -> None:
@@ -147,7 +146,7 @@ def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> lis
     if [*params] == ["w"] and found.evidence not in SAID:
         named = by_name(path, (kind,)) or by_class(path, (kind,), evidence, params)
         if not named:
-            raise ambiguous(path, (kind, PARAMETER), {"w": params["w"].shape})
+            raise ambiguous(path, (kind, PARAMETER), params)
     rows = {slot.name: (slot, param) for param, slot in slots(kind, found.columns[kind]) if slot}
     lifted = {
         rows[name][1].name: realign(tensor, rows[name][0].axes, rows[name][1].axes)

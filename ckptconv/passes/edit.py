@@ -15,7 +15,7 @@ from ckptconv.options import Pairs
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import Elementwise
 from ckptconv.tensors.regions import Array
-from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.tensor import Tensor, names_and_shapes
 
 
 def drop(graph: Graph, paths: Iterable[str]) -> Graph:
@@ -142,5 +142,4 @@ def _above(name: str) -> set[str]:
 
 
 def _described(layer: Layer) -> str:
-    params = ", ".join(f"{name} {tensor.shape}" for name, tensor in layer.params.items())
-    return f"{layer.path}: {layer.kind} of {params}"
+    return f"{layer.path}: {layer.kind} of {names_and_shapes(layer.params)}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -179,6 +179,11 @@ class FilledTensor(Tensor):
 
     def read(self, region: Region) -> Array:
         return np.full(extent(region), self.value, self.dtype)
+
+
+def names_and_shapes(tensors: Mapping[str, Tensor]) -> str:
+    """Return names and shapes, as messages have them."""
+    return ", ".join(f"{name} {tensor.shape}" for name, tensor in tensors.items())
 
 
 def same_bytes(one: Tensor, other: Tensor) -> bool:

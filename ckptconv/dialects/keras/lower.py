@@ -219,8 +219,7 @@ def _class(layer: Layer, *, named: bool) -> tuple[str, tuple[str, ...]]:
     if not classes:
         raise LossyError(f"{layer.kind} has no equal in Keras", tensor=layer.path)
     if named and len({_class_name(kind) for kind in kinds}) > 1:
-        shapes = {name: tensor.shape for name, tensor in layer.params.items()}
-        raise ambiguous(layer.hint_path, kinds, shapes)
+        raise ambiguous(layer.hint_path, kinds, layer.params)
     if len(classes) == 1:
         return classes[0], ()
     told = f"{layer.path}: the source does not tell whether this is {' or '.join(classes)}"

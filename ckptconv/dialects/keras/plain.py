@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.evidence import REPORT, hint_of
+from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.dialects.keras.assumed import assumed_of_plain
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
@@ -15,7 +16,7 @@ from ckptconv.dialects.keras.plain_weights import CLASSES, SNAKE_KINDS, canonica
 from ckptconv.dialects.keras.settings import attributes, notes, settings
 from ckptconv.dialects.keras.stored import with_stored_weights
 from ckptconv.dialects.narrowing import by_name
-from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
+from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.forms import slots
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.hints import KindHint
@@ -23,7 +24,7 @@ from ckptconv.graph.kinds import KINDS, PARAMETER
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
 from ckptconv.tensors.ops import concat, divide
-from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.tensor import Tensor, names_and_shapes
 
 
 def lift_plain(
@@ -53,14 +54,7 @@ def lift_plain(
     params, told = lifted[first]
     same = [c for c in candidates if _ops(lifted[c][0]) == _ops(params)]
     if same != list(candidates):
-        raise AmbiguousKindError(
-            "the file does not tell which layer this is",
-            kinds=candidates,
-            tensor=unit.path,
-            expected=" or ".join(candidates),
-            found=", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items()),
-            hint=" or ".join(option("kinds", {unit.path: kind}) for kind in candidates),
-        )
+        raise ambiguous(unit.path, candidates, unit.leaves)
     said, given = settings(unit), hint.arguments if hint else {}
     attributed = {**attributes(first, said), **given, **told}
     layer = Layer(unit.path, first, params, attributed, evidence, candidates, tuple(notes(said)))
@@ -146,7 +140,7 @@ def _parameters(unit: Unit, evidence: str, *, kept: bool = False) -> list[Layer]
         DialectError: they have no names, and nobody says to keep them.
     """
     keep = f"{option('kinds', {unit.path: PARAMETER})}, which keeps them as they are, or their kind"
-    found = ", ".join(f"{leaf} {t.shape}" for leaf, t in unit.leaves.items())
+    found = names_and_shapes(unit.leaves)
     numbered = not kept and any(leaf.isdecimal() for leaf in unit.leaves)
     if numbered and unit.entry is not None:
         raise LossyError(

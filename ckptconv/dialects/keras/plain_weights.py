@@ -14,7 +14,7 @@ from ckptconv.graph.forms import Slot, classes, slots, stored_by_row
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import KINDS, Param
 from ckptconv.spelling import option
-from ckptconv.tensors.tensor import FilledTensor, Tensor
+from ckptconv.tensors.tensor import FilledTensor, Tensor, names_and_shapes
 
 CLASSES = {name: kinds for name, kinds in classes(FORMS).items() if stored_by_row(kinds[0])}
 SNAKE_KINDS = {snake_case(name): kinds[0] for name, kinds in CLASSES.items()}
@@ -139,5 +139,5 @@ def _misfit(unit: Unit, kind: str) -> DialectError:
         f"not the weights of a {kind}",
         tensor=unit.path,
         expected=", ".join(f"{slot.name} ({slot.axes})" for _, slot in _slots(kind) if slot),
-        found=", ".join(f"{leaf} {tensor.shape}" for leaf, tensor in unit.leaves.items()),
+        found=names_and_shapes(unit.leaves),
     )

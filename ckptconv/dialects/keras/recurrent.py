@@ -23,7 +23,7 @@ from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import BOTH_BIASES, add
 from ckptconv.tensors.ops import concat, cut, divide, reshape, transpose
-from ckptconv.tensors.tensor import FilledTensor, Tensor
+from ckptconv.tensors.tensor import FilledTensor, Tensor, names_and_shapes
 
 ORDER = {kind: gate_order(FORMS, kind) for kind in CANONICAL}
 _APART = {"LSTM": "icfo", "GRU": "zrh"}
@@ -214,5 +214,5 @@ def _wrong(unit: Unit, expected: str) -> DialectError:
         "not the weights of a recurrent layer that is converted",
         tensor=unit.path,
         expected=expected,
-        found=", ".join(f"{leaf} {tensor.shape}" for leaf, tensor in unit.leaves.items()),
+        found=names_and_shapes(unit.leaves),
     )

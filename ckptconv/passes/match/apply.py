@@ -190,8 +190,7 @@ def _unsure(
     for path, new in plan.pairs(order=True).items():
         for layer, _ in _form(sources[path], targets[new]).layers:
             if len(layer.candidates) > 1:
-                shapes = {name: tensor.shape for name, tensor in layer.params.items()}
-                found[path] = ambiguous(layer.hint_path, layer.candidates, shapes)
+                found[path] = ambiguous(layer.hint_path, layer.candidates, layer.params)
     return found
 
 
