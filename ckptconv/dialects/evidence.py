@@ -46,9 +46,13 @@ class Evidence:
 
     def is_told(self, path: str) -> bool:
         """Tell whether the user, or a class of the framework's in the file, says what it is."""
+        name = self.class_name(path)
+        return self.hint(path) is not None or bool(name and "." not in name)
+
+    def class_name(self, path: str) -> str:
+        """Return the class that the file names, or ``""``."""
         module = self.modules.get(path)
-        own = module is None or not module.class_name or "." in module.class_name
-        return self.hint(path) is not None or not own
+        return (module.class_name if module else None) or ""
 
     def said(self, path: str) -> dict[str, Any]:
         """Return the hyper-parameters that the file records of a module, or the user says."""

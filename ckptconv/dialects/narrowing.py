@@ -32,10 +32,9 @@ def by_class(
     path: str, candidates: tuple[str, ...], evidence: Evidence, _: Mapping[str, Tensor]
 ) -> tuple[str, ...] | None:
     """Return the candidates that the class in the file may be."""
-    module = evidence.modules.get(path)
-    name = module.class_name if module else None
-    called = {name} | {kind for c in evidence.columns for kind in classes(c).get(name or "", ())}
-    tracked = (name or "").replace("InstanceNorm", "BatchNorm")  # with running statistics
+    name = evidence.class_name(path)
+    called = {name} | {kind for c in evidence.columns for kind in classes(c).get(name, ())}
+    tracked = name.replace("InstanceNorm", "BatchNorm")  # with running statistics
     found = tuple(kind for kind in candidates if kind in called)
     return found or tuple(kind for kind in candidates if kind == tracked) or None
 

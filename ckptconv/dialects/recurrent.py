@@ -153,13 +153,11 @@ def _check_shapes(layer: Layer, expected: Mapping[str, tuple[int, ...]]) -> None
 
 def _with_what_is_said(layer: RecurrentLayer, evidence: Evidence) -> RecurrentLayer:
     """Take over hyper-parameters from the file and from ``--kind``."""
-    module, hint = evidence.modules.get(layer.path), evidence.hint(layer.path)
-    said = dict(module.attributes) if module else {}
-    known = module.class_name if module else None
+    hint, known = evidence.hint(layer.path), evidence.class_name(layer.path)
     notes: tuple[str, ...] = ()
     if known and known not in (*RECURRENT, layer.kind):
         notes = (f"class {known} is taken to order its gates as torch.nn.{layer.base} does",)
     if hint is not None and hint.kind != layer.kind:
         raise DialectError(f"cannot be a {hint.kind}", tensor=layer.path, expected=layer.kind)
-    attributes = {**said, **(hint.arguments if hint is not None else {})}
+    attributes = evidence.said(layer.path)
     return replace(layer, attributes=attributes, notes=notes) if attributes or notes else layer

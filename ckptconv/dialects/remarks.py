@@ -25,8 +25,7 @@ _UNFIT = "of a {} whose parameters no such layer has here: kept as they are, and
 
 def unfit(path: str, evidence: Evidence) -> tuple[str, ...]:
     """Return the notes on parameters that no row of the table explains, though their class is."""
-    module = evidence.modules.get(path)
-    name = (module.class_name if module else None) or ""
+    name = evidence.class_name(path)
     known = evidence.hint(path) is None and any(name in classes(c) for c in evidence.columns)
     return (_UNFIT.format(name),) if known else ()
 
@@ -42,8 +41,7 @@ def remarks(path: str, kind: str, decided: str, evidence: Evidence) -> tuple[str
     Args:
         decided: what decided its kind.
     """
-    module = evidence.modules.get(path)
-    name = (module.class_name if module else None) or ""
+    name = evidence.class_name(path)
     own = "." in name and evidence.hint(path) is None
     inner = evidence.inner
     limit = evidence.said(path).get("max_norm")
