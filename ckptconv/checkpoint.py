@@ -122,6 +122,11 @@ class Checkpoint:
         return Provenance(self.tensors)
 
 
+def join(path: str, name: str) -> str:
+    """Return the full name of what stands in a module; the root's path is ``""``."""
+    return f"{path}.{name}" if path else name
+
+
 def most_tensors(file: Source) -> int:
     """Return how many tensors a file may hold: a little one must not fill a service's memory."""
     return (_LEAST + _PER_BYTE * file.size) // _TENSOR

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from ckptconv.checkpoint import Checkpoint, Module
+from ckptconv.checkpoint import Checkpoint, Module, join
 from ckptconv.dialects.torch.norms import pruned, spectral_norm, weight_norm
 from ckptconv.errors import AmbiguousKindError, CkptconvError, LossyError, gathering
 from ckptconv.graph.graph import is_recurrent_name
@@ -74,7 +74,7 @@ def _stems(names: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
             plain, _, suffix = after.partition(".")
             found.setdefault(before + plain, {})["." + suffix] = name
         elif match:
-            stem = f"{path}.{match[1]}" if path else match[1]
+            stem = join(path, match[1])
             found.setdefault(stem, {})[match[2]] = name
     return found
 
@@ -110,7 +110,7 @@ def _dim(stem: str, checkpoint: Checkpoint, options: ReadOptions) -> int | None:
 
 def _parametrizations(stem: str) -> str:
     path, _, leaf = stem.rpartition(".")
-    return f"{path}.{_NEW}{leaf}" if path else f"{_NEW}{leaf}"
+    return join(path, _NEW + leaf)
 
 
 def _check_class(

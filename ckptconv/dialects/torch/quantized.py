@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from ckptconv.checkpoint import Checkpoint, Module
+from ckptconv.checkpoint import Checkpoint, Module, join
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.errors import AmbiguousKindError, DialectError, LossyError
 from ckptconv.graph.hints import KindHint
@@ -114,7 +114,7 @@ def _left_out(name: str, names: Mapping[str, Tensor], is_packed: bool) -> str | 
         return "a bias once more: the packed weights hold it"
     if _OBSERVER.fullmatch(name):
         return "what quantization observed of the values in training"
-    pair = [names.get(_join(path, other)) for other in ("scale", "zero_point")]
+    pair = [names.get(join(path, other)) for other in ("scale", "zero_point")]
     kinds = [t.dtype.kind for t in pair if t is not None and t.size == 1]
     if is_packed and names[name] in pair and kinds == ["f", "i"]:
         return "a scale or zero point of quantized activations"
@@ -124,7 +124,7 @@ def _left_out(name: str, names: Mapping[str, Tensor], is_packed: bool) -> str | 
 def _place(name: str, directions: Mapping[str, int]) -> _Place:
     path, _, leaf = name.rpartition(".")
     place = _packed(name) or _Place(path, leaf)
-    plain = _join(place.path, place.leaf)
+    plain = join(place.path, place.leaf)
     if stacked := _STACKED.fullmatch(plain):
         k, d = divmod(int(stacked[2]), directions.get(stacked[1] or "", 1))
         leaf = ("weight", "bias")[int(stacked[5])] + ("_ih", "_hh")[int(stacked[4])]
@@ -146,7 +146,7 @@ def _packed(name: str) -> _Place | None:
 def _float_tensors(names: Mapping[str, Tensor], places: Mapping[str, _Place]) -> dict[str, Tensor]:
     parts: dict[str, dict[str, Tensor]] = {}
     for name, place in places.items():
-        parts.setdefault(_join(place.path, place.leaf), {})[place.gate] = names[name]
+        parts.setdefault(join(place.path, place.leaf), {})[place.gate] = names[name]
     if sum(map(len, parts.values())) < len(places):
         raise DialectError("a weight stands in the file both plain and packed")
     return {plain: _joined(plain, gates) for plain, gates in parts.items()}
@@ -212,7 +212,3 @@ def _count(
         )
     second = widths.get((2 if cells > 2 else 1, "0"))
     return 1 if cells % 2 or second == hidden else 2
-
-
-def _join(path: str, leaf: str) -> str:
-    return f"{path}.{leaf}" if path else leaf

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from ckptconv.checkpoint import Checkpoint, Module, TorchFacts, most_tensors
+from ckptconv.checkpoint import Checkpoint, Module, TorchFacts, join, most_tensors
 from ckptconv.codecs.pickle.objects import Instance, Name
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.locate import (
@@ -18,7 +18,7 @@ from ckptconv.formats.torch.locate import (
     members,
     parts,
 )
-from ckptconv.formats.torch.modules import Tree, join, versions, walk
+from ckptconv.formats.torch.modules import Tree, versions, walk
 from ckptconv.formats.torch.packed import class_of, is_packed, unpacked
 from ckptconv.formats.torch.tensors import as_tensor, is_tensor
 from ckptconv.io.reader import Source

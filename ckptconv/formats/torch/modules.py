@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ckptconv.checkpoint import Module
+from ckptconv.checkpoint import Module, join
 from ckptconv.codecs.pickle.numpy_arrays import as_array, is_scalar
 from ckptconv.codecs.pickle.objects import Dict, Instance
 from ckptconv.errors import ContainerError
@@ -156,7 +156,3 @@ def take_attributes(tree: Tree, prefix: str, own: Mapping[Any, Any]) -> None:
             count = count_tensors(value, tree.seen)
             if count:
                 tree.omitted[name] = f"an attribute with {count} tensor{'s' * (count != 1)}"
-
-
-def join(prefix: str, key: str) -> str:
-    return f"{prefix}.{key}" if prefix else key

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ckptconv.checkpoint import join
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Part
@@ -95,7 +96,7 @@ def targets(tensors: Mapping[str, Tensor], like: Iterable[Source], *, dtypes: bo
         groups.setdefault(path, {})[leaf] = tensor
     for own, child, below in _nested(like):
         for path, params in list(groups.items()):
-            inner = f"{path}.{child}" if path else child
+            inner = join(path, child)
             if params.keys() == own and groups.get(inner, {}).keys() == below:
                 nested = groups.pop(inner)
                 params |= {f"{child}.{leaf}": tensor for leaf, tensor in nested.items()}
@@ -157,7 +158,7 @@ def _target(
 ) -> Target:
     kept = {leaf: t for leaf, t in params.items() if leaf not in _tied(params, places)}
     structures = dict.fromkeys(structure_of(p, dtypes=dtypes) for p in (params, kept) if p)
-    names = {leaf: f"{path}.{leaf}" if path else leaf for leaf in params}
+    names = {leaf: join(path, leaf) for leaf in params}
     module = Module(path, tuple(structures), copy_of=_copied(params, places))
     return Target(module, names, params)
 
