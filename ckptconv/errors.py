@@ -25,6 +25,17 @@ def printable(text: object) -> str:
     )
 
 
+def listed(names: Iterable[str], most: int) -> str:
+    """Return the first of many names, as sentences list them."""
+    there = list(names)
+    return ", ".join(there[:most]) + (", …" if len(there) > most else "")
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a number of things, as sentences have it."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 class CkptconvError(Exception):
     """Something in a checkpoint, or in what was asked of it, that cannot be done.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ckptconv.cli.tables import Branch, counted, print_table, print_texts, print_tree
 from ckptconv.dialects import loading
-from ckptconv.errors import printable
+from ckptconv.errors import plural, printable
 from ckptconv.graph.gates import CANONICAL
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _arrow(layer: LayerEntry) -> list[str]:
         )
         changed.append(f"{' + '.join([old, *more])} → {new}")
     same = len(layer.tensors) - len(changed)
-    return changed + ([f"{same} name{'s' * (same > 1)} kept"] if same else [])
+    return changed + ([f"{plural(same, 'name')} kept"] if same else [])
 
 
 def _remarks(report: Report) -> Iterator[str]:

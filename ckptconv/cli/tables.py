@@ -25,6 +25,7 @@ def print_texts(texts: Iterable[str], indent: str = "  ") -> None:
 
 
 def counted(count: int, noun: str) -> str:
+    """Return a number of things, as a total on the screen."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

@@ -10,7 +10,7 @@ from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.codecs.deflate import gunzipped
 from ckptconv.codecs.tar import is_tar, members
-from ckptconv.errors import ContainerError
+from ckptconv.errors import ContainerError, listed
 from ckptconv.formats.registry import Format
 from ckptconv.io.reader import Source
 
@@ -37,12 +37,11 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     for name in found:
         _require_whole(source, name, rows[name])
     if len(found) != 1:
-        listed = _listed(found or inside)
         raise ContainerError(
             "several checkpoints inside" if found else "no checkpoint inside",
             file=source.path,
             expected="one",
-            found=listed or "nothing",
+            found=_listed(found or inside) or "nothing",
             hint=f"{os.path.basename(source.path)}:{found[0]}" if found else None,
         )
     (name,) = found
@@ -58,8 +57,8 @@ def read_member(source: Source, name: str, select: str | None) -> Checkpoint:
     """
     inside = _members(source) if sniff(source) else {}
     if name not in inside:
-        listed = _listed(inside) or "no tar or gzip file"
-        raise ContainerError("no such member", file=source.path, expected=repr(name), found=listed)
+        there = _listed(inside) or "no tar or gzip file"
+        raise ContainerError("no such member", file=source.path, expected=repr(name), found=there)
     row = formats.recognise(inside[name])
     _require_whole(source, name, row)
     return formats.opened(row, inside[name], select)
@@ -74,8 +73,7 @@ def _require_whole(source: Source, name: str, row: Format) -> None:
 
 
 def _listed(names: Iterable[str]) -> str:
-    there = [repr(name) for name in names]
-    return ", ".join(there[:_MAX_LISTED]) + (", …" if len(there) > _MAX_LISTED else "")
+    return listed(map(repr, names), _MAX_LISTED)
 
 
 def _members(source: Source) -> dict[str, Source]:

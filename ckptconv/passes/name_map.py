@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from ckptconv.errors import CkptconvError, DialectError
+from ckptconv.errors import CkptconvError, DialectError, listed
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.spelling import option
@@ -238,10 +238,9 @@ def _check_taken(graph: Graph, taken: list[_Taken]) -> None:
 def _unknown(left: str, name: str, params: Mapping[str, _Place], graph: Graph) -> CkptconvError:
     modules = [layer.path for layer in graph]
     close = difflib.get_close_matches(name, [*params, *modules], _SUGGESTED, 0.3)
-    listed = ", ".join(modules[:_LISTED]) + (", …" if len(modules) > _LISTED else "")
     return CkptconvError(
         f"{option('map')}: matches no module and no parameter of the source",
         tensor=left,
-        expected=f"below {listed}",
+        expected=f"below {listed(modules, _LISTED)}",
         hint=" or ".join(close) or None,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ckptconv.errors import CkptconvError, DialectError, UsageError
+from ckptconv.errors import CkptconvError, DialectError, UsageError, listed
 from ckptconv.graph.graph import Graph
 from ckptconv.spelling import option
 
@@ -69,8 +69,6 @@ def _with_paths(graph: Graph, paths: Iterable[str]) -> Graph:
 
 
 def _matches_nothing(entry: str, graph: Graph) -> CkptconvError:
-    there = [layer.path for layer in graph]
-    listed = ", ".join(map(repr, there[:_SHOWN])) + (", …" if len(there) > _SHOWN else "")
-    return CkptconvError(
-        f"{option('rename')}: {entry!r} matches no module", expected=f"a path of {listed}"
-    )
+    there = listed((repr(layer.path) for layer in graph), _SHOWN)
+    problem = f"{option('rename')}: {entry!r} matches no module"
+    return CkptconvError(problem, expected=f"a path of {there}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from ckptconv.checkpoint import Checkpoint, Module, TorchFacts, join, most_tensors
 from ckptconv.codecs.pickle.objects import Instance, Name
-from ckptconv.errors import ContainerError
+from ckptconv.errors import ContainerError, plural
 from ckptconv.formats.torch.locate import (
     Place,
     count_tensors,
@@ -156,14 +156,14 @@ class _Beside:
 
 def _beside(value: object, seen: set[int]) -> str:
     count = count_tensors(value, seen)
-    what = f"{count} tensor{'s' * (count != 1)}" if count else _kind(value, seen)
+    what = plural(count, "tensor") if count else _kind(value, seen)
     return f"beside the selected weights: {what}"
 
 
 def _kind(value: object, seen: set[int]) -> str:
     count = count_tensors(value, seen)
     if count and not is_tensor(value):
-        return f"{type(value).__name__} with {count} tensor{'s' * (count != 1)}"
+        return f"{type(value).__name__} with {plural(count, 'tensor')}"
     if isinstance(value, (Instance, Name)):
         return value.class_name if isinstance(value, Instance) else value.full
     plain = isinstance(value, (bool, int, float)) or (

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ckptconv.codecs.pickle.numpy_arrays import is_array, may_be_floats
 from ckptconv.codecs.pickle.objects import Instance
-from ckptconv.errors import ContainerError, SeveralError
+from ckptconv.errors import ContainerError, SeveralError, listed
 from ckptconv.formats.torch.packed import class_of
 from ckptconv.formats.torch.tensors import Stored, is_tensor
 from ckptconv.spelling import option
@@ -133,7 +133,6 @@ def find(root: object, select: str | None, path: str) -> list[Place]:
         return places
     places.sort(key=lambda place: place not in usual)
     names = [place.name for place in places if place.path != start.path]
-    listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
     beside = " and beside them" if len(names) < len(places) else ""
     advised = [option("select", n) for n in (*names[:1], ALL) if len(n) <= _MAX_ADVISED]
     raise SeveralError(
@@ -141,7 +140,7 @@ def find(root: object, select: str | None, path: str) -> list[Place]:
         choices=[*names, ALL],
         file=path,
         expected="one state_dict or module",
-        found=listed + beside,
+        found=listed(names, _MAX_LISTED) + beside,
         hint=f"{', or '.join(advised)} for all under their keys",
     )
 
@@ -209,7 +208,9 @@ def _is_weight(value: object) -> bool:
 
 def _follow(root: object, select: str, path: str) -> Place:
     """Walk a dotted path; keys may hold dots themselves, so the longest key wins."""
-    value, keys, rest = root, (), select.split(".")  # type: Any, tuple[str, ...], list[str]
+    value: Any = root
+    keys: tuple[str, ...] = ()
+    rest = select.split(".")
     while rest:
         own = {str(key): child for key, child in parts(value).items()}
         for length in range(len(rest), 0, -1):

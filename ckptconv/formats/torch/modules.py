@@ -13,7 +13,7 @@ from typing import Any
 from ckptconv.checkpoint import Module, join
 from ckptconv.codecs.pickle.numpy_arrays import as_array, is_scalar
 from ckptconv.codecs.pickle.objects import Dict, Instance
-from ckptconv.errors import ContainerError
+from ckptconv.errors import ContainerError, plural
 from ckptconv.formats.torch.locate import count_tensors, is_module, members
 from ckptconv.formats.torch.packed import class_of, unpacked
 from ckptconv.formats.torch.tensors import is_tensor
@@ -155,4 +155,4 @@ def take_attributes(tree: Tree, prefix: str, own: Mapping[Any, Any]) -> None:
         ):
             count = count_tensors(value, tree.seen)
             if count:
-                tree.omitted[name] = f"an attribute with {count} tensor{'s' * (count != 1)}"
+                tree.omitted[name] = f"an attribute with {plural(count, 'tensor')}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ckptconv.errors import plural
 from ckptconv.verification.results.run import RUN_HEADERS, Run, run_cells
 
 HEADERS = ("output", "inputs", *RUN_HEADERS)
@@ -65,9 +66,9 @@ class NetworkResult:
         """What was run."""
         by = " and ".join(dict.fromkeys(found.run.by for found in self.runs))
         count, cases = len({found.output for found in self.runs}), len(self.cases)
-        outputs = f"{count} output{'s'[: count != 1]}"
+        outputs = plural(count, "output")
         outputs += f" ({self.unshown} of which show nothing)" if self.unshown else ""
-        return f"the network run in {by}: {outputs} on {cases} set{'s'[: cases != 1]} of inputs"
+        return f"the network run in {by}: {outputs} on {plural(cases, 'set')} of inputs"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-like values; ``report.schema.json`` describes them."""
