@@ -9,15 +9,8 @@ from typing import Any
 from ckptconv.checkpoint import Checkpoint, Module, TorchFacts, join, most_tensors
 from ckptconv.codecs.pickle.objects import Instance, Name
 from ckptconv.errors import ContainerError, plural
-from ckptconv.formats.torch.locate import (
-    Place,
-    count_tensors,
-    find,
-    holds_weights,
-    is_module,
-    members,
-    parts,
-)
+from ckptconv.formats.torch.locate import Place, find, holds_weights
+from ckptconv.formats.torch.members import count_tensors, is_module, members, parts
 from ckptconv.formats.torch.modules import Tree, versions, walk
 from ckptconv.formats.torch.packed import class_of, is_packed, unpacked
 from ckptconv.formats.torch.tensors import as_tensor, is_tensor

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ckptconv.codecs.pickle.numpy_arrays import is_array, may_be_floats
 from ckptconv.codecs.pickle.objects import Instance
 from ckptconv.errors import ContainerError, SeveralError, listed
+from ckptconv.formats.torch.members import count_tensors, is_module, members, parts
 from ckptconv.formats.torch.packed import class_of
 from ckptconv.formats.torch.tensors import Stored, is_tensor
 from ckptconv.spelling import option
@@ -24,7 +25,7 @@ ALL = "*"
 """What selects every part that holds weights, each under the keys that lead to it."""
 
 _DEPTH = 3
-_MAX_LISTED, _MAX_ITEMS, _MAX_ADVISED = 12, 1024, 200
+_MAX_LISTED, _MAX_ADVISED = 12, 200
 _USUAL = re.compile(
     r"(model_|ema_|net_|network_)?state_dict(_ema)?|model(_state|_dict|_weights|_ema)?|net(_state)?"
     r"|network|module|params|weights|ema(_state|_model)?"
@@ -46,63 +47,12 @@ class Place(NamedTuple):
         return ".".join(self.path)
 
 
-def members(value: object) -> dict[Any, Any] | None:
-    """Return the entries of a dict, or the attributes and entries of an object, or None."""
-    if isinstance(value, dict):
-        return value
-    if not isinstance(value, Instance):
-        return None
-    state = value.state
-    if isinstance(state, tuple) and len(state) == 2:  # __dict__ and __slots__
-        state = {**(state[0] or {}), **(state[1] or {})} if _are_dicts(state) else None
-    return {**state, **value.mapping} if isinstance(state, dict) else value.mapping
-
-
-def parts(value: object) -> dict[Any, Any]:
-    """Return what can be looked into by key: members, else items or arguments by number.
-
-    A compiled module is pickled as its class and the module that it wraps, nothing else.
-    """
-    own = members(value)
-    items: Any = value.args if isinstance(value, Instance) else value
-    if own or not isinstance(items, (list, tuple)):
-        return own or {}
-    return {str(i): item for i, item in enumerate(items[:_MAX_ITEMS])}
-
-
-def is_module(value: object) -> bool:
-    """Tell whether ``value`` has what every ``torch.nn.Module`` has."""
-    if not isinstance(value, Instance):
-        return False
-    own = members(value) or {}
-    return isinstance(own.get("_parameters"), dict) and isinstance(own.get("_modules"), dict)
-
-
 def holds_weights(value: object) -> bool:
     """Tell whether a value is a module, or a dict that holds weights and is no optimizer's."""
     if is_module(value):
         return count_tensors(value) > 0
     own = members(value) or {}
     return not _is_optimizer(own) and any(map(_is_weight, own.values()))
-
-
-def count_tensors(value: object, seen: set[int] | None = None) -> int:
-    """Return how many tensors stand anywhere in ``value``.
-
-    Args:
-        seen: objects that were counted before; a file may name one object a million times.
-    """
-    seen, stack, count = set() if seen is None else seen, [value], 0
-    while stack:
-        item = stack.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if is_tensor(item):
-            count += 1
-        else:
-            stack += _children(item)
-    return count
 
 
 def find(root: object, select: str | None, path: str) -> list[Place]:
@@ -236,16 +186,3 @@ def _nothing(value: object, path: str) -> ContainerError:
     return ContainerError(
         "no weights in it", file=path, expected="a state_dict or a module", found=found
     )
-
-
-def _children(value: object) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, (list, tuple)):
-        yield from value
-    elif isinstance(value, Instance):
-        yield from (value.args, value.state, value.listing, value.mapping)
-
-
-def _are_dicts(pair: tuple[Any, Any]) -> bool:
-    return all(part is None or isinstance(part, dict) for part in pair)

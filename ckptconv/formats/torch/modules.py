@@ -14,7 +14,7 @@ from ckptconv.checkpoint import Module, join
 from ckptconv.codecs.pickle.numpy_arrays import as_array, is_scalar
 from ckptconv.codecs.pickle.objects import Dict, Instance
 from ckptconv.errors import ContainerError, plural
-from ckptconv.formats.torch.locate import count_tensors, is_module, members
+from ckptconv.formats.torch.members import count_tensors, is_module, members
 from ckptconv.formats.torch.packed import class_of, unpacked
 from ckptconv.formats.torch.tensors import is_tensor
 

@@ -15,7 +15,7 @@ from ckptconv.codecs.pickle.objects import Instance, Name
 from ckptconv.codecs.zip.reader import Archive, has_member
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.checkpoint import filled, with_facts
-from ckptconv.formats.torch.locate import members
+from ckptconv.formats.torch.members import members
 from ckptconv.formats.torch.modules import Tree, attributes, short_name, take_attributes
 from ckptconv.formats.torch.records import find_root, format_version, unpickle_record
 from ckptconv.io.reader import Source
