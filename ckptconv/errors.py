@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from ckptconv.spelling import option
+from ckptconv.spelling import option, patterns
 
 StrPath = str | os.PathLike[str]
-_MAX_PART, _MAX_LINE, _SHOWN, _ALIKE = 1000, 20_000, 10, 3
+_MAX_PART, _MAX_LINE, _SHOWN, _ALIKE, _ADVISED = 1000, 20_000, 10, 3, 100
 
 
 def printable(text: object) -> str:
@@ -129,32 +129,41 @@ class AmbiguousKindError(DialectError):
         self.choices: dict[str, tuple[str, ...]] = {self.tensor or "": tuple(kinds)}
 
     @classmethod
-    def of(cls, errors: Sequence[AmbiguousKindError]) -> AmbiguousKindError:
-        """Return one error about all modules."""
+    def of(
+        cls, errors: Sequence[AmbiguousKindError], modules: Collection[str] = ()
+    ) -> AmbiguousKindError:
+        """Return one error about all modules.
+
+        Args:
+            modules: all of the file, so that what is advised speaks of no other.
+        """
         first, *others = errors
         more = [path for error in others for path in error.choices]
         first.choices = {path: kinds for e in errors for path, kinds in e.choices.items()}
         if more:
             first.problem += f" (nor which {', '.join(more[:_SHOWN])} are"
             first.problem += f", and {len(more) - _SHOWN} more)" if len(more) > _SHOWN else ")"
-            first.hint = _line(errors)
+            first.hint = _line(errors, modules)
         return first
 
 
-def _line(errors: Sequence[AmbiguousKindError]) -> str:
+def _line(errors: Sequence[AmbiguousKindError], modules: Collection[str]) -> str:
     """Return the options that answer all errors; paths that differ in numbers become a pattern."""
-    answers: dict[str, dict[str, str]] = {}
+    answers: dict[tuple[str, str], list[str]] = {}
     hints: list[str] = []
-    for error in errors:
-        for path, kinds in error.choices.items():
-            if kinds:
-                answers.setdefault(re.sub(r"\d+", "*", path), {})[path] = kinds[0]
-            elif error.hint and error.hint not in hints:
-                hints.append(error.hint)
+    choices = {path: (kinds, e.hint) for e in errors for path, kinds in e.choices.items()}
+    for path, (kinds, hint) in choices.items():
+        if kinds:
+            answers.setdefault((re.sub(r"\d+", "*", path), kinds[0]), []).append(path)
+        elif hint and hint not in hints:
+            hints.append(hint)
+    everything = {*choices, *modules}
     said: dict[str, str] = {}
-    for pattern, known in answers.items():
-        one = len(known) > 1 and len(set(known.values())) == 1
-        said |= {pattern: next(iter(known.values()))} if one else known
+    for (_, kind), paths in answers.items():
+        if len(said) > _ADVISED:
+            said |= dict.fromkeys(paths, kind)
+        else:
+            said |= dict.fromkeys(patterns(paths, everything - {*paths}), kind)
     return "; ".join([*hints, *([option("kinds", said)] if said else [])])
 
 
@@ -170,8 +179,13 @@ def _shortened(hints: Iterable[str]) -> Iterator[str]:
 
 
 @contextmanager
-def gathering() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+def gathering(
+    modules: Callable[[], Collection[str]] = tuple,
+) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Let a loop go on past modules that are refused; raise one error of all at its end.
+
+    Args:
+        modules: all of the file, asked for at the end.
 
     >>> with gathering() as each:
     ...     for path in paths:
@@ -191,13 +205,13 @@ def gathering() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     ambiguous = [error for error in errors if isinstance(error, AmbiguousKindError)]
     refused = [error for error in errors if not isinstance(error, AmbiguousKindError)]
     if ambiguous and not refused:
-        raise AmbiguousKindError.of(ambiguous)
+        raise AmbiguousKindError.of(ambiguous, modules())
     if refused:
         first, *more = refused
         also = [f"{error.tensor}: {error.problem}" for error in (*more, *ambiguous)]
         rest = [f"{len(also) - _SHOWN} more"] if len(also) > _SHOWN else []
         first.others = (*also[:_SHOWN], *rest)
-        asked = [_line(ambiguous)] if ambiguous else []
+        asked = [_line(ambiguous, modules())] if ambiguous else []
         hints = dict.fromkeys([*(error.hint for error in refused if error.hint), *asked])
         first.hint = "; ".join(_shortened(hints)) or None
         raise first

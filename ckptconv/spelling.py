@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from fnmatch import translate
+from glob import escape
 from typing import Any, TypeVar, cast
 
 Called = TypeVar("Called", bound=Callable[..., Any])
@@ -19,7 +22,8 @@ Spelling = Callable[[str, object, str], str]
 """Spells (an option's name in the API, its value, the prefix that it has for a second file)."""
 _CALLED: ContextVar[Callable[[], set[str]] | None] = ContextVar("called", default=None)
 _SIDE: ContextVar[str] = ContextVar("side", default="")
-_LONG, _KEPT = 200, 100
+_LONG, _KEPT, _PARTS = 200, 100, 100
+_NUMBER = re.compile(r"\d+")
 
 
 def in_python(name: str, value: object, side: str) -> str:
@@ -51,6 +55,35 @@ def option(name: str, value: object = None) -> str:
 def _pattern(path: str) -> str:
     """A file can make a name as long as it likes."""
     return path if len(path) <= _LONG else f"{path[:_KEPT]}*"
+
+
+def patterns(paths: Sequence[str], others: Collection[str]) -> list[str]:
+    """Return patterns that fit all of these paths, which differ in numbers alone, and no other.
+
+    >>> patterns(["cnn.0.conv", "cnn.3.conv"], ["cnn.1.norm"])
+    ['cnn.*.conv']
+    >>> patterns(["cnn.0.0", "cnn.0.3", "cnn.1.0"], ["cnn.0.1", "cnn.1.1"])
+    ['cnn.*.0', 'cnn.0.3']
+    """
+    if len(paths) == 1:
+        return [*paths]
+    rows = {path: _NUMBER.findall(path) for path in paths}
+    values = [set(column) for column in zip(*rows.values(), strict=True)]
+    several = [n for n, found in enumerate(values) if len(found) > 1]
+    texts, numbers = map(escape, _NUMBER.split(paths[0])), rows[paths[0]]
+    starred = ["*" if n in several else number for n, number in enumerate(numbers)]
+    pattern = "".join(map("".join, zip(texts, (*starred, ""), strict=True)))
+    fits = re.compile(translate(pattern)).match
+    others = [*filter(fits, others)]
+    if not others:
+        return [pattern]
+    at = min(several, key=lambda n: (len(values[n]), -n))
+    parts: dict[str, list[str]] = {}
+    for path, row in rows.items():
+        parts.setdefault(row[at], []).append(path)
+    if len(parts) > _PARTS:
+        return [*paths]
+    return [pattern for part in parts.values() for pattern in patterns(part, others)]
 
 
 def read_by(spelling: Spelling) -> Spelling:

@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ckptconv.dialects.evidence import Evidence
-from ckptconv.dialects.narrowing import SOURCES, by_name
+from ckptconv.dialects.flow import likeliest
+from ckptconv.dialects.narrowing import SOURCES
 from ckptconv.errors import AmbiguousKindError, DialectError
 from ckptconv.graph.axes import fits
 from ckptconv.graph.forms import Forms, slots
@@ -79,9 +80,8 @@ def recognise(
         narrowed = narrow(path, candidates, evidence, params) if len(candidates) > 1 else None
         if narrowed and narrowed != candidates:
             candidates, reason = narrowed, source
-    first = by_name(path, candidates) if len(candidates) > 1 else None
-    if first:
-        candidates = (*first, *(kind for kind in candidates if kind not in first))
+    if len(candidates) > 1:
+        candidates = likeliest(path, candidates, evidence, params)
     relaid = {tuple(_relaid(kind, found[kind])) for kind in candidates}
     if len(relaid) > 1:
         raise ambiguous(path, candidates, params)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 from ckptconv.dialects.evidence import REPORT, Evidence
+from ckptconv.dialects.flow import by_channels, by_flow
 from ckptconv.graph.axes import sizes_said
 from ckptconv.graph.forms import classes
 from ckptconv.graph.graph import Layer, RecurrentLayer
@@ -14,15 +13,6 @@ from ckptconv.graph.hints import USER
 from ckptconv.graph.kinds import KINDS, Family
 from ckptconv.tensors.tensor import Tensor
 
-_WORDS: dict[str, tuple[str, ...]] = {}
-"""Words in a module's name → the kinds that they speak for."""
-for _kind in KINDS.values():
-    if _kind.words:
-        _WORDS[_kind.words] = (*_WORDS.get(_kind.words, ()), _kind.name)
-
-
-_TABLES = ("Embedding", "EmbeddingBag")
-_EMBEDS = re.compile(KINDS["Embedding"].words)
 _NEAR, _MAX_CHANNELS, _VOLUME = 3, 1 << 16, 3
 
 Narrow = Callable[[str, tuple[str, ...], Evidence, Mapping[str, Tensor]], "tuple[str, ...] | None"]
@@ -130,30 +120,15 @@ def _by_statistics(
     return plain if used else None
 
 
-def _by_flow(
-    path: str,
+def _by_size(
+    path: str,  # noqa: ARG001
     candidates: tuple[str, ...],
-    evidence: Evidence,
+    evidence: Evidence,  # noqa: ARG001
     params: Mapping[str, Tensor],
 ) -> tuple[str, ...] | None:
-    """Tell a table from a matrix: an embedding gives its columns to the next layer, a Linear its
-    rows, and takes its columns from the one before. The name must say the same."""
-    tables = tuple(kind for kind in candidates if kind in _TABLES)
-    if not tables or "Linear" not in candidates or [*params] != ["weight"]:
-        return None
-    rows, columns = params["weight"].shape
-    gives_columns = columns in evidence.into and rows not in evidence.into
-    gives_rows = rows in evidence.into and columns not in evidence.into
-    last = not evidence.into and columns in evidence.out and rows != columns
-    if any(map(_EMBEDS.fullmatch, _words(path))):
-        return tables if gives_columns else None
-    named = by_name(path, candidates) == ("Linear",)
-    return ("Linear",) if named and (gives_rows or last) else None
-
-
-def _words(path: str) -> list[str]:
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", path).lower()
-    return [word for word in re.split(r"[._\d]+", spaced) if word]
+    """One value normed over itself is a constant: a lone weight of one is a slope."""
+    alone = [tensor.shape for tensor in params.values()] == [(1,)]
+    return ("PReLU",) if alone and "PReLU" in candidates else None
 
 
 def _weight_axes(layer: Layer) -> str:
@@ -161,31 +136,11 @@ def _weight_axes(layer: Layer) -> str:
     return next((param.axes for param in kind.params if param.name == "weight"), "") if kind else ""
 
 
-def by_name(path: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Let the words of the last component that is not a number speak, if they agree."""
-    parts = path.split(".")
-    return _meant(next((part for part in reversed(parts) if not part.isdigit()), ""), candidates)
-
-
-@lru_cache(maxsize=4096)  # the same few names stand in every block
-def _meant(part: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
-    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part).lower()
-    rank = re.search(r"([123])d", word)
-    if rank:
-        candidates = tuple(k for k in candidates if KINDS[k].rank == int(rank[1])) or candidates
-    word = re.sub(r"\d+[a-z]?(?=_|$)", "", word)
-    meant = [
-        kinds
-        for pattern, kinds in _WORDS.items()
-        if re.search(rf"(?:^|_)(?:{pattern})(?:_|$)", word) and set(kinds) & set(candidates)
-    ]
-    return tuple(k for k in candidates if k in meant[0]) if len(meant) == 1 else None
-
-
 BY_NEIGHBOURS = "other layers of the file"
 BY_KERNELS = "no kernel over volumes in the file"
 BY_STATISTICS = "statistics that were used"
 BY_FLOW = "name of the module and sizes around it"
+BY_CHANNELS = "channels of the layers beside it"
 """Evidence that is no proof: what it decides is told as assumed."""
 SAID = (USER, REPORT, "class in the file")
 """Evidence that is somebody's word."""
@@ -196,5 +151,7 @@ SOURCES: tuple[tuple[str, Narrow], ...] = (
     (BY_NEIGHBOURS, _by_neighbours),
     (BY_KERNELS, _by_kernels),
     (BY_STATISTICS, _by_statistics),
-    (BY_FLOW, _by_flow),
+    (BY_FLOW, by_flow),
+    ("one value alone", _by_size),
+    (BY_CHANNELS, by_channels),
 )

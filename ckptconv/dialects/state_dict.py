@@ -8,9 +8,10 @@ import numpy as np
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.evidence import Evidence, unused
-from ckptconv.dialects.grouping import inside, modules, sizes_around
+from ckptconv.dialects.grouping import Groups, inside, modules, sizes_around
 from ckptconv.dialects.infer_kind import ambiguous, recognise
-from ckptconv.dialects.narrowing import SAID, by_class, by_name
+from ckptconv.dialects.names import by_name
+from ckptconv.dialects.narrowing import SAID, by_class
 from ckptconv.dialects.recurrent import lift_group, split_parameters
 from ckptconv.dialects.remarks import remarks, unfit
 from ckptconv.errors import DialectError, LossyError, gathering
@@ -52,7 +53,8 @@ def lift_columns(
     ranks = frozenset(t.ndim for t in checkpoint.tensors.values())
     layers: list[Layer] = []
     fitting: dict[object, list[tuple[str, Forms]]] = {}
-    with gathering() as each:
+    groups: Groups = {}
+    with gathering(lambda: groups.keys()) as each:
         groups = modules(checkpoint.tensors, kinds, each, checkpoint.modules)
         ordered = checkpoint.format not in _SORTED
         flow, inner = sizes_around(groups) if ordered else {}, inside(groups)
@@ -74,9 +76,9 @@ def lift_columns(
 
 def lower_layers(graph: Iterable[Layer], lower: Callable[[Layer], Part]) -> Lowered:
     """Lower layer by layer; what is ambiguous or refused is gathered into one error."""
-    parts = []
-    with gathering() as each:
-        for layer in graph:
+    parts, layers = [], tuple(graph)
+    with gathering(lambda: {layer.hint_path for layer in layers}) as each:
+        for layer in layers:
             with each():
                 parts.append((layer, lower(layer)))
     return gather(parts)

@@ -87,7 +87,7 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
         if options.config is not None and root is not None:
             _check_described(unit, root)
     layers: list[Layer] = []
-    with _advising(facts), gathering() as each:
+    with _advising(facts), gathering(groups.keys) as each:
         for path, group in groups.items():
             with each():
                 rank = joined.ranks.get(group[0].part.path) if group[0].part else None

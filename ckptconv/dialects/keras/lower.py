@@ -63,7 +63,7 @@ def lower(graph: Graph, variant: str = "") -> Lowered:
     """
     naming = _Numbered() if variant == "weights.h5" else _Named()
     parts: list[tuple[Layer, Part]] = []
-    with gathering() as each:
+    with gathering(lambda: {layer.hint_path for layer in graph}) as each:
         for layer in graph:
             with each():
                 becomes = _becomes(layer, named=variant == "weights.h5")

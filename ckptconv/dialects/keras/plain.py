@@ -15,7 +15,7 @@ from ckptconv.dialects.keras.plain_options import check_options, with_options
 from ckptconv.dialects.keras.plain_weights import CLASSES, SNAKE_KINDS, canonical
 from ckptconv.dialects.keras.settings import attributes, notes, settings
 from ckptconv.dialects.keras.stored import with_stored_weights
-from ckptconv.dialects.narrowing import by_name
+from ckptconv.dialects.names import by_name
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.forms import slots
 from ckptconv.graph.graph import Layer

@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptconv.dialects import DIALECTS
-from ckptconv.dialects.narrowing import BY_FLOW, BY_KERNELS, BY_NEIGHBOURS, BY_STATISTICS
+from ckptconv.dialects.narrowing import (
+    BY_CHANNELS,
+    BY_FLOW,
+    BY_KERNELS,
+    BY_NEIGHBOURS,
+    BY_STATISTICS,
+)
 from ckptconv.dialects.state_dict import signature
 from ckptconv.errors import AmbiguousKindError, CkptconvError
 from ckptconv.graph.axes import fits
@@ -18,7 +24,7 @@ from ckptconv.passes.match.structure import Param, Structure
 from ckptconv.tensors.tensor import Tensor
 
 Lower = Callable[[Graph], Lowered]
-_LIKELY = (BY_NEIGHBOURS, BY_KERNELS, BY_STATISTICS, BY_FLOW)
+_LIKELY = (BY_NEIGHBOURS, BY_KERNELS, BY_STATISTICS, BY_FLOW, BY_CHANNELS)
 """Evidence that the target's own parameters outweigh."""
 
 
