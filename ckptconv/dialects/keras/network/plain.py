@@ -6,6 +6,7 @@ from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.elementwise import activate
 from ckptconv.dialects.keras.network.structure import (
+    are_channels_last,
     channels_first,
     channels_last,
     conv_length,
@@ -13,8 +14,8 @@ from ckptconv.dialects.keras.network.structure import (
     integers,
     moved,
     padded,
+    per_axis,
 )
-from ckptconv.errors import DialectError
 from ckptconv.graph.forms import classes
 from ckptconv.graph.network import Value
 
@@ -42,7 +43,7 @@ def embedding(b: Builder, site: Site) -> list[Value]:
 
 def conv(b: Builder, site: Site) -> list[Value]:
     x, rank = site.x, site.x.rank - 2
-    last = site.get("data_format", default="channels_last") != "channels_first"
+    last = are_channels_last(site)
     x = channels_first(b, x) if last else x
     channels = x.shape[1]
     size, stride, dilation = (
@@ -104,7 +105,7 @@ def _padded_same(
 
 def conv_transpose(b: Builder, site: Site) -> list[Value]:
     x, rank = site.x, site.x.rank - 2
-    last = site.get("data_format", default="channels_last") != "channels_first"
+    last = are_channels_last(site)
     x = channels_first(b, x) if last else x
     size = _windows(site, rank, "kernel_size")
     stride = _windows(site, rank, "strides")
@@ -197,13 +198,9 @@ def prelu(b: Builder, site: Site) -> list[Value]:
 
 
 def _windows(site: Site, rank: int, *keys: str) -> tuple[int, ...]:
-    if all(key not in site.layer.config for key in keys):
-        return (1,) * rank
-    row = integers(site, *keys)
-    row = row * rank if len(row) == 1 else row
-    if len(row) != rank or min(row) < 1:
-        raise DialectError(f"{keys[0]} is no size per axis", tensor=site.where, found=row)
-    return tuple(row)
+    """Return a size for each axis, 1 where the configuration has none."""
+    said = any(key in site.layer.config for key in keys)
+    return per_axis(site, rank, *keys) if said else (1,) * rank
 
 
 DENSE = tuple(name for name, kinds in classes(FORMS).items() if "Linear" in kinds)

@@ -13,7 +13,7 @@ from ckptconv.graph.network import Shape, Value
 
 def flatten(b: Builder, site: Site) -> list[Value]:
     x = site.x
-    if site.get("data_format") == "channels_first" and x.rank > 2:
+    if not are_channels_last(site) and x.rank > 2:
         x = channels_last(b, x)
     size = None if None in x.shape[1:] else prod(n or 0 for n in x.shape[1:])
     if x.rank == 2:
@@ -44,6 +44,10 @@ def moved(b: Builder, x: Value, order: tuple[int, ...]) -> Value:
         return masked(x, None)
     shape = tuple(x.shape[i] for i in order)
     return b.add("permute", (x,), shape, order=order)
+
+
+def are_channels_last(site: Site) -> bool:
+    return bool(site.get("data_format") != "channels_first")
 
 
 def channels_first(b: Builder, x: Value) -> Value:
@@ -102,11 +106,11 @@ def upsample(b: Builder, site: Site) -> list[Value]:
 def pool(b: Builder, site: Site) -> list[Value]:
     x, name = site.x, site.layer.class_name
     rank = x.rank - 2
-    size = _per_axis(site, rank, "pool_size", "pool_length")
+    size = per_axis(site, rank, "pool_size", "pool_length")
     given = site.get("strides", "stride")
-    stride = size if given is None else _per_axis(site, rank, "strides", "stride")
+    stride = size if given is None else per_axis(site, rank, "strides", "stride")
     padding = site.get("padding", "border_mode", default="valid")
-    last = site.get("data_format", default="channels_last") != "channels_first"
+    last = are_channels_last(site)
     x = channels_first(b, x) if last else x
     spatial = tuple(
         conv_length(n, k, s, padding) for n, k, s in zip(x.shape[2:], size, stride, strict=True)
@@ -130,7 +134,7 @@ def _check_even(site: Site, x: Value, size: Sequence[int], stride: Sequence[int]
 def global_pool(b: Builder, site: Site) -> list[Value]:
     x = site.x
     keep = bool(site.get("keepdims", default=False))
-    last = site.get("data_format", default="channels_last") != "channels_first"
+    last = are_channels_last(site)
     axes = tuple(range(1, x.rank - 1)) if last else tuple(range(2, x.rank))
     shape = _reduced(x.shape, axes, keep)
     mean = "Average" in site.layer.class_name or "Avg" in site.layer.class_name
@@ -167,7 +171,7 @@ def conv_length(
 
 def _spatial(site: Site) -> int:
     """Return the first axis of space or time."""
-    return 2 if site.get("data_format") == "channels_first" else 1
+    return 1 if are_channels_last(site) else 2
 
 
 def integer(site: Site, *keys: str) -> int:
@@ -187,7 +191,7 @@ def integers(site: Site, *keys: str) -> list[int]:
     return list(row)
 
 
-def _per_axis(site: Site, rank: int, *keys: str) -> tuple[int, ...]:
+def per_axis(site: Site, rank: int, *keys: str) -> tuple[int, ...]:
     row = integers(site, *keys)
     row = row * rank if len(row) == 1 else row
     if len(row) != rank or min(row) < 1:

@@ -153,7 +153,7 @@ def _recurrent(o: Operator) -> None:
     x = _with_batch(o, 3)
     if o.get("train", False) and o.get("dropout"):
         raise o.refuse("dropout in inference: export the model after eval()")
-    names = o.tensor_names("hx") if "as_tensors" in o.given["hx"] else [o.tensor_name("hx")]
+    names = _state_names(o)
     states: list[Value] = []
     if any(name not in o.program.zeros for name in names):
         states = [o.program.value(name) for name in names]
@@ -165,6 +165,11 @@ def _recurrent(o: Operator) -> None:
     path, _ = _owner(o, (kind,), _of_levels(o))
     o.give("recurrent", x, *states, layer=path, stated=bool(states), masked=False,
            **settings)  # fmt: skip
+
+
+def _state_names(o: Operator) -> list[str]:
+    """Return the graph's names of the states before the first step."""
+    return o.tensor_names("hx") if "as_tensors" in o.given["hx"] else [o.tensor_name("hx")]
 
 
 def _of_levels(o: Operator) -> dict[str, str]:
@@ -182,8 +187,7 @@ def _of_levels(o: Operator) -> dict[str, str]:
 
 
 def _cell(o: Operator) -> None:
-    names = o.tensor_names("hx") if "as_tensors" in o.given["hx"] else [o.tensor_name("hx")]
-    states = [o.program.value(name) for name in names]
+    states = [o.program.value(name) for name in _state_names(o)]
     said = {"nonlinearity": o.name.split("_")[1]} if o.name.startswith("rnn") else {}
     params = {leaf: key for key, leaf in CELL_PARAMS.items() if o.has_tensor(key)}
     given = {leaf: o.tensor_name(key) for leaf, key in params.items()}
