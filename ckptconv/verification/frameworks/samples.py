@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from ckptconv.graph.forms import Facts
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import KINDS, Family, Kind
 from ckptconv.tensors.regions import Array
-from ckptconv.tensors.tensor import Tensor
+from ckptconv.verification.reference.inputs import taming
 
 BATCH, STEPS = 3, 5
-_ROWS = 64
 
 
 def sample(layer: Layer, facts: Facts, seed: int) -> list[Array]:
@@ -23,7 +24,8 @@ def sample(layer: Layer, facts: Facts, seed: int) -> list[Array]:
     if "v" in kind.params[0].axes:
         return [rng.integers(0, facts["v"], (BATCH, STEPS))]
     shapes = _shapes(kind, facts)
-    scale = _scale(layer.params.get("weight"))
+    weight = layer.params.get("weight")
+    scale = 1.0 if weight is None or weight.ndim < 2 else taming(weight, prod(weight.shape[1:]))
     found = [(rng.uniform(-1, 1, shape) * scale).astype(np.float32) for shape in shapes]
     if kind.family is Family.BATCH_NORM and "running_var" in layer.params:
         found = [_like_statistics(found[0], layer)]
@@ -65,17 +67,6 @@ def _space(kind: Kind, facts: Facts) -> list[int]:
 def _per_axis(value: object, rank: int) -> list[int]:
     numbers = list(value) if isinstance(value, tuple | list) else [value] * rank
     return [n if isinstance(n, int) else 1 for n in numbers]
-
-
-def _scale(weight: Tensor | None) -> float:
-    """Return a factor of at most one that keeps products of the first rows near one."""
-    if weight is None or weight.ndim < 2 or not weight.size:
-        return 1.0
-    rest = [(0, n) for n in weight.shape[1:]]
-    rows = weight.read(((0, min(_ROWS, weight.shape[0])), *rest)).astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        spread = float(np.sqrt(np.mean(np.square(rows)) * rows[0].size))
-    return min(1.0, 1 / spread) if 0 < spread < np.inf else 1.0
 
 
 def _like_statistics(x: Array, layer: Layer) -> Array:

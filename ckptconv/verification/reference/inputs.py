@@ -9,7 +9,7 @@ import numpy as np
 
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.tensors.computed import add, cast
-from ckptconv.tensors.regions import Array, DType
+from ckptconv.tensors.regions import Array, DType, whole
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification.reference.arithmetic import (
     ASCEND,
@@ -54,12 +54,12 @@ def probe(weights: Weights, seed: int = 0) -> Inputs:
     step, which read every weight once.
     """
     layers, directions, hidden, out = weights.shape
-    first = weights.cells[0, 0]
+    first, width = weights.cells[0, 0], weights.input_size
     batch, steps = (2, 1) if first.w_hh.nbytes > HELD else (BATCH, STEPS)
     rng = np.random.default_rng(seed)
-    x = rng.uniform(-1, 1, (batch, steps, weights.input_size)) * _scale(first.w_ih, first.columns)
+    x = rng.uniform(-1, 1, (batch, steps, width)) * taming(first.w_ih, width)
     states = (layers * directions, batch)
-    h = rng.uniform(-1, 1, (*states, out)) * _scale(first.w_hh, first.columns)
+    h = rng.uniform(-1, 1, (*states, out)) * taming(first.w_hh, out)
     c = rng.uniform(-1, 1, (*states, hidden) if weights.kind == "LSTM" else 0)
     lengths = np.linspace(steps, 1, batch).round().astype(np.int64)
     return Inputs(x.astype(np.float32), lengths, h.astype(np.float32), c.astype(np.float32))
@@ -160,12 +160,15 @@ def _distances(a: Outputs, b: Outputs) -> Limits:
     return tuple(distance(one, other) for one, other in zip(a, b, strict=True))
 
 
-def _scale(weight: Tensor, columns: bool) -> float:
-    """Return a factor of at most one that keeps products of the first rows near one."""
-    rows = weight.read(((0, min(_SAMPLE, weight.shape[0])), (0, weight.shape[1])))
-    width = weight.shape[0 if columns else 1]
+def taming(weight: Tensor, width: int) -> float:
+    """Return a factor of at most one that keeps sums of ``width`` products near one.
+
+    The first rows of the weight speak for all of it.
+    """
+    first, *others = whole(weight.shape)
+    rows = weight.read(((0, min(_SAMPLE, first[1])), *others))
     if not rows.size:
         return 1.0
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         spread = float(np.sqrt(np.mean(np.square(rows.astype(np.float64))) * width))
     return min(1.0, 1 / spread) if 0 < spread < np.inf else 1.0
