@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from isal.isal_zlib import crc32
 
+from ckptconv.errors import StrPath
 from ckptconv.io import platform
 from ckptconv.io.atomic import atomic_path
 from ckptconv.io.reader import PIECE, Span
@@ -231,7 +232,7 @@ def _parts(tensor: Tensor) -> Iterator[Array]:
         del piece
 
 
-def write_text(path: str, text: str, *, force: bool, durable: bool = True) -> None:
+def write_text(path: StrPath, text: str, *, force: bool, durable: bool = True) -> None:
     """Write a whole text file, as UTF-8: all of it, or none; see ``atomic_path``."""
     made = atomic_path(path, force=force, durable=durable)
     with made as temporary, open_sink(temporary) as sink:

@@ -6,16 +6,15 @@ import json
 import os
 import tempfile
 from dataclasses import replace
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 from ckptconv import api, dialects
 from ckptconv.errors import ContainerError
 from ckptconv.graph.graph import Graph
-from ckptconv.io.atomic import atomic_path, check_target
+from ckptconv.io.atomic import check_target
 from ckptconv.options import StrPath, Target
 from ckptconv.spelling import option, public
-from ckptconv.tensors.writer import Progress
+from ckptconv.tensors.writer import Progress, write_text
 from ckptconv.verification.diff import diff_graphs
 from ckptconv.verification.results.tensors import DiffReport
 from ckptconv.verification.sides import ReadKeywords
@@ -68,11 +67,12 @@ def roundtrip(
     except OSError as error:
         raise ContainerError(f"no room for a round trip: {error.strerror}", file=src) from None
     with folder as room:
-        out = str(FilePath(room, "out" + _suffix(via)))
-        back = str(FilePath(room, "back" + _suffix(source.dialect, src)))
+        out = os.path.join(room, "out" + _suffix(via))
+        back = os.path.join(room, "back" + _suffix(source.dialect, src))
         written = api.save(source, out, to=via, progress=progress).to_dict()
         if report is not None:
-            _write(report, written, force=force)
+            text = json.dumps(written, ensure_ascii=False, indent=1)
+            write_text(report, text, force=force)
         kinds = _known(source) if via == "keras" else {}
         returning = api.load(out, kinds=kinds, restore=report)
         api.save(returning, back, to=source.dialect, progress=progress)
@@ -89,11 +89,10 @@ def roundtrip(
 def _known(source: Graph) -> dict[str, str]:
     """Return what a Keras file does not tell of a GRU without biases, and the source does."""
     return {
-        layer.path + (f"_l{k}" if levels > 1 else ""): "GRU(reset_after=True)"
+        layer.path + (f"_l{k}" if layer.num_layers > 1 else ""): "GRU(reset_after=True)"
         for layer in source.recurrent
         if layer.kind == "GRU" and layer.cells[0, 0].b_ih is None
-        for levels in [layer.num_layers]
-        for k in range(levels)
+        for k in range(layer.num_layers)
     }
 
 
@@ -110,8 +109,3 @@ def _suffix(framework: str, path: StrPath = "") -> str:
     name = os.path.basename(os.fspath(path)).lower()
     fitting = [suffix for suffix in known if name.endswith(suffix)]
     return max(fitting, key=len, default=next(iter(known)))
-
-
-def _write(path: StrPath, document: object, *, force: bool) -> None:
-    with atomic_path(path, force=force) as temporary:
-        FilePath(temporary).write_text(json.dumps(document, ensure_ascii=False, indent=1), "utf-8")

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from html import escape
 from importlib import resources
-from pathlib import Path
 from string import Template
 
 from ckptconv._version import __version__
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import printable
-from ckptconv.io.atomic import atomic_path, check_target
+from ckptconv.io.atomic import check_target
 from ckptconv.options import StrPath
 from ckptconv.report import Report
+from ckptconv.tensors.writer import write_text
 from ckptconv.verification.page import pictures
 from ckptconv.verification.results.layers import VerifyReport
 from ckptconv.verification.results.run import computed
@@ -61,9 +61,7 @@ def write_page(
     """
     sources = [file for graph in proof.graphs or () for file in graph.origin.files]
     check_target(path, sources, force=force)
-    text = page(proof, conversion=conversion, command=command)
-    with atomic_path(path, force=force) as temporary:
-        Path(temporary).write_text(text, "utf-8")
+    write_text(path, page(proof, conversion=conversion, command=command), force=force)
 
 
 def page(proof: VerifyReport, *, conversion: Report | None = None, command: str = "") -> str:
