@@ -52,8 +52,11 @@ def fuse(graph: Graph, path: str, parts: Sequence[str]) -> Graph:
     return _spliced(graph, start, len(layers), [fused])
 
 
-def split(graph: Graph, path: str) -> Graph:
+def split(graph: Graph, path: str, joint: str = "_") -> Graph:
     """Make of the layer ``path`` one layer each, called ``path_0``, ``path_1`` …
+
+    Args:
+        joint: what stands before the number.
 
     Raises:
         DialectError: no recurrent layer of that path.
@@ -68,7 +71,7 @@ def split(graph: Graph, path: str) -> Graph:
     parts = [
         replace(
             layer,
-            path=f"{path}_{k}",
+            path=f"{path}{joint}{k}",
             params=own,
             evidence=f"split of {path}",
             attributes=single,

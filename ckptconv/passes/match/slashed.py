@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.errors import CkptconvError
-from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered, Made
 from ckptconv.passes.match.written import Lower
 from ckptconv.passes.stack import split
@@ -59,15 +59,10 @@ def by_levels(graph: Graph) -> Graph:
     """Return a graph whose recurrent layers have one level each, ``<path>_l0``, ``<path>_l1``, …"""
     for layer in graph.recurrent:
         if not layer.is_cell and layer.num_layers > 1:
-            graph = split(graph, layer.path)
-            own = {f"{layer.path}_{k}": f"{layer.path}_l{k}" for k in range(layer.num_layers)}
-            layers = (
-                replace(part, path=own[part.path])
-                if isinstance(part, RecurrentLayer) and part.path in own
-                else part
-                for part in graph
-            )
-            graph = replace(graph, layers=tuple(layers))
+            taken, joint = {other.path for other in graph}, "_l"
+            while any(f"{layer.path}{joint}{k}" in taken for k in range(layer.num_layers)):
+                joint = f"_{joint}"
+            graph = split(graph, layer.path, joint)
     return graph
 
 

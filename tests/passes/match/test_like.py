@@ -332,3 +332,30 @@ def test_keras_names_that_tell_no_kind(tmp_path, unsaid):
         each = model.embed(ids), model.fc(x), model.conv(x.mT).mT, model.norm(x)
     for one, other in zip(found, each, strict=True):
         n.close(one, other.numpy())
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"rnn": 2, "rnn_0": 1}, {"rnn_l0": 1, "rnn": 2}, {"rnn": 2, "rnn_1": 2}],
+    ids="-".join,
+)
+def test_levels_for_keras_take_no_name_that_another_layer_has(tmp_path, sizes):
+    keras = pytest.importorskip("keras")
+    source = nn.ModuleDict()
+    for name, levels in sizes.items():
+        source[name] = nn.LSTM(4, 4, num_layers=levels)
+    n.fill(source)
+    x = torch.linspace(-1, 1, 40).reshape(2, 5, 4)
+    wired = inputs = keras.Input((5, 4))
+    for name in (f"{path}{k}" for path, levels in sizes.items() for k in range(levels)):
+        wired = keras.layers.LSTM(4, return_sequences=True, name=f"of_{name}")(wired)
+    target = keras.Model(inputs, wired)
+    target.save_weights(like := tmp_path / "like.weights.h5")
+    out = tmp_path / "out.weights.h5"
+    graph = ckptconv.from_torch(source)
+    ckptconv.save(graph, out, to="keras", like=like, like_order=True)
+    target.load_weights(out)
+    expected = x.transpose(0, 1)
+    for layer in source.values():
+        expected, _ = layer(expected)
+    n.close(target.predict(x, verbose=0), expected.transpose(0, 1).detach().numpy())
