@@ -24,7 +24,7 @@ from ckptconv.options import (
     Target,
     WriteOptions,
 )
-from ckptconv.passes.cast import losses
+from ckptconv.passes.cast import losses, narrow_notes
 from ckptconv.report import Report, account
 from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
@@ -154,6 +154,7 @@ def load_into(
     fill(target, {name: tensor.numpy().copy() for name, tensor in lowered.tensors.items()})
     report.notes += remarks(graph, lowered, wanted)
     report.notes += losses(lowered.tensors)
+    report.notes += narrow_notes(lowered, graph.origin.provenance, dtype)
     report.written = True
     return report
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -13,9 +14,11 @@ from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import Cast, cast, holding, is_float
+from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import BFLOAT16, FilledTensor, Tensor
 
+_ENOUGH, _SHOWN = 4, 4
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
 DTYPES: Mapping[str, DType] = {
     **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
@@ -26,22 +29,48 @@ DTYPES: Mapping[str, DType] = {
 def widened(graph: Graph, name: str | None) -> Graph:
     """Return a graph in whose dtypes nothing is lost of what will be cast to the dtype ``name``.
 
-    What is computed of the parameters is then rounded once, to that dtype.
+    What is computed of the parameters, while reading too, is then rounded once, to that dtype.
     """
     if name is None:
         return graph
-    return replace(graph, layers=tuple(widened_layer(layer, DTYPES[name]) for layer in graph))
+    source = graph.origin.provenance
+    layers = (widened_layer(layer, DTYPES[name], source) for layer in graph)
+    return replace(graph, layers=tuple(layers))
 
 
-def widened_layer(layer: AnyLayer, dtype: DType) -> AnyLayer:
+def widened_layer(layer: AnyLayer, dtype: DType, source: Provenance) -> AnyLayer:
     """Return a layer in dtypes that hold all values of its own and of ``dtype``."""
     params = {
-        name: cast(tensor, holding(tensor.dtype, dtype))
-        if not isinstance(tensor, FilledTensor)
-        else tensor
+        name: tensor if isinstance(tensor, FilledTensor) else _wide(tensor, dtype, source)
         for name, tensor in layer.params.items()
     }
     return replace(layer, params=params)
+
+
+def recomputed(tensor: Tensor, dtype: DType, source: Provenance) -> Tensor:
+    """Return a tensor as a conversion to ``dtype`` computes it; itself if nothing is rounded."""
+    return _wide(tensor, dtype, source) if any(_roundings(tensor, source)) else tensor
+
+
+def _wide(tensor: Tensor, dtype: DType, source: Provenance) -> Tensor:
+    """Return a tensor that is computed of wide values wherever that rounds."""
+    wide = holding(tensor.dtype, dtype)
+    if wide == tensor.dtype or not any(_roundings(tensor, source)):
+        return cast(tensor, wide)
+    made = copy.copy(tensor)
+    made.inputs = tuple(_wide(part, dtype, source) for part in tensor.inputs)
+    made.dtype = wide
+    vars(made).pop("nbytes", None)  # which is cached
+    return made
+
+
+def _roundings(tensor: Tensor, source: Provenance) -> Iterator[Tensor]:
+    """Yield what rounds on the way from the source's tensors to one."""
+    if not source.holds(tensor) and tensor.of_inputs:
+        if not tensor.exact:
+            yield tensor
+        for part in tensor.inputs:
+            yield from _roundings(part, source)
 
 
 def to_dtype(lowered: Lowered, name: str | None) -> Lowered:
@@ -83,6 +112,28 @@ def require_loaded(lowered: Lowered, title: str, unloaded: tuple[str, ...]) -> N
                 found=dtype.name,
                 hint=option("dtype", "float16"),
             )
+
+
+def narrow_notes(lowered: Lowered, source: Provenance, dtype: str | None) -> list[str]:
+    """Name what was computed in less than 32 bits, and rounded to that, where no dtype is asked."""
+    if dtype is not None:
+        return []
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, tensor in lowered.tensors.items():
+        if is_float(tensor.dtype) and tensor.dtype.itemsize < _ENOUGH:
+            for made in _roundings(tensor, source):
+                names = found.setdefault((made.label, made.dtype.name), [])
+                names += [name] if name not in names[-1:] else []
+    advice = option("dtype", "float32")
+    return [
+        f"{label}: rounded to {narrow} in {_listed(names)}; {advice} keeps what that loses"
+        for (label, narrow), names in found.items()
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def count_losses(lowered: Lowered) -> None:

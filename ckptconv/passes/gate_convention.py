@@ -153,7 +153,7 @@ def _with_forget_bias(cell: Cell, bias: float) -> Cell:
     zeros = FilledTensor(cell.w_ih.shape[:1], cell.w_ih.dtype)
     b_ih = _on_gate(
         cell.b_ih or zeros, "LSTM", "f", lambda values: values + values.dtype.type(bias),
-        f"forget bias + {bias:g}",
+        f"forget bias + {bias:g}", exact=False,
     )  # fmt: skip
     return cell._replace(b_ih=b_ih, b_hh=cell.b_hh or zeros)
 
@@ -163,10 +163,16 @@ def _negated_z(tensor: Tensor) -> Tensor:
 
 
 def _on_gate(
-    tensor: Tensor, kind: str, gate: str, function: Callable[[Array], Array], label: str
+    tensor: Tensor,
+    kind: str,
+    gate: str,
+    function: Callable[[Array], Array],
+    label: str,
+    *,
+    exact: bool = True,
 ) -> Tensor:
     """Apply a function to the rows of one gate."""
     blocks = divide(tensor, 0, len(CANONICAL[kind]))
     place = CANONICAL[kind].index(gate)
-    blocks[place] = Elementwise(function, (blocks[place],), tensor.dtype, label)
+    blocks[place] = Elementwise(function, (blocks[place],), tensor.dtype, label, exact=exact)
     return concat(blocks, 0)

@@ -60,7 +60,10 @@ class Elementwise(Tensor):
     Args:
         function: takes one array per input and returns one of their shape.
         rows: the function needs whole rows (all axes but the first taken whole).
+        exact: the function rounds nothing.
     """
+
+    of_inputs = True
 
     def __init__(
         self,
@@ -70,8 +73,9 @@ class Elementwise(Tensor):
         label: str,
         *,
         rows: bool = False,
+        exact: bool = False,
     ) -> None:
-        self.inputs, self.dtype, self.label = inputs, dtype, label
+        self.inputs, self.dtype, self.label, self.exact = inputs, dtype, label, exact
         self.shape, self._function, self._rows = inputs[0].shape, function, rows
 
     def read(self, region: Region) -> Array:
@@ -113,6 +117,8 @@ class Cast(Tensor):
 
 class Product(Tensor):
     """The matrix product of two 2-D tensors, in float64, rounded once to ``dtype``."""
+
+    of_inputs, exact = True, False
 
     def __init__(self, left: Tensor, right: Tensor, dtype: DType, label: str) -> None:
         self.inputs, self.dtype, self.label = (left, right), dtype, label

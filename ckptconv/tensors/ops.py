@@ -68,6 +68,8 @@ def concat(tensors: Sequence[Tensor], axis: int, label: str = "join") -> Tensor:
 
 
 class _Transposed(Tensor):
+    of_inputs = True
+
     def __init__(self, tensor: Tensor, axes: Sequence[int]) -> None:
         self.inputs, self.axes, self.dtype = (tensor,), tuple(axes), tensor.dtype
         self.shape = tuple(tensor.shape[a] for a in axes)
@@ -88,6 +90,8 @@ class _Transposed(Tensor):
 
 
 class _Reshaped(Tensor):
+    of_inputs = True
+
     def __init__(self, tensor: Tensor, shape: tuple[int, ...], label: str) -> None:
         self.inputs, self.shape, self.dtype, self.label = (tensor,), shape, tensor.dtype, label
 
@@ -113,6 +117,8 @@ class _Reshaped(Tensor):
 
 
 class _Cut(Tensor):
+    of_inputs = True
+
     def __init__(self, tensor: Tensor, axis: int, start: int, stop: int, label: str) -> None:
         self.inputs, self.dtype, self.label = (tensor,), tensor.dtype, label
         self.axis, self.start, self.stop = axis, start, stop
@@ -132,6 +138,8 @@ class _Cut(Tensor):
 
 
 class _Joined(Tensor):
+    of_inputs = True
+
     def __init__(self, parts: Sequence[Tensor], axis: int, label: str) -> None:
         self.inputs, self.axis, self.label = tuple(parts), axis, label
         self.dtype, shape = parts[0].dtype, parts[0].shape

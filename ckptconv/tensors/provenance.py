@@ -24,6 +24,10 @@ class Provenance:
                 self._names[id(tensor.inputs[0])] = [name]
                 self._turned[id(tensor.inputs[0])] = tensor.label
 
+    def holds(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor stands in the file as it is, and is not computed from others."""
+        return id(tensor) in self._names
+
     def trace(self, tensor: Tensor) -> Trace:
         """Return the source tensors that one is computed from, and what was done to them.
 

@@ -41,7 +41,7 @@ def strided(
         offset = 0
     if big_endian and dtype == BFLOAT16:  # numpy cannot swap what is not its own
         words = _view(source, offset, shape, strides, np.dtype(">u2"))
-        return computed.Elementwise(lambda a: a.view(BFLOAT16), (words,), BFLOAT16, "")
+        return computed.Elementwise(lambda a: a.view(BFLOAT16), (words,), BFLOAT16, "", exact=True)
     swap = big_endian and dtype.itemsize > 1
     return _view(source, offset, shape, strides, dtype.newbyteorder(">") if swap else dtype)
 

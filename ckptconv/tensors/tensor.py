@@ -47,12 +47,16 @@ class Tensor(ABC):
         dtype: a little-endian numpy dtype (bfloat16 and float8 come from ``ml_dtypes``).
         inputs: the tensors this one is computed from; ``()`` for a leaf.
         label: the operation as the report prints it; ``""`` for what is not worth telling.
+        of_inputs: whether the values are a function of those of ``inputs``, in whatever dtype.
+        exact: whether that function rounds nothing.
     """
 
     shape: tuple[int, ...]
     dtype: DType
     inputs: tuple[Tensor, ...] = ()
     label: str = ""
+    of_inputs = False
+    exact = True
 
     @abstractmethod
     def read(self, region: Region) -> Array:

@@ -54,6 +54,8 @@ def shown(region: Region) -> str:
 
 
 class _Tiled(Tensor):
+    of_inputs = True
+
     def __init__(self, shape: tuple[int, ...], pieces: Sequence[tuple[Region, Tensor]]) -> None:
         self.inputs = tuple(tensor for _, tensor in pieces)
         self.shape, self.dtype, self.label = shape, self.inputs[0].dtype, "put together"

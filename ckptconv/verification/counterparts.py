@@ -8,6 +8,7 @@ from ckptconv import dialects
 from ckptconv.graph.forms import Slot
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.graph.kinds import KINDS
+from ckptconv.passes.cast import recomputed
 from ckptconv.tensors.computed import Product, add, cast, holding
 from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.regions import DType
@@ -60,7 +61,7 @@ def items(a: Part, b: Part, names: Names, frameworks: tuple[str, str]) -> Met:
     for suffix in ("", "_reverse") if kind in ("LSTM", "RNN") else ():
         met.equal.extend(_summed(a, left, right, f"_l0{suffix}", names))
     for name in [name for name in left if name in right]:
-        one, other = left.pop(name), right.pop(name)
+        one, other = _alike(left.pop(name), right.pop(name), names)
         gates = GATES[kind] if kind and "hr" not in name else ""
         item = Item(names.of(a, name, one), names.of(b, name, other), one, other, gates)
         product = any(_is_product(tensor) for tensor in (one, other))
@@ -102,11 +103,17 @@ def _summed(
             named = zip(("ih", "hh"), biases, strict=True)
             side |= {f"bias_{n}{suffix}": b for n, b in named if b is not None}
         return []
-    a = _sum(one[0], one[1], holding(one[0].dtype, other[0].dtype))
-    b = _sum(other[0], other[1], other[0].dtype)
+    first, second = _alike(one[0], other[0], names)
+    a = _sum(first, one[1], holding(first.dtype, second.dtype))
+    b = _sum(second, other[1], second.dtype)
     gates = GATES[_gated(part)]
     name = [" + ".join(dict.fromkeys(names.names(t))) for t in (a, b)]
     return [Item(name[0], name[1], a, b, gates, how="sum of the biases")]
+
+
+def _alike(one: Tensor, other: Tensor, names: Names) -> tuple[Tensor, Tensor]:
+    """Return two tensors, what rounds on the way to either as in the dtype of the other."""
+    return recomputed(one, other.dtype, names), recomputed(other, one.dtype, names)
 
 
 def _sum(bias: Tensor, recurrent: Tensor | None, dtype: DType) -> Tensor:

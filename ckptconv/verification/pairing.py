@@ -82,7 +82,8 @@ def fold_like(graph: Graph, other: Graph) -> tuple[Graph, list[Fold]]:
     layers: list[Layer] = []
     for layer in graph:
         if _is_projected(layer) and Part(layer, levels(layer)[0]).signature not in known:
-            wide = [widened_layer(layer, one.cells[0, 0].w_hh.dtype) for one in other.recurrent]
+            dtypes = [one.cells[0, 0].w_hh.dtype for one in other.recurrent]
+            wide = [widened_layer(layer, dtype, graph.origin.provenance) for dtype in dtypes]
             folds.append(Fold(layer, *fold_projection((wide or [layer])[0])))
             layers += folds[-1][1:]
         else:

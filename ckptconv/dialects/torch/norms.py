@@ -129,7 +129,7 @@ def pruned(parts: Sequence[Tensor], _: int | None) -> Tensor | None:
     weight, mask = parts
     if weight.shape != mask.shape:
         return None
-    return Elementwise(_masked, (weight, mask), weight.dtype, "pruned")
+    return Elementwise(_masked, (weight, mask), weight.dtype, "pruned", exact=True)
 
 
 def _masked(weight: Array, mask: Array) -> Array:
