@@ -120,26 +120,25 @@ class AmbiguousKindError(DialectError):
     """Several layer kinds fit the same parameters and nothing decides between them.
 
     Attributes:
-        choices: module → the kinds that fit, of all modules of the file of which this is true; the
-            message explains the first.
+        choices: module → the kinds that fit, of all modules of the file of which this is true.
+        allow: what ``allow`` takes that decides where no kind does.
     """
+
+    allow: frozenset[str] = frozenset()
 
     def __init__(self, problem: str, *, kinds: Sequence[str] = (), **said: Any) -> None:
         super().__init__(problem, **said)
-        self.choices: dict[str, tuple[str, ...]] = {self.tensor or "": tuple(kinds)}
+        self.choices = {self.tensor or "": tuple(kinds)}
 
     @classmethod
     def of(
         cls, errors: Sequence[AmbiguousKindError], modules: Collection[str] = ()
     ) -> AmbiguousKindError:
-        """Return one error about all modules.
-
-        Args:
-            modules: all of the file, so that what is advised speaks of no other.
-        """
+        """Return one error of all; what it advises speaks of none but the file's ``modules``."""
         first, *others = errors
         more = [path for error in others for path in error.choices]
         first.choices = {path: kinds for e in errors for path, kinds in e.choices.items()}
+        first.allow = first.allow.union(*(error.allow for error in others))
         if more:
             first.problem += f" (nor which {', '.join(more[:_SHOWN])} are"
             first.problem += f", and {len(more) - _SHOWN} more)" if len(more) > _SHOWN else ")"

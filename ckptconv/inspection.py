@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ckptconv import api, pipeline
 from ckptconv.checkpoint import Checkpoint, IndexFacts, SafetensorsFacts, ties
 from ckptconv.dialects import detect
 from ckptconv.dialects.torch.quantized import ALLOW
-from ckptconv.errors import CkptconvError, SeveralError
+from ckptconv.errors import AmbiguousKindError, CkptconvError, SeveralError
 from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.hints import parse_hint
 from ckptconv.options import Framework, Pairs, ReadOptions, StrPath
 from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.tensor import Tensor
 
 SCHEMA = "ckptconv-inspect-1"
 _MAX_CHOICES, _LONGEST = 32, 200
+_OPEN = "the file does not tell; a note says what does"
 
 
 def describe(
@@ -49,9 +51,8 @@ def describe(
         ContainerError: not a checkpoint, or damaged.
         CkptconvError: an option that does not fit the file.
     """
-    # Looking takes no leave; and whoever only looks wants to see the weights.
     said = {"source": source, "kinds": kinds, "rename": rename, "config": config}
-    options = ReadOptions(allow=[ALLOW], **said)  # type: ignore[arg-type]
+    options = ReadOptions(**said)  # type: ignore[arg-type]
     try:
         checkpoint = api.inspect(path, select=select)
     except SeveralError as error:
@@ -60,13 +61,39 @@ def describe(
             "choices": [_choice(path, name) for name in error.choices[:_MAX_CHOICES]],
         }
     try:
-        graph = pipeline.lift(checkpoint, options)
+        graph, open_, asked = _lifted(checkpoint, options)
     except CkptconvError as error:
         if any(said.values()):
             raise
         notes = [*checkpoint.notes, str(error)]
         return _document(checkpoint, [_flat(checkpoint)], checkpoint.omitted, notes)
-    return _document(checkpoint, _modules(checkpoint, graph), graph.omitted, graph.notes)
+    modules = _modules(checkpoint, graph, open_)
+    return _document(checkpoint, modules, graph.omitted, [*asked, *graph.notes])
+
+
+def _lifted(
+    checkpoint: Checkpoint, options: ReadOptions
+) -> tuple[Graph, dict[str, tuple[str, ...]], list[str]]:
+    """Return a graph in which what the file leaves open is of the first kind that fits.
+
+    Looking takes no leave; and whoever only looks wants to see the weights.
+
+    Returns:
+        The graph; path → the kinds that fit, where that is open; what a conversion would ask.
+    """
+    kinds: dict[str, tuple[str, ...]] = {}
+    allow, asked = {*options.allow, ALLOW}, list[str]()
+    while True:
+        known = {path: parse_hint(path, fitting[0]) for path, fitting in kinds.items()}
+        assumed = options.with_kinds({**options.kinds, **known}).allowing(allow)
+        try:
+            return pipeline.lift(checkpoint, assumed), kinds, asked
+        except AmbiguousKindError as error:
+            new = {p: fit for p, fit in error.choices.items() if fit and p not in kinds}
+            if not (new or error.allow - allow):
+                raise
+            kinds, allow = kinds | new, allow | error.allow
+            asked.append(str(error))
 
 
 def _document(
@@ -110,13 +137,15 @@ def _choice(path: StrPath, name: str) -> dict[str, Any]:
     return {"select": name, "tensors": len(tensors), "bytes": sum(t.nbytes for t in tensors)}
 
 
-def _modules(checkpoint: Checkpoint, graph: Graph) -> list[dict[str, Any]]:
+def _modules(
+    checkpoint: Checkpoint, graph: Graph, open_: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
     origin, tied = checkpoint.provenance, _tied(checkpoint)
     return [
         {
             "path": layer.path,
-            "kinds": list(layer.candidates or (layer.kind,)),
-            "evidence": layer.evidence,
+            "kinds": list(open_.get(layer.hint_path) or layer.candidates or (layer.kind,)),
+            "evidence": _OPEN if layer.hint_path in open_ else layer.evidence,
             "class": _class_name(graph, layer),
             "attributes": dict(layer.attributes),
             "tensors": [_tensor(name, checkpoint, tied) for name in _sources(layer, origin)],
@@ -140,7 +169,7 @@ def _flat(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "path": "",
         "kinds": ["unknown"],
-        "evidence": "names that do not fit the framework",
+        "evidence": "a note says why its layers are not told",
         "class": None,
         "attributes": {},
         "tensors": [_tensor(name, checkpoint, tied) for name in checkpoint.tensors],

@@ -129,8 +129,15 @@ class ReadOptions:
 
     def with_kinds(self, kinds: Mapping[str, KindHint]) -> ReadOptions:
         """Return options with these kinds."""
+        return self._with("kinds", kinds)
+
+    def allowing(self, names: Iterable[str]) -> ReadOptions:
+        """Return options that accept these approximations."""
+        return self._with("allow", Allowance(names))
+
+    def _with(self, name: str, value: object) -> ReadOptions:
         made = copy.copy(self)
-        object.__setattr__(made, "kinds", kinds)
+        object.__setattr__(made, name, value)
         return made
 
 

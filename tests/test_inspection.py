@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 import pytest
 import torch
@@ -212,3 +213,39 @@ def test_a_tree_of_any_depth(capsys: pytest.CaptureFixture[str]) -> None:
         branch = branch.add(str(depth))
     print_tree(root)
     assert len(capsys.readouterr().out.splitlines()) == 2000
+
+
+def unsaid(tmp_path: Path) -> dict[str, Any]:
+    """Save files whose kinds are open, and return what conversion asks of each, and of what."""
+    norm = nn.utils.parametrizations.weight_norm
+    torch.save(nn.Sequential(norm(nn.Linear(3, 4)), nn.GRU(4, 2)).state_dict(), tmp_path / "w.pt")
+    cells = ms.nn.SequentialCell(ms.nn.BatchNorm3d(3), ms.nn.Conv1d(3, 4, 3), ms.nn.Dense(2, 5))
+    ms.save_checkpoint(cells, str(tmp_path / "c.ckpt"))
+    square = {f"0.{leaf}": torch.randn(*size) for leaf, size in _SPECTRAL.items()}
+    torch.save({**square, **nn.LSTM(3, 4).state_dict(prefix="1.")}, tmp_path / "s.pt")
+    return {
+        "w.pt": (["Linear"], ["GRU"]),
+        "s.pt": (["Linear", "RMSNorm"], ["LSTM"]),
+        "c.ckpt": (["BatchNorm2d"], ["Conv1d", "RMSNorm"], ["Linear"]),
+    }
+
+
+_SPECTRAL = {"weight_orig": (4, 4), "weight_u": (4,), "weight_v": (4,), "bias": (4,)}
+
+
+def test_what_is_known_beside_open_kinds_is_shown_with_the_question(tmp_path: Path) -> None:
+    for name, kinds in unsaid(tmp_path).items():
+        with pytest.raises(ckptconv.AmbiguousKindError) as raised:
+            ckptconv.load(tmp_path / name)
+        found = describe(tmp_path / name)
+        assert found["notes"][0].partition("; try")[0] == str(raised.value).partition("; try")[0]
+        assert len(found["modules"]) == len(kinds)
+        for module, among in zip(found["modules"], kinds, strict=True):
+            assert set(module["kinds"]) & set(among), module
+        listed = [t["name"] for module in found["modules"] for t in module["tensors"]]
+        assert sorted(listed) == sorted(ckptconv.inspect(tmp_path / name).tensors)
+    by_path = {module["path"]: module for module in found["modules"]}
+    assert by_path["1"]["kinds"][0] == "Conv1d"
+    assert len(by_path["1"]["kinds"]) > 1
+    assert by_path["1"]["evidence"].startswith("the file does not tell")
+    assert by_path["2"]["evidence"] == "parameter names and shapes"

@@ -90,13 +90,15 @@ def _settled(
     clear = all(gaps[other] > max(_FAR, 3 * gaps[best]) for other in others)
     if same or (clear and gaps[best] < _NEAR):
         return {best: sigmas[best]}
-    raise AmbiguousKindError(
+    error = AmbiguousKindError(
         "the file does not tell along which axis this spectral norm was taken",
         expected=" or ".join(f"dim={axis}" for axis in sigmas),
         found=weight.shape,
         hint=f"{option('allow', ['spectral_norm_dim=0'])} (torch's default) or "
         f"{option('allow', ['spectral_norm_dim=1'])} (that of a transposed convolution)",
     )
+    error.allow = frozenset({"spectral_norm_dim=0"})
+    raise error
 
 
 def _quotient(weight: Array, sigma: Array) -> Array:

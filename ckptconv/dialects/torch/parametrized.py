@@ -127,12 +127,14 @@ def _check_class(
         if entry.class_name.rpartition(".")[2] not in _CLASSES:
             raise _unknown(entry.class_name)
     elif name not in options.allow and (name == "weight_norm" or entry is None):
-        raise AmbiguousKindError(
+        error = AmbiguousKindError(
             f"looks like {name}, but the file does not name the class",
             found=", ".join(parts.values()),
             hint=f"{option('allow', [name])} if it is torch.nn.utils.parametrizations.{name}, and "
             "alone",
         )
+        error.allow = frozenset({name})
+        raise error
 
 
 def _refuse_unknown(parts: Mapping[str, str]) -> None:
