@@ -220,3 +220,8 @@ KINDS: Mapping[str, Kind] = {
 
 PARAMETER = "Parameter"
 """The kind of what no row explains: kept under its name, and said so."""
+
+
+def without_rank(kind: str) -> str:
+    """Return what a kind is called in spaces of any rank: ``Conv`` for ``Conv2d``."""
+    return kind.removesuffix(f"{KINDS[kind].rank}d") if kind in KINDS else kind

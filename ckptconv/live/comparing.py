@@ -8,13 +8,11 @@ from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, Module, TorchFacts
 from ckptconv.errors import AmbiguousKindError, CkptconvError, DialectError
 from ckptconv.graph.graph import Framework, Graph, Layer
-from ckptconv.graph.kinds import PARAMETER
+from ckptconv.graph.kinds import PARAMETER, without_rank
 from ckptconv.graph.lowered import Lowered
 from ckptconv.graph.settings import apart
 from ckptconv.options import ReadOptions
 
-_RANKS = "123d"
-"""How kinds end that are one: a BatchNorm3d of MindSpore's holds a BatchNorm2d."""
 _BY_BATCH = "use_batch_statistics"
 
 
@@ -47,7 +45,8 @@ def _other_settings(lowered: Lowered, network: Checkpoint) -> Iterator[str]:
     for layer, names in lowered.made:
         others = {id(owners[name]): owners[name] for name in names if name in owners}
         for other in others.values():
-            alike = other.kind.rstrip(_RANKS) == layer.kind.rstrip(_RANKS)
+            # A BatchNorm3d of MindSpore's holds a BatchNorm2d.
+            alike = without_rank(other.kind) == without_rank(layer.kind)
             for key, said, own in apart(layer, other, abroad=True) if alike else ():
                 yield f"{layer.path}: {key} is {said!r} in the source; the network's is {own!r}"
             if applied := other.attributes.get("activation"):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.kinds import without_rank
 from ckptconv.graph.settings import apart
 from ckptconv.verification.pairing import Block
 
@@ -29,7 +30,7 @@ def recorded_apart(a: Graph, b: Graph, block: Block) -> str:
 
 def _called(layer: Layer) -> str:
     """Return a kind without what frameworks call otherwise: ranks, and groups of one channel."""
-    return layer.kind.removeprefix("Depthwise").rstrip("123d")
+    return without_rank(layer.kind).removeprefix("Depthwise")
 
 
 def _records(graph: Graph) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckptconv.graph.graph import Layer
+from ckptconv.graph.kinds import without_rank
 
 _STEPS = {"go_backwards": False, "return_sequences": True}
 _ACTIVE = {"activation": "linear"}
@@ -45,6 +46,5 @@ def assumed_of_sequence(layer: Layer, paired: bool, known: Mapping[str, Any]) ->
 
 def assumed_of_plain(kind: str, class_name: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """Return setting → what is assumed of another layer, ``class`` first."""
-    base = kind[:-2] if kind[-1:] == "d" and kind[-2:-1].isdigit() else kind
-    found = {"class": class_name, **_PLAIN.get(base, {})}
+    found = {"class": class_name, **_PLAIN.get(without_rank(kind), {})}
     return {key: value for key, value in found.items() if key not in known}

@@ -14,6 +14,7 @@ from typing import Any
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.errors import LossyError
 from ckptconv.graph.graph import Layer
+from ckptconv.graph.kinds import without_rank
 
 _FORMATS = {"th": "channels_first", "tf": "channels_last"}
 _LAST, _FIRST = "channels_last", "channels_first"
@@ -28,8 +29,7 @@ def with_options(layer: Layer, unit: Unit, rank: int | None) -> Layer:
     Raises:
         LossyError: an option that torch's and MindSpore's layer does not have.
     """
-    base = layer.kind[:-2] if layer.kind[-1:] == "d" and layer.kind[-2:-1].isdigit() else layer.kind
-    read = _READERS.get(base)
+    read = _READERS.get(without_rank(layer.kind))
     return read(layer, unit, rank) if read else layer
 
 
