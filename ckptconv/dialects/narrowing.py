@@ -51,7 +51,7 @@ def _by_version(
 
 
 def _by_neighbours(
-    path: str,  # noqa: ARG001
+    _: str,
     candidates: tuple[str, ...],
     evidence: Evidence,
     params: Mapping[str, Tensor],
@@ -71,7 +71,7 @@ def _by_neighbours(
 
 
 def _by_kernels(
-    path: str,  # noqa: ARG001
+    _: str,
     candidates: tuple[str, ...],
     evidence: Evidence,
     params: Mapping[str, Tensor],
@@ -102,9 +102,9 @@ def _rank(layer: Layer, channels: int) -> int | None:
 
 
 def _by_statistics(
-    path: str,  # noqa: ARG001
+    _: str,
     candidates: tuple[str, ...],
-    evidence: Evidence,  # noqa: ARG001
+    __: Evidence,
     params: Mapping[str, Tensor],
 ) -> tuple[str, ...] | None:
     """MindSpore's InstanceNorm holds the statistics 0 and 1, which it never uses."""
@@ -121,9 +121,9 @@ def _by_statistics(
 
 
 def _by_size(
-    path: str,  # noqa: ARG001
+    _: str,
     candidates: tuple[str, ...],
-    evidence: Evidence,  # noqa: ARG001
+    __: Evidence,
     params: Mapping[str, Tensor],
 ) -> tuple[str, ...] | None:
     """One value normed over itself is a constant: a lone weight of one is a slope."""

@@ -1,7 +1,7 @@
 """Graph to graph: what a user or a target asks of the layers between reading and writing.
 
-A pass is pure: it returns a graph and changes none. It opens no file, names no framework, and is
-called by ``api`` in the order of the two functions here.
+A pass is pure: it returns a graph and changes none. It opens no file, and is called in the order
+of the two functions here; ``match`` and ``restore`` stand beside them.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def _moved(group: list[Block], places: Mapping[str, int]) -> list[str]:
     """Compare the order of a group in the source with that of its counterparts in the target."""
     here = sorted(group, key=lambda block: places[block.parts[0][1].layer.path])
     return [
-        f"{_stands(block, meant, _path(block))}"
+        _stands(block, meant, _path(block))
         for meant, block in zip(group, here, strict=True)
         if meant is not block
     ]

@@ -62,7 +62,7 @@ def verify(
 
     (a) Every tensor of either file has its counterpart of equal value; a lower precision must be
     the exact rounding, and a sum of biases the exact sum. (b) Every recurrent layer is run in the
-    NumPy reference (``reference/forward.py``) on seeded inputs, from each file's own tensors.
+    NumPy reference (``verification/reference``) on seeded inputs, from each file's own tensors.
     (c) With ``run``, layers of every kind are run in each file's framework, built by the call that
     the report of a conversion prints and filled by the framework's own loader. A recurrent one is
     held against the float64 reference: an error passes only where the weights are equal and the

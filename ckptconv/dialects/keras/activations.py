@@ -32,7 +32,7 @@ def activation(value: object) -> str:
     if value.get("class_name") != "function":
         return name
     package = full_class({**value, "class_name": str(config)})
-    return str(config) if package == config else f"{package}"
+    return str(config) if package == config else package
 
 
 def _layer(made: Entry) -> str:

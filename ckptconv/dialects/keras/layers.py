@@ -208,7 +208,7 @@ FORMS: Forms = within(
         **{f"Conv{n}d": _conv(n) for n in _RANKS},
         **{f"DepthwiseConv{n}d": _depthwise(n) for n in (1, 2)},
         **{f"ConvTranspose{n}d": _conv_transpose(n) for n in _RANKS},
-        "PReLU": Form(  # the axes of its weight: dialects/keras/lower
+        "PReLU": Form(  # the axes of its weight: dialects/keras/plain_weights
             Call("PReLU", shared_axes=Arg()), {"weight": Slot("alpha")}, notes=(_CHANNELS,)
         ),
         "MultiheadAttention": _ATTENTION,

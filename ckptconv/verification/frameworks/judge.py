@@ -2,7 +2,8 @@
 
 A framework that is given equal weights may still be off by its own arithmetic. That is believed
 only if the same weights, put into the same framework directly, give the same bits: then loading
-the file added nothing; and only up to what that arithmetic is known to do (``probe.known_error``).
+the file added nothing; and only up to what that arithmetic is known to do
+(``reference.inputs.known_error``).
 """
 
 from __future__ import annotations
