@@ -51,8 +51,7 @@ def describe(
         ContainerError: not a checkpoint, or damaged.
         CkptconvError: an option that does not fit the file.
     """
-    said = {"source": source, "kinds": kinds, "rename": rename, "config": config}
-    options = ReadOptions(**said)  # type: ignore[arg-type]
+    options = ReadOptions(source=source, kinds=kinds, rename=rename, config=config)
     try:
         checkpoint = api.inspect(path, select=select)
     except SeveralError as error:
@@ -63,7 +62,7 @@ def describe(
     try:
         graph, open_, asked = _lifted(checkpoint, options)
     except CkptconvError as error:
-        if any(said.values()):
+        if options != ReadOptions():
             raise
         notes = [*checkpoint.notes, str(error)]
         return _document(checkpoint, [_flat(checkpoint)], checkpoint.omitted, notes)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from ckptconv.allowance import Allowance
 from ckptconv.checkpoint import Checkpoint
@@ -34,6 +34,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "device": DEVICES,
 }
 """Options that take one of a few words."""
+Value = TypeVar("Value")
 _CALLED = {"source": "framework", "flat_layout": "layout"}
 
 
@@ -187,7 +188,7 @@ class WriteOptions:
         object.__setattr__(self, "drop", _texts("drop", self.drop))
 
 
-def choice(name: str, value: Any) -> Any:
+def choice(name: str, value: Value) -> Value:
     """Return the value of an option that takes a few; UsageError for another one."""
     if value is not None and value not in _CHOICES[name]:
         expected = " or ".join(_CHOICES[name])

@@ -20,6 +20,7 @@ from ckptconv.spelling import read_by
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+    from pathlib import Path
 
     from ckptconv.batch import Outcome
 
@@ -81,7 +82,7 @@ def _batch(
         raise typer.Exit(1)
 
 
-def _found(src: str, dst: str, suffix: str, target: str) -> list[Any]:
+def _found(src: str, dst: str, suffix: str, target: str) -> list[tuple[Path, Path]]:
     """Return the pairs to convert.
 
     Raises:

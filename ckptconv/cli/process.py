@@ -12,6 +12,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -80,7 +81,7 @@ def _nothing() -> None:
     """Stand in for a command that is listed, not run."""
 
 
-def _closing(step: Any) -> int:
+def _closing(step: Callable[[], object]) -> int:
     """Return the exit code of a step, having said what is wrong."""
     try:
         code = step()

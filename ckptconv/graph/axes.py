@@ -42,7 +42,7 @@ def _expand(axes: str, products: Mapping[str, str]) -> str:
     return "".join(products.get(axis, axis) for axis in axes if axis != "1")
 
 
-def _factor(sizes: dict[str, Any], products: Mapping[str, str]) -> None:
+def _factor(sizes: dict[str, int], products: Mapping[str, str]) -> None:
     """Add the size of the one factor of a product that is not known yet."""
     for axis, parts in products.items():
         missing = [part for part in parts if part not in sizes]
@@ -57,9 +57,11 @@ def sizes_said(kind: Kind, said: Mapping[str, Any]) -> dict[str, int]:
     return {letter: n for letter, n in found.items() if type(n) is int and n > 0}
 
 
-def sizes_of(kind: Kind, shapes: Mapping[str, tuple[int, ...]], said: Mapping[str, Any]) -> Any:
+def sizes_of(
+    kind: Kind, shapes: Mapping[str, tuple[int, ...]], said: Mapping[str, Any]
+) -> dict[str, int]:
     """Return letter → size of canonical parameters."""
-    sizes: dict[str, Any] = {**sizes_said(kind, said)}
+    sizes = sizes_said(kind, said)
     for param in kind.params:
         sizes.update(zip(param.axes, shapes.get(param.name, ()), strict=False))
     _factor(sizes, kind.products)

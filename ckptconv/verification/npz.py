@@ -85,7 +85,7 @@ def read_document(
     return meta, arrays
 
 
-def need(limits: Mapping[str, Any], target: str, path: StrPath) -> Any:
+def need(limits: Mapping[str, list[float]], target: str, path: StrPath) -> list[float]:
     """Return what a framework and device may be off by.
 
     Raises:

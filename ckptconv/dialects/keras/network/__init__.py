@@ -22,7 +22,7 @@ from ckptconv.dialects.keras.network import (
     structure,
 )
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
-from ckptconv.dialects.keras.network.topology import Ref, is_model, topology
+from ckptconv.dialects.keras.network.topology import Call, Ref, is_model, topology
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.network import Network, Shape, Value
 from ckptconv.spelling import option
@@ -145,7 +145,7 @@ def _time_distributed(b: Builder, site: Site) -> list[Value]:
     return [masked(b.add("unfold", (out, x), (*x.shape[:2], *out.shape[1:])), kept) for out in outs]
 
 
-def _input(b: Builder, model: Entry, layer: Entry | None, calls: Sequence[Any]) -> Value:
+def _input(b: Builder, model: Entry, layer: Entry | None, calls: Sequence[Call]) -> Value:
     """Return an input of the whole model, of the shape that the configuration records."""
     first = layer if layer is not None and layer.class_name == "InputLayer" else None
     known = [first] if first else [calls[0].layer if calls else model, model]

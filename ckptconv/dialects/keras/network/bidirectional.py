@@ -50,7 +50,7 @@ def bidirectional(b: Builder, site: Site) -> list[Value]:
 
 
 def _both(
-    b: Builder, x: Value, cells: list[Cell], path: str, states: Any, *, zero: bool
+    b: Builder, x: Value, cells: list[Cell], path: str, states: list[list[Value]], *, zero: bool
 ) -> list[Run]:
     """Run one layer of the target that has both directions; y is whole in both runs."""
     run = run_layer(b, x, x.mask, cells, path, states, zero=zero)

@@ -13,7 +13,7 @@ definition is its call 0; in Keras 3 they do so in ``input_layers`` and ``output
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -203,7 +203,7 @@ def _refs(value: Any) -> Iterable[Ref]:
             yield from _refs(item)
 
 
-def _map(call: Call, change: Any) -> Call:
+def _map(call: Call, change: Callable[[Ref], Ref]) -> Call:
     def go(value: Any) -> Any:
         if isinstance(value, Ref):
             return change(value)
