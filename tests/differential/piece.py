@@ -61,6 +61,11 @@ class Silent(Exception):  # noqa: N818
     """The report lets a user believe what is not so."""
 
 
+def inside(path: str, other: str) -> bool:
+    """Tell whether a path is another one or below it."""
+    return f"{path}.".startswith(f"{other}.")
+
+
 def in_order(rng: Random, drawn: list[str]) -> list[str]:
     """Return recipes in the order of a model: a norm stands first or after its convolution, and
     what may be a table feeds what comes next."""

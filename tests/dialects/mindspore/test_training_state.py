@@ -14,6 +14,7 @@ from mindspore.experimental import optim as experimental  # noqa: E402
 from ckptconv.dialects.mindspore.training_state import training_state  # noqa: E402
 from ckptconv.tensors.declared import Declared  # noqa: E402
 from tests.differential.mindspore_models.save import OPTIMIZERS as EVERY  # noqa: E402
+from tests.differential.mindspore_models.save import Reversed, Trainer  # noqa: E402
 
 
 class Net(nn.Cell):
@@ -39,22 +40,6 @@ OPTIMIZERS = [
 CASES = pytest.mark.parametrize(
     ("make", "options"), OPTIMIZERS, ids=[f"{m.__name__}-{m.__module__}-{o}" for m, o in OPTIMIZERS]
 )
-
-
-class Trainer(nn.Cell):
-    """What a user's own training Cell looks like: the optimizer is one of its Cells."""
-
-    def __init__(self, network, optimizer):
-        super().__init__()
-        self.network = network
-        self.optimizer = optimizer
-
-
-class Reversed(nn.Cell):
-    def __init__(self, network, optimizer):
-        super().__init__()
-        self.opt = optimizer
-        self.net = network
 
 
 class Last(nn.Cell):

@@ -20,7 +20,7 @@ from ckptconv.report import Report
 from tests.differential.mindspore_models.layers import PREFIXES, RECIPES, WEIGHTS, Made, fill
 from tests.differential.mindspore_models.save import SHARES, WRAPS, save
 from tests.differential.outcome import Case, Generator, Outcome, Void
-from tests.differential.piece import Piece, array, in_order
+from tests.differential.piece import Piece, array, in_order, inside
 from tests.differential.pieces import Question, examine
 from tests.differential.running import called, first
 from tests.differential.targets import SUFFIX, loaded
@@ -47,17 +47,13 @@ def draw(seed: str) -> Plan:
     prefix = rng.choice(PREFIXES)
     for recipe in in_order(rng, rng.choices(list(RECIPES), WEIGHTS, k=rng.choice([1, 2, 3, 4]))):
         path = prefix + rng.choice(RECIPES[recipe][1])
-        if not any(_inside(path, other) or _inside(other, path) for other in layers):
+        if not any(inside(path, other) or inside(other, path) for other in layers):
             layers[path] = recipe
     (wrapping,) = rng.choices(list(WRAPS), SHARES)
     suffix = rng.choice([".ckpt", ".ckpt", ".ckpt", ".safetensors"])
     target = rng.choice(["torch", "torch", "keras", "mindspore"])
     alone = ".weights.h5" if target == "keras" and len(layers) == 1 else ""
     return Plan(seed, tuple(layers.items()), wrapping, suffix, target, alone)
-
-
-def _inside(path: str, other: str) -> bool:
-    return f"{path}.".startswith(f"{other}.")
 
 
 def _network(made: Mapping[str, Made]) -> Any:

@@ -42,7 +42,7 @@ OPTIMIZERS: list[tuple[Any, dict[str, Any]]] = [
 
 
 class Trainer(nn.Cell):
-    """A user's own training Cell."""
+    """What a user's own training Cell looks like: the optimizer is one of its Cells."""
 
     def __init__(self, network: Any, optimizer: Any) -> None:
         super().__init__()

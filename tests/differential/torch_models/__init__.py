@@ -16,7 +16,7 @@ import ckptconv
 from ckptconv.live.arrays import torch_array
 from ckptconv.report import Report
 from tests.differential.outcome import Case, Generator, Outcome, Void
-from tests.differential.piece import Piece, array, in_order
+from tests.differential.piece import Piece, array, in_order, inside
 from tests.differential.pieces import Question, examine
 from tests.differential.running import called, first
 from tests.differential.targets import SUFFIX, loaded
@@ -46,7 +46,7 @@ def draw(seed: str) -> Plan:
     for recipe in in_order(rng, rng.choices(list(RECIPES), WEIGHTS, k=rng.choice([1, 2, 3, 4]))):
         path = prefix + rng.choice(RECIPES[recipe][1])
         how = rng.choice(list(ALTERATIONS)) if rng.random() < 0.08 else ""
-        if not any(_inside(path, other) or _inside(other, path) for other in layers):
+        if not any(inside(path, other) or inside(other, path) for other in layers):
             layers[path] = recipe, how
     if len(layers) == 1 and rng.random() < 0.1:
         layers = {"": next(iter(layers.values()))}
@@ -54,10 +54,6 @@ def draw(seed: str) -> Plan:
     target = rng.choice(["mindspore", "mindspore", "mint", "torch", "keras"])
     alone = ".weights.h5" if target == "keras" and len(layers) == 1 else ""
     return Plan(seed, tuple((p, r, h) for p, (r, h) in layers.items()), saving, target, alone)
-
-
-def _inside(path: str, other: str) -> bool:
-    return f"{path}.".startswith(f"{other}.")
 
 
 class Network(nn.Module):
