@@ -7,6 +7,15 @@ from itertools import product
 from tests.network import features_attention, features_operations
 
 STEPS, FEATURES, VOCABULARY = 6, 3, 9
+_LENGTHS = (
+    "Conv1D",
+    "DepthwiseConv1D",
+    "ZeroPadding1D",
+    "Cropping1D",
+    "UpSampling1D",
+    "MaxPooling1D",
+)
+"""What changes how many steps there are: MindSpore's GRU must know them."""
 
 
 class Inputs:
@@ -265,4 +274,6 @@ def features(keras):
     found |= {"twice": twice, "residual": residual, "nested": nested,
               "nested-sequential": nested_sequential, "squeeze": squeeze,
               "decoder": decoder}  # fmt: skip
+    for name in [name for name in found if name.startswith(_LENGTHS)]:
+        found[f"{name}-then-GRU"] = lambda i, name=name: L.GRU(2)(found[name](i))
     return found | features_attention.features(keras) | features_operations.features(keras)

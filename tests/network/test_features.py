@@ -90,7 +90,8 @@ def test_in_mindspore(number, tmp_path):
 def test_a_few_in_mindspore(tmp_path):
     few = ["LSTM-sequences-bi-masking", "GRU-reset-before", "halves", "RNN-stacked", "nested",
            "Conv1D-same-2", "MaxPooling1D-same-2", "LSTM-gates-hard_sigmoid",
-           "BatchNormalization-volume"]  # fmt: skip
+           "BatchNormalization-volume", "Conv1D-causal-1-then-GRU",
+           "ZeroPadding1D-then-GRU"]  # fmt: skip
     in_mindspore(few, tmp_path)
 
 

@@ -73,3 +73,8 @@ def tile_as(head: str) -> Callable[[Arguments], str]:
 
 def pool(a: Arguments, head: str) -> str:
     return f"{head}({{0}}, {number(a['size'])}, {number(a['stride'])})"
+
+
+def padded(value: str = "") -> Callable[[Arguments], str]:
+    """MindSpore's own pad is left where it crops: it takes the lengths from what comes after."""
+    return lambda a: f"{'ops.pad' if min(a['sides']) < 0 else 'pad'}({{0}}, {{sides}}{value})"
