@@ -17,7 +17,7 @@ from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification import npz
 from ckptconv.verification.fingerprint import fingerprint, matrices, similar
-from ckptconv.verification.frameworks.side import Side
+from ckptconv.verification.frameworks.loaded import Side
 from ckptconv.verification.golden import FIELDS
 from ckptconv.verification.pairing import Block, blocks, pair
 from ckptconv.verification.reference.forward import GATES, Inputs, Outputs, weights_of

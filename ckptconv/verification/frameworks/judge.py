@@ -18,9 +18,9 @@ from ckptconv.codegen.constructor import constructor
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.graph.kinds import KINDS
+from ckptconv.verification.frameworks.loaded import Side
 from ckptconv.verification.frameworks.runner import NotRunError
 from ckptconv.verification.frameworks.samples import sample
-from ckptconv.verification.frameworks.side import Side
 from ckptconv.verification.pairing import Block
 from ckptconv.verification.probes import probes
 from ckptconv.verification.reference.forward import Inputs

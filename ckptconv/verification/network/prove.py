@@ -11,8 +11,8 @@ from ckptconv.graph.graph import Graph
 from ckptconv.graph.network import Network
 from ckptconv.options import StrPath, choice
 from ckptconv.tensors.regions import Array
+from ckptconv.verification.frameworks.loaded import RUNNERS
 from ckptconv.verification.frameworks.runner import Runner
-from ckptconv.verification.frameworks.side import RUNNERS
 from ckptconv.verification.frameworks.written import Program, imported, read
 from ckptconv.verification.network.answers import Answers, remarks, unshown
 from ckptconv.verification.network.source import KNOWN, Allowed, Source, quietly

@@ -17,8 +17,8 @@ from ckptconv.graph.network import Network
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.keras import TfKeras
 from ckptconv.verification.frameworks.keras_model import before_3
+from ckptconv.verification.frameworks.loaded import RUNNERS
 from ckptconv.verification.frameworks.runner import Model, Runner
-from ckptconv.verification.frameworks.side import RUNNERS
 from ckptconv.verification.network.answers import Answers
 from ckptconv.verification.network.inputs import cases, magnified
 from ckptconv.verification.reference.inputs import FLOOR, distance, scale
