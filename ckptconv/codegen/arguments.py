@@ -139,8 +139,10 @@ def _sides(layer: Layer, facts: Facts, kernel: tuple[int, ...]) -> tuple[int, ..
         sizes = layer.attributes.get("input_sizes") or [None]
         if len(sizes) != rank or not all(isinstance(n, int) for n in sizes):
             return None
-        totals = [max((-(-n // max(s, 1)) - 1) * s + r + 1 - n, 0)
-                  for n, s, r in zip(sizes, stride, reach, strict=True)]  # fmt: skip
+        totals = [
+            max((-(-n // max(s, 1)) - 1) * s + r + 1 - n, 0)
+            for n, s, r in zip(sizes, stride, reach, strict=True)
+        ]
         pads = [(total // 2, total - total // 2) for total in totals]
     else:
         return None
@@ -161,8 +163,10 @@ def _transposed(layer: Layer, facts: Facts) -> Facts:
         apart = any(s > k for s, k in zip(stride, kernel, strict=True))
         given = apart or found["output_padding"] != 0  # Keras's None fills what windows leave
         return {**found, "trim": None, "added": found["output_padding"] if given else None}
-    cuts = [_cut(facts["padding"], d * (k - 1) + 1, s)
-            for k, s, d in zip(kernel, stride, dilation, strict=True)]  # fmt: skip
+    cuts = [
+        _cut(facts["padding"], d * (k - 1) + 1, s)
+        for k, s, d in zip(kernel, stride, dilation, strict=True)
+    ]
     trims = [n for left, right in reversed(cuts) for n in (0, -max(right - left, 0))]
     return {
         **found,

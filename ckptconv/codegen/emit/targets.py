@@ -95,9 +95,10 @@ def _mindspore_functions(network: Network, weights: str) -> list[str]:
 
 def _mindspore_notes(network: Network) -> list[str]:
     loops = [
-        node for node in network if node.op == "recurrent"
-        and not is_native(node, network, "mindspore")
-    ]  # fmt: skip
+        node
+        for node in network
+        if node.op == "recurrent" and not is_native(node, network, "mindspore")
+    ]
     if not loops:
         return []
     return [

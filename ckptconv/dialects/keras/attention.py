@@ -148,9 +148,10 @@ def lower_attention(layer: Layer) -> dict[str, Tensor]:
         raise LossyError(f"{more} has no equal in Keras", tensor=layer.path)
     weights: dict[str, Tensor] = {}
     for i, owner in enumerate(_INPUTS):
-        joined = params.get("in_proj_weight")
-        matrix = cut(joined, 0, i * size, (i + 1) * size) if joined else (
-            params[f"{owner[0]}_proj_weight"])  # fmt: skip
+        if "in_proj_weight" in params:
+            matrix = cut(params["in_proj_weight"], 0, i * size, (i + 1) * size)
+        else:
+            matrix = params[f"{owner[0]}_proj_weight"]
         shape = (matrix.shape[1], heads, size // heads)
         weights[f"{owner}/kernel"] = reshape(transpose(matrix, (1, 0)), shape)
         if "in_proj_bias" in params:

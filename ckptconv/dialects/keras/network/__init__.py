@@ -162,13 +162,13 @@ def _input(b: Builder, model: Entry, layer: Entry | None, calls: Sequence[Call])
             break
     else:
         shape = _implied(known[0])
-    dtype = str(next((p.config[k] for p in known for k in ("input_dtype", "dtype")
-                      if isinstance(p.config.get(k), str)), "float32"))  # fmt: skip
-    embeds = calls and any(
-        call.layer.class_name == "Embedding" and first is not None
-        and any(isinstance(a, Ref) and a.layer == first.name for a in call.args)
+    said = (place.config.get(key) for place in known for key in ("input_dtype", "dtype"))
+    dtype = next((word for word in said if isinstance(word, str)), "float32")
+    embeds = first is not None and any(
+        call.layer.class_name == "Embedding"
+        and any(isinstance(arg, Ref) and arg.layer == first.name for arg in call.args)
         for call in calls
-    )  # fmt: skip
+    )
     whole = dtype.startswith(("int", "uint")) or embeds or known[0].class_name == "Embedding"
     name = first.name if first else "x"
     return b.value(_shape(shape, name), name=name, dtype="int32" if whole else "float32")

@@ -77,8 +77,9 @@ def multi_head(b: Builder, site: Site) -> list[Value]:
     given = site.get("output_shape") or [query.shape[2]]
     if len(given) != 1:
         raise site.refuse("MultiHeadAttention with an output of several axes")
-    made = b.add("module", (made,), (*query.shape[:2], given[0]),
-                 layer=b.part(site, "attention_output"))  # fmt: skip
+    made = b.add(
+        "module", (made,), (*query.shape[:2], given[0]), layer=b.part(site, "attention_output")
+    )
     made = masked(made, query.mask)
     if b.version >= (3, 8):
         b.unmasked |= {query.name, value.name, key.name}

@@ -153,8 +153,9 @@ def masking(b: Builder, site: Site) -> list[Value]:
     value = site.get("mask_value", default=0.0)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise site.refuse("Masking by something that is no number")
-    mask = b.add("any_differs", (site.x,), site.x.shape[:-1], name="mask", dtype="bool",
-                 value=float(value))  # fmt: skip
+    mask = b.add(
+        "any_differs", (site.x,), site.x.shape[:-1], name="mask", dtype="bool", value=float(value)
+    )
     return [masked(b.add("fill_masked", (site.x, mask), value=0.0), mask)]
 
 
