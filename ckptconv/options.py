@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypedDict, TypeVar, get_args
 
 from ckptconv.allowance import Allowance
 from ckptconv.checkpoint import Checkpoint
@@ -36,6 +36,25 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 """Options that take one of a few words."""
 Value = TypeVar("Value")
 _CALLED = {"source": "framework", "flat_layout": "layout"}
+
+
+class ReadKeywords(TypedDict, total=False):
+    """The options of ``load``, for functions that hand them on."""
+
+    source: Framework | None
+    select: str | None
+    kinds: Pairs
+    rename: Pairs
+    map: StrPath | Mapping[str, str] | None
+    fuse: Fuses
+    split: Iterable[str]
+    gates: str | None
+    forget_bias: float
+    z_convention: bool
+    flat_layout: FlatLayout | None
+    allow: Iterable[str]
+    restore: StrPath | None
+    config: StrPath | None
 
 
 @dataclass(frozen=True, init=False)

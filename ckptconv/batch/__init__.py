@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from ckptconv import formats
 from ckptconv import options as o
@@ -53,23 +53,9 @@ _MOST, _SHARES, _SHARE = 32, 64, 16 << 20
 """Jobs of one share, shares that there are at least of many jobs, and bytes that make a share."""
 
 
-class ConvertKeywords(TypedDict, total=False):
+class ConvertKeywords(o.ReadKeywords, total=False):
     """The options of ``convert`` for functions that hand them on; a test holds the two equal."""
 
-    source: o.Framework | None
-    select: str | None
-    kinds: o.Pairs
-    rename: o.Pairs
-    map: o.StrPath | Mapping[str, str] | None
-    fuse: o.Fuses
-    split: Iterable[str]
-    gates: str | None
-    forget_bias: float
-    z_convention: bool
-    flat_layout: o.FlatLayout | None
-    allow: Iterable[str]
-    restore: o.StrPath | None
-    config: o.StrPath | None
     like: o.Like | None
     like_order: bool
     fill: o.Pairs

@@ -16,7 +16,7 @@ from ckptconv import api
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.io.atomic import atomic_path, check_target
-from ckptconv.options import DEVICES, ReadOptions, StrPath
+from ckptconv.options import DEVICES, ReadKeywords, ReadOptions, StrPath
 from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
 from ckptconv.verification import npz
@@ -33,7 +33,7 @@ from ckptconv.verification.reference.inputs import (
     shows,
 )
 from ckptconv.verification.results.tensors import describe
-from ckptconv.verification.sides import ReadKeywords, whole
+from ckptconv.verification.sides import whole
 from ckptconv.verification.stored_weights import own_weights
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from ckptconv import api
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import UsageError, VerificationError
 from ckptconv.graph.graph import CELL_PARAMS, Framework, Graph, RecurrentLayer
-from ckptconv.options import ReadOptions, StrPath, choice
+from ckptconv.options import ReadKeywords, ReadOptions, StrPath, choice
 from ckptconv.spelling import option, public
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import FilledTensor, Tensor
@@ -25,7 +25,6 @@ from ckptconv.verification.reference.inputs import floors, reference
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import held, worst
 from ckptconv.verification.results.tensors import describe
-from ckptconv.verification.sides import ReadKeywords
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

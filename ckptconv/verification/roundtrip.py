@@ -12,12 +12,11 @@ from ckptconv import api, dialects
 from ckptconv.errors import ContainerError
 from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import check_target
-from ckptconv.options import StrPath, Target
+from ckptconv.options import ReadKeywords, StrPath, Target
 from ckptconv.spelling import option, public
 from ckptconv.tensors.writer import Progress, write_text
 from ckptconv.verification.diff import diff_graphs
 from ckptconv.verification.results.tensors import DiffReport
-from ckptconv.verification.sides import ReadKeywords
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

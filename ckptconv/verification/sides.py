@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict, get_type_hints
+from typing import Any, get_type_hints
 
 from ckptconv import formats, pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import AmbiguousKindError, UsageError
 from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
-from ckptconv.options import FlatLayout, Fuses, Pairs, ReadOptions, StrPath
+from ckptconv.options import FlatLayout, Fuses, Pairs, ReadKeywords, ReadOptions, StrPath
 from ckptconv.spelling import second_file
 
 _PREFIX = "target_"
-
-
-class ReadKeywords(TypedDict, total=False):
-    """The options of ``load``, for a file."""
-
-    source: Framework | None
-    select: str | None
-    kinds: Pairs
-    rename: Pairs
-    map: StrPath | Mapping[str, str] | None
-    fuse: Fuses
-    split: Iterable[str]
-    gates: str | None
-    forget_bias: float
-    z_convention: bool
-    flat_layout: FlatLayout | None
-    allow: Iterable[str]
-    restore: StrPath | None
-    config: StrPath | None
 
 
 class SidesKeywords(ReadKeywords, total=False):
