@@ -74,7 +74,7 @@ class CkptconvError(Exception):
     def sentences(self) -> list[str]:
         """Return what is wrong, then what to try, then what else is refused."""
         where = [_short(os.fspath(self.file) or "''")] if self.file is not None else []
-        where += [_short(self.tensor)] if self.tensor is not None else []
+        where += [_short(self.tensor or "(root)")] if self.tensor is not None else []
         facts = [f"expected {_short(self.expected)}"] if self.expected is not None else []
         facts += [f"found {_short(self.found)}"] if self.found is not None else []
         text = ": ".join([*where, _short(self.problem)] + ([", ".join(facts)] if facts else []))

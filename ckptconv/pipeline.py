@@ -20,6 +20,7 @@ from ckptconv.options import Like, ReadOptions, StrPath, WriteOptions
 from ckptconv.passes import cast
 from ckptconv.passes.check_ascend import checked
 from ckptconv.passes.edit import drop, fold_bias
+from ckptconv.passes.fold_projection import unneeded
 from ckptconv.report import Report, account
 from ckptconv.spelling import option
 
@@ -198,6 +199,7 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
         report.notes += restore.differences(graph.home, to, lowered.tensors)
     report.notes += cast.losses(lowered.tensors)
     report.notes += cast.narrow_notes(lowered, graph.origin.provenance, options.dtype)
+    report.notes += unneeded(graph, row.title, fold=options.fold_proj, has=row.projections)
     report.notes += checked(graph, options.hardware, row.title, runs=row.ascend)
     return report
 

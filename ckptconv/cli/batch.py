@@ -96,6 +96,8 @@ def _found(src: str, dst: str, suffix: str, target: str) -> list[tuple[Path, Pat
         raise UsageError("--suffix", expected=" or ".join(known), found=suffix)
     if not os.path.isdir(src):
         raise CkptconvError("not a folder", file=src)
+    if os.path.lexists(dst) and not os.path.isdir(dst):
+        raise CkptconvError("not a folder", file=dst)
     if not (pairs := find(src, dst, suffix)):
         expected = f"files whose names end in {' '.join(SUFFIXES)}"
         raise CkptconvError("holds no checkpoints", file=src, expected=expected)

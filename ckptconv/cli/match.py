@@ -74,6 +74,8 @@ def _match(
 
     if output:
         check_beside(output, "map", src, target, force=force)
+    if mint and to:
+        raise typer.BadParameter(f"--mint and --to {printable(to)}: expected one of them")
     whose = "mint" if mint else framework("--to", to) if to else None
     plan = match(src, target, to=whose, **o.named(options))
     if output:

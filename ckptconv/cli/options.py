@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from ckptconv.cli.given import check_said, pairs
 from ckptconv.cli.spelling import spelled
 from ckptconv.dialects import DIALECTS
 from ckptconv.spelling import read_by
@@ -175,6 +176,7 @@ def takes(**rows: Row) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def command(**given: Any) -> None:
+            check_said(given, {name: row.declaration for name, row in rows.items()})
             before = read_by(spelled(rows, CONVERT))
             try:
                 function(**given)
@@ -212,15 +214,6 @@ def named(options: dict[str, Any]) -> dict[str, Any]:
     return taken | {name: taken[name] or () for name in _LISTS if name in taken}
 
 
-def pairs(option: str, values: list[str] | None) -> list[tuple[str, str]]:
-    """Split ``LEFT=RIGHT`` values; anything else is wrong usage."""
-    found = [value.partition("=") for value in values or ()]
-    for left, separator, right in found:
-        if not separator or not (left or option == "--kind"):
-            raise typer.BadParameter(f"{option} {left}{separator}{right}: expected LEFT=RIGHT")
-    return [(left, right) for left, _, right in found]
-
-
 READ = {
     "source": _text("--from", metavar="NAME", help="Its framework; default: what SRC speaks."),
     **{n: NAMES[n] for n in ("select", "kind", "rename", "map", "fuse", "split", "restore")},
@@ -246,5 +239,6 @@ def prefixed(prefix: str, rows: Mapping[str, Row], of: str) -> dict[str, Row]:
 
 def reading(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return what the API takes of the options in ``READ`` that were given."""
-    found = {name: given[prefix + name] for name in READ if given.get(prefix + name)}
+    said = {name: given.get(prefix + name) for name in READ}
+    found = {name: value for name, value in said.items() if value not in (None, False, [])}
     return {prefix + name: value for name, value in named(found).items()}

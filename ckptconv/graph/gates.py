@@ -61,6 +61,13 @@ ORDERS = {
 }
 """Gate orders in other ecosystems, in canonical letters (Keras's c is g, its h is n)."""
 
+FLAT = {
+    "cpu": "the layout of cpu",
+    "gpu": "the layout of gpu",
+    "ascend": "names of MindSpore's LSTM on Ascend before 1.6",
+}
+"""Layout of an LSTM of MindSpore before 1.6 → how a layer is known to have it."""
+
 _SPELLINGS = {"LSTM": {"c": "g", "j": "g"}, "GRU": {"h": "n", "u": "z"}, "RNN": {}}
 
 

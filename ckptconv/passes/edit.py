@@ -47,6 +47,8 @@ def drop(graph: Graph, paths: Iterable[str]) -> Graph:
         raise DialectError(
             f"{option('drop')}: no such module or parameter", tensor=path, expected=there
         )
+    if not layers:
+        raise DialectError(f"{option('drop')} leaves nothing", found=", ".join(sorted(asked)))
     return replace(graph, layers=tuple(layers), omitted={**graph.omitted, **rules})
 
 

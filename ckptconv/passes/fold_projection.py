@@ -29,9 +29,9 @@ def without_projections(graph: Graph, framework: str, *, fold: bool) -> Graph:
     """
     result: list[Layer] = []
     for layer in graph:
-        if not (isinstance(layer, RecurrentLayer) and layer.cells[0, 0].w_hr is not None):
+        if not _is_projected(layer):
             result.append(layer)
-        elif fold and layer.kind == "LSTM":
+        elif fold and isinstance(layer, RecurrentLayer) and layer.kind == "LSTM":
             result += fold_projection(layer)
         else:
             raise LossyError(
@@ -41,6 +41,22 @@ def without_projections(graph: Graph, framework: str, *, fold: bool) -> Graph:
                 "followed by a Dense",
             )
     return replace(graph, layers=tuple(result))
+
+
+def unneeded(graph: Graph, framework: str, *, fold: bool, has: bool) -> list[str]:
+    """Say that nothing was folded, though that was asked.
+
+    Args:
+        has: whether the framework has ``proj_size``.
+    """
+    if not fold or (not has and any(map(_is_projected, graph))):
+        return []
+    why = f"{framework} has proj_size" if has else "no LSTM of the source has proj_size"
+    return [f"{option('fold_proj')}: nothing was folded, since {why}"]
+
+
+def _is_projected(layer: Layer) -> bool:
+    return isinstance(layer, RecurrentLayer) and layer.cells[0, 0].w_hr is not None
 
 
 def fold_projection(layer: RecurrentLayer) -> list[Layer]:

@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 
 from ckptconv.errors import CkptconvError, LossyError
-from ckptconv.graph.gates import CANONICAL, ORDERS, order, permute
+from ckptconv.graph.gates import CANONICAL, FLAT, ORDERS, order, permute
 from ckptconv.graph.graph import Cell, Graph, RecurrentLayer, cell_params
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
@@ -46,6 +46,10 @@ def to_canonical(graph: Graph, options: ReadOptions) -> Graph:
             file whose own layout tells the order of its gates.
         LossyError: the GRU of an ecosystem that applies r before the recurrent product.
     """
+    layout = options.flat_layout
+    if layout and all(layer.evidence != FLAT[layout] for layer in graph.recurrent):
+        there = "no LSTM of MindSpore before 1.6 in that layout"
+        raise CkptconvError(f"{option('flat_layout', layout)}: the file has {there}")
     if not (options.gates or options.forget_bias or options.z_convention):
         return graph
     if not math.isfinite(options.forget_bias):

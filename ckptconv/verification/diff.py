@@ -67,7 +67,9 @@ def diff(
     spoken = [s.get("source") or dialects.detect(f) for f, s in ((one, source), (other, target))]
     if spoken[0] == spoken[1] and not (set(source) | set(target)) - _AS_THEY_ARE:
         return _raw(one, other, spoken[0], atol, source, progress)
-    left = pipeline.lift(one, ReadOptions(**source))
+    reading = ReadOptions(**source)
+    left = pipeline.lift(one, reading)
+    reading.allow.check()
     return diff_graphs(left, lift_target(other, left, target), atol=atol, progress=progress)
 
 

@@ -11,7 +11,7 @@ from ckptconv import api
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import UsageError, VerificationError
 from ckptconv.graph.graph import CELL_PARAMS, Framework, Graph, RecurrentLayer
-from ckptconv.options import ReadKeywords, ReadOptions, StrPath, choice
+from ckptconv.options import ReadKeywords, ReadOptions, StrPath
 from ckptconv.spelling import option, public
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import FilledTensor, Tensor
@@ -25,6 +25,7 @@ from ckptconv.verification.reference.inputs import floors, reference
 from ckptconv.verification.results.layers import LayerResult, VerifyReport
 from ckptconv.verification.results.run import held, worst
 from ckptconv.verification.results.tensors import describe
+from ckptconv.verification.sides import on_device
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -67,12 +68,13 @@ def replay(
     Examples:
         >>> replay("model.ckpt", "vectors.npz", device="Ascend").ok  # doctest: +SKIP
     """
-    choice("device", device)
+    no_reference = f"no {option('reference_only')}"
+    on_device(device, runs=not reference_only, otherwise=no_reference)
     if network is not None:
         if reference_only:
             raise UsageError(
                 f"{option('network')} is run in its framework",
-                expected=f"no {option('reference_only')}",
+                expected=no_reference,
             )
         from ckptconv.verification.network.vectors import play
 

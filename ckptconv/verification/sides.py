@@ -10,10 +10,10 @@ from ckptconv import formats, pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import AmbiguousKindError, UsageError
 from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
-from ckptconv.options import FlatLayout, Fuses, Pairs, ReadKeywords, ReadOptions, StrPath
-from ckptconv.spelling import second_file
+from ckptconv.options import FlatLayout, Fuses, Pairs, ReadKeywords, ReadOptions, StrPath, choice
+from ckptconv.spelling import option, second_file
 
-_PREFIX = "target_"
+_PREFIX, _DEFAULT_DEVICE = "target_", "CPU"
 
 
 class SidesKeywords(ReadKeywords, total=False):
@@ -55,7 +55,7 @@ def limit(name: str, value: float | None) -> None:
         UsageError: negative, or no number; nothing would differ by more than an infinite one.
     """
     if value is not None and not 0 <= value < math.inf:
-        raise UsageError(f"{name} {value}", expected="a number that is not negative")
+        raise UsageError(option(name, value), expected="a number that is not negative")
 
 
 def whole(name: str, value: int) -> None:
@@ -65,7 +65,18 @@ def whole(name: str, value: int) -> None:
         UsageError: negative, or no whole number.
     """
     if not isinstance(value, int) or value < 0:
-        raise UsageError(f"{name} {value}", expected="a whole number that is not negative")
+        raise UsageError(option(name, value), expected="a whole number that is not negative")
+
+
+def on_device(device: str, *, runs: bool, otherwise: str) -> None:
+    """Hold the device that MindSpore runs on against whether anything runs.
+
+    Raises:
+        UsageError: no device, or one for nothing; ``otherwise`` says what would run there.
+    """
+    choice("device", device)
+    if device != _DEFAULT_DEVICE and not runs:
+        raise UsageError(f"{option('device', device)}: nothing runs there", expected=otherwise)
 
 
 def read_target(path: StrPath, options: Mapping[str, Any]) -> Checkpoint:
@@ -90,7 +101,10 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
     while True:
         try:
             with second_file(_PREFIX):
-                return pipeline.lift(target, ReadOptions(**{**options, "kinds": known}))
+                reading = ReadOptions(**{**options, "kinds": known})
+                graph = pipeline.lift(target, reading)
+                reading.allow.check()
+                return graph
         except AmbiguousKindError as error:  # noqa: PERF203
             choices = {path: kinds for path, kinds in error.choices.items() if path not in known}
             new = {p: _closest(said[p], kinds) for p, kinds in choices.items() if p in said}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ckptconv import networks, pipeline
 from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Graph, RecurrentLayer
-from ckptconv.options import ReadOptions, StrPath, choice
+from ckptconv.options import ReadOptions, StrPath
 from ckptconv.spelling import option, public
 from ckptconv.tensors.writer import Progress
 from ckptconv.verification.compare import compare_items, in_threads
@@ -36,6 +36,7 @@ from ckptconv.verification.sides import (
     SidesKeywords,
     lift_target,
     limit,
+    on_device,
     read_target,
     sides,
     whole,
@@ -100,7 +101,7 @@ def verify(
         >>> verify("model.h5", "model.ckpt", run=True).verdict  # doctest: +SKIP
         'the same model: weights equal; 5 of 5 layers run'
     """
-    choice("device", device)
+    on_device(device, runs=run, otherwise=option("run", True))
     limit("tolerance", tolerance)
     whole("seed", seed)
     source, target = sides("verify", options)
@@ -109,6 +110,7 @@ def verify(
         raise UsageError(problem, expected=option("run", True))
     reading = ReadOptions(**source)
     a, recorded = networks.read(src, reading) if network else (pipeline.read(src, reading), None)
+    reading.allow.check()
     b = lift_target(read_target(dst, target), a, target)
     report = VerifyReport(describe(a), describe(b), seed, graphs=(a, b))
     said = (b,) if network else (a, b)  # what is left to do by hand, a written network does

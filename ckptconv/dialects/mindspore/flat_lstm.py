@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from ckptconv.dialects.evidence import Evidence, hint_of
 from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import DialectError
-from ckptconv.graph.gates import CANONICAL, ORDERS, permute
+from ckptconv.graph.gates import CANONICAL, FLAT, ORDERS, permute
 from ckptconv.graph.graph import Cell, RecurrentLayer, cell_params
 from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import PARAMETER
@@ -97,7 +97,7 @@ def lift_flat(
         given = {k: v for k, v in hint.arguments.items() if k in Sizes._fields} if hint else {}
         sizes = _solve(name, path, tensor.size, layout, given)
         read = _read_cpu if layout == "cpu" else _read_gpu
-        layers.append(_layer(path, read(tensor, sizes), f"the layout of {layout}", kinds))
+        layers.append(_layer(path, read(tensor, sizes), FLAT[layout], kinds))
         taken.add(name)
     return layers, taken
 
@@ -192,7 +192,7 @@ def _lift_ascend(
     layers, taken = [], set()
     for path, places in groups.items():
         cells = {place: _ascend_cell(path, parts) for place, parts in sorted(places.items())}
-        layers.append(_layer(path, cells, "names of MindSpore's LSTM on Ascend before 1.6", kinds))
+        layers.append(_layer(path, cells, FLAT["ascend"], kinds))
         taken |= {name for parts in places.values() for name, _ in parts.values()}
     return layers, taken
 
