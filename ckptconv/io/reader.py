@@ -154,9 +154,6 @@ class Source:
         except (OSError, ValueError):
             return False
 
-    def fileno(self) -> int:
-        return self._fd
-
     def _require(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise ContainerError(
