@@ -15,8 +15,7 @@ from typing import Any
 
 from ckptconv import dialects
 from ckptconv.checkpoint import tie_notes
-from ckptconv.codegen.constructor import constructor, unknown
-from ckptconv.codegen.support import standing_notes
+from ckptconv.codegen.constructor import constructor, standing_notes, unknown
 from ckptconv.errors import DialectError
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer

@@ -55,6 +55,16 @@ def unknown(layer: Layer, source: Forms) -> list[str]:
     return texts
 
 
+def standing_notes(layer: Layer, target: Forms) -> list[str]:
+    """Return what a user of ``target`` must know of this layer, beside how it is built."""
+    form, said = target.get(layer.kind), layer.attributes
+    return [
+        note.text
+        for note in (form.notes if form else ())
+        if not note.attribute or (note.attribute in said and said[note.attribute] in note.values)
+    ]
+
+
 def _assumption(name: str, value: object, owner: str = "") -> str:
     if value is UNKNOWN:
         return f"{name}{owner} (must be given)"

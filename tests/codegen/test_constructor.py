@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 import ckptconv
-from ckptconv.codegen.constructor import constructor, unknown
-from ckptconv.codegen.support import standing_notes
+from ckptconv.codegen.constructor import constructor, standing_notes, unknown
 from ckptconv.dialects import dialect
 from ckptconv.graph.graph import Layer
 from ckptconv.tensors.tensor import ArrayTensor

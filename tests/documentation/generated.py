@@ -9,11 +9,13 @@ from typer.main import get_command
 
 from ckptconv.cli import app
 from ckptconv.cli.options import FRAMEWORKS
-from ckptconv.codegen.support import layer_table, markdown
 from ckptconv.dialects import DIALECTS
 from ckptconv.dialects.keras import network as keras
 from ckptconv.dialects.torch.network import operators
 from ckptconv.formats.registry import FORMATS
+from ckptconv.graph.forms import Forms, slots, stored_by_row
+from ckptconv.graph.kinds import KINDS
+from tests.documentation import fates
 
 _DIRECTIONS = [f"{a}2{b}" for a in FRAMEWORKS for b in FRAMEWORKS if a != b]
 GROUPS = {
@@ -77,6 +79,31 @@ def formats() -> str:
     return "\n".join(lines)
 
 
+def layers() -> str:
+    """Return a row for each kind of layer, and a column for each framework."""
+    columns = {name: row.forms for name, row in DIALECTS.items()}
+    lines = [f"| layer | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    lines += [
+        f"| {kind} | {' | '.join(_stored(kind, forms) for forms in columns.values())} |"
+        for kind in KINDS
+    ]
+    return "\n".join(lines)
+
+
+def _stored(kind: str, forms: Forms) -> str:
+    """Return a class and its parameters with their axes, where the form says other than torch's."""
+    form = forms.get(kind)
+    if form is None:
+        return "–"
+    said = [
+        f"{slot.name} `{slot.axes}`" if slot.axes else slot.name
+        for param, slot in slots(kind, forms)
+        if slot and stored_by_row(kind)
+    ]
+    weights = f": {', '.join(said)}" if said else ""
+    return f"`{form.call.space}.{form.call.name}`{weights}"
+
+
 def _listed(rules: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(rules, key=str.lower)) + "."
 
@@ -85,8 +112,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "options": options,
     "formats": formats,
-    "layers": lambda: layer_table({name: row.forms for name, row in DIALECTS.items()}),
-    "fates": markdown,
+    "layers": layers,
+    "fates": fates.markdown,
     "keras_layers": lambda: _listed(name for name in keras.RULES if "." not in name),
     "torch_operators": lambda: _listed(operators.RULES),
 }

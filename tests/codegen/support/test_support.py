@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import ckptconv
-from ckptconv.codegen.support import TABLE, Fate
 from tests.codegen.support import keras_rows, torch_rows
+from tests.documentation.fates import TABLE, Fate
 
 mindspore = pytest.importorskip("mindspore")
 CHECKS = torch_rows.CHECKS | keras_rows.CHECKS

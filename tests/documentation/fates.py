@@ -1,17 +1,11 @@
-"""What becomes of each option of the mapped layers, and what a user of a target must know.
-
-The table is documentation: a page renders it, and a test shows each row on the real frameworks.
-"""
+"""What becomes of each option of the mapped layers: a page renders the table, and a test shows each
+row on the real frameworks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
-
-from ckptconv.graph.forms import Forms, Note, slots, stored_by_row
-from ckptconv.graph.graph import Layer
-from ckptconv.graph.kinds import KINDS
 
 
 class Fate(str, Enum):
@@ -84,46 +78,8 @@ TABLE: Sequence[Row] = (
 )  # fmt: skip
 
 
-_ABSENT = object()
-
-
-def standing_notes(layer: Layer, target: Forms) -> list[str]:
-    """Return what a user of ``target`` must know of this layer, beside how it is built."""
-    form = target.get(layer.kind)
-    return [note.text for note in form.notes if _applies(note, layer)] if form else []
-
-
-def _applies(note: Note, layer: Layer) -> bool:
-    recorded = layer.attributes.get(note.attribute, _ABSENT)
-    return not note.attribute or any(recorded == value for value in note.values)
-
-
 def markdown() -> str:
     """Return the table as Markdown, as it stands in the documentation."""
     lines = ["| from | option | what becomes of it | on the target |", "|---|---|---|---|"]
     lines += [f"| {r.framework} | {r.option} | {r.fate.value} | {r.action} |" for r in TABLE]
     return "\n".join(lines)
-
-
-def layer_table(columns: Mapping[str, Forms]) -> str:
-    """Return the table of layers as Markdown: a row for each kind, a column for each framework."""
-    lines = [f"| layer | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
-    lines += [
-        f"| {kind} | {' | '.join(_cell(kind, forms) for forms in columns.values())} |"
-        for kind in KINDS
-    ]
-    return "\n".join(lines)
-
-
-def _cell(kind: str, forms: Forms) -> str:
-    """Return a class and its parameters with their axes, where the form says other than torch's."""
-    form = forms.get(kind)
-    if form is None:
-        return "–"
-    said = [
-        f"{slot.name} `{slot.axes}`" if slot.axes else slot.name
-        for param, slot in slots(kind, forms)
-        if slot and stored_by_row(kind)
-    ]
-    weights = f": {', '.join(said)}" if said else ""
-    return f"`{form.call.space}.{form.call.name}`{weights}"
