@@ -6,8 +6,6 @@ so nothing has to be written down along the way, and nothing can be forgotten.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -113,38 +111,6 @@ class Report:
             for layer in self.layers
         ]
         return {**vars(self), "layers": layers}
-
-
-def to_json(document: Any) -> str:
-    """Return a document as JSON text, a line for each of its entries and for each of theirs;
-    numbers that are not finite are null."""
-    try:
-        return _lines(document)
-    except ValueError:
-        return _lines(_finite(document))
-
-
-_encode = json.JSONEncoder(allow_nan=False, default=str).encode
-
-
-def _lines(value: Any, margin: str = "\n ") -> str:
-    """Encode a value; what is deeper is left to the encoder in C, which knows no indentation."""
-    if not value or not isinstance(value, dict | list) or len(margin) > 3:
-        return _encode(value)
-    if isinstance(value, dict):
-        parts = [f"{_encode(key)}: {_lines(entry, margin + ' ')}" for key, entry in value.items()]
-    else:
-        parts = [_lines(entry, margin + " ") for entry in value]
-    left, right = "{}" if isinstance(value, dict) else "[]"
-    return f"{left}{margin}{f',{margin}'.join(parts)}{margin[:-1]}{right}"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def account(

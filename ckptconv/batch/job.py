@@ -14,10 +14,11 @@ from typing import Any
 
 from ckptconv import formats, pipeline
 from ckptconv._version import __version__
+from ckptconv.codecs.json import to_json
 from ckptconv.errors import CkptconvError, exists_already
 from ckptconv.io.atomic import Files, atomic_path, begun
 from ckptconv.options import ReadOptions, Target, WriteOptions
-from ckptconv.report import Report, to_json
+from ckptconv.report import Report
 from ckptconv.tensors.writer import write_text
 
 CONVERTED, UNCHANGED, FAILED = "converted", "unchanged", "failed"

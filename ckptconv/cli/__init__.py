@@ -197,7 +197,7 @@ def _convert(
 
 
 def _write_report(report: Report, path: str) -> None:
-    from ckptconv.report import to_json
+    from ckptconv.codecs.json import to_json
     from ckptconv.tensors.writer import write_text
 
     write_text(path, to_json(report.to_dict()), force=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_json(document: Any) -> None:
-    from ckptconv.report import to_json
+    from ckptconv.codecs.json import to_json
 
     print(to_json(document))
 

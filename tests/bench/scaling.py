@@ -19,9 +19,9 @@ import numpy as np
 
 import ckptconv
 from ckptconv.checkpoint import Checkpoint
+from ckptconv.codecs.json import to_json
 from ckptconv.errors import CkptconvError
 from ckptconv.formats import write
-from ckptconv.report import to_json
 from ckptconv.tensors.tensor import ArrayTensor
 
 TIMES = (1, 2, 4, 8)

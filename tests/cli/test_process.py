@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ckptconv import CkptconvError, __version__, convert
-from ckptconv.report import to_json
+from ckptconv.codecs.json import to_json
 from tests.cli.test_cli import run, tagger, validate
 from tests.conftest import ROOT
 from tests.stories.terminal import Terminal
