@@ -157,7 +157,6 @@ FUNCTIONS = {
     "kernel alone": Function(lambda s, x: F.conv1d(x, s.conv.weight), conv, WIDE, OTHERS),
     "attention": Function(
         lambda s, x: s.attend(x, x, x)[0], lambda: {"attend": nn.MultiheadAttention(8, 2)}, STEPS,
-        "linear with parameters of attend, a MultiheadAttention",
     ),
     "places": Function(lambda s, x: s.fc(x).max(1)[1], linear, X, "places of a maximum"),
     "greatest of two": Function(lambda s, x: torch.max(s.fc(x), x), linear, X),

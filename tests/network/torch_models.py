@@ -287,6 +287,52 @@ class Parts(nn.Module):
         return first - second, self.wide(y.unsqueeze(1)), seen
 
 
+class Tied(nn.Module):
+    """A language model that reads and writes with one table."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Embedding(11, 6)
+        self.rnn = nn.LSTM(6, 6, 2, batch_first=True)
+        self.decoder = nn.Linear(6, 11)
+        self.decoder.weight = self.encoder.weight
+
+    def forward(self, t):
+        return nn.functional.log_softmax(self.decoder(self.rnn(self.encoder(t))[0]), -1)
+
+
+class Attended(nn.Module):
+    """torch's own attention and its encoder's layer, which a program computes step by step."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(3, 6, batch_first=True)
+        self.attn = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(6, 3, 8, batch_first=True)
+
+    def forward(self, x):
+        y, _ = self.rnn(x)
+        found, weights = self.attn(y, y, y)
+        seen, _ = self.attn(y[:, :2], y, y, need_weights=False)
+        return self.layer(found), weights, seen
+
+
+class Norms(nn.Module):
+    """Convolutions whose weights are normed, in both ways, and pools that reach over the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.utils.parametrizations.weight_norm(nn.Conv1d(3, 4, 3, padding=1))
+        self.second = nn.utils.weight_norm(nn.Conv1d(4, 4, 2))
+        self.pool = nn.MaxPool1d(3, stride=2, padding=1, ceil_mode=True)
+        self.mean = nn.AvgPool1d(2, ceil_mode=True)
+        self.gru = nn.GRU(4, 3, batch_first=True)
+
+    def forward(self, x):
+        y = self.second(torch.relu(self.first(x)))
+        return self.gru(self.mean(self.pool(y)).transpose(1, 2))[0]
+
+
 def floats(*shape):
     return torch.randn(*shape)
 
@@ -316,6 +362,9 @@ def models():
         "masked": (Masked, (torch.tensor([[0, 4, 8, 2, 1], [3, 8, 1, 0, 0]]),), (0,)),
         "decoder": (Decoder, (floats(2, 5, 3), floats(2, 4)), (0, 0)),
         "parts": (Parts, (floats(2, 5, 4),), (0,)),
+        "tied": (Tied, (tokens(11, 2, 5),), (0,)),
+        "attended": (Attended, (floats(2, 5, 3),), (0,)),
+        "norms": (Norms, (floats(2, 3, 11),), (0,)),
         "bare": (Bare, (floats(2, 5, 4),), (0,)),
     }
 

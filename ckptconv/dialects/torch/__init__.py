@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ckptconv.checkpoint import Checkpoint, TorchFacts
+from ckptconv.checkpoint import Checkpoint, TorchFacts, ties
 from ckptconv.dialects.prefixes import advice, without_wrappers
 from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer, lower_layers
 from ckptconv.dialects.torch.layers import FORMS
@@ -61,7 +61,9 @@ def lift_with_network(
     from ckptconv.dialects.torch import network
 
     graph = lift(checkpoint, options)
-    return graph, network.read(program, {layer.path: layer for layer in graph})
+    graph = replace(graph, layers=tuple(network.steps(graph)))
+    tensors = graph.origin.tensors
+    return graph, network.read(program, {layer.path: layer for layer in graph}, ties(tensors))
 
 
 def lower(graph: Graph, variant: str = "") -> Lowered:  # noqa: ARG001

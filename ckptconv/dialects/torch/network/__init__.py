@@ -7,7 +7,7 @@ has a rule for each operator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ckptconv.dialects.torch.network.operators import RULES
@@ -15,29 +15,54 @@ from ckptconv.dialects.torch.network.program import Operator, Program
 from ckptconv.dialects.torch.network.shapes import VIEWS
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.graph import Layer
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Network
+from ckptconv.tensors.tensor import Tensor
 
 _MAX_NODES = 20_000
+_LAST = "out_proj."
 
 
-def read(source: Mapping[str, Any], layers: Mapping[str, Layer]) -> Network:
+def steps(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield the layers whose weights a program takes: of an attention, which it computes step by
+    step, each by itself."""
+    for layer in layers:
+        if layer.kind != "MultiheadAttention":
+            yield layer
+            continue
+        last: dict[str, Tensor] = {}
+        for name, tensor in layer.params.items():
+            if name.startswith(_LAST):
+                last[name.removeprefix(_LAST)] = tensor
+            else:
+                yield Layer(layer.full_name(name), PARAMETER, {"": tensor}, evidence=layer.evidence)
+        yield Layer(layer.full_name(_LAST[:-1]), "Linear", last, evidence=layer.evidence)
+
+
+def read(
+    source: Mapping[str, Any],
+    layers: Mapping[str, Layer],
+    tied: Sequence[Sequence[str]] = (),
+) -> Network:
     """Return the network of an exported program.
 
     Args:
         source: the parsed ``graph_module``.
         layers: by path, those that hold weights.
+        tied: groups of names of one tensor, of which the program knows one.
 
     Raises:
         DialectError: a damaged description, or weights that do not fit it.
         LossyError: an operator that no rule covers, by its name.
     """
     try:
-        program = Program(source, layers)
+        program = Program(source, layers, tied)
         if len(source["graph"]["nodes"]) > _MAX_NODES:
             raise DialectError("a network of more operations than can be written")
         for node in source["graph"]["nodes"]:
             _apply(program, Operator(program, node))
-        outputs = tuple(program.value(name).name for name in program.outputs)
+        given = _outputs(source["signature"]["output_specs"])
+        outputs = tuple(program.value(name).name for name in given)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise DialectError(f"a damaged description of the network: {error}"[:300]) from None
     return Network(tuple(program.nodes), tuple(program.inputs), outputs)
@@ -72,3 +97,17 @@ def _share(program: Program, operator: Operator) -> None:
         program.overwrite(name, operator.name)
     elif operator.name in VIEWS:
         program.view(name, operator.outputs)
+
+
+def _outputs(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of what a program gives.
+
+    Raises:
+        LossyError: something that is no tensor, or a change of a buffer or an input.
+    """
+    kept = [spec["user_output"]["arg"] for spec in specs if "user_output" in spec]
+    if len(kept) < len(specs):
+        raise LossyError("a program that changes its buffers or its inputs")
+    if not all("as_tensor" in arg for arg in kept):
+        raise LossyError("a program whose outputs are not tensors alone")
+    return [str(arg["as_tensor"]["name"]) for arg in kept]

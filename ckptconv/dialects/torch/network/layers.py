@@ -12,7 +12,7 @@ from typing import Any
 from ckptconv.dialects.narrowing import SAID
 from ckptconv.dialects.torch.network.program import Operator
 from ckptconv.errors import LossyError
-from ckptconv.graph.graph import CELL_PARAMS
+from ckptconv.graph.graph import CELL_PARAMS, Layer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Value
 from ckptconv.spelling import option
@@ -43,6 +43,7 @@ _CONVOLUTIONS: Mapping[str, tuple[tuple[str, ...], Mapping[str, int]]] = {
         {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1},
     ),
 }
+_PARTS = ".parametrizations."
 _COUNTER = "num_batches_tracked"
 
 
@@ -66,7 +67,7 @@ def _module(
 
 def _owner(o: Operator, kinds: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, str]:
     """Return the path and the kind of the layer whose parameters these are; see ``_module``."""
-    paths = {param: o.program.weights.get(name, "") for param, name in names.items()}
+    paths = _paths(o, kinds, names)
     owner = next(iter(paths.values()), "").rpartition(".")[0]
     layer = o.program.layers.get(owner)
     if not paths or layer is None:
@@ -81,7 +82,7 @@ def _owner(o: Operator, kinds: tuple[str, ...], names: Mapping[str, str]) -> tup
             expected=" or ".join(kinds),
             hint=None if layer.evidence in SAID else option("kinds", {owner: kinds[0]}),
         )
-    own = {param: layer.full_name(param) for param in layer.params if param != _COUNTER}
+    own = _own(layer)
     if own != paths:
         raise LossyError(
             f"{o.name} takes other parameters than all of one layer's, each in its place",
@@ -90,6 +91,25 @@ def _owner(o: Operator, kinds: tuple[str, ...], names: Mapping[str, str]) -> tup
             found=", ".join(paths.values()),
         )
     return owner, fitting[0]
+
+
+def _own(layer: Layer) -> dict[str, str]:
+    return {param: layer.full_name(param) for param in layer.params if param != _COUNTER}
+
+
+def _paths(o: Operator, kinds: tuple[str, ...], names: Mapping[str, str]) -> dict[str, str]:
+    """Return parameter → path of a weight: of those that are one tensor, as a layer has them."""
+    program = o.program
+    paths = {param: program.weights.get(name, "") for param, name in names.items()}
+    alike = {param: program.tied.get(path, (path,)) for param, path in paths.items()}
+    first = next(iter(alike.values()), ())
+    owners = dict.fromkeys((o.place, *(path.rpartition(".")[0] for path in first)))
+    for owner in owners if any(len(group) > 1 for group in alike.values()) else ():
+        layer = program.layers.get(owner)
+        own = _own(layer) if layer and {layer.kind, *layer.candidates} & {*kinds} else {}
+        if own.keys() == paths.keys() and all(own[param] in alike[param] for param in own):
+            return own
+    return paths
 
 
 def _given(o: Operator, params: tuple[str, ...]) -> dict[str, str]:
@@ -194,9 +214,22 @@ def _cell(o: Operator) -> None:
     o.give("cell", o.tensor("input"), *states, layer=path, **said)
 
 
+def _weight_norm(o: Operator) -> None:
+    """Let what is computed of a weight's parts stand for the weight: the layer has it plain."""
+    g, v = (o.program.weights.get(o.tensor_name(key), "") for key in ("g", "v"))
+    path, _, leaf = v.rpartition(".")
+    plain = leaf.removesuffix("_v")
+    if (leaf, g) != (f"{plain}_v", f"{path}.{plain}_g"):
+        path, _, plain = path.removesuffix(".original1").rpartition(_PARTS)
+        if not plain or (v, g) != tuple(f"{path}{_PARTS}{plain}.original{n}" for n in (1, 0)):
+            raise o.refuse("parts that are no layer's")
+    o.program.weights[o.outputs[0]] = f"{path}.{plain}"
+
+
 RULES: Mapping[str, Callable[[Operator], None]] = {
     "linear": _linear,
     "embedding": _embedding,
+    "_weight_norm": _weight_norm,
     **dict.fromkeys(_CALLED, _called),
     **{f"{name}{n}d": _conv for name in _CONVOLUTIONS for n in _RANKS},
     **dict.fromkeys(_RECURRENT, _recurrent),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from ckptconv.dialects.torch.network import layers, masks, shapes
+from ckptconv.dialects.torch.network import layers, masks, pools, shapes
 from ckptconv.dialects.torch.network.program import Operator, number
 
 Rule = Callable[[Operator], None]
@@ -123,48 +123,11 @@ def _dropout(o: Operator) -> None:
     o.give("dropout", o.tensor("input"), rate=float(number(o, "p", 0.5)))
 
 
-def _pool(op: str) -> Rule:
-    lowest = -3e38 if op == "max_pool" else 0.0
-
-    def rule(o: Operator) -> None:
-        size, stride = o.get("kernel_size"), o.get("stride") or o.get("kernel_size")
-        padding, dilation = o.get("padding", [0]), o.get("dilation", [1])
-        if any(d != 1 for d in dilation) or o.get("ceil_mode", False):
-            raise o.refuse("dilation or ceil_mode")
-        if not o.get("count_include_pad", True) or o.get("divisor_override") is not None:
-            raise o.refuse("a divisor of its own")
-        x, rank = o.tensor("self"), int(o.name[-2])
-        if x.rank != rank + 2:
-            raise o.refuse("an input without batch")
-        if any(padding):
-            row = list(padding) * (rank if len(padding) == 1 else 1)
-            sides = tuple(n for side in reversed(row) for n in (side, side))
-            x = o.between("pad_with", x, sides=sides, value=lowest)
-        o.give(op, x, rank=rank, size=tuple(size), stride=tuple(stride))
-
-    return rule
-
-
 def _pad(o: Operator) -> None:
     if o.get("mode", "constant") != "constant":
         raise o.refuse("another mode than constant")
     value = number(o, "value", 0.0) if o.get("value") is not None else 0.0
     o.give("pad_with", o.tensor("self"), sides=tuple(o.get("pad")), value=float(value))
-
-
-def _adaptive(op: str) -> Rule:
-    def rule(o: Operator) -> None:
-        x, sizes = o.tensor("self"), o.get("output_size")
-        places = list(enumerate(sizes, x.rank - len(sizes)))  # the last axes, with a batch or not
-        if any(size not in (1, x.shape[axis]) for axis, size in places):
-            raise o.refuse("an output of more than one place, and not of as many as the input has")
-        axes = tuple(axis for axis, size in places if size == 1)
-        if axes:  # max: (values, indices)
-            o.program.give(op, [x], o.outputs[:1], axes=axes, keep=True)
-        else:
-            shapes.same(o)
-
-    return rule
 
 
 def _zeros(o: Operator) -> None:
@@ -195,6 +158,7 @@ _ONE = {
 RULES: Mapping[str, Rule] = {
     **layers.RULES,
     **masks.RULES,
+    **pools.RULES,
     **{name: _one(op) for name, op in _ONE.items()},
     **{name: _one(op) for name, op in (("relu_", "relu"), ("tanh_", "tanh"), ("silu_", "silu"))},
     **{n: _pair(op) for n, op in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"))},
@@ -237,9 +201,5 @@ RULES: Mapping[str, Rule] = {
         "dropout_": _dropout,
     },
     **dict.fromkeys(("contiguous", "clone", "detach", "alias", "lift_fresh_copy"), shapes.same),
-    **{f"max_pool{n}d": _pool("max_pool") for n in (1, 2, 3)},
-    **{f"avg_pool{n}d": _pool("avg_pool") for n in (1, 2, 3)},
-    **{f"adaptive_avg_pool{n}d": _adaptive("mean") for n in (1, 2, 3)},
-    **{f"adaptive_max_pool{n}d": _adaptive("amax") for n in (1, 2, 3)},
     **dict.fromkeys(("zeros", "new_zeros", "zeros_like"), _zeros),
 }

@@ -15,6 +15,9 @@ _WHOLE = 1 << 62
 _CONVERTED = ("float32", "int64", "int32")
 _SCALARS = ("as_int", "as_float", "as_bool", "as_string", "as_ints", "as_floats", "as_bools")
 
+Raw = Mapping[str, Any]
+Groups = Sequence[Sequence[str]]
+
 
 class Program:
     """What was read so far.
@@ -24,9 +27,11 @@ class Program:
         weights: the graph's name of a parameter or buffer → its path.
         sizes: name of a symbolic size → (tensor, axis).
         zeros: values that hold zeros alone.
+        tied: path of a weight → all paths of the same one.
     """
 
-    def __init__(self, source: Mapping[str, Any], layers: Mapping[str, Layer]) -> None:
+    def __init__(self, source: Raw, layers: Mapping[str, Layer], tied: Groups = ()) -> None:
+        self.tied = {name: group for group in tied for name in group}
         self.layers, self.nodes = layers, list[Node]()
         self.described = source["graph"]["tensor_values"]
         self.sizes: dict[str, tuple[str, int]] = {}
@@ -39,7 +44,6 @@ class Program:
         self._overwritten: dict[str, str] = {}
         for spec in source["signature"]["input_specs"]:
             self._input(spec)
-        self.outputs = _outputs(source["signature"]["output_specs"])
 
     def _input(self, spec: Mapping[str, Any]) -> None:
         if user := spec.get("user_input"):
@@ -118,20 +122,6 @@ class Program:
     def same(self, name: str, value: Value) -> None:
         """Let a name stand for a value that is there already."""
         self._values[name] = value
-
-
-def _outputs(specs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of what a program gives.
-
-    Raises:
-        LossyError: something that is no tensor, or a change of a buffer or an input.
-    """
-    kept = [spec["user_output"]["arg"] for spec in specs if "user_output" in spec]
-    if len(kept) < len(specs):
-        raise LossyError("a program that changes its buffers or its inputs")
-    if not all("as_tensor" in arg for arg in kept):
-        raise LossyError("a program whose outputs are not tensors alone")
-    return [str(arg["as_tensor"]["name"]) for arg in kept]
 
 
 class Operator:

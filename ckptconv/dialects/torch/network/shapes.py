@@ -71,7 +71,7 @@ def several(op: str) -> Callable[[Operator], None]:
 
 
 def chunk(o: Operator) -> None:
-    x, axis = o.tensor("self"), o.axis()
+    x, axis = o.tensor("self"), o.axis(default=0)
     sizes = [o.program.shape(name)[axis] for name in o.outputs]
     start = 0
     for name, size in zip(o.outputs, sizes, strict=True):

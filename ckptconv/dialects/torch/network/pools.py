@@ -1,0 +1,76 @@
+"""aten operators that take the largest or the mean of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ckptconv.dialects.torch.network import shapes
+from ckptconv.dialects.torch.network.program import Operator
+from ckptconv.graph.network import Value
+
+Rule = Callable[[Operator], None]
+
+
+def _pool(op: str) -> Rule:
+    lowest = -3e38 if op == "max_pool" else 0.0
+
+    def rule(o: Operator) -> None:
+        size, stride = o.get("kernel_size"), o.get("stride") or o.get("kernel_size")
+        padding, dilation = o.get("padding", [0]), o.get("dilation", [1])
+        if any(d != 1 for d in dilation):
+            raise o.refuse("dilation")
+        if not o.get("count_include_pad", True) or o.get("divisor_override") is not None:
+            raise o.refuse("a divisor of its own")
+        x, rank = o.tensor("self"), int(o.name[-2])
+        if x.rank != rank + 2:
+            raise o.refuse("an input without batch")
+        size, stride, row = (_each(given, rank) for given in (size, stride, padding))
+        more = _beyond(o, x, size, stride, row) if o.get("ceil_mode", False) else [0] * rank
+        if any(more) and op != "max_pool":
+            raise o.refuse("ceil_mode, and windows that reach over the end")
+        pairs = [(n, n + after) for n, after in zip(row, more, strict=True)]
+        if any(map(any, pairs)):
+            sides = tuple(n for pair in reversed(pairs) for n in pair)
+            x = o.between("pad_with", x, sides=sides, value=lowest)
+        o.give(op, x, rank=rank, size=tuple(size), stride=tuple(stride))
+
+    return rule
+
+
+def _beyond(
+    o: Operator, x: Value, size: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+) -> list[int]:
+    """Return how far the last window of each axis reaches over the end, with ceil_mode."""
+    found = []
+    for n, places, k, s, p in zip(x.shape[2:], o.shape[2:], size, stride, padding, strict=True):
+        if n is None or places is None:
+            raise o.refuse("ceil_mode, and a length that is not recorded")
+        found.append(max((places - 1) * s + k - n - 2 * p, 0))
+    return found
+
+
+def _each(row: Sequence[int], rank: int) -> list[int]:
+    return list(row) * (rank if len(row) == 1 else 1)
+
+
+def _adaptive(op: str) -> Rule:
+    def rule(o: Operator) -> None:
+        x, sizes = o.tensor("self"), o.get("output_size")
+        places = list(enumerate(sizes, x.rank - len(sizes)))  # the last axes, with a batch or not
+        if any(size not in (1, x.shape[axis]) for axis, size in places):
+            raise o.refuse("an output of more than one place, and not of as many as the input has")
+        axes = tuple(axis for axis, size in places if size == 1)
+        if axes:  # max: (values, indices)
+            o.program.give(op, [x], o.outputs[:1], axes=axes, keep=True)
+        else:
+            shapes.same(o)
+
+    return rule
+
+
+RULES: Mapping[str, Rule] = {
+    **{f"max_pool{n}d": _pool("max_pool") for n in (1, 2, 3)},
+    **{f"avg_pool{n}d": _pool("avg_pool") for n in (1, 2, 3)},
+    **{f"adaptive_avg_pool{n}d": _adaptive("mean") for n in (1, 2, 3)},
+    **{f"adaptive_max_pool{n}d": _adaptive("amax") for n in (1, 2, 3)},
+}
