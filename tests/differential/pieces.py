@@ -168,8 +168,9 @@ def _own_class(piece: Piece, question: Question, entries: list[LayerEntry], arra
     """A class of the user's: its parameters must come through as they are, or it must be told."""
     told = any("class" in note for e in entries for note in e.notes)
     own = piece.told and not piece.wholes  # or a layer of torch's that this target has not
-    if own and not told and any(e.constructor for e in entries):
-        raise Silent(f"a class of the user's is printed as {entries[0].constructor}")
+    outer = [e for e in entries if e.kind not in question.true_kind(e.path)]  # not what it holds
+    if own and not told and (printed := [e.constructor for e in outer if e.constructor]):
+        raise Silent(f"a class of the user's is printed as {printed[0]}")
     more = [e for e in entries if len(entries) > 1 and e.kind in _RECURRENT and e.constructor]
     if more and not told and more[0].path not in question.answers:
         raise Silent(f"what holds more than a {more[0].kind} is printed as one")

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ckptconv import CkptconvError
+from tests.differential.networks import TARGETS
 from tests.differential.outcome import Case, Generator, Outcome, Result, Void
-from tests.network.written import flat, run_torch, written
+from tests.network.written import flat, written
 from tests.networks import fill
 
 LIMIT, FEATURES, GIVEN = 2e-5, 6, 3
@@ -34,9 +35,16 @@ class Step(NamedTuple):
     flag: bool
 
 
-def draw(seed: str) -> tuple[Step, ...]:
+class Program(NamedTuple):
+    """Steps, and the framework that their network is written for."""
+
+    target: str
+    steps: tuple[Step, ...]
+
+
+def draw(seed: str) -> Program:
     rng = random.Random(seed)
-    return tuple(
+    steps = tuple(
         Step(
             rng.choice(NAMES),
             (rng.choice((0, 0, 0, 1, 2)), rng.randrange(4)),
@@ -46,6 +54,7 @@ def draw(seed: str) -> tuple[Step, ...]:
         )
         for _ in range(rng.randint(2, 6))
     )
+    return Program(list(TARGETS)[int(seed.rpartition(":")[2]) % 2], steps)
 
 
 def _functions() -> dict[str, Any]:
@@ -164,7 +173,7 @@ def _run(case: Case, tmp: Path) -> Outcome:
     given = tuple(torch.randn(3, 4, FEATURES) for _ in range(2))
     free = dict.fromkeys((0, 1), torch.export.Dim.AUTO) if seed % 2 else {}
     try:
-        model = _model(case.data)
+        model = _model(case.data.steps)
         program = torch.export.export(model, given, dynamic_shapes=(free, free))
         torch.export.save(program, tmp / "m.pt2")
         cases = [(given, _results(model, given))]
@@ -175,12 +184,12 @@ def _run(case: Case, tmp: Path) -> Outcome:
         _results(program.module(), longer)
         cases.append((longer, _results(model, longer)))
     try:
-        module, weights, _ = written(tmp / "m.pt2", "torch", tmp)
+        module, weights, _ = written(tmp / "m.pt2", case.data.target, tmp)
     except CkptconvError as error:
         return Outcome(Result.REFUSED, error.problem[:70], str(error))
     for inputs, wanted in cases:
         try:
-            found = run_torch(module, weights, [x.numpy() for x in inputs])
+            found = TARGETS[case.data.target](module, weights, [x.numpy() for x in inputs])
         except Exception as error:
             return Outcome(Result.SILENT, "a network that does not run", repr(error))
         told = [[(v.shape, v.dtype) for v in values] for values in (found, wanted)]
