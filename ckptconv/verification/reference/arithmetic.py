@@ -17,9 +17,8 @@ Function = Callable[[Array], Array]
 
 
 def _sigmoid(x: Array) -> Array:
-    # exp of a non-positive number only, so that nothing overflows
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype, copy=False)
+    falling: Array = np.exp(-x)  # may overflow, which forward ignores: 1 / infinity is right
+    return 1 / (1 + falling)
 
 
 def _tanh(x: Array) -> Array:

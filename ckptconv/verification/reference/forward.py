@@ -188,8 +188,9 @@ class _Cell:
 
     def split(self, stacked: Array) -> dict[str, Array]:
         """Return the gates' blocks by letter."""
-        blocks = np.split(stacked, len(self._order), axis=-1)
-        return dict(zip(self._order, blocks, strict=True))
+        width = stacked.shape[-1] // len(self._order)
+        blocks = enumerate(self._order)
+        return {letter: stacked[..., k * width : (k + 1) * width] for k, letter in blocks}
 
     def _rounded(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
         return lambda x: self._round(function(self._round(x)))

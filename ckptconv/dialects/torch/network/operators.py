@@ -88,8 +88,9 @@ def _clip(o: Operator) -> None:
 
 def _hard_tanh(o: Operator) -> None:
     """Whole numbers stay whole, and so do their limits."""
-    as_given = int if "int" in o.program.dtype(o.outputs[0]) else float
-    low, high = as_given(number(o, "min_val", -1.0)), as_given(number(o, "max_val", 1.0))
+    low, high = number(o, "min_val", -1.0), number(o, "max_val", 1.0)
+    if "int" in o.program.dtype(o.outputs[0]):
+        low, high = int(low), int(high)
     o.give("clip", o.tensor("self"), low=low, high=high)
 
 
