@@ -83,7 +83,7 @@ def _clip(o: Operator) -> None:
     low, high = (None if o.get(key) in said else number(o, key) for key, said in none.items())
     if low is None and high is None:
         raise o.refuse("no bounds")
-    o.give("clip", o.tensor("self"), low=low, high=high)
+    o.give("clip", o.typed(), low=low, high=high)
 
 
 def _hard_tanh(o: Operator) -> None:

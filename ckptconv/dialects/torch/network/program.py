@@ -165,9 +165,9 @@ class Operator:
             raise self.refuse(f"a conversion to {dtype}")
         return dtype
 
-    def typed(self) -> Value:
+    def typed(self, given: Value | None = None) -> Value:
         """Return what it takes, in the dtype that it gives and so computes in."""
-        x = self.tensor("self")
+        x = given or self.tensor("self")
         same = x.dtype == self.program.dtype(self.outputs[0])
         return x if same else self.between("convert", x, dtype=self.dtype)
 
@@ -217,7 +217,7 @@ class Operator:
 
     def between(self, op: str, given: Value, **arguments: Any) -> Value:
         """Append a node that stands before this operator's, and return what it gives."""
-        name = f"{self.outputs[0]}_{op}"
+        name = f"{self.outputs[0]}_{given.name}_{op}"
         made = Value(name, (None,) * given.rank, str(arguments.get("dtype", given.dtype)))
         self.program.nodes.append(Node(op, (given.name,), (name,), arguments))
         return made

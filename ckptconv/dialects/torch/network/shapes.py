@@ -63,7 +63,7 @@ def _whole(axis: int) -> tuple[tuple[None, None, None], ...]:
 
 def several(op: str) -> Callable[[Operator], None]:
     def rule(o: Operator) -> None:
-        values = [o.program.value(name) for name in o.tensor_names("tensors")]
+        values = [o.typed(o.program.value(name)) for name in o.tensor_names("tensors")]
         axis = o.get("dim", 0)
         o.give(op, *values, axis=axis)
 
