@@ -189,8 +189,7 @@ class _Cell:
     def split(self, stacked: Array) -> dict[str, Array]:
         """Return the gates' blocks by letter."""
         width = stacked.shape[-1] // len(self._order)
-        blocks = enumerate(self._order)
-        return {letter: stacked[..., k * width : (k + 1) * width] for k, letter in blocks}
+        return {g: stacked[..., k * width :][..., :width] for k, g in enumerate(self._order)}
 
     def _rounded(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
         return lambda x: self._round(function(self._round(x)))
