@@ -120,7 +120,7 @@ def narrow_notes(lowered: Lowered, source: Provenance, dtype: str | None) -> lis
         return []
     found: dict[tuple[str, str], list[str]] = {}
     for name, tensor in lowered.tensors.items():
-        if is_float(tensor.dtype) and tensor.dtype.itemsize < _ENOUGH:
+        if tensor.dtype.itemsize < _ENOUGH and is_float(tensor.dtype):
             for made in _roundings(tensor, source):
                 names = found.setdefault((made.label, made.dtype.name), [])
                 names += [name] if name not in names[-1:] else []
