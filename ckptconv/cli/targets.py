@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from ckptconv.cli.options import FRAMEWORKS
 from ckptconv.dialects import DIALECTS
 from ckptconv.errors import CkptconvError, exists_already, printable
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
 def framework(option: str, name: str) -> Target:
     """Return a framework by its name or short name; anything else is wrong usage."""
-    known = {row.short: row.name for row in DIALECTS.values() if row.short}
-    full = known.get(name, name)
+    full = FRAMEWORKS.get(name, name)
     if full not in DIALECTS:
         raise typer.BadParameter(f"{option} {printable(name)}: expected {', '.join(DIALECTS)}")
     return cast("Target", full)

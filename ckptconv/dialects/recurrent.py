@@ -8,14 +8,12 @@ from dataclasses import replace
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.remarks import own_cell
 from ckptconv.errors import AmbiguousKindError, DialectError
-from ckptconv.graph.gates import CANONICAL
+from ckptconv.graph.gates import BY_COUNT
 from ckptconv.graph.graph import RECURRENT, Layer, RecurrentLayer, is_recurrent_name
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.spelling import option
 from ckptconv.tensors.ops import reshape
 from ckptconv.tensors.tensor import Tensor, names_and_shapes
-
-_BY_GATES = {len(gates): kind for kind, gates in CANONICAL.items()}
 
 
 def lift_group(whole: Layer, evidence: Evidence) -> list[Layer]:
@@ -60,7 +58,7 @@ def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) 
         )
     hidden = w_hh.shape[1] if w_hr is None else w_hr.shape[1]
     blocks, rest = divmod(w_hh.shape[0], max(hidden, 1))
-    base = _BY_GATES.get(blocks)
+    base = BY_COUNT.get(blocks)
     if base is None or rest:
         raise DialectError(
             "not the shape of a known recurrent layer",

@@ -36,6 +36,8 @@ from ckptconv.tensors.tensor import Tensor
 
 CANONICAL = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}
 """Kind → gates in the order of the canonical graph; also the number of gates."""
+BY_COUNT = {len(gates): kind for kind, gates in CANONICAL.items()}
+"""Number of gates → kind."""
 
 ORDERS = {
     # ecosystem: (LSTM, GRU); None where the ecosystem has no such layer or stores gates apart

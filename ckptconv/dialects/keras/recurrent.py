@@ -17,7 +17,7 @@ from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.settings import settings
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.forms import classes, gate_order
-from ckptconv.graph.gates import CANONICAL, order, permutation, permute
+from ckptconv.graph.gates import BY_COUNT, CANONICAL, order, permutation, permute
 from ckptconv.graph.graph import Cell
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
@@ -107,7 +107,7 @@ def _kind(unit: Unit, leaves: Mapping[str, Tensor], *, told: bool) -> str:
     recurrent = leaves.get("recurrent_kernel")
     if recurrent is not None and recurrent.ndim == 2 and recurrent.shape[0]:
         ratio, rest = divmod(recurrent.shape[1], recurrent.shape[0])
-        found = None if rest else {4: "LSTM", 3: "GRU", 1: "RNN"}.get(ratio)
+        found = None if rest else BY_COUNT.get(ratio)
     else:
         found = "LSTM" if "U_i" in leaves else "GRU" if "U_z" in leaves else None
     class_name = unit.entry.class_name if unit.entry else ""
