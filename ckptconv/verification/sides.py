@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_type_hints
 
 from ckptconv import formats, pipeline
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import AmbiguousKindError, UsageError
+from ckptconv.graph.attention import LAST, in_steps
 from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
 from ckptconv.options import FlatLayout, Fuses, Pairs, ReadKeywords, ReadOptions, StrPath, choice
 from ckptconv.spelling import option, second_file
@@ -86,7 +88,8 @@ def read_target(path: StrPath, options: Mapping[str, Any]) -> Checkpoint:
 
 
 def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -> Graph:
-    """Lift the second of two files; what it leaves open is read as the first one's kind.
+    """Lift the second of two files; what it leaves open is read as the first one's kind, and an
+    attention that the first has in steps is taken apart.
 
     The kind decides names and axes only: were it wrong, values would not be equal.
 
@@ -104,7 +107,8 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
                 reading = ReadOptions(**{**options, "kinds": known})
                 graph = pipeline.lift(target, reading)
                 reading.allow.check()
-                return graph
+                apart = in_steps(graph, lambda layer: layer.full_name(LAST) in said)
+                return replace(graph, layers=tuple(apart))
         except AmbiguousKindError as error:  # noqa: PERF203
             choices = {path: kinds for path, kinds in error.choices.items() if path not in known}
             new = {p: _closest(said[p], kinds) for p, kinds in choices.items() if p in said}

@@ -178,6 +178,16 @@ def test_torch_export_to_mindspore(program, tmp_path):
     assert "MINDIR, allowed" in report.network.cause
 
 
+def test_torchs_attention_in_steps(tmp_path):
+    """The source's network takes the weights one by one; the target's file is read as it is."""
+    exported("attended", tmp_path / "m.pt2")
+    network = tmp_path / "net.py"
+    ckptconv.convert(tmp_path / "m.pt2", tmp_path / "m.ckpt", to="mindspore", network=network)
+    report = ckptconv.verify(tmp_path / "m.pt2", tmp_path / "m.ckpt", run=True, network=network)
+    assert report.ok, report.verdict
+    assert report.missing == report.added == []
+
+
 def test_weights_with_a_configuration_beside_them_on_the_command_line(tmp_path):
     """A process of its own, in which no loop was compiled before: two directions export."""
     layers = keras.layers

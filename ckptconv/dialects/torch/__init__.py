@@ -12,6 +12,7 @@ from ckptconv.dialects.torch.layers import FORMS
 from ckptconv.dialects.torch.parametrized import without_parametrizations
 from ckptconv.dialects.torch.quantized import without_quantization
 from ckptconv.errors import DialectError
+from ckptconv.graph.attention import in_steps
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered, Part
 from ckptconv.options import ReadOptions
@@ -61,7 +62,7 @@ def lift_with_network(
     from ckptconv.dialects.torch import network
 
     graph = lift(checkpoint, options)
-    graph = replace(graph, layers=tuple(network.steps(graph)))
+    graph = replace(graph, layers=tuple(in_steps(graph)))
     tensors = graph.origin.tensors
     return graph, network.read(program, {layer.path: layer for layer in graph}, ties(tensors))
 

@@ -7,7 +7,7 @@ has a rule for each operator.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ckptconv.dialects.torch.network.operators import RULES
@@ -15,28 +15,9 @@ from ckptconv.dialects.torch.network.program import Operator, Program
 from ckptconv.dialects.torch.network.shapes import VIEWS
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.graph import Layer
-from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Network
-from ckptconv.tensors.tensor import Tensor
 
 _MAX_NODES = 20_000
-_LAST = "out_proj."
-
-
-def steps(layers: Iterable[Layer]) -> Iterator[Layer]:
-    """Yield the layers whose weights a program takes: of an attention, which it computes step by
-    step, each by itself."""
-    for layer in layers:
-        if layer.kind != "MultiheadAttention":
-            yield layer
-            continue
-        last: dict[str, Tensor] = {}
-        for name, tensor in layer.params.items():
-            if name.startswith(_LAST):
-                last[name.removeprefix(_LAST)] = tensor
-            else:
-                yield Layer(layer.full_name(name), PARAMETER, {"": tensor}, evidence=layer.evidence)
-        yield Layer(layer.full_name(_LAST[:-1]), "Linear", last, evidence=layer.evidence)
 
 
 def read(
