@@ -255,3 +255,27 @@ def test_keras_has_an_order_of_its_own():
     for options in ({"gates": "iofc"}, {"forget_bias": 1.0}, {"z_convention": True}):
         with pytest.raises(ckptconv.CkptconvError, match="has an order of its own"):
             pipeline.lift(Checkpoint("memory", tensors), ReadOptions(source="keras", **options))
+
+
+def test_a_file_that_says_what_its_layers_are_tells_their_order(tmp_path):
+    """A whole module, a script, an exported program, and whatever a network is written of."""
+    keras = pytest.importorskip("keras")
+    lstm = torch.nn.LSTM(3, 5, batch_first=True).eval()
+    torch.save(torch.nn.Sequential(lstm), tmp_path / "whole.pt")
+    torch.jit.save(torch.jit.script(lstm), tmp_path / "script.pt")
+    program = torch.export.export(torch.nn.Sequential(lstm), (torch.ones(1, 4, 3),))
+    torch.export.save(program, tmp_path / "program.pt2")
+    model = keras.Sequential([keras.Input((4, 3)), keras.layers.LSTM(5)])
+    model.save(tmp_path / "model.keras")
+    cases = [("whole.pt", None), ("script.pt", None), ("program.pt2", None)]
+    cases += [("program.pt2", "net.py"), ("model.keras", None), ("model.keras", "net.py")]
+    for name, network in cases:
+        for said in ({"gates": "iofc"}, {"forget_bias": 1.0}):
+            with pytest.raises(ckptconv.CkptconvError, match="has an order of its own"):
+                ckptconv.convert(
+                    tmp_path / name,
+                    tmp_path / "out.ckpt",
+                    to="mindspore",
+                    network=network and tmp_path / network,
+                    **said,
+                )

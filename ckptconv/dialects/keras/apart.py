@@ -9,6 +9,7 @@ a MultiHeadAttention four, which torch's layer would hold in one for some sizes 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ckptconv.dialects.evidence import Evidence
@@ -90,7 +91,7 @@ def _layer(path: str, cells: list[Cell], options: ReadOptions) -> Layer:
         for direction, cell in enumerate(cells)
         for name, tensor in cell_params(cell, 0, direction).items()
     }
-    return lift_recurrent(path, params, Evidence(options.kinds))
+    return replace(lift_recurrent(path, params, Evidence(options.kinds)), gates_known=True)
 
 
 def _are_alike(halves: list[Unit], cells: list[Cell]) -> bool:

@@ -32,10 +32,20 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     """
     plain = without_quantization(without_wrappers(checkpoint), options)
     plain = without_parametrizations(plain, options)
-    layers = tuple(lift_columns(plain, [FORMS], options.kinds))
+    layers = tuple(_told(layer, plain) for layer in lift_columns(plain, [FORMS], options.kinds))
     origin = replace(checkpoint, modules=plain.modules)
     notes = (*plain.notes, *advice(plain.tensors))
     return Graph(layers, "torch", origin, omitted=plain.omitted, notes=notes)
+
+
+def _told(layer: Layer, checkpoint: Checkpoint) -> Layer:
+    """Mark a recurrent layer of which the file says that it is torch's own."""
+    if not isinstance(layer, RecurrentLayer):
+        return layer
+    module, facts = checkpoint.modules.get(layer.path), checkpoint.facts
+    is_own = module is not None and module.class_name == layer.kind
+    is_program = isinstance(facts, TorchFacts) and facts.program is not None
+    return replace(layer, gates_known=is_own or is_program)
 
 
 def lift_with_network(
