@@ -12,6 +12,7 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import AmbiguousKindError, UsageError
 from ckptconv.graph.attention import LAST, in_steps
 from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import FlatLayout, Fuses, Pairs, ReadKeywords, ReadOptions, StrPath, choice
 from ckptconv.spelling import option, second_file
 
@@ -100,7 +101,7 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
         AmbiguousKindError: the first file has no layer of that path either.
     """
     said = {layer.path: layer.kind for layer in source if not isinstance(layer, RecurrentLayer)}
-    known = dict(options.get("kinds") or ())
+    known = {**_bare(source, target), **dict(options.get("kinds") or ())}
     while True:
         try:
             with second_file(_PREFIX):
@@ -115,6 +116,15 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
             if not new:
                 raise
             known |= new
+
+
+def _bare(source: Graph, target: Checkpoint) -> dict[str, str]:
+    """Return the modules of a file whose parameters the other has as they are, of no known layer,
+    whatever layer their names would make them."""
+    layers = {layer.path for layer in source if layer.kind != PARAMETER}
+    bare = {layer.path.rpartition(".")[0] for layer in source if layer.kind == PARAMETER} - layers
+    held = {name.rpartition(".")[0] for name in target.tensors} - {""}
+    return dict.fromkeys(held & bare, PARAMETER)
 
 
 def _closest(kind: str, fitting: Sequence[str]) -> str:
