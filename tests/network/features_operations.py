@@ -10,7 +10,36 @@ def features(keras):
     def after(change):
         return lambda i: L.LSTM(3)(change(L.Masking()(i.x), i.z))
 
+    def shapes(i):
+        return [
+            *(ops.stack([i.x, i.z], axis=1), ops.stack([i.x, i.z], axis=-1)),
+            *(ops.squeeze(i.x[:, :1], 1), ops.squeeze(i.x[:, :, 1:2], -1)),
+            *(ops.reshape(i.x, (-1, 18)), ops.reshape(i.image, (-1, 6, 14))),
+            *(ops.swapaxes(i.x, 1, 2), ops.swapaxes(i.image, -1, -3)),
+            *(ops.flip(i.x, axis=1), ops.flip(i.image, axis=-1)),
+            ops.pad(i.x, ((0, 0), (1, 2), (0, 3))),
+        ]
+
+    def choices(i):
+        return [
+            *(ops.where(i.x > 0, i.x, i.z), ops.where(i.x >= i.z, i.x, i.x * 0.1)),
+            *(ops.where(i.x[:, :, :1] < 0.1, i.x, i.z), ops.where(i.x <= 0.2, i.z, i.x)),
+            *(ops.clip(i.x, -0.2, 0.3), ops.min(i.x, axis=1), ops.min(i.image, axis=(1, 2))),
+        ]
+
+    def functions(i):
+        names = ("silu", "softplus", "softsign", "relu6", "hard_sigmoid", "sin", "cos", "gelu")
+        return [
+            *(getattr(ops, name)(i.x * 4.0) for name in names),
+            *(ops.gelu(i.x, approximate=False), ops.rsqrt(ops.square(i.x) + 1)),
+            *(ops.softmax(i.x), ops.softmax(i.x, axis=1), ops.log_softmax(i.x, axis=-1)),
+        ]
+
     return {
+        "operation-shapes": shapes,
+        "operation-choices": choices,
+        "operation-functions": functions,
+        "operation-pad-then-GRU": lambda i: L.GRU(2)(ops.pad(i.x, ((0, 0), (1, 1), (0, 0)))),
         "operation-sum-of-masked": after(lambda x, z: x + z),
         "operation-abs-of-masked": after(lambda x, _: ops.abs(x)),
         "operation-relu-of-masked": after(lambda x, _: ops.relu(x)),
@@ -30,5 +59,12 @@ def refused(keras):
     return {
         "bound": (lambda x: ops.max(x, axis=1, initial=0.5), "initial=0.5"),
         "number": (lambda x: ops.maximum(x, 0.3), "maximum of a value and a number"),
+        "batch": (lambda x: ops.reshape(x, (15,)), "a shape that does not keep the batch"),
+        "axis": (lambda x: ops.flip(x, axis=0), "the batch's"),
+        "border": (
+            lambda x: ops.pad(x, ((0, 0), (1, 1), (0, 0)), constant_values=2),
+            "else than zeros",
+        ),
+        "choice": (lambda x: ops.where(x > 0, x, 0.5), "numbers to choose"),
         "dtype": (lambda x: ops.convert_to_tensor(x, dtype="float16"), "a conversion to float16"),
     }

@@ -11,7 +11,7 @@ import ckptconv
 from tests.conftest import ROOT
 from tests.network import features_operations
 from tests.network.test_features import fill
-from tests.network.written import close, run_torch, written
+from tests.network.written import close, run_mindspore, run_torch, written
 
 GOLDEN = ROOT / "tests" / "golden" / "keras"
 
@@ -49,6 +49,29 @@ def test_the_report_asks_for_nothing_that_the_network_does(tmp_path):
         source, tmp_path / "m.ckpt", to="mindspore", network=tmp_path / "net.py"
     )
     assert not any(layer.notes or layer.constructor or layer.unknown for layer in report.layers)
+
+
+@pytest.mark.parametrize("target", ["torch", "mindspore"])
+def test_strides_with_same_over_a_length_that_is_not_recorded(tmp_path, target):
+    """What is padded depends on the length, as in DeepSpeech 2: even and odd ones."""
+    import keras
+
+    layers = keras.layers
+    x = keras.Input((None, 6), name="x")
+    y = layers.Reshape((-1, 6, 1))(x)
+    y = layers.Conv2D(3, (5, 4), strides=2, padding="same", use_bias=False)(y)
+    y = layers.DepthwiseConv2D((4, 2), strides=(3, 3), padding="same")(y)
+    y = layers.LSTM(4)(layers.Reshape((-1, 3))(y))
+    z = layers.SimpleRNN(3)(layers.Conv1D(4, 3, strides=2, padding="same")(x))
+    model = keras.Model(x, [y, z])
+    fill(model)
+    model.save(tmp_path / "m.keras")
+    module, weights, _ = written(tmp_path / "m.keras", target, tmp_path)
+    run = run_torch if target == "torch" else run_mindspore
+    for steps in (12, 13, 15):
+        given = np.random.RandomState(steps).uniform(-1, 1, (2, steps, 6)).astype(np.float32)
+        wanted = [value.detach().numpy() for value in model(given)]
+        close(run(module, weights, [given]), wanted, 2e-6)
 
 
 def test_an_operation_that_no_rule_covers_is_refused_by_name(tmp_path):

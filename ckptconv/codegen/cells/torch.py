@@ -185,6 +185,11 @@ def same_pads(sizes, size, stride):
     return pads
 
 
+def pad_same(x, size, stride):
+    """Zeros around x for windows that may reach over the ends."""
+    return nn.functional.pad(x, same_pads(x.shape[2:], size, stride))
+
+
 def max_pool_same(x, size, stride):
     """Max pooling over windows that may reach over the ends."""
     pads = same_pads(x.shape[2:], size, stride)

@@ -167,6 +167,7 @@ EXPRESSIONS: Mapping[str, Row] = {
     "crop": Row(spelling.crop),
     "index": Row(spelling.cuts),
     "pad": Row("nn.functional.pad({0}, {sides})", spelling.padded()),
+    "pad_same": Row("pad_same({0}, {size}, {stride})", "{0}"),  # MindSpore's layers pad so
     "flip": Row("{0}.flip({axis})", "ops.flip({0}, ({axis},))"),
     "last": Row("{0}[:, -1]"),
     "first": Row("{0}[:, 0]"),

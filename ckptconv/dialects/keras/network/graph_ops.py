@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ckptconv.dialects.keras.network import shaping_ops
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.shaping_ops import broadcast
 from ckptconv.dialects.keras.network.structure import moved
 from ckptconv.errors import LossyError
-from ckptconv.graph.network import Shape, Value
+from ckptconv.graph.network import Value
 
 PREFIX = "ops."
 _WHOLE = (None, None, None)
@@ -22,7 +24,9 @@ _PAIRS = {"Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide"
           "LogicalOr": "logical_or", "LogicalAnd": "logical_and", "Matmul": "matmul"}  # fmt: skip
 _WITH_NUMBERS = ("add", "subtract", "multiply", "divide")
 _ONE = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Sqrt": "sqrt",
-        "Absolute": "abs", "Negative": "negative", "Square": "square", "Log": "log"}  # fmt: skip
+        "Absolute": "abs", "Negative": "negative", "Square": "square", "Log": "log",
+        "Rsqrt": "rsqrt", "Sin": "sin", "Cos": "cos", "Silu": "silu", "Softplus": "softplus",
+        "Softsign": "softsign", "Relu6": "relu6", "HardSigmoid": "hard_sigmoid"}  # fmt: skip
 
 
 def _pair(b: Builder, site: Site) -> list[Value]:
@@ -35,12 +39,9 @@ def _pair(b: Builder, site: Site) -> list[Value]:
         before = not isinstance(site.kwargs["args"][0], Value)
         return [b.add(f"number_{op}" if before else f"{op}_number", values, number=number)]
     first, second = values
-    rank = max(first.rank, second.rank)
     if op == "matmul":
         return [b.add(op, values, (*first.shape[:-1], second.shape[-1]))]
-    rows = [(1,) * (rank - v.rank) + v.shape for v in values]
-    shape: Shape = tuple(m if n == 1 else n for n, m in zip(*rows, strict=True))
-    return [b.add(op, values, shape)]
+    return [b.add(op, values, broadcast([first.shape, second.shape]))]
 
 
 def _number(site: Site) -> float:
@@ -180,6 +181,8 @@ _RULES: Mapping[str, tuple[_Rule, tuple[str, ...]]] = {
     "Mean": (_reduce("mean"), _REDUCED),
     "Sum": (_reduce("sum"), _REDUCED),
     "Max": (_reduce("amax"), _REDUCED),
+    "Min": (_reduce("amin"), _REDUCED),
+    **shaping_ops.RULES,
 }
 
 

@@ -59,7 +59,7 @@ def conv(b: Builder, site: Site) -> list[Value]:
     if padding == "causal":
         x = padded(b, x, [(dilation[0] * (size[0] - 1), 0)], 2)
     elif padding == "same" and max(stride) > 1:
-        x = _padded_same(b, site, x, size, stride, dilation)
+        x, padding = _padded_same(b, x, size, stride, dilation)
     filters, groups = _outputs(site, channels)
     made = b.add(
         "module",
@@ -68,7 +68,7 @@ def conv(b: Builder, site: Site) -> list[Value]:
         layer=b.path(site),
         stride=list(stride),
         dilation=list(dilation),
-        padding="same" if padding == "same" and max(stride) == 1 else 0,
+        padding="same" if padding == "same" else 0,
         groups=groups,
     )
     made = channels_last(b, made) if last else made
@@ -86,21 +86,18 @@ def _outputs(site: Site, channels: int | None) -> tuple[int, int]:
 
 
 def _padded_same(
-    b: Builder,
-    site: Site,
-    x: Value,
-    size: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> Value:
-    """Pad as Keras does, by an amount that depends on the length."""
+    b: Builder, x: Value, size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[Value, str]:
+    """Pad as Keras does, by an amount that depends on the length; return what is left to pad."""
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
     pairs = []
-    for n, k, s, d in zip(x.shape[2:], size, stride, dilation, strict=True):
+    for n, k, s in zip(x.shape[2:], reach, stride, strict=True):
         if n is None:
-            raise site.refuse("padding 'same' with strides, of a length that is not recorded")
-        total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+            return b.add("pad_same", (x,), (*x.shape[:2], *(None for _ in size)), size=reach,
+                         stride=stride), "same"  # fmt: skip
+        total = max((-(-n // s) - 1) * s + k - n, 0)
         pairs.append((total // 2, total - total // 2))
-    return padded(b, x, pairs, 2) if any(map(any, pairs)) else x
+    return (padded(b, x, pairs, 2) if any(map(any, pairs)) else x), "valid"
 
 
 def conv_transpose(b: Builder, site: Site) -> list[Value]:
