@@ -182,6 +182,10 @@ def features(keras):
     chain("RepeatVector", lambda: L.RepeatVector(4), lambda: L.GRU(3), of="v")
     chain("LayerNormalization", L.LayerNormalization)
     chain("LayerNormalization-2", lambda: L.LayerNormalization(axis=[1, 2]))
+    bare = {"scale": False, "center": False}
+    chain("LayerNormalization-bare", lambda: L.LayerNormalization(epsilon=0.2, **bare))
+    chain("LayerNormalization-bare-2", lambda: L.LayerNormalization(axis=[1, 2], **bare))
+    chain("UnitNormalization", lambda: L.UnitNormalization(axis=1), lambda: L.Dense(2))
     chain("BatchNormalization", L.BatchNormalization)
     chain("BatchNormalization-v", L.BatchNormalization, of="v")
     chain("BatchNormalization-image", L.BatchNormalization, of="image")

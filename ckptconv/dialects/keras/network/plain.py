@@ -160,11 +160,32 @@ def layer_norm(b: Builder, site: Site) -> list[Value]:
     axes = sorted(n % x.rank for n in integers(site, "axis"))
     if site.get("rms_scaling"):
         raise site.refuse("LayerNormalization with rms_scaling")
+    if not (site.get("scale", default=True) or site.get("center", default=True)):
+        return [masked(_without_weights(b, site, tuple(axes)), x.mask)]
     if axes != list(range(x.rank - len(axes), x.rank)) or 0 in axes:
         raise site.refuse("LayerNormalization over axes that are not the last")
     if len(axes) > 1 and len(axes) != x.rank - 1:
         raise site.refuse("LayerNormalization over several axes, but not all of them")
     return [masked(b.add("module", (x,), layer=b.path(site)), x.mask)]
+
+
+def _without_weights(b: Builder, site: Site, axes: tuple[int, ...]) -> Value:
+    """Norm without a scale and a centre, of which the file holds nothing."""
+    shape = tuple(1 if axis in axes else n for axis, n in enumerate(site.x.shape))
+    mean = b.add("mean", (site.x,), shape, axes=axes, keep=True)
+    centred = b.add("subtract", (site.x, mean))
+    variance = b.add("mean", (b.add("square", (centred,)),), shape, axes=axes, keep=True)
+    number = float(site.get("epsilon", default=1e-3))
+    return b.add(
+        "divide", (centred, b.add("sqrt", (b.add("add_number", (variance,), number=number),)))
+    )
+
+
+def unit_norm(b: Builder, site: Site) -> list[Value]:
+    axis, *more = integers(site, "axis")
+    if more:
+        raise site.refuse("UnitNormalization over several axes")
+    return [masked(b.add("unit", (site.x,), axis=axis % site.x.rank), site.x.mask)]
 
 
 def rms_norm(b: Builder, site: Site) -> list[Value]:
@@ -214,5 +235,6 @@ RULES = {
     "LayerNormalization": layer_norm,
     "GroupNormalization": group_norm,
     "RMSNormalization": rms_norm,
+    "UnitNormalization": unit_norm,
     "PReLU": prelu,
 }
