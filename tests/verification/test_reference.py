@@ -15,7 +15,7 @@ from ckptconv import convert, from_state_dict, load, save
 from ckptconv.tensors.tensor import ArrayTensor
 from ckptconv.verification.frameworks.judge import Side
 from ckptconv.verification.pairing import sublayer
-from ckptconv.verification.reference import forward as reference
+from ckptconv.verification.reference import matrix
 from ckptconv.verification.reference.arithmetic import ASCEND, FLOAT32, MINDSPORE_CPU
 from ckptconv.verification.reference.forward import (
     CellWeights,
@@ -107,8 +107,8 @@ def test_streamed_matrices_give_the_same(kind, monkeypatch):
     found = weights(module, kind)
     given = inputs(found)
     held = forward(found, given)
-    monkeypatch.setattr(reference, "HELD", 0)
-    monkeypatch.setattr(reference, "_BLOCK", 64)
+    monkeypatch.setattr(matrix, "HELD", 0)
+    monkeypatch.setattr(matrix, "_BLOCK", 64)
     assert worst(forward(found, given), held) < 1e-14
 
 

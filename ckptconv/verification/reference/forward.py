@@ -2,9 +2,6 @@
 
 The equations are those in the docstring of ``graph/gates.py``; nothing else is shared with the
 conversion: gates are cut from the matrices as they stand in a file, by the orders below.
-
-Matrices that are too large to hold are read again in blocks of rows for every time step, so a
-layer of any size is computed in a few MiB.
 """
 
 from __future__ import annotations
@@ -19,14 +16,10 @@ from ckptconv.graph.graph import RecurrentLayer
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification.reference.arithmetic import EXACT, Arithmetic
+from ckptconv.verification.reference.matrix import Matrix
 
 GATES = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}
 """Kind → gates as torch and MindSpore stack them along the rows of a weight."""
-
-HELD = 8 << 20
-"""Bytes of a matrix up to which it is held in memory between time steps."""
-_BLOCK = 256 << 10
-"""Bytes of a larger one that are read at a time: as float64 they still fit the cache."""
 
 
 class CellWeights(NamedTuple):
@@ -163,9 +156,9 @@ class _Cell:
     def __init__(self, kind: str, cell: CellWeights, style: Style, arithmetic: Arithmetic) -> None:
         self.style, self._round, self._order = style, arithmetic.rounding, cell.order
         self._advance = _STEPS[kind]
-        self._w_ih = _Matrix(cell.w_ih, arithmetic, cell.columns)
-        self.w_hh = _Matrix(cell.w_hh, arithmetic, cell.columns)
-        self.w_hr = cell.w_hr and _Matrix(cell.w_hr, arithmetic, cell.columns)
+        self._w_ih = Matrix(cell.w_ih, arithmetic, cell.columns)
+        self.w_hh = Matrix(cell.w_hh, arithmetic, cell.columns)
+        self.w_hr = cell.w_hr and Matrix(cell.w_hr, arithmetic, cell.columns)
         b_ih, b_hh = (
             np.zeros((), arithmetic.dtype) if b is None else b.numpy().astype(arithmetic.dtype)
             for b in (cell.b_ih, cell.b_hh)
@@ -216,35 +209,3 @@ def _rnn(cell: _Cell, projected: Array, h: Array) -> list[Array]:
 
 
 _STEPS: dict[str, Callable[..., list[Array]]] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
-
-
-class _Matrix:
-    """A weight to multiply by, held in memory where it is small, else read in blocks."""
-
-    def __init__(self, tensor: Tensor, arithmetic: Arithmetic, columns: bool) -> None:
-        self._tensor, self._arithmetic, self._columns = tensor, arithmetic, columns
-        self._held = self._read(0, tensor.shape[0]) if tensor.nbytes <= HELD else None
-
-    def times(self, x: Array) -> Array:
-        """Return ``x`` (N, in) times this matrix: (N, rows), or (N, columns) with ``columns``."""
-        rows, width = self._tensor.shape
-        if self._held is not None:
-            return x @ (self._held if self._columns else self._held.T)
-        out = np.zeros((len(x), width if self._columns else rows), x.dtype)
-        step = max(1, _BLOCK // max(1, width * self._tensor.dtype.itemsize))
-        room = np.empty((step, width), self._arithmetic.dtype)
-        for start in range(0, rows, step):
-            stop = min(start + step, rows)
-            block = self._read(start, stop, room[: stop - start])
-            if self._columns:
-                out += x[:, start:stop] @ block
-            else:
-                out[:, start:stop] = x @ block.T
-        return out
-
-    def _read(self, start: int, stop: int, room: Array | None = None) -> Array:
-        values = self._tensor.read(((start, stop), (0, self._tensor.shape[1])))
-        if room is None:
-            return self._arithmetic.rounding(values.astype(self._arithmetic.dtype, copy=False))
-        room[...] = values
-        return self._arithmetic.rounding(room)

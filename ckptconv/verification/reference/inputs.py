@@ -18,14 +18,8 @@ from ckptconv.verification.reference.arithmetic import (
     MINDSPORE_CPU,
     Arithmetic,
 )
-from ckptconv.verification.reference.forward import (
-    HELD,
-    Inputs,
-    Outputs,
-    Weights,
-    forward,
-    weights_of,
-)
+from ckptconv.verification.reference.forward import Inputs, Outputs, Weights, forward, weights_of
+from ckptconv.verification.reference.matrix import HELD
 from ckptconv.verification.stored_weights import own_weights
 
 BATCH, STEPS = 4, 6
