@@ -45,6 +45,14 @@ from ckptconv.verification.sides import (
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+_CAUSES = {
+    "equal": "every weight has the same value",
+    "rounded": "every weight is the source's, rounded exactly",
+}
+_NO_ROUNDING = (0.0,) * len(Outputs._fields)
+_SINGLE = 4
+"""Bytes of a float32, the rounding of which every tolerance allows."""
+
 
 @public(SidesKeywords)
 def verify(
@@ -124,7 +132,7 @@ def verify(
     _compare(report, (a, b), found, names, progress)
     report.notes += say_order(found, report.layers, b)
     for block, result in zip(_counted(found, progress), report.layers, strict=True):
-        if block.source and all(tensor.difference for tensor in result.tensors):
+        if all(tensor.difference for tensor in result.tensors):
             report.notes += _compute(result, block, a, b, seed, tolerance)
     if network is not None and recorded is not None:
         from ckptconv.verification.network.prove import run_network
@@ -181,17 +189,6 @@ def _result(block: Block, tensors: list[TensorDiff]) -> LayerResult:
     return result
 
 
-_CAUSES = {
-    "equal": "every weight has the same value",
-    "rounded": "every weight is the source's, rounded exactly",
-}
-
-
-_NO_ROUNDING = (0.0,) * len(Outputs._fields)
-_SINGLE = 4
-"""Bytes of a float32, the rounding of which every tolerance allows."""
-
-
 def _weights(tensors: list[TensorDiff]) -> str:
     if not all(tensor.converted for tensor in tensors):
         return "differ"
@@ -211,14 +208,14 @@ def _rounding(result: LayerResult, block: Block, given: Inputs, exact: Outputs) 
 
     A sum of biases, or a product that is a projection, has the dtype of what it is made of.
     """
-    whole = block.layer if block.dense else block.source
-    if not isinstance(whole, RecurrentLayer):
+    layer = block.layer if block.dense else block.source
+    if not isinstance(layer, RecurrentLayer):
         return _NO_ROUNDING
-    dtype = narrower(*(layer.cells[0, 0].w_ih.dtype for layer in (whole, block.chain[0])))
+    dtype = narrower(*(one.cells[0, 0].w_ih.dtype for one in (layer, block.chain[0])))
     made = dtype.itemsize < _SINGLE and any(tensor.how for tensor in result.tensors)
     if result.weights != "rounded" and not made:
         return _NO_ROUNDING
-    return rounding_error(whole, dtype, given, exact, partial(projected, block))
+    return rounding_error(layer, dtype, given, exact, partial(projected, block))
 
 
 def _compute(

@@ -15,6 +15,7 @@ The file does not tell CPU from GPU, nor the sizes.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -150,10 +151,7 @@ class _Reader:
         self._flat, self._position = reshape(tensor, (tensor.size,), label=""), 0
 
     def take(self, *shape: int) -> Tensor:
-        size = 1
-        for n in shape:
-            size *= n
-        start, self._position = self._position, self._position + size
+        start, self._position = self._position, self._position + math.prod(shape)
         part = cut(self._flat, 0, start, self._position, label="split of a flat weight")
         return reshape(part, shape, label="")
 
