@@ -201,6 +201,11 @@ def features(keras):
     chain("DepthwiseConv1D", lambda: L.DepthwiseConv1D(3, depth_multiplier=2, dilation_rate=2))
     chain("DepthwiseConv2D", lambda: L.DepthwiseConv2D((2, 3), strides=2), of="image")
     chain("DepthwiseConv2D-same", lambda: L.DepthwiseConv2D(3, padding="same"), of="image")
+    chain("SeparableConv1D", lambda: L.SeparableConv1D(4, 3, padding="same", strides=2))
+    chain("SeparableConv1D-dilated", lambda: L.SeparableConv1D(
+        4, 2, dilation_rate=2, depth_multiplier=2, use_bias=False))  # fmt: skip
+    chain("SeparableConv2D", lambda: L.SeparableConv2D(3, (3, 2), depth_multiplier=2,
+          activation="relu"), of="image")  # fmt: skip
     for padding, strides in product(("valid", "same"), (1, 2)):
         k = {"padding": padding, "strides": strides}
         chain(f"Conv2D-{padding}-{strides}", lambda k=k: L.Conv2D(4, (3, 2), **k), of="image")

@@ -3,7 +3,8 @@
 What a layer computes stands in the network, which has cells of its own for what no layer of the
 target can hold; here only weights are brought into the canonical convention. The halves of a
 Bidirectional that differ become two layers, ``<path>.forward_layer`` and ``.backward_layer``, and
-a MultiHeadAttention four, which torch's layer would hold in one for some sizes alone.
+a MultiHeadAttention four, which torch's layer would hold in one for some sizes alone; a separable
+convolution two.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.keras.attention import is_attention, lift_projections
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.recurrent import is_recurrent, lift_cell
+from ckptconv.dialects.keras.separable import is_separable, lift_separable
 from ckptconv.dialects.keras.settings import settings
 from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.errors import DialectError
@@ -37,6 +39,8 @@ def lift_apart(path: str, group: list[Unit], options: ReadOptions) -> list[Layer
         return _sequence(path, group, options)
     if is_attention(group):
         return lift_projections(path, group)
+    if is_separable(group[0]):
+        return lift_separable(path, group[0])
     names = _names(group[0]) if entry else []
     return _parameters(path, group[0], names) if names else []
 

@@ -13,6 +13,7 @@ from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.plain_options import check_options, with_options
 from ckptconv.dialects.keras.plain_weights import CLASSES, SNAKE_KINDS, canonical
+from ckptconv.dialects.keras.separable import is_separable
 from ckptconv.dialects.keras.settings import attributes, notes, settings
 from ckptconv.dialects.keras.stored import with_stored_weights
 from ckptconv.dialects.names import by_name
@@ -140,6 +141,7 @@ def _parameters(unit: Unit, evidence: str, *, kept: bool = False) -> list[Layer]
         DialectError: they have no names, and nobody says to keep them.
     """
     keep = f"{option('kinds', {unit.path: PARAMETER})}, which keeps them as they are, or their kind"
+    written = f"{option('network', 'FILE.py')}, which writes the two convolutions that it is"
     found = names_and_shapes(unit.leaves)
     numbered = not kept and any(leaf.isdecimal() for leaf in unit.leaves)
     if numbered and unit.entry is not None:
@@ -147,7 +149,7 @@ def _parameters(unit: Unit, evidence: str, *, kept: bool = False) -> list[Layer]
             f"{unit.entry.class_name} has no equal in torch and MindSpore",
             tensor=unit.path,
             found=found,
-            hint=keep,
+            hint=keep + (f", or converting with {written}" if is_separable(unit) else ""),
         )
     if numbered:
         raise DialectError(

@@ -16,6 +16,7 @@ from ckptconv.dialects.keras.network.structure import (
     padded,
     per_axis,
 )
+from ckptconv.dialects.keras.separable import DEPTHWISE, POINTWISE
 from ckptconv.graph.forms import classes
 from ckptconv.graph.network import Value
 
@@ -42,10 +43,33 @@ def embedding(b: Builder, site: Site) -> list[Value]:
 
 
 def conv(b: Builder, site: Site) -> list[Value]:
-    x, rank = site.x, site.x.rank - 2
+    x, last = _first(b, site)
+    filters, groups = _outputs(site, x.shape[1])
+    made = _convolved(b, site, x, b.path(site), filters, groups)
+    made = channels_last(b, made) if last else made
+    return [activate(b, made, site.get("activation"), site.where)]
+
+
+def separable(b: Builder, site: Site) -> list[Value]:
+    x, last = _first(b, site)
+    channels, each = x.shape[1], site.get("depth_multiplier", default=1)
+    if channels is None or type(each) is not int or each < 1:
+        raise site.refuse("a depthwise convolution of an unknown number of channels")
+    x = _convolved(b, site, x, b.part(site, DEPTHWISE), channels * each, channels)
+    shape = (x.shape[0], integer(site, "filters", "nb_filter"), *x.shape[2:])
+    made = b.add("module", (x,), shape, layer=b.part(site, POINTWISE), padding=0, stride=1)
+    made = channels_last(b, made) if last else made
+    return [activate(b, made, site.get("activation"), site.where)]
+
+
+def _first(b: Builder, site: Site) -> tuple[Value, bool]:
+    """Return the input with its channels first, and whether they were last."""
     last = are_channels_last(site)
-    x = channels_first(b, x) if last else x
-    channels = x.shape[1]
+    return (channels_first(b, site.x) if last else site.x), last
+
+
+def _convolved(b: Builder, site: Site, x: Value, path: str, filters: int, groups: int) -> Value:
+    rank = x.rank - 2
     size, stride, dilation = (
         _windows(site, rank, *keys)
         for keys in (("kernel_size", "filter_length"), ("strides", "subsample_length"),
@@ -60,19 +84,16 @@ def conv(b: Builder, site: Site) -> list[Value]:
         x = padded(b, x, [(dilation[0] * (size[0] - 1), 0)], 2)
     elif padding == "same" and max(stride) > 1:
         x, padding = _padded_same(b, x, size, stride, dilation)
-    filters, groups = _outputs(site, channels)
-    made = b.add(
+    return b.add(
         "module",
         (x,),
         (x.shape[0], filters, *lengths),
-        layer=b.path(site),
+        layer=path,
         stride=list(stride),
         dilation=list(dilation),
         padding="same" if padding == "same" else 0,
         groups=groups,
     )
-    made = channels_last(b, made) if last else made
-    return [activate(b, made, site.get("activation"), site.where)]
 
 
 def _outputs(site: Site, channels: int | None) -> tuple[int, int]:
@@ -230,6 +251,7 @@ RULES = {
     **dict.fromkeys(
         ("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "DepthwiseConv1D", "DepthwiseConv2D"), conv
     ),
+    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), separable),
     **{f"Conv{n}DTranspose": conv_transpose for n in (1, 2, 3)},
     "BatchNormalization": batch_norm,
     "LayerNormalization": layer_norm,
