@@ -14,6 +14,7 @@ from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.dialects.keras.network import (
     attention,
     bidirectional,
+    convolutions,
     elementwise,
     graph_ops,
     merge,
@@ -225,6 +226,7 @@ RULES: Mapping[str, Rule] = {
     **merge.RULES,
     **attention.RULES,
     **plain.RULES,
+    **convolutions.RULES,
     **recurrent.RULES,
     **bidirectional.RULES,
     **graph_ops.RULES,
