@@ -17,7 +17,6 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -25,15 +24,14 @@ from typing import NamedTuple
 from ckptconv.errors import CkptconvError, DialectError, listed
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
+from ckptconv.passes.map_terms import Term, parsed
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import add
 from ckptconv.tensors.ops import cut, transpose
-from ckptconv.tensors.regions import Region, whole
+from ckptconv.tensors.regions import Region
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.tensors.tiled import overlapping, shown, tiled
 
-_TERM = re.compile(r"(?P<name>.+?)(?P<slices>\[[^\[\]]*\])?(?P<turned>\.T)?", re.DOTALL)
-_SLICE = re.compile(r"\s*(\d*)\s*:\s*(\d*)\s*")
 _SUGGESTED = 3
 _LISTED = 20
 
@@ -61,9 +59,9 @@ def apply_map(graph: Graph, table: Mapping[str, str]) -> Graph:
     """
     paths = _paths(graph)
     for left, right in table.items():
-        name, slices, turned = _parsed(right) if right else ("", None, False)
-        empty = bool(name) and "" in name.split(".")
-        if turned or empty or " + " in name or (slices and left in paths):
+        term = parsed(right) if right else Term("", "")
+        empty = bool(term.name) and "" in term.name.split(".")
+        if term.turned or empty or " + " in term.name or (term.slices and left in paths):
             raise CkptconvError(
                 f"{option('map')}: not a name that a target has",
                 tensor=right,
@@ -94,8 +92,8 @@ def moved(graph: Graph, table: Mapping[str, str]) -> Graph:
         if left not in modules:
             value, read = _value(left, graph, params)
             taken += read
-            name, slices, _ = _parsed(right)
-            pieces.setdefault(name, []).append((_target_region(right, slices, value), value))
+            term = parsed(right)
+            pieces.setdefault(term.name, []).append((term.region_to_fill(value.shape), value))
     _check_taken(graph, taken)
     made = {name: _made(name, parts) for name, parts in pieces.items()}
     return _rebuilt(graph, modules, {read.place.layer for read in taken}, made)
@@ -130,79 +128,37 @@ def _rebuilt(
 
 
 def _paths(graph: Graph) -> set[str]:
-    return {head for layer in graph for head in (layer.path, *_heads(layer.path))}
+    return {head for layer in graph for head in _heads(layer.path)}
 
 
 def _heads(path: str) -> Iterator[str]:
-    """Yield a path and the modules above it, the root left out."""
+    """Return a path and the modules above it, but not the root above those."""
     steps = path.split(".")
     return (".".join(steps[:count]) for count in range(len(steps), 0, -1))
 
 
 def _value(left: str, graph: Graph, params: Mapping[str, _Place]) -> tuple[Tensor, list[_Taken]]:
     """Return what the left side of an entry means, and what it reads."""
-    terms = [term.strip() for term in left.split(" + ")] if left not in params else [left]
+    texts = [text.strip() for text in left.split(" + ")] if left not in params else [left]
     values: list[Tensor] = []
     taken: list[_Taken] = []
-    for term in terms:
-        name, slices, turned = (term, None, False) if term in params else _parsed(term)
-        if name not in params:
-            raise _unknown(left, name, params, graph)
-        place = params[name]
+    for text in texts:
+        term = Term(text, text) if text in params else parsed(text)
+        if term.name not in params:
+            raise _unknown(left, term.name, params, graph)
+        place = params[term.name]
         tensor = graph.layers[place.layer].params[place.param]
-        region = _source_region(term, slices, tensor.shape)
+        region = term.region_of(tensor.shape)
         taken.append(_Taken(place, region))
         for axis, (start, stop) in enumerate(region):
             if (start, stop) != (0, tensor.shape[axis]):
                 tensor = cut(tensor, axis, start, stop, f"slice {shown(region)}")
-        values.append(transpose(tensor, tuple(range(tensor.ndim))[::-1]) if turned else tensor)
+        values.append(transpose(tensor, tuple(range(tensor.ndim))[::-1]) if term.turned else tensor)
     shapes = {(value.shape, value.dtype) for value in values}
     if len(shapes) > 1:
         found = " and ".join(f"{v.shape} {v.dtype.name}" for v in values)
         raise CkptconvError(f"{option('map')}: a sum of unequal parts", tensor=left, found=found)
     return functools.reduce(add, values), taken
-
-
-def _parsed(term: str) -> tuple[str, str | None, bool]:
-    match = _TERM.fullmatch(term)
-    if match is None:
-        raise CkptconvError(f"{option('map')}: an empty name")
-    return match["name"], match["slices"], bool(match["turned"])
-
-
-def _source_region(term: str, slices: str | None, shape: tuple[int, ...]) -> Region:
-    if slices is None:
-        return whole(shape)
-    bounds = _bounds(term, slices)
-    region = [
-        (start, size if stop is None else stop)
-        for (start, stop), size in zip(bounds, shape, strict=False)
-    ]
-    rest = whole(shape)[len(bounds) :]
-    inside = all(a < b <= n for (a, b), n in zip(region, shape, strict=False))
-    if len(bounds) > len(shape) or not inside:
-        raise CkptconvError(
-            f"{option('map')}: a slice outside", tensor=term, expected=f"within {shape}"
-        )
-    return (*region, *rest)
-
-
-def _target_region(right: str, slices: str | None, value: Tensor) -> Region:
-    bounds = [] if slices is None else _bounds(right, slices)
-    bounds += [(0, None)] * (value.ndim - len(bounds))
-    return tuple(
-        (start, start + (value.shape[axis] if axis < value.ndim else 0) if stop is None else stop)
-        for axis, (start, stop) in enumerate(bounds)
-    )
-
-
-def _bounds(term: str, slices: str) -> list[tuple[int, int | None]]:
-    matches = [_SLICE.fullmatch(part) for part in slices[1:-1].split(",")]
-    if not all(matches):
-        raise CkptconvError(
-            f"{option('map')}: not a slice", tensor=term, expected="such as [0:64, 32:]"
-        )
-    return [(int(m[1] or 0), int(m[2]) if m[2] else None) for m in matches if m]
 
 
 def _made(name: str, parts: list[tuple[Region, Tensor]]) -> Layer:
