@@ -299,3 +299,22 @@ def test_a_source_that_cannot_be_read_is_named_as_such(model, tmp_path):
     command = [sys.executable, "-c", script, str(model), str(tmp_path / "o.h5")]
     found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     assert found.stdout.strip() == f"{model}: cannot be read: Input/output error"
+
+
+WRONG = (object(), b"x", [1], {1: "b"}, {"fc": 1}, "", "no", 1.5)
+"""Values that few options take."""
+
+
+@pytest.mark.parametrize(
+    "option", sorted({*inspect.signature(ckptconv.convert).parameters} - {"src", "dst", "to"})
+)
+def test_a_value_of_another_type_is_wrong_usage(model, tmp_path, option):
+    flags = ("z_convention", "like_order", "fold_proj", "check", "dry_run", "force")
+    for value in WRONG:
+        if (option, value) == ("forget_bias", 1.5):
+            continue
+        with pytest.raises(ckptconv.CkptconvError) as raised:
+            ckptconv.convert(model, tmp_path / "out.ckpt", to="mindspore", **{option: value})
+        if option in flags:
+            assert f"{option}: expected True or False" in str(raised.value)
+    assert not (tmp_path / "out.ckpt").exists()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, TypeVar, get_args
+from typing import Literal, TypedDict, TypeVar, get_args
 
 from ckptconv.allowance import Allowance
 from ckptconv.checkpoint import Checkpoint
@@ -14,6 +14,7 @@ from ckptconv.errors import StrPath as StrPath
 from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Framework as Framework
 from ckptconv.graph.hints import KindHint, parse_hint, resolve
+from ckptconv.options.values import check, pairs, texts
 
 Target = Literal["torch", "keras", "mindspore", "mint"]
 DTypeName = Literal["float16", "bfloat16", "float32", "float64"]
@@ -119,19 +120,20 @@ class ReadOptions:
         given = {
             "source": choice("source", source),
             "select": select,
-            "kinds": {path: parse_hint(path, text) for path, text in _pairs("kinds", kinds)},
-            "rename": tuple(_pairs("rename", rename)),
+            "kinds": {path: parse_hint(path, text) for path, text in pairs("kinds", kinds)},
+            "rename": tuple(pairs("rename", rename)),
             "map": map,
-            "fuse": tuple((path, _texts("fuse", parts)) for path, parts in _pairs("fuse", fuse)),
-            "split": _texts("split", split),
+            "fuse": tuple((path, texts("fuse", parts)) for path, parts in pairs("fuse", fuse)),
+            "split": texts("split", split),
             "gates": gates,
             "forget_bias": forget_bias,
             "z_convention": z_convention,
             "flat_layout": choice("flat_layout", flat_layout),
-            "allow": Allowance(_texts("allow", allow)),
+            "allow": Allowance(texts("allow", allow)),
             "restore": restore,
             "config": config,
         }
+        check(given)
         for name, value in given.items():
             object.__setattr__(self, name, value)
 
@@ -199,12 +201,13 @@ class WriteOptions:
 
     def __post_init__(self) -> None:
         """Raise UsageError for a value that an option does not take."""
+        check(vars(self))
         for name in ("dtype", "hardware"):
             choice(name, getattr(self, name))
-        object.__setattr__(self, "stubs", _texts("stubs", self.stubs))
+        object.__setattr__(self, "stubs", texts("stubs", self.stubs))
         for name in ("fill", "fold_bias"):
-            object.__setattr__(self, name, tuple(_pairs(name, getattr(self, name))))
-        object.__setattr__(self, "drop", _texts("drop", self.drop))
+            object.__setattr__(self, name, tuple(pairs(name, getattr(self, name))))
+        object.__setattr__(self, "drop", texts("drop", self.drop))
 
 
 def choice(name: str, value: Value) -> Value:
@@ -213,19 +216,3 @@ def choice(name: str, value: Value) -> Value:
         expected = " or ".join(_CHOICES[name])
         raise UsageError(f"unknown {_CALLED.get(name, name)} {value!r}", expected=expected)
     return value
-
-
-def _pairs(name: str, given: Any) -> list[tuple[str, Any]]:
-    given = (given,) if isinstance(given, str) else given
-    pairs = list(given.items() if isinstance(given, Mapping) else given or ())
-    for pair in pairs:
-        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
-            expected = "a mapping, or pairs of texts"
-            raise UsageError(f"{name} takes pairs", expected=expected, found=repr(pair))
-    return [(left, right) for left, right in pairs]
-
-
-def _texts(name: str, given: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(given, str):
-        raise UsageError(f"{name}: a text where a list of texts is meant", found=repr(given))
-    return tuple(given)

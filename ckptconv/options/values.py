@@ -1,0 +1,60 @@
+"""What options take, of whoever calls a function: texts, numbers, paths, pairs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
+from types import NoneType
+from typing import Any, cast
+
+from ckptconv.errors import UsageError
+from ckptconv.graph.hints import KindHint
+
+_LONGEST = 100
+_PATH = (str, os.PathLike, NoneType)
+_TAKEN: Mapping[str, tuple[Any, str]] = {
+    **dict.fromkeys(("z_convention", "like_order", "fold_proj"), (bool, "True or False")),
+    **dict.fromkeys(("check", "dry_run", "force"), (bool, "True or False")),
+    **dict.fromkeys(("select", "gates"), ((str, NoneType), "a text")),
+    **dict.fromkeys(("restore", "config", "network"), (_PATH, "a path")),
+    "map": ((*_PATH, Mapping), "a path, or a mapping"),
+    "forget_bias": (Real, "a number"),
+    "progress": ((Callable, NoneType), "a function"),
+}
+"""What other options take."""
+
+
+def check(given: Mapping[str, object]) -> None:
+    """Raise UsageError for an option, by its name, whose value is of no type that it takes."""
+    for name, (types, expected) in _TAKEN.items():
+        value = given.get(name)
+        if name in given and (not isinstance(value, types) or value == ""):
+            raise UsageError(name, expected=expected, found=repr(value)[:_LONGEST])
+    if isinstance(given.get("map"), Mapping):
+        pairs("map", given["map"])
+
+
+def pairs(name: str, given: Any) -> list[tuple[str, Any]]:
+    """Return a mapping or pairs as pairs; UsageError for anything else."""
+    items = given.items() if isinstance(given, Mapping) else () if given is None else given
+    found = [given] if isinstance(given, str) or not isinstance(items, Iterable) else [*items]
+    for pair in found:
+        parts = pair if isinstance(pair, tuple | list) and len(pair) == 2 else (None, None)
+        if not all(
+            isinstance(part, str | KindHint) for part in (parts[:1] if name == "fuse" else parts)
+        ):
+            expected = "a mapping, or pairs of texts"
+            raise UsageError(f"{name} takes pairs", expected=expected, found=repr(pair))
+    return [(left, right) for left, right in found]
+
+
+def texts(name: str, given: Iterable[str] | None) -> tuple[str, ...]:
+    """Return several texts; UsageError for one alone, and for anything else."""
+    if isinstance(given, str):
+        raise UsageError(f"{name}: a text where a list of texts is meant", found=repr(given))
+    several = isinstance(given, Iterable) and not isinstance(given, Mapping)
+    found = () if given is None else tuple(given) if several else (given,)
+    if not all(isinstance(text, str) for text in found):
+        raise UsageError(name, expected="a list of texts", found=repr(given)[:_LONGEST])
+    return cast("tuple[str, ...]", found)
