@@ -100,7 +100,7 @@ def test_code_of_a_torchscript_file_is_text(tmp_path: Path, net: Net) -> None:
     ):
         for name in source.namelist():
             data = source.read(name)
-            if name.endswith("rnn.py"):
+            if "/rnn" in name and name.endswith(".py"):  # torch numbers what it compiles again
                 data = data.replace(b"bidirectional : Final[bool] = True", b"bidirectional : F = 1")
                 data = data.replace(b"= True", b"= __import__('os').system('false')")
                 data = data.replace(b"= 2\n", b"= " + b"(" * 3000 + b"\n")
