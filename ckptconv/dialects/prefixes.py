@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import DialectError
@@ -21,8 +22,13 @@ _WRAPPERS = (
     "torch.optim.swa_utils.AveragedModel",
 )
 """Classes that hold a whole network as ``module``."""
-_COMPILED = "_orig_mod."
-"""torch.compile's wrapper, around the model or any part of it; nobody else gives that name."""
+_INNER = {
+    "_orig_mod.": "torch.compile",
+    "_fsdp_wrapped_module.": "FullyShardedDataParallel",
+    "_checkpoint_wrapped_module.": "checkpoint_wrapper",
+}
+"""What torch's wrappers around the model or any part of it call their content, as nobody else."""
+_FLAT = "_flat_param"
 _AVERAGED = "n_averaged"
 _USUAL = ("module", "model", "net", "network", "backbone", "_backbone")
 
@@ -36,10 +42,17 @@ def without_wrappers(checkpoint: Checkpoint) -> Checkpoint:
         DialectError: two tensors would get one name.
     """
     plain = checkpoint
-    if any(_COMPILED in f"{name}." for name in (*plain.tensors, *plain.modules)):
-        plain = _renamed(plain, lambda name: f".{name}".replace(f".{_COMPILED}", ".")[1:])
-    if plain is not checkpoint:
-        plain = _noted(plain, f"'{_COMPILED}' of torch.compile was taken out of the names")
+    for segment, owner in _INNER.items():
+        if any(segment in f"{name}." for name in (*plain.tensors, *plain.modules)):
+            named = _renamed(plain, partial(_without, segment))
+            told = f"'{segment}' of {owner} was taken out of the names"
+            plain = _noted(named, told) if named is not plain else plain
+    if flat := next((name for name in plain.tensors if name.rpartition(".")[2] == _FLAT), None):
+        raise DialectError(
+            "the weights of several layers in one row, as FullyShardedDataParallel has them",
+            tensor=flat,
+            hint="saving with state_dict_type=FULL_STATE_DICT",
+        )
     while wrapper := _wrapper(plain):
         counted = [name for name in plain.tensors if name == _AVERAGED]
         rule = "how many models AveragedModel has averaged"
@@ -61,6 +74,10 @@ def advice(names: Iterable[str]) -> tuple[str, ...]:
     rename = option("rename", {rf"^{re.escape(first)}(\.|$)": ""})
     told = f"all names begin with '{first}.', which nothing proves to be a wrapper's"
     return (f"{told}: kept; {rename} takes it off",)
+
+
+def _without(inner: str, name: str) -> str:
+    return f".{name}".replace(f".{inner}", ".")[1:]
 
 
 def _wrapper(checkpoint: Checkpoint) -> str:

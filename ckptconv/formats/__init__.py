@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ckptconv.errors import ContainerError, StrPath, UsageError, locating
+from ckptconv.codecs.zip.reader import Archive, is_zip
+from ckptconv.errors import ContainerError, StrPath, UsageError, listed, locating
 from ckptconv.formats.registry import FORMATS, SUFFIXES, Format, WritableModule, stem
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.io.reader import Source
@@ -38,7 +39,7 @@ __all__ = [
     "write",
 ]
 
-_MAX_SMALL, _MAX_RATIO = 1 << 30, 64
+_MAX_SMALL, _MAX_RATIO, _MAX_LISTED = 1 << 30, 64, 12
 
 
 class Output(NamedTuple):
@@ -131,7 +132,19 @@ def recognise(source: Source) -> Format:
         file=source.path,
         expected="a format that 'ckptconv formats' lists",
         found=f"{source.size} bytes that begin with {head[:16]!r}" if head else "an empty file",
+        hint=_inside(source),
     )
+
+
+def _inside(source: Source) -> str | None:
+    """Say which members of a zip file may be checkpoints: Stable-Baselines has them so."""
+    if not is_zip(source):
+        return None
+    try:
+        names = [name for name in Archive(source).records if name.lower().endswith(SUFFIXES)]
+    except ContainerError:
+        return None
+    return f"extracting {listed(names, _MAX_LISTED)}" if names else None
 
 
 def write(

@@ -32,6 +32,7 @@ _USUAL = re.compile(
 )
 _MARKS = {"pytorch-lightning_version": "state_dict"}
 """Keys by which a format of checkpoints says where its weights are."""
+_WRAPPED = re.compile(r"^((module|_orig_mod|_fsdp_wrapped_module)\.)+")
 _EXTRA = "_extra_state"  # what a module adds to its state_dict, whatever it is
 _WEIGHTS = ("float", "bfloat", "q")
 
@@ -131,7 +132,7 @@ def _is_state(value: object) -> bool:
 def _overlap(places: list[Place]) -> bool:
     """Tell whether two places hold the same names: perhaps one model twice, such as its average;
     or one holds the other."""
-    seen = [{str(key) for key in members(place.value) or {}} for place in places]
+    seen = [{_WRAPPED.sub("", str(k)) for k in members(place.value) or {}} for place in places]
     nested = any(place.path[:-1] == other.path for place in places for other in places)
     return nested or any(one & other for i, one in enumerate(seen) for other in seen[:i])
 

@@ -122,6 +122,13 @@ FILES: dict[str, Save] = {
     "compiled part": lambda m, p: torch.save(
         {k.replace("lstm.", "lstm._orig_mod."): v for k, v in m.state_dict().items()}, p
     ),
+    "FSDP, checkpointed part": lambda m, p: torch.save(
+        {
+            k.replace("lstm.", "lstm._fsdp_wrapped_module._checkpoint_wrapped_module."): v
+            for k, v in m.state_dict().items()
+        },
+        p,
+    ),
     "AveragedModel": lambda m, p: torch.save(
         torch.optim.swa_utils.AveragedModel(m).state_dict(), p
     ),

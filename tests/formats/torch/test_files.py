@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,30 @@ def test_the_networks_own_prefix_is_kept(tmp_path: Path, model: nn.Module) -> No
         report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "n.pt", to="torch", force=True)
         assert all(entry.target.startswith(prefix) for entry in report.tensors)
         assert any(f"all names begin with '{prefix}'" in note for note in report.notes)
+
+
+def test_an_average_beside_the_model_is_no_part_of_it(tmp_path: Path, model: nn.Module) -> None:
+    average = torch.optim.swa_utils.AveragedModel(model)
+    torch.save({"model": model.state_dict(), "swa_model": average.state_dict()}, tmp_path / "m.pt")
+    with pytest.raises(ckptconv.SeveralError) as caught:
+        ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
+    assert caught.value.choices == ("model", "swa_model", "*")
+
+
+def test_an_archive_of_checkpoints_says_what_to_extract(tmp_path: Path, model: nn.Module) -> None:
+    """What Stable-Baselines saves."""
+    torch.save(model.state_dict(), tmp_path / "policy.pth")
+    with zipfile.ZipFile(tmp_path / "agent.zip", "w") as archive:
+        archive.writestr("data", "{}")
+        archive.write(tmp_path / "policy.pth", "policy.pth")
+    with pytest.raises(ckptconv.ContainerError, match="try extracting policy.pth"):
+        ckptconv.inspect(tmp_path / "agent.zip")
+
+
+def test_flattened_weights_are_no_layers(tmp_path: Path) -> None:
+    torch.save({"_flat_param": torch.ones(9), "fc._flat_param": torch.ones(7)}, tmp_path / "m.pt")
+    with pytest.raises(ckptconv.DialectError, match="FULL_STATE_DICT"):
+        ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
 
 
 def test_what_is_taken_off_is_said(tmp_path: Path, model: nn.Module) -> None:
