@@ -113,7 +113,7 @@ def test_an_archive_of_checkpoints_says_what_to_extract(tmp_path: Path, model: n
     with zipfile.ZipFile(tmp_path / "agent.zip", "w") as archive:
         archive.writestr("data", "{}")
         archive.write(tmp_path / "policy.pth", "policy.pth")
-    with pytest.raises(ckptconv.ContainerError, match="try extracting policy.pth"):
+    with pytest.raises(ckptconv.ContainerError, match=r"try extracting policy\.pth"):
         ckptconv.inspect(tmp_path / "agent.zip")
 
 
