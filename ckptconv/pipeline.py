@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptconv import dialects, formats, passes
 from ckptconv.checkpoint import Checkpoint, KerasFacts, SafetensorsFacts
-from ckptconv.errors import CkptconvError, ContainerError, UsageError, locating
+from ckptconv.errors import CkptconvError, ContainerError, locating
 from ckptconv.formats import documents
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
@@ -22,7 +22,6 @@ from ckptconv.passes.check_ascend import checked
 from ckptconv.passes.edit import drop, fold_bias
 from ckptconv.passes.fold_projection import unneeded
 from ckptconv.report import Report, account
-from ckptconv.spelling import option
 
 if TYPE_CHECKING:
     from ckptconv.passes import match
@@ -165,13 +164,7 @@ def _lowering(name: str, options: WriteOptions, output: formats.Output) -> match
 def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report:
     """Account for every tensor, then write the graph; see ``api.save``."""
     output = formats.output(path, dialects.dialect(to).suffixes)
-    if options.like is None and (options.like_order or options.fill):
-        said = option("like_order" if options.like_order else "fill")
-        expected = f"{option('like', 'TARGET')} too"
-        raise UsageError(f"{said} speaks of a target network", expected=expected)
-    if options.stubs and options.network is None:
-        expected = f"{option('network', 'FILE.py')} too"
-        raise UsageError(f"{option('stubs')} speaks of a written network", expected=expected)
+    options.check_together()
     graph = edited(graph, options)
     row, lowered = dialects.dialect(to), lower(graph, to, options, output)
     with locating(path):

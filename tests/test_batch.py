@@ -411,3 +411,23 @@ def test_networks_beside_their_targets(tmp_path):
     _, err = run(*command, code=1)
     assert "c.pt: the file does not record its network" in err
     assert not (tmp_path / "out/c.ckpt").exists()
+
+
+def test_options_that_say_nothing_without_another_are_refused_once(folder, tmp_path):
+    pairs = find(folder, tmp_path / "out", ".ckpt")
+    for options in ({"stubs": ["x"]}, {"like_order": True}, {"fill": {"x": "zeros"}}):
+        with pytest.raises(ckptconv.UsageError, match=r"expected (network|like)=.* too"):
+            ckptconv.convert_many(pairs, to="mindspore", **options)
+    for options in ({"stubs": "x"}, {"force": "no"}):
+        with pytest.raises(ckptconv.UsageError, match=next(iter(options))):
+            ckptconv.convert_many(pairs, to="mindspore", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_who_counts_bytes_changes_no_conversion(folder, tmp_path):
+    pairs = find(folder, tmp_path / "out", ".ckpt")
+    counts = [], []
+    for count in counts:
+        outcomes = ckptconv.convert_many(pairs, to="mindspore", progress=count.append)
+    assert statuses(outcomes) == {name: FIRST[name].replace(CONVERTED, UNCHANGED) for name in FIRST}
+    assert (bool(counts[0]), counts[1]) == (True, [])

@@ -180,6 +180,19 @@ def test_a_class_is_not_a_network():
                 call(network)
 
 
+def test_what_is_no_network_or_no_tuple_of_inputs_is_said():
+    layer = nn.Linear(3, 4)
+    graph, optimizer = ckptconv.from_torch(layer), torch.optim.Adam(layer.parameters())
+    for call in (ckptconv.from_torch, lambda value: ckptconv.load_into(value, graph)):
+        with pytest.raises(ckptconv.CkptconvError, match=r"not a network.* found Adam"):
+            call(optimizer)
+    x = torch.ones(1, 3)
+    for inputs in (x, x.numpy()):
+        with pytest.raises(ckptconv.UsageError, match="inputs: expected a tuple of arrays"):
+            ckptconv.match(layer, nn.Linear(3, 4), inputs=inputs)
+        assert ckptconv.match(layer, nn.Linear(3, 4), inputs=(inputs,)).complete
+
+
 def test_what_several_elements_share_is_refused_before_anything_is_written():
     target = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4))
     target[1].weight = nn.Parameter(torch.ones(1, 4).expand(4, 4))

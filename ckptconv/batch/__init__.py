@@ -31,6 +31,7 @@ from ckptconv.batch.job import (
     stoppable,
 )
 from ckptconv.options import ReadOptions, Target, WriteOptions
+from ckptconv.options.values import check
 from ckptconv.spelling import public
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ def convert_many(
     Examples:
         >>> convert_many([("a.pt", "a.ckpt")], to="mindspore")  # doctest: +SKIP
     """
-    reading, writing = _sides(options, dry_run=dry_run, stubs=tuple(stubs))
+    reading, writing = _sides(options, dry_run=dry_run, stubs=stubs)
+    check({"force": force})
+    replace(writing, network="beside.py" if network else None).check_together()
     jobs = [Job(os.fspath(a), os.fspath(b), to, reading, writing, force, network) for a, b in pairs]
     doubled = _doubled(jobs)
     outcomes: dict[int, Outcome] = {}
@@ -202,7 +205,7 @@ def _doubled(jobs: list[Job]) -> dict[int, str]:
 
 
 def _sides(
-    options: ConvertKeywords, *, dry_run: bool, stubs: tuple[str, ...]
+    options: ConvertKeywords, *, dry_run: bool, stubs: Iterable[str]
 ) -> tuple[ReadOptions, WriteOptions]:
     reads = {field.name for field in fields(ReadOptions)}
     given: dict[str, Any] = dict(options)

@@ -192,7 +192,8 @@ def _stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 def _state(job: Job) -> dict[str, Any]:
-    settings = {"to": job.to, **vars(job.reading), **vars(job.writing), "dry_run": False}
+    changed_nothing = {"dry_run": False, "progress": None}
+    settings = {"to": job.to, **vars(job.reading), **vars(job.writing), **changed_nothing}
     options = json.loads(json.dumps(settings, sort_keys=True, default=_plain))
     file, *shards = files_of(formats.split_member(job.source)[0])
     named = (job.reading.map, job.reading.restore, job.reading.config, job.writing.like)

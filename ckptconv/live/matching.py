@@ -10,9 +10,10 @@ from typing import Any, cast
 
 from ckptconv import dialects, pipeline
 from ckptconv.checkpoint import Checkpoint, KerasFacts, MindSporeFacts, TorchFacts
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, UsageError
 from ckptconv.formats import shapes
 from ckptconv.graph.graph import Framework, Graph
+from ckptconv.live.arrays import as_array
 from ckptconv.live.filling import unwrapped
 from ckptconv.live.reading import FORMAT, graph_of, parameters
 from ckptconv.options import DTypeName, Pairs, ReadOptions, StrPath, Target, WriteOptions
@@ -76,7 +77,8 @@ def match(
     )
     called = None
     if inputs is not None:
-        called = _calls(source, inputs), _calls(target, inputs)
+        given = _arrays(inputs)
+        called = _calls(source, given), _calls(target, given)
     graph = pipeline.edited(graph_of(source, reading), writing)
     wanted = _wanted(target)
     framework = to or target_framework(wanted, graph.dialect)
@@ -104,6 +106,14 @@ def _wanted(target: Any) -> Checkpoint:
     if isinstance(target, str | os.PathLike | Mapping):
         return pipeline.target_network(target)
     return parameters(target)
+
+
+def _arrays(inputs: Any) -> tuple[Array, ...]:
+    """Return what both networks are run on; UsageError for one array instead of several."""
+    if not isinstance(inputs, tuple | list):
+        expected = "a tuple of arrays, one for each argument"
+        raise UsageError("inputs", expected=expected, found=type(inputs).__name__)
+    return tuple(as_array(f"inputs[{place}]", value) for place, value in enumerate(inputs))
 
 
 def _calls(network: Any, inputs: tuple[Array, ...]) -> list[str]:

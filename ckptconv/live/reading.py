@@ -57,8 +57,8 @@ def checked(network: Any) -> Any:
             are torch modules there but have names and axes of their own.
     """
     network = unwrapped(network)
-    is_live = hasattr(network, "parameters_dict") or hasattr(network, "load_state_dict")
-    if not is_live or isinstance(network, type):
+    live = ("parameters_dict", "named_modules")
+    if not any(hasattr(network, name) for name in live) or isinstance(network, type):
         name = getattr(network, "__name__", "") and f"the class {network.__name__}"
         raise CkptconvError(
             "not a network",

@@ -15,6 +15,7 @@ from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Framework as Framework
 from ckptconv.graph.hints import KindHint, parse_hint, resolve
 from ckptconv.options.values import check, pairs, texts
+from ckptconv.spelling import option
 
 Target = Literal["torch", "keras", "mindspore", "mint"]
 DTypeName = Literal["float16", "bfloat16", "float32", "float64"]
@@ -208,6 +209,16 @@ class WriteOptions:
         for name in ("fill", "fold_bias"):
             object.__setattr__(self, name, tuple(pairs(name, getattr(self, name))))
         object.__setattr__(self, "drop", texts("drop", self.drop))
+
+    def check_together(self) -> None:
+        """Raise UsageError for an option that means nothing without another, which is not there."""
+        if self.like is None and (self.like_order or self.fill):
+            said = option("like_order" if self.like_order else "fill")
+            expected = f"{option('like', 'TARGET')} too"
+            raise UsageError(f"{said} speaks of a target network", expected=expected)
+        if self.stubs and self.network is None:
+            expected = f"{option('network', 'FILE.py')} too"
+            raise UsageError(f"{option('stubs')} speaks of a written network", expected=expected)
 
 
 def choice(name: str, value: Value) -> Value:
