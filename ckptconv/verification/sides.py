@@ -120,8 +120,9 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
 
 def _bare(source: Graph, target: Checkpoint) -> dict[str, str]:
     """Return the modules of a file whose parameters the other has as they are, of no known layer,
-    whatever layer their names would make them."""
+    whatever layer their names would make them; but for an attention that it has in steps."""
     layers = {layer.path for layer in source if layer.kind != PARAMETER}
+    layers |= {path.removesuffix(f".{LAST}") for path in layers}
     bare = {layer.path.rpartition(".")[0] for layer in source if layer.kind == PARAMETER} - layers
     held = {name.rpartition(".")[0] for name in target.tensors} - {""}
     return dict.fromkeys(held & bare, PARAMETER)
