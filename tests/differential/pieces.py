@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ckptconv import CkptconvError
+from ckptconv import AmbiguousKindError, CkptconvError
 from ckptconv.report import LayerEntry, Report
 from tests.differential import keras_target
 from tests.differential.outcome import ANSWERED, Outcome, Result, Void, asked_about
@@ -64,6 +64,8 @@ def examine(question: Question) -> Outcome:
         if not _names_a_layer(error, question):
             return Outcome(Result.SILENT, f"refused without a layer: {error.problem}", str(error))
         asked = str(error)
+        if stray := _strays(error, question):
+            return Outcome(Result.SILENT, "advice speaks of other layers", f"{stray}\n{asked}")
         question.answers = question.true_kinds(error)
         try:
             report, arrays = question.convert(question.answers)
@@ -77,6 +79,15 @@ def examine(question: Question) -> Outcome:
     if asked:
         return Outcome(Result.REFUSED, f"{ANSWERED}: {_anonymous(asked)}", asked)
     return Outcome(Result.NOTED if noted else Result.EQUAL)
+
+
+def _strays(error: CkptconvError, question: Question) -> list[str]:
+    """Return the layers that a pattern of the advice fits, though nothing is unclear of them."""
+    if not isinstance(error, AmbiguousKindError):
+        return []
+    paths = {question.prefix + path for path in question.truth} - error.choices.keys()
+    advised = re.findall(r"'([^']*\*[^']*)': ", error.hint or "")
+    return [path for path in paths if any(fnmatchcase(path, pattern) for pattern in advised)]
 
 
 def _all(question: Question, report: Report, arrays: Arrays) -> bool:

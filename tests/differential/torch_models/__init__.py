@@ -43,8 +43,10 @@ def draw(seed: str) -> Plan:
     rng = Random(seed)
     layers: dict[str, tuple[str, str]] = {}
     prefix = rng.choice(PREFIXES)
-    for recipe in in_order(rng, rng.choices(list(RECIPES), WEIGHTS, k=rng.choice([1, 2, 3, 4]))):
-        path = prefix + rng.choice(RECIPES[recipe][1])
+    chain = rng.random() < 0.15  # a Sequential's, where layers of all kinds differ in numbers alone
+    count = rng.choice([4, 5, 6] if chain else [1, 2, 3, 4])
+    for recipe in in_order(rng, rng.choices(list(RECIPES), WEIGHTS, k=count)):
+        path = prefix + (f"seq.{len(layers)}" if chain else rng.choice(RECIPES[recipe][1]))
         how = rng.choice(list(ALTERATIONS)) if rng.random() < 0.08 else ""
         if not any(inside(path, other) or inside(other, path) for other in layers):
             layers[path] = recipe, how
