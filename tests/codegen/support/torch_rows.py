@@ -41,9 +41,13 @@ def seeded(module):
 
 
 def entry_of(module, target="mindspore", read=None, write=None, **attributes):
-    """Return the report's entry of a torch module, and what it became."""
+    """Return the report's entry of a torch module, and what it became.
+
+    Args:
+        read: for a state_dict, which does not say what its layers are.
+    """
     state = {f"m.{n}": ArrayTensor(v.numpy()) for n, v in module.state_dict().items()}
-    known = {"m": Module(type(module).__name__, attributes=attributes)}
+    known = {} if read else {"m": Module(type(module).__name__, attributes=attributes)}
     graph = pipeline.lift(Checkpoint("memory", state, known), read or ReadOptions(source="torch"))
     lowered = pipeline.lower(graph, target, write or WriteOptions())
     report = account(graph, lowered, {"path": "", "container": "", "framework": target})
