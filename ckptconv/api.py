@@ -158,7 +158,7 @@ def save(
         >>> save(load("model.h5"), "model.ckpt", to="mindspore")  # doctest: +SKIP
     """
     options = _chosen(WriteOptions, locals())
-    return pipeline.write(graph, path, to, options)
+    return pipeline.write(pipeline.given(graph), path, to, options)
 
 
 @public()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptconv import dialects, formats, passes
 from ckptconv.checkpoint import Checkpoint, KerasFacts, SafetensorsFacts
-from ckptconv.errors import CkptconvError, ContainerError, locating
+from ckptconv.errors import CkptconvError, ContainerError, UsageError, locating
 from ckptconv.formats import documents
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
@@ -101,6 +101,14 @@ def finished(graph: Graph, options: ReadOptions, report: Mapping[str, Any] | Non
 
         with locating(options.restore):
             graph = restore.undo(graph, report, path=os.fspath(options.restore))
+    return graph
+
+
+def given(graph: object) -> Graph:
+    """Return a graph; UsageError for anything else, such as the name of a file."""
+    if not isinstance(graph, Graph):
+        expected = "what load, from_state_dict or from_torch gives"
+        raise UsageError("graph", expected=expected, found=type(graph).__name__)
     return graph
 
 

@@ -301,6 +301,15 @@ def test_a_source_that_cannot_be_read_is_named_as_such(model, tmp_path):
     assert found.stdout.strip() == f"{model}: cannot be read: Input/output error"
 
 
+def test_a_file_is_no_graph(model, tmp_path):
+    for call in (
+        lambda: ckptconv.save(model, tmp_path / "out.pt", to="torch"),
+        lambda: ckptconv.to_state_dict(str(model), "torch"),
+    ):
+        with pytest.raises(ckptconv.UsageError, match="graph: expected what load, .* gives"):
+            call()
+
+
 WRONG = (object(), b"x", [1], {1: "b"}, {"fc": 1}, "", "no", 1.5)
 """Values that few options take."""
 

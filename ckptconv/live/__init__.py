@@ -90,7 +90,7 @@ def to_state_dict(graph: Graph, dialect: Target) -> dict[str, Array]:
     Examples:
         >>> arrays = to_state_dict(load("model.h5"), "mindspore")  # doctest: +SKIP
     """
-    lowered = pipeline.lower(graph, dialect, WriteOptions())
+    lowered = pipeline.lower(pipeline.given(graph), dialect, WriteOptions())
     return {name: tensor.numpy().copy() for name, tensor in lowered.tensors.items()}
 
 
