@@ -306,7 +306,7 @@ def test_a_file_is_no_graph(model, tmp_path):
         lambda: ckptconv.save(model, tmp_path / "out.pt", to="torch"),
         lambda: ckptconv.to_state_dict(str(model), "torch"),
     ):
-        with pytest.raises(ckptconv.UsageError, match="graph: expected what load, .* gives"):
+        with pytest.raises(ckptconv.UsageError, match=r"graph: expected what load, .* gives"):
             call()
 
 

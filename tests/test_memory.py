@@ -172,6 +172,18 @@ def test_a_network_of_keras_is_no_torch_module_whose_axes_are_torch_s():
     assert all(map(np.array_equal, before, model.get_weights()))
 
 
+def test_a_state_dict_of_keras_is_not_torch_s(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    mixed = nn.Sequential(keras.layers.Dense(3), nn.Linear(3, 3))
+    mixed(torch.ones(1, 3))
+    for state in (model.state_dict(), mixed.state_dict()):
+        with pytest.raises(ckptconv.DialectError, match=r"layer of Keras .* model\.save_weights"):
+            ckptconv.from_state_dict(state, "torch")
+        torch.save(state, tmp_path / "m.pt")
+        with pytest.raises(ckptconv.DialectError, match=r"layer of Keras .* model\.save_weights"):
+            ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
+
+
 def test_a_class_is_not_a_network():
     graph = ckptconv.from_torch(nn.Linear(3, 4))
     for network in (nn.Linear, msnn.Dense):

@@ -21,6 +21,8 @@ from ckptconv.spelling import option
 if TYPE_CHECKING:
     from ckptconv.graph.network import Network
 
+_KERAS = "_torch_params"
+
 
 def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     """Return the graph of a state_dict.
@@ -30,12 +32,25 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
         LossyError: a parametrization that only code tells (``parametrized``), or
             quantized weights without leave (``quantized``).
     """
+    _check_own(checkpoint)
     plain = without_quantization(without_wrappers(checkpoint), options)
     plain = without_parametrizations(plain, options)
     layers = tuple(_told(layer, plain) for layer in lift_columns(plain, [FORMS], options.kinds))
     origin = replace(checkpoint, modules=plain.modules)
     notes = (*plain.notes, *advice(plain.tensors))
     return Graph(layers, "torch", origin, omitted=plain.omitted, notes=notes)
+
+
+def _check_own(checkpoint: Checkpoint) -> None:
+    """Refuse the state_dict of a Keras model, whose layers are torch modules on that backend."""
+    for name in checkpoint.tensors:
+        if _KERAS in name and _KERAS in name.split("."):
+            raise DialectError(
+                "of a layer of Keras on torch's backend, with the axes and gates of Keras",
+                tensor=name,
+                expected="a file of Keras",
+                hint="model.save_weights('model.weights.h5'), or model.save('model.keras')",
+            )
 
 
 def _told(layer: Layer, checkpoint: Checkpoint) -> Layer:
