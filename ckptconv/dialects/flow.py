@@ -11,6 +11,7 @@ from ckptconv.tensors.tensor import Tensor
 
 _TABLES = ("Embedding", "EmbeddingBag")
 _KERNELS = (Family.CONVOLUTION, Family.TRANSPOSED)
+_NEAR = 8
 
 
 def by_flow(
@@ -80,6 +81,9 @@ def likeliest(
     into = shape[1:2] == (*evidence.into,) != shape[:1] and len(shape) > 2
     families = {_family(kind) for kind in candidates}
     turned = into and Family.TRANSPOSED in families
+    before = reversed(evidence.before[-_NEAR:])
+    kernels = (KINDS[layer.kind].rank for layer in before if _family(layer.kind) in _KERNELS)
+    near = next(kernels, 0)
     tracked = any(name.startswith(("running_", "moving_")) for name in params)
 
     def unlikely(kind: str) -> tuple[bool, ...]:
@@ -87,7 +91,8 @@ def likeliest(
         against = turned and family is Family.CONVOLUTION
         instance = kind.startswith("BatchNorm") and not tracked
         looked_up = table and kind not in _TABLES
-        return against, kind not in named, looked_up, family not in _KERNELS, instance
+        flat = family in _KERNELS and KINDS[kind].rank != near > 0
+        return against, kind not in named, looked_up, family not in _KERNELS, flat, instance
 
     return tuple(sorted(candidates, key=unlikely))
 

@@ -141,6 +141,7 @@ BY_KERNELS = "no kernel over volumes in the file"
 BY_STATISTICS = "statistics that were used"
 BY_FLOW = "name of the module and sizes around it"
 BY_CHANNELS = "channels of the layers beside it"
+BY_SIZE = "one value alone"
 """Evidence that is no proof: what it decides is told as assumed."""
 SAID = (USER, REPORT, "class in the file")
 """Evidence that is somebody's word."""
@@ -152,6 +153,6 @@ SOURCES: tuple[tuple[str, Narrow], ...] = (
     (BY_KERNELS, _by_kernels),
     (BY_STATISTICS, _by_statistics),
     (BY_FLOW, by_flow),
-    ("one value alone", _by_size),
+    (BY_SIZE, _by_size),
     (BY_CHANNELS, by_channels),
 )

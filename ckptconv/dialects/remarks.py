@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ckptconv.dialects.evidence import Evidence
-from ckptconv.dialects.narrowing import BY_CHANNELS, BY_FLOW, BY_KERNELS, BY_NEIGHBOURS
+from ckptconv.dialects.narrowing import BY_CHANNELS, BY_FLOW, BY_KERNELS, BY_NEIGHBOURS, BY_SIZE
 from ckptconv.graph.forms import classes
 from ckptconv.spelling import option
 
 _ASSUMED = "taken for {} by its name and the sizes around it; {} if it is another"
 _BESIDE = "taken for {} by the channels of the layers beside it; {} if it is another"
+_SLOPE = "taken for {}, since one value normed over itself is a constant; {} if it is another"
 _DEEP = "taken for {} by the kernel before it; {} if its input is no volume"
 _FLAT = "taken for no norm of volumes, since no kernel is one; {} if it is one"
 _OWN = "class {} is taken to compute what {} does"
@@ -54,6 +55,7 @@ def remarks(path: str, kind: str, decided: str, evidence: Evidence) -> tuple[str
         *([_MAX_NORM.format(limit)] if limit is not None and kind.startswith("Embedding") else []),
         *([_ASSUMED.format(kind, other)] if decided == BY_FLOW else []),
         *([_BESIDE.format(kind, other)] if decided == BY_CHANNELS else []),
+        *([_SLOPE.format(kind, other)] if decided == BY_SIZE else []),
         *([_FLAT.format(volumes)] if decided == BY_KERNELS else []),
         *([_DEEP.format(kind, other)] if deep else []),
     )

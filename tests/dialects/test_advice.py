@@ -96,4 +96,23 @@ def test_channels_against_a_name_or_with_none_decide_nothing(tmp_path, name):
 def test_one_slope_is_a_slope(tmp_path):
     torch.save(nn.ModuleDict({"2": nn.PReLU()}).state_dict(), tmp_path / "slope.pt")
     report = ckptconv.convert(tmp_path / "slope.pt", tmp_path / "slope.ckpt", to="mindspore")
-    assert [layer.constructor for layer in report.layers] == ["nn.PReLU(1)"]
+    (layer,) = report.layers
+    assert layer.constructor == "nn.PReLU(1)"
+    assert layer.notes[0].startswith("taken for PReLU, since")
+    ckptconv.convert(tmp_path / "slope.pt", tmp_path / "norm.ckpt", to="mindspore",
+                     like={"2.gamma": (1,), "2.beta": (1,)}, force=True)  # fmt: skip
+
+
+def test_a_kernel_of_one_place_is_advised_with_the_rank_of_the_one_before(tmp_path):
+    """MindSpore's Conv1d has kernels of four axes, as its Conv2d has."""
+    import mindspore as ms
+
+    nn = ms.nn
+    for kind, size in (("Conv2d", 3), ("Conv1d", 3)):
+        network = nn.CellDict({"seen": getattr(nn, kind)(2, 4, size, has_bias=True),
+                               "score": getattr(nn, kind)(4, 5, 1, has_bias=True)})  # fmt: skip
+        ms.save_checkpoint(network, str(tmp_path / "m.ckpt"))
+        with pytest.raises(ckptconv.AmbiguousKindError) as caught:
+            ckptconv.convert(tmp_path / "m.ckpt", tmp_path / "m.pt", to="torch",
+                             kinds={"seen": kind})  # fmt: skip
+        assert caught.value.choices["score"][0] == kind

@@ -12,6 +12,7 @@ from ckptconv.dialects.narrowing import (
     BY_FLOW,
     BY_KERNELS,
     BY_NEIGHBOURS,
+    BY_SIZE,
     BY_STATISTICS,
 )
 from ckptconv.dialects.state_dict import signature
@@ -24,7 +25,7 @@ from ckptconv.passes.match.structure import Param, Structure
 from ckptconv.tensors.tensor import Tensor
 
 Lower = Callable[[Graph], Lowered]
-_LIKELY = (BY_NEIGHBOURS, BY_KERNELS, BY_STATISTICS, BY_FLOW, BY_CHANNELS)
+_LIKELY = (BY_NEIGHBOURS, BY_KERNELS, BY_STATISTICS, BY_FLOW, BY_CHANNELS, BY_SIZE)
 """Evidence that the target's own parameters outweigh."""
 
 
