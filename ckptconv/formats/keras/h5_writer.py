@@ -161,7 +161,13 @@ class _Maker:
 
     def _type(self, dtype: DType, name: str) -> Any:
         if not issubclass(dtype.type, np.integer | np.floating) and dtype != BFLOAT16:
-            raise ContainerError("cannot stand in an HDF5 file", tensor=name, found=dtype.name)
+            raise ContainerError(
+                "cannot stand in an HDF5 file",
+                tensor=name,
+                expected="whole or floating-point numbers",
+                found=dtype.name,
+                hint=f"{option('drop', ['PATH'])} with its path in the source, to leave it out",
+            )
         stored = np.dtype("V2") if dtype == BFLOAT16 else dtype
         return self._t.py_create(stored, logical=True)
 

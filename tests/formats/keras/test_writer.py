@@ -104,7 +104,9 @@ def test_bfloat16_is_written_where_keras_loads_it(tmp_path):
 def test_dtypes_not_written(tmp_path, dtype):
     tensors = {"layers/a/vars/0": ArrayTensor(np.ones(3, dtype))}
     checkpoint = Checkpoint("hdf5", tensors, facts=KerasFacts("weights.h5"))
-    with pytest.raises(ContainerError, match="layers/a/vars/0: cannot stand in an HDF5 file"):
+    with pytest.raises(
+        ContainerError, match=r"layers/a/vars/0: cannot stand in an HDF5 file.* try drop="
+    ):
         formats.write(checkpoint, tmp_path / "m.h5")
     assert not list(tmp_path.iterdir())
 
