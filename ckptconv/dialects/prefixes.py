@@ -41,9 +41,9 @@ def without_wrappers(checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         DialectError: two tensors would get one name.
     """
-    plain = checkpoint
+    plain, names = checkpoint, ".\n".join((*checkpoint.tensors, *checkpoint.modules, ""))
     for segment, owner in _INNER.items():
-        if any(segment in f"{name}." for name in (*plain.tensors, *plain.modules)):
+        if segment in names:
             named = _renamed(plain, partial(_without, segment))
             told = f"'{segment}' of {owner} was taken out of the names"
             plain = _noted(named, told) if named is not plain else plain

@@ -43,8 +43,8 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
 
 def _check_own(checkpoint: Checkpoint) -> None:
     """Refuse the state_dict of a Keras model, whose layers are torch modules on that backend."""
-    for name in checkpoint.tensors:
-        if _KERAS in name and _KERAS in name.split("."):
+    for name in checkpoint.tensors if _KERAS in "\n".join(checkpoint.tensors) else ():
+        if _KERAS in name.split("."):
             raise DialectError(
                 "of a layer of Keras on torch's backend, with the axes and gates of Keras",
                 tensor=name,
@@ -60,7 +60,7 @@ def _told(layer: Layer, checkpoint: Checkpoint) -> Layer:
     module, facts = checkpoint.modules.get(layer.path), checkpoint.facts
     is_own = module is not None and module.class_name == layer.kind
     is_program = isinstance(facts, TorchFacts) and facts.program is not None
-    return replace(layer, gates_known=is_own or is_program)
+    return replace(layer, gates_known=True) if is_own or is_program else layer
 
 
 def lift_with_network(
