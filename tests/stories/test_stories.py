@@ -164,7 +164,8 @@ def test_two_hundred_files_and_ctrl_c(terminal: Terminal) -> None:
     assert counts, seen.text
     converted, unchanged, failed = map(int, counts.groups())
     assert failed == broken + 1
-    assert len(done) - 2 <= unchanged <= len(done)  # a job may be stopped before it says done
+    in_hand = 2 * 4  # of two workers' shares, which may be stopped before they say done
+    assert len(done) - in_hand <= unchanged <= len(done)
     assert converted + unchanged + failed == 200
     assert len([x for x in seen.lines if x.startswith("failed: in/m")]) == failed
     told = next(x for x in seen.lines if unclear in x)
