@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ckptconv.codecs.zip.reader import Archive, is_zip
 from ckptconv.errors import ContainerError, StrPath, UsageError, listed, locating
 from ckptconv.formats.registry import FORMATS, SUFFIXES, Format, WritableModule, stem
 from ckptconv.io.atomic import atomic_path, check_target
@@ -138,6 +137,8 @@ def recognise(source: Source) -> Format:
 
 def _inside(source: Source) -> str | None:
     """Say which members of a zip file may be checkpoints: Stable-Baselines has them so."""
+    from ckptconv.codecs.zip.reader import Archive, is_zip  # no start waits for it
+
     if not is_zip(source):
         return None
     try:
