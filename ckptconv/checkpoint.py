@@ -160,11 +160,13 @@ def tie_notes(
         made: (name in the target, names of what it was made of).
         target: what can be tied there.
     """
-    groups, here = ties(source), [{*names} for names in ties(target)]
-    of: dict[str, set[str]] = {}
-    for new, old in ((new, old) for new, sources in made if groups for old in sources):
-        of.setdefault(old, set()).add(new)
-    notes = []
+    groups = ties(source)
+    if not groups:
+        return []
+    here, of, notes = [{*names} for names in ties(target)], dict[str, set[str]](), list[str]()
+    for new, sources in made:
+        for old in sources:
+            of.setdefault(old, set()).add(new)
     for names in groups:
         targets = set[str]().union(*(of.get(name, ()) for name in names))
         stay = any(targets <= group for group in here)
