@@ -20,28 +20,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-import ml_dtypes
-import numpy as np
 from isal.isal_zlib import crc32
 
 from ckptconv.checkpoint import Checkpoint, MindSporeFacts, most_tensors
 from ckptconv.codecs.protobuf import LENGTH, Cursor, encode, field_of
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
+from ckptconv.tensors.dtypes import DTypes
 from ckptconv.tensors.ops import concat, cut, reshape
-from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import FileTensor, Tensor
 from ckptconv.tensors.writer import Progress, Sink, open_sink
 
 SLICE = 512 << 20
-TYPES: dict[str, DType] = {
-    **{f"Int{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
-    **{f"UInt{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
-    **{f"Float{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
-    "BFloat16": np.dtype(ml_dtypes.bfloat16),
-    "Bool": np.dtype(np.bool_),
-}
-_TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
+TYPES = DTypes(
+    {
+        **{f"Int{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+        **{f"UInt{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+        **{f"Float{bits}": f"float{bits}" for bits in (16, 32, 64)},
+        "BFloat16": "bfloat16",
+        "Bool": "bool",
+    }
+)
 _ENCRYPTED = {0x7F3A5ED8: "AES-GCM", 0x7F3A5ED9: "AES-CBC", 0x7F3A5EDA: "SM4-CBC"}
 _TRAILER = b"crc_num"
 _TRAILER_SIZE = len(_TRAILER) + 10
@@ -214,10 +213,10 @@ def _checked_type(name: str, tensor: Tensor) -> str:
         expected, found = f"a name, of at most {_MAX_NAME} characters", len(name)
     elif tensor.size == 0:
         expected, found = "at least one element (MindSpore drops empty ones)", tensor.shape
-    elif tensor.dtype not in _TYPE_NAMES:
+    elif (kind := TYPES.name(tensor.dtype)) is None:
         expected, found = "a dtype that MindSpore can load", tensor.dtype.name
     else:
-        return _TYPE_NAMES[tensor.dtype]
+        return kind
     raise ContainerError(
         "cannot stand in a MindSpore checkpoint",
         tensor=name if len(name) <= _MAX_NAME else name[:60] + "…",

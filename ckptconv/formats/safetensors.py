@@ -13,34 +13,30 @@ import math
 import reprlib
 from typing import Any
 
-import ml_dtypes
-import numpy as np
-
 from ckptconv.checkpoint import Checkpoint, SafetensorsFacts, most_tensors
 from ckptconv.codecs.json import MAX_MEMORY, memory
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
+from ckptconv.tensors.dtypes import DTypes
 from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import FileTensor, Tensor
 from ckptconv.tensors.writer import Progress, open_sink
 
-_FLOAT8 = {
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2FNUZ": "float8_e5m2fnuz",
-    "F8_E8M0": "float8_e8m0fnu",
-}
-TYPES: dict[str, DType] = {
-    **{f"I{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
-    **{f"U{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
-    **{f"F{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
-    "C64": np.dtype("<c8"),
-    "BOOL": np.dtype(np.bool_),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-    **{n: np.dtype(getattr(ml_dtypes, t)) for n, t in _FLOAT8.items() if hasattr(ml_dtypes, t)},
-}
-_TYPE_NAMES = {dtype: name for name, dtype in TYPES.items()}
+TYPES = DTypes(
+    {
+        **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+        **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+        **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
+        "C64": "complex64",
+        "BOOL": "bool",
+        "BF16": "bfloat16",
+        "F8_E4M3": "float8_e4m3fn",
+        "F8_E5M2": "float8_e5m2",
+        "F8_E4M3FNUZ": "float8_e4m3fnuz",
+        "F8_E5M2FNUZ": "float8_e5m2fnuz",
+        "F8_E8M0": "float8_e8m0fnu",
+    }
+)
 _METADATA = "__metadata__"
 _MAX_HEADER, _MAX_AXES = 32 << 20, 64
 _ALIGNMENT = 8
@@ -101,7 +97,8 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
         raise ContainerError("a name that safetensors has for itself", tensor=_METADATA)
     end = 0
     for name, tensor in order:
-        if tensor.dtype not in _TYPE_NAMES:
+        kind = TYPES.name(tensor.dtype)
+        if kind is None:
             raise ContainerError(
                 "cannot stand in a safetensors file",
                 tensor=name,
@@ -109,7 +106,7 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
                 found=tensor.dtype.name,
             )
         span = [end, end + tensor.nbytes]
-        entry = {"dtype": _TYPE_NAMES[tensor.dtype], "shape": tensor.shape, "data_offsets": span}
+        entry = {"dtype": kind, "shape": tensor.shape, "data_offsets": span}
         header[name], end = entry, span[1]
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _ALIGNMENT)

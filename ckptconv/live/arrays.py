@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ckptconv.errors import DialectError
 from ckptconv.spelling import option
+from ckptconv.tensors.dtypes import NARROW, named
 from ckptconv.tensors.regions import Array
-from ckptconv.tensors.tensor import BFLOAT16, ArrayTensor
+from ckptconv.tensors.tensor import ArrayTensor
 
 _FLOAT8 = ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0fnu")
 _NUMBERS = {
@@ -106,17 +106,17 @@ def cell_array(value: Any) -> Array:
     if str(value.dtype) == "BFloat16":
         import mindspore
 
-        return np.asarray(value.astype(mindspore.float32).asnumpy()).astype(BFLOAT16)
+        return np.asarray(value.astype(mindspore.float32).asnumpy()).astype(named("bfloat16"))
     return np.asarray(value.asnumpy())
 
 
 def torch_array(value: Any) -> Array:
     """Return a tensor of torch's as an array, of its own memory where that is the CPU's."""
     value = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    narrow = getattr(ml_dtypes, str(value.dtype).removeprefix("torch."), None)
-    if narrow is None:
+    name = str(value.dtype).removeprefix("torch.")
+    if name not in NARROW:
         return np.asarray(value.numpy())
     import torch  # numpy has no such dtype: take the bits
 
     bits = torch.int16 if value.element_size() == 2 else torch.uint8
-    return np.asarray(value.view(bits).numpy()).view(narrow)
+    return np.asarray(value.view(bits).numpy()).view(named(name))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ckptconv.errors import CkptconvError
 from ckptconv.live.arrays import cell_array, torch_array
+from ckptconv.tensors.dtypes import NARROW, is_bfloat16, named
 from ckptconv.tensors.regions import Array, DType
-from ckptconv.tensors.tensor import BFLOAT16
 
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module"}
 _WRAPPERS |= {"AveragedModel": "module", "OptimizedModule": "_orig_mod"}
@@ -57,8 +56,7 @@ def _check(name: str, array: Array, shape: tuple[int, ...], dtype: DType) -> Non
 
 
 def _numpy_dtype(name: str) -> DType:
-    name = name.rpartition(".")[2].lower()
-    return np.dtype(getattr(ml_dtypes, name, name))
+    return named(name.rpartition(".")[2].lower())
 
 
 def _check_held(name: str, held: Array, expected: Array, limit: float = 0) -> None:
@@ -100,7 +98,7 @@ def _fill_cell(cell: Any, arrays: Arrays) -> None:
 def _ms_tensor(array: Array) -> Any:
     import mindspore
 
-    if array.dtype == BFLOAT16:
+    if is_bfloat16(array.dtype):
         return mindspore.Tensor(array.astype(np.float32), mindspore.bfloat16)
     return mindspore.Tensor(array)
 
@@ -135,7 +133,7 @@ def _fill_module(module: Any, arrays: Arrays) -> None:
 def _torch_tensor(array: Array) -> Any:
     import torch
 
-    if not hasattr(ml_dtypes, array.dtype.name):
+    if array.dtype.name not in NARROW:
         return torch.from_numpy(array)
     bits = array.view(np.int16 if array.itemsize == 2 else np.uint8)
     return torch.from_numpy(bits).view(getattr(torch, array.dtype.name))

@@ -7,23 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
-
 from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.spelling import option
-from ckptconv.tensors.computed import Cast, cast, holding, is_float
+from ckptconv.tensors.computed import Cast, cast, holding
+from ckptconv.tensors.dtypes import DTypes, is_float
 from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.regions import DType
-from ckptconv.tensors.tensor import BFLOAT16, FilledTensor, Tensor
+from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 _ENOUGH, _SHOWN = 4, 4
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
-DTYPES: Mapping[str, DType] = {
-    **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
-    "bfloat16": BFLOAT16,
-}
+DTYPES = DTypes({name: name for name in ("float16", "float32", "float64", "bfloat16")})
 
 
 def widened(graph: Graph, name: str | None) -> Graph:

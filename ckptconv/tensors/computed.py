@@ -6,9 +6,9 @@ import operator
 from collections.abc import Callable
 from functools import lru_cache
 
-import ml_dtypes
 import numpy as np
 
+from ckptconv.tensors.dtypes import is_float
 from ckptconv.tensors.regions import Array, DType, Region, whole
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
@@ -18,15 +18,6 @@ BOTH_BIASES = "sum of the two biases"
 def cast(tensor: Tensor, dtype: DType) -> Tensor:
     """Convert values to ``dtype``, rounding to nearest as numpy does."""
     return tensor if dtype == tensor.dtype else Cast(tensor, dtype)
-
-
-def is_float(dtype: DType) -> bool:
-    """Tell whether a dtype holds real floating-point numbers, ml_dtypes' own included."""
-    try:
-        ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError):
-        return False
-    return dtype.kind != "c"
 
 
 @lru_cache
@@ -42,6 +33,8 @@ def holding(one: DType, other: DType) -> DType:
 
 def _limits(dtype: DType) -> tuple[int, int, int]:
     """Return how many digits a dtype has, and how far its numbers reach, up and down."""
+    import ml_dtypes
+
     info = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     return info.nmant, info.maxexp, info.nmant - info.minexp
 

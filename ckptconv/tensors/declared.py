@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ckptconv.errors import CkptconvError
+from ckptconv.tensors.dtypes import named
 from ckptconv.tensors.regions import Array, Region
-from ckptconv.tensors.tensor import BFLOAT16, Tensor
+from ckptconv.tensors.tensor import Tensor
 
 
 class Declared(Tensor):
@@ -24,7 +23,7 @@ class Declared(Tensor):
         self.shape, self.dtype_known = shape, bool(dtype)
         name = dtype.rpartition(".")[2].lower()
         try:
-            self.dtype = BFLOAT16 if name == "bfloat16" else np.dtype(name or "float32")
+            self.dtype = named(name or "float32")
         except TypeError:
             raise ValueError(f"no dtype is called {dtype[:60]}") from None
 

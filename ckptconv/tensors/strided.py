@@ -10,8 +10,9 @@ from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
 from ckptconv.tensors import computed
 from ckptconv.tensors import ops as relayout
+from ckptconv.tensors.dtypes import is_bfloat16
 from ckptconv.tensors.regions import Array, DType, Region, extent, is_possible
-from ckptconv.tensors.tensor import BFLOAT16, BLOCK, FileTensor, Tensor
+from ckptconv.tensors.tensor import BLOCK, FileTensor, Tensor
 
 _MAX_EXPANDED = 64 << 20
 
@@ -39,9 +40,9 @@ def strided(
     _check(source, offset, shape, strides, dtype)
     if 0 in shape:
         offset = 0
-    if big_endian and dtype == BFLOAT16:  # numpy cannot swap what is not its own
+    if big_endian and is_bfloat16(dtype):  # numpy cannot swap what is not its own
         words = _view(source, offset, shape, strides, np.dtype(">u2"))
-        return computed.Elementwise(lambda a: a.view(BFLOAT16), (words,), BFLOAT16, "", exact=True)
+        return computed.Elementwise(lambda a: a.view(dtype), (words,), dtype, "", exact=True)
     swap = big_endian and dtype.itemsize > 1
     return _view(source, offset, shape, strides, dtype.newbyteorder(">") if swap else dtype)
 

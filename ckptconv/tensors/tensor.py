@@ -14,7 +14,6 @@ from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from ckptconv.errors import ContainerError
@@ -31,7 +30,6 @@ from ckptconv.tensors.regions import (
     whole,
 )
 
-BFLOAT16: DType = np.dtype(ml_dtypes.bfloat16)
 BLOCK = 8 << 20
 """Bytes of one piece; what a conversion holds in memory is a small multiple of it."""
 _READ_COST = 8 << 10

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ckptconv.io.reader import PIECE, Span
-from ckptconv.tensors.computed import is_float
+from ckptconv.tensors.dtypes import is_bfloat16, is_float
 from ckptconv.tensors.regions import Array, DType, contiguous, split, whole
-from ckptconv.tensors.tensor import BFLOAT16, Tensor
+from ckptconv.tensors.tensor import Tensor
 
 _BLOCK = 4 << 20
 _DECADES = range(-12, 1)
@@ -166,7 +166,7 @@ def _bits(array: Array) -> Array:
 
 def narrower(one: DType, other: DType) -> DType:
     """Return the dtype that holds fewer digits: bfloat16 of the two of 16 bits."""
-    return min(one, other, key=lambda dtype: (dtype.itemsize, dtype == BFLOAT16 and -1))
+    return min(one, other, key=lambda dtype: (dtype.itemsize, is_bfloat16(dtype) and -1))
 
 
 def _ulps(a: Array, b: Array) -> int | None:

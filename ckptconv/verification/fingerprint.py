@@ -9,12 +9,12 @@ gates exchanged, layers exchanged or a matrix transposed change nothing, one bad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-import ml_dtypes
 import numpy as np
 
 from ckptconv.graph.graph import RecurrentLayer
+from ckptconv.tensors.dtypes import DTypes
 from ckptconv.tensors.regions import Array, DType
 from ckptconv.tensors.tensor import Tensor
 
@@ -22,11 +22,7 @@ _SAMPLE = 128
 _ENOUGH = 0.5
 _MIX = np.uint32(0x9E3779B1)
 _PIECE = 2 << 20
-PRECISIONS: Mapping[str, DType] = {
-    "float32": np.dtype(np.float32),
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-}
+PRECISIONS = DTypes({name: name for name in ("float32", "float16", "bfloat16")})
 Fingerprint = dict[str, list[int]]
 """Precision → the sample of the weights as rounded to it."""
 

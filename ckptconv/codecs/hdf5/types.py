@@ -10,19 +10,19 @@ import numpy as np
 
 from ckptconv.codecs.hdf5.dense import objects
 from ckptconv.codecs.hdf5.file import ATTRIBUTE, ATTRIBUTE_INFO, UNDEFINED, Cursor, H5File, Object
+from ckptconv.tensors.dtypes import named
 from ckptconv.tensors.regions import DType
-from ckptconv.tensors.tensor import BFLOAT16
 
 _INTEGER, _FLOAT, _STRING, _OPAQUE, _VARIABLE = 0, 1, 3, 5, 9
 _TEXT = 1  # of what is of variable length
 _CLASSES = ("integer", "float", "time", "string", "bit field", "opaque", "compound", "reference",
             "enumeration", "variable-length", "array", "complex")  # fmt: skip
-_FLOATS: dict[tuple[int, ...], DType] = {
+_FLOATS: dict[tuple[int, ...], str] = {
     # bit offset, precision, exponent (at, bits), mantissa (at, bits), exponent bias
-    (0, 16, 10, 5, 0, 10, 15): np.dtype("<f2"),
-    (0, 16, 7, 8, 0, 7, 127): BFLOAT16,
-    (0, 32, 23, 8, 0, 23, 127): np.dtype("<f4"),
-    (0, 64, 52, 11, 0, 52, 1023): np.dtype("<f8"),
+    (0, 16, 10, 5, 0, 10, 15): "float16",
+    (0, 16, 7, 8, 0, 7, 127): "bfloat16",
+    (0, 32, 23, 8, 0, 23, 127): "float32",
+    (0, 64, 52, 11, 0, 52, 1023): "float64",
 }
 _TYPE = struct.Struct("<II")
 _INTEGERS, _REALS = struct.Struct("<HH"), struct.Struct("<HHBBBBI")
@@ -56,10 +56,10 @@ def datatype(file: H5File, body: bytes) -> Datatype:
     if kind == _INTEGER and size in (1, 2, 4, 8) and cursor.fields(_INTEGERS) == (0, 8 * size):
         dtype = np.dtype(f"{'i' if bits & 8 else 'u'}{size}")
     elif kind == _FLOAT and not bits & 0x40:
-        dtype = _FLOATS.get(cursor.fields(_REALS))
-        dtype = dtype if dtype is not None and dtype.itemsize == size else None
+        found = _FLOATS.get(cursor.fields(_REALS))
+        dtype = named(found) if found and named(found).itemsize == size else None
     elif kind == _OPAQUE and size == 2:
-        dtype = BFLOAT16
+        dtype = named("bfloat16")
     if dtype is not None and kind != _OPAQUE:
         dtype = dtype.newbyteorder(">" if bits & 1 else "<")
     is_text = kind == _STRING or (kind == _VARIABLE and bits & 15 == _TEXT)

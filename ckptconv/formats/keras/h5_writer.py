@@ -11,8 +11,9 @@ import numpy as np
 from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.errors import ContainerError
 from ckptconv.spelling import option
+from ckptconv.tensors.dtypes import is_bfloat16
 from ckptconv.tensors.regions import DType
-from ckptconv.tensors.tensor import BFLOAT16, Tensor
+from ckptconv.tensors.tensor import Tensor
 from ckptconv.tensors.writer import Progress, open_sink
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class _Maker:
             kind = self._types[tensor.dtype] = self._type(tensor.dtype, name)
         space, way = self._space(tensor.shape), path.encode()
         made = self._d.create(group, way, kind, space, self._creation, lcpl=self._links)
-        if tensor.dtype == BFLOAT16:
+        if is_bfloat16(tensor.dtype):
             self.text(made, "dtype", "bfloat16")
         self.offsets[name] = made.get_offset() or 0
 
@@ -160,7 +161,7 @@ class _Maker:
         return self._spaces[shape]
 
     def _type(self, dtype: DType, name: str) -> Any:
-        if not issubclass(dtype.type, np.integer | np.floating) and dtype != BFLOAT16:
+        if not issubclass(dtype.type, np.integer | np.floating) and not is_bfloat16(dtype):
             raise ContainerError(
                 "cannot stand in an HDF5 file",
                 tensor=name,
@@ -168,7 +169,7 @@ class _Maker:
                 found=dtype.name,
                 hint=f"{option('drop', ['PATH'])} with its path in the source, to leave it out",
             )
-        stored = np.dtype("V2") if dtype == BFLOAT16 else dtype
+        stored = np.dtype("V2") if is_bfloat16(dtype) else dtype
         return self._t.py_create(stored, logical=True)
 
     def texts(self, owner: Any, name: str, values: list[str]) -> None:
@@ -192,7 +193,7 @@ class _Maker:
 
 def _require_loadable(name: str, tensor: Tensor) -> None:
     """Refuse bfloat16 in the legacy layout: Keras 3 itself writes it there, and never loads it."""
-    if tensor.dtype == BFLOAT16:
+    if is_bfloat16(tensor.dtype):
         raise ContainerError(
             "Keras loads no bfloat16 from this layout",
             tensor=name,

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import ml_dtypes
-import numpy as np
-
 from ckptconv.codecs.pickle.objects import Name, told
-from ckptconv.tensors.regions import DType
+from ckptconv.tensors.dtypes import NARROW, DTypes
 
-_NARROW = "bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"
-DTYPES: dict[str, DType] = {
-    **{f"int{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
-    **{f"uint{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
-    **{f"float{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
-    **{f"complex{16 * n}": np.dtype(f"<c{2 * n}") for n in (4, 8)},
-    **{n: np.dtype(getattr(ml_dtypes, n)) for n in _NARROW.split() if hasattr(ml_dtypes, n)},
-    "bool": np.dtype(np.bool_),
-    "qint8": np.dtype(np.int8),
-    "quint8": np.dtype(np.uint8),
-    "qint32": np.dtype("<i4"),
-}
+_PLAIN = (
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    *("float16", "float32", "float64", "complex64", "complex128", "bool"),
+    *NARROW,
+)
+_QUANTIZED = {"qint8": "int8", "quint8": "uint8", "qint32": "int32"}
+DTYPES = DTypes({name: name for name in _PLAIN} | _QUANTIZED)
 """torch's dtype name → what its elements are in a file."""
 _ALIASES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64"}
 STORAGES = {

@@ -13,7 +13,6 @@ from ckptconv.tensors.tensor import Tensor
 from ckptconv.tensors.writer import Progress, open_sink
 
 _ROOT = "archive"
-_NAMES = {dtype: name for name, dtype in reversed(DTYPES.items()) if not name.startswith("q")}
 _CLASSES = {dtype: cls for cls, dtype in STORAGES.items() if cls != "UntypedStorage"}
 
 
@@ -27,7 +26,7 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
     pickle = _Pickle()
     pieces = [b"\x80\x02", pickle.ordered_dict(), b"("]
     for (name, tensor), key in zip(checkpoint.tensors.items(), keys, strict=True):
-        dtype = _NAMES.get(tensor.dtype)
+        dtype = DTYPES.name(tensor.dtype)
         if dtype is None:
             found = f"dtype {tensor.dtype.name}"
             raise ContainerError("cannot be written", tensor=name, found=found)

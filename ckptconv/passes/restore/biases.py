@@ -24,8 +24,6 @@ from ckptconv.tensors.computed import BOTH_BIASES, cast
 from ckptconv.tensors.regions import Array, Region
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
-_FLOATS = frozenset(DTYPES.values())
-
 
 class Split(NamedTuple):
     """Two biases and the tensor that holds their sum.
@@ -52,7 +50,7 @@ def record(graph: Graph, lowered: Lowered) -> list[Split]:
         if not tensor.inputs:
             continue
         made = origin.trace(tensor)
-        if BOTH_BIASES in made.operations and tensor.dtype in _FLOATS:
+        if BOTH_BIASES in made.operations and DTYPES.name(tensor.dtype):
             sums[frozenset(map(id, made.origins))] = name, tensor
     found: list[Split] = []
     for cell in (c for layer in graph.recurrent for c in layer.cells.values() if sums):
