@@ -27,12 +27,6 @@ def _one_cut(cut: Any) -> str:
     return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
 
 
-def crop(a: Arguments) -> str:
-    ends = ", ".join(_one_cut((left or None, right, None)) for left, right in a["ends"])
-    first: int = a["first"]
-    return "{0}[" + ":, " * first + ends + "]"
-
-
 def order(a: Arguments) -> str:
     order: Sequence[int] = a["order"]
     swapped = [i for i, n in enumerate(order) if i != n]
@@ -75,6 +69,11 @@ def pool(a: Arguments, head: str) -> str:
     return f"{head}({{0}}, {number(a['size'])}, {number(a['stride'])})"
 
 
-def padded(value: str = "") -> Callable[[Arguments], str]:
-    """MindSpore's own pad is left where it crops: it takes the lengths from what comes after."""
-    return lambda a: f"{'ops.pad' if min(a['sides']) < 0 else 'pad'}({{0}}, {{sides}}{value})"
+def padded(a: Arguments) -> str:
+    """What any pad is called with: zeros need not be said."""
+    return "{0}, {sides}" + (", value={value}" if a.get("value") else "")
+
+
+def pad_of_mindspore(a: Arguments) -> str:
+    """Its own is left where it crops: it takes the lengths from what comes after."""
+    return "ops.pad" if min(a["sides"]) < 0 else "pad"

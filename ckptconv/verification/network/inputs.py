@@ -159,8 +159,8 @@ def _masks(network: Network) -> Iterator[tuple[str, float]]:
             continue
         if node.op == "to_int":
             same[node.outputs[0]] = first
-        elif node.op in ("differs", "any_differs"):
-            yield first, node.arguments["value"]
+        elif node.op == "compare_number" and node.arguments["by"] == "ne":
+            yield first, node.arguments["number"]
 
 
 def _array(

@@ -102,7 +102,7 @@ def _seen(b: Builder, site: Site, query: Value, value: Value, key: Value) -> Val
         if given.rank != 3:
             raise site.refuse("an attention_mask that is not (batch, steps, steps)")
         if given.dtype != "bool":
-            given = b.add("differs", (given,), name="mask", dtype="bool", value=0)
+            given = b.differing(given, 0)
         mask = _both(b, mask, given)
     return mask
 

@@ -16,6 +16,7 @@ from ckptconv.dialects.keras.network.recurrent import (
     run_layer,
     stack,
 )
+from ckptconv.dialects.keras.network.structure import WHOLE, step
 from ckptconv.errors import DialectError
 from ckptconv.graph.network import Value
 
@@ -81,10 +82,11 @@ def _half(b: Builder, x: Value, run: Run, i: int, sequences: bool, whole: bool) 
     if not sequences and x.mask is None:
         return run.states[-1][0]
     if whole:
-        y = b.add("features", (y,), (*y.shape[:2], units), start=i * units, stop=(i + 1) * units)
+        cut = (i * units, (i + 1) * units, None)
+        y = b.add("index", (y,), (*y.shape[:2], units), cuts=(WHOLE, WHOLE, cut))
     if sequences:
         return y
-    return b.add("first" if i and whole else "last", (y,), (y.shape[0], units))
+    return step(b, y, 0 if i and whole else -1)
 
 
 def _join(b: Builder, site: Site, mode: Any, outs: list[Value]) -> list[Value]:

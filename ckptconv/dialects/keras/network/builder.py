@@ -112,6 +112,10 @@ class Builder:
         self.nodes.append(Node(op, tuple(v.name for v in inputs), (made.name,), arguments, layer))
         return made
 
+    def differing(self, x: Value, number: float) -> Value:
+        """Return the mask of what is not this number."""
+        return self.add("compare_number", (x,), name="mask", dtype="bool", by="ne", number=number)
+
     def add_many(
         self,
         op: str,

@@ -9,6 +9,7 @@ from ckptconv.dialects.keras.network.structure import (
     channels_first,
     channels_last,
     conv_length,
+    cropped,
     integer,
     padded,
     per_axis,
@@ -117,11 +118,7 @@ def conv_transpose(b: Builder, site: Site) -> list[Value]:
     )  # fmt: skip
     cuts = [((k - s) // 2, k - s - (k - s) // 2) for k, s in zip(size, stride, strict=True)]
     if same and any(map(any, cuts)):
-        lengths = tuple(
-            None if n is None else n * s for n, s in zip(x.shape[2:], stride, strict=True)
-        )
-        ends = tuple((left, -right if right else None) for left, right in cuts)
-        made = b.add("crop", (made,), (*made.shape[:2], *lengths), first=2, ends=ends)
+        made = cropped(b, made, cuts, 2)
     made = channels_last(b, made) if last else made
     return [activate(b, made, site.get("activation"), site.where)]
 

@@ -13,12 +13,11 @@ from typing import Any
 from ckptconv.dialects.keras.network import shaping_ops
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.shaping_ops import broadcast
-from ckptconv.dialects.keras.network.structure import moved
+from ckptconv.dialects.keras.network.structure import WHOLE, moved
 from ckptconv.errors import LossyError
 from ckptconv.graph.network import Value
 
 PREFIX = "ops."
-_WHOLE = (None, None, None)
 _PAIRS = {"Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide": "divide",
           "TrueDivide": "divide", "Maximum": "maximum", "Minimum": "minimum",
           "LogicalOr": "logical_or", "LogicalAnd": "logical_and", "Matmul": "matmul"}  # fmt: skip
@@ -57,7 +56,7 @@ def _one(b: Builder, site: Site) -> list[Value]:
 
 
 def _not_equal(b: Builder, site: Site) -> list[Value]:
-    return [b.add("differs", (site.x,), dtype="bool", name="mask", value=_number(site))]
+    return [b.differing(site.x, _number(site))]
 
 
 def _any(b: Builder, site: Site) -> list[Value]:
@@ -115,9 +114,9 @@ def _get_item(b: Builder, site: Site) -> list[Value]:
         cuts.append(row if type(row) is int else _slice(site, row))
         if type(row) is not int:
             shape.append(None if size is None else len(range(size)[slice(*cuts[-1])]))
-    if added[:1] == [0] or cuts[:1] not in ([], [_WHOLE]):
+    if added[:1] == [0] or cuts[:1] not in ([], [WHOLE]):
         raise site.refuse("an index along the batch")
-    while cuts and cuts[-1] == _WHOLE:
+    while cuts and cuts[-1] == WHOLE:
         cuts.pop()
     made = b.add("index", (x,), (*shape, *sizes), cuts=tuple(cuts)) if cuts else masked(x, None)
     for axis in added:

@@ -54,7 +54,8 @@ def _of_counted(b: Builder, site: Site) -> Value:
 
 
 def _chosen(b: Builder, mask: Value, value: Value, other: Value) -> Value:
-    return b.add("choose", (mask, value, other), value.shape, dtype=value.dtype)
+    mask = b.add("expand", (mask,), (*mask.shape, 1), axis=-1)
+    return b.add("where", (mask, value, other), value.shape, dtype=value.dtype)
 
 
 def subtract(b: Builder, site: Site) -> list[Value]:
@@ -124,7 +125,8 @@ def dot(b: Builder, site: Site) -> list[Value]:
     if site.get("normalize"):
         first, second = b.add("unit", (first,), axis=i), b.add("unit", (second,), axis=j)
     if first.rank == second.rank == 2:
-        return [b.add("inner", (first, second), (first.shape[0], 1))]
+        product = b.add("multiply", (first, second))
+        return [b.add("sum", (product,), (first.shape[0], 1), axes=(1,), keep=True)]
     rows = first if first.rank == 2 else moved(b, first, (0, 3 - i, i))
     columns = second if second.rank == 2 else moved(b, second, (0, j, 3 - j))
     if first.rank == 2:

@@ -33,7 +33,7 @@ def embedding(b: Builder, site: Site) -> list[Value]:
     made = b.add("module", (whole,), (*tokens.shape, size), layer=b.path(site), dtype="float32")
     if not site.get("mask_zero", default=False):
         return [made]
-    mask = b.add("differs", (whole,), name="mask", dtype="bool", value=0)
+    mask = b.differing(whole, 0)
     return [masked(made, mask)]
 
 
@@ -57,7 +57,7 @@ def batch_norm(b: Builder, site: Site) -> list[Value]:
 def _norm_of_rows(b: Builder, x: Value, path: str) -> Value:
     if x.rank == 2:
         return b.add("module", (x,), layer=path, kind="BatchNorm1d")
-    rows = b.add("rows", (x,), (None, x.shape[-1]), size=x.shape[-1] or -1)
+    rows = b.add("view", (x,), (None, x.shape[-1]), sizes=(-1, x.shape[-1] or -1))
     made = b.add("module", (rows,), layer=path, kind="BatchNorm1d")
     return b.add("like", (made, x), x.shape)
 

@@ -17,7 +17,7 @@ from typing import Any
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.elementwise import activation_name
-from ckptconv.dialects.keras.network.structure import moved
+from ckptconv.dialects.keras.network.structure import moved, step
 from ckptconv.errors import DialectError
 from ckptconv.graph.network import Value
 
@@ -113,7 +113,7 @@ def _sequence_or_last(b: Builder, site: Site, x: Value, run: Run) -> Value:
         return run.y
     if x.mask is None:
         return run.states[-1][0]
-    return b.add("last", (run.y,), (run.y.shape[0], run.y.shape[2]))
+    return step(b, run.y, -1)
 
 
 def stack(
@@ -157,7 +157,7 @@ def run_layer(
     inputs = [
         x,
         *([mask] if mask is not None else []),
-        *(b.add("stack_states", row, (count, *row[0].shape), name="state") for row in columns),
+        *(b.add("stack", row, (count, *row[0].shape), name="state", axis=0) for row in columns),
     ]
     shapes: dict[str, Any] = {"y": (*x.shape[:2], count * cell.units)}
     for name in ("h", "c")[: 2 if cell.kind == "LSTM" else 1]:
@@ -168,7 +168,9 @@ def run_layer(
     )  # fmt: skip
     return Run(
         y,
-        tuple(tuple(b.add("pick", (s,), s.shape[1:], index=d) for s in last) for d in range(count)),
+        tuple(
+            tuple(b.add("index", (s,), s.shape[1:], cuts=(d,)) for s in last) for d in range(count)
+        ),
     )
 
 

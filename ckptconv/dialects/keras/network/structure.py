@@ -10,6 +10,9 @@ from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.errors import DialectError
 from ckptconv.graph.network import Shape, Value
 
+WHOLE = (None, None, None)
+"""A cut of an axis that leaves all of it."""
+
 
 def flatten(b: Builder, site: Site) -> list[Value]:
     x = site.x
@@ -64,14 +67,22 @@ def repeat_vector(b: Builder, site: Site) -> list[Value]:
 
 
 def crop(b: Builder, site: Site) -> list[Value]:
-    pairs = _pairs(site, "cropping")
-    first, x = _spatial(site), site.x
+    return [cropped(b, site.x, _pairs(site, "cropping"), _spatial(site))]
+
+
+def cropped(b: Builder, x: Value, pairs: list[tuple[int, int]], first: int) -> Value:
+    """Cut (before, after) off axes that follow each other."""
     shape = list(x.shape)
-    for i, (left, right) in enumerate(pairs, first):
+    for i, pair in enumerate(pairs, first):
         size = shape[i]
-        shape[i] = None if size is None else size - left - right
-    ends = tuple((left, -right if right else None) for left, right in pairs)
-    return [b.add("crop", (x,), tuple(shape), first=first, ends=ends)]
+        shape[i] = None if size is None else size - sum(pair)
+    ends = ((left or None, -right or None, None) for left, right in pairs)
+    return b.add("index", (x,), tuple(shape), cuts=(*[WHOLE] * first, *ends))
+
+
+def step(b: Builder, x: Value, place: int) -> Value:
+    """Return one step of (batch, time, …)."""
+    return b.add("index", (x,), (x.shape[0], *x.shape[2:]), cuts=(WHOLE, place))
 
 
 def pad(b: Builder, site: Site) -> list[Value]:
@@ -153,9 +164,8 @@ def masking(b: Builder, site: Site) -> list[Value]:
     value = site.get("mask_value", default=0.0)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise site.refuse("Masking by something that is no number")
-    mask = b.add(
-        "any_differs", (site.x,), site.x.shape[:-1], name="mask", dtype="bool", value=float(value)
-    )
+    differs = b.differing(site.x, float(value))
+    mask = b.add("any", (differs,), site.x.shape[:-1], name="mask")
     return [masked(b.add("fill_masked", (site.x, mask), value=0.0), mask)]
 
 

@@ -123,7 +123,7 @@ def _linear(o: Operator) -> None:
         _module(o, o.tensor("input"), ("Linear",), _given(o, _AFFINE))
         return
     bias = [o.tensor("bias")] if o.has_tensor("bias") else []
-    o.give("linear_bias" if bias else "linear_plain", o.tensor("input"), o.tensor("weight"), *bias)
+    o.give("dense", o.tensor("input"), o.tensor("weight"), *bias)
 
 
 def _embedding(o: Operator) -> None:

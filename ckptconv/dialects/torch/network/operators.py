@@ -130,7 +130,7 @@ def _pad(o: Operator) -> None:
     if o.get("mode", "constant") != "constant":
         raise o.refuse("another mode than constant")
     value = number(o, "value", 0.0) if o.get("value") is not None else 0.0
-    o.give("pad_with", o.tensor("self"), sides=tuple(o.get("pad")), value=float(value))
+    o.give("pad", o.tensor("self"), sides=tuple(o.get("pad")), value=float(value))
 
 
 def _zeros(o: Operator) -> None:

@@ -31,7 +31,7 @@ def _pool(op: str) -> Rule:
         pairs = [(n, n + after) for n, after in zip(row, more, strict=True)]
         if any(map(any, pairs)):
             sides = tuple(n for pair in reversed(pairs) for n in pair)
-            x = o.between("pad_with", x, sides=sides, value=lowest)
+            x = o.between("pad", x, sides=sides, value=lowest)
         o.give(op, x, rank=rank, size=tuple(size), stride=tuple(stride))
 
     return rule
