@@ -65,7 +65,13 @@ def output(path: StrPath, suffixes: Mapping[str, tuple[str, str]]) -> Output:
         if name.endswith(suffix):
             return Output(_named(suffixes[suffix][0]), suffixes[suffix][1])
     expected = "a name that ends in " + " or ".join(suffixes)
-    raise UsageError("not a file name for this framework", file=path, expected=expected)
+    folder = os.path.isdir(path)
+    raise UsageError(
+        "is a folder" if folder else "not a file name for this framework",
+        file=path,
+        expected=expected,
+        hint=os.path.join(path, f"model{next(iter(suffixes))}") if folder else None,
+    )
 
 
 def split_member(path: StrPath) -> tuple[str, str]:
@@ -93,6 +99,10 @@ def read(path: StrPath, *, select: str | None = None) -> Checkpoint:
 
         return several.read(path, select)
     file, member = split_member(path)
+    if os.path.isdir(file):
+        from ckptconv.formats import folders
+
+        raise folders.refusal(file)
     source = Source(file)
     with locating(path):
         if member:

@@ -24,7 +24,8 @@ def check_target(path: StrPath, sources: Sequence[Source], *, force: bool) -> No
     if any(source.same_file(path) for source in sources):
         raise ContainerError("the target is the source itself", file=path, hint="another name")
     if os.path.isdir(path):
-        raise ContainerError("cannot be written: it is a directory", file=path)
+        inside = os.path.join(path, os.path.basename(os.path.normpath(path)))
+        raise ContainerError("cannot be written: it is a folder", file=path, hint=inside)
     if os.path.lexists(path) and not force:
         raise exists_already(path)
 

@@ -192,7 +192,7 @@ def bad_files(folder):
     yield "truncated", folder / "cut.pt", "expected"
     (folder / "empty.pt").touch()
     yield "empty", folder / "empty.pt", "an empty file"
-    yield "folder", folder, "found a directory"
+    yield "folder", folder, "found a folder"
     yield "missing", folder / "missing.pt", "cannot be opened: No such file"
     yield "no tensors", save(folder / "none.pt", {}), "found"
     odd = {"rnn.weight_ih_l0": torch.ones(10, 3), "rnn.weight_hh_l0": torch.ones(10, 5)}

@@ -146,7 +146,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             (tmp_path / "fifo.pt", "expected a file, found not a regular file"),
             (Path("/dev/zero"), "expected a file, found not a regular file"),
             (tmp_path / "socket.pt", "cannot be opened"),
-            (tmp_path, "expected a file, found a directory"),
+            (tmp_path, "expected one of the files in it, found a folder"),
             (tmp_path / "a\0b", "cannot be opened: embedded null byte"),
         ):
             with pytest.raises(ContainerError, match=words):
