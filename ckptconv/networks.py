@@ -13,7 +13,7 @@ from ckptconv.codegen.emit import emit
 from ckptconv.codegen.emit.modules import Columns
 from ckptconv.codegen.emit.names import paths
 from ckptconv.errors import CkptconvError, ContainerError, LossyError, UsageError, locating
-from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.graph.graph import Graph, is_projected
 from ckptconv.graph.network import Network
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import ReadOptions, StrPath, WriteOptions
@@ -88,11 +88,11 @@ def _check_stubs(network: Network, stubs: tuple[str, ...]) -> None:
 
 
 def _check_projections(graph: Graph, to: str) -> None:
-    for layer in graph:
-        cells = layer.cells.values() if isinstance(layer, RecurrentLayer) else ()
-        if to == "mindspore" and any(cell.w_hr is not None for cell in cells):
+    target = dialects.dialect(to)
+    for layer in graph if not target.projections else ():
+        if is_projected(layer):
             raise LossyError(
-                "proj_size has no equal in MindSpore, and a network takes layers as they are",
+                f"proj_size has no equal in {target.title}, and a network takes layers as they are",
                 file=graph.origin.path,
                 tensor=layer.path,
                 hint=f"{option('fold_proj', True)} without {option('network')}, or a Linear after "

@@ -8,11 +8,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ckptconv.checkpoint import Module
+from ckptconv.errors import DialectError, listed
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.hints import USER, KindHint
+from ckptconv.spelling import option
 
 REPORT = "the report of its conversion"
+_SHOWN = 20
 
 
 @dataclass
@@ -68,8 +71,13 @@ def hint_of(kinds: Mapping[str, KindHint], path: str) -> KindHint | None:
     return next((hint for pattern, hint in kinds.items() if fnmatchcase(path, pattern)), None)
 
 
-def unused(kinds: Mapping[str, KindHint], paths: Collection[str]) -> str:
-    """Return the entries of ``--kind`` that speak of none of these modules, or ``""``."""
+def check_used(kinds: Mapping[str, KindHint], paths: Collection[str]) -> None:
+    """Raise DialectError for what the user says of none of these modules."""
     said = (path for path, hint in kinds.items() if hint.evidence == USER)
-    found = (p for p in said if p not in paths and not any(fnmatchcase(path, p) for path in paths))
-    return ", ".join(sorted(found))
+    stray = [p for p in said if p not in paths and not any(fnmatchcase(path, p) for path in paths)]
+    if stray:
+        names = ", ".join(sorted(stray))
+        raise DialectError(
+            f"{option('kinds')} names no module that holds parameters: {names}",
+            expected=listed(paths, _SHOWN),
+        )

@@ -142,6 +142,7 @@ BY_STATISTICS = "statistics that were used"
 BY_FLOW = "name of the module and sizes around it"
 BY_CHANNELS = "channels of the layers beside it"
 BY_SIZE = "one value alone"
+LIKELY = (BY_NEIGHBOURS, BY_KERNELS, BY_STATISTICS, BY_FLOW, BY_CHANNELS, BY_SIZE)
 """Evidence that is no proof: what it decides is told as assumed."""
 SAID = (USER, REPORT, "class in the file")
 """Evidence that is somebody's word."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.dialects.evidence import Evidence, unused
+from ckptconv.dialects.evidence import Evidence, check_used
 from ckptconv.dialects.grouping import Groups, inside, modules, sizes_around
 from ckptconv.dialects.infer_kind import ambiguous, recognise
 from ckptconv.dialects.names import by_name
@@ -17,14 +17,12 @@ from ckptconv.dialects.remarks import remarks, unfit
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.axes import realign, sizes_said
 from ckptconv.graph.forms import Forms, slots
-from ckptconv.graph.graph import Layer, is_recurrent_name
+from ckptconv.graph.graph import Layer, RecurrentLayer, is_recurrent_name
 from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
-from ckptconv.spelling import option
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
 
-_SHOWN = 20
 _SORTED = ("safetensors", "sharded-index")
 """Formats whose tensors stand in no model's order."""
 _BY_NAME = (
@@ -66,11 +64,7 @@ def lift_columns(
             )
             with each():
                 layers += _lift_group(path, params, known)
-    if names := unused(kinds, {*groups, *beside}):
-        raise DialectError(
-            f"{option('kinds')} names no module that holds parameters: {names}",
-            expected=", ".join([*groups][:_SHOWN]),
-        )
+    check_used(kinds, dict.fromkeys((*groups, *beside)))
     return layers
 
 
@@ -85,7 +79,7 @@ def lower_layers(graph: Iterable[Layer], lower: Callable[[Layer], Part]) -> Lowe
 
 
 def lower_layer(layer: Layer, forms: Forms, owner: str) -> Part:
-    """Return a layer that is not recurrent in a dialect's names and axes.
+    """Return a layer in a dialect's names and axes; a recurrent one has torch's.
 
     Args:
         forms: the dialect's column of the table of layers.
@@ -95,6 +89,8 @@ def lower_layer(layer: Layer, forms: Forms, owner: str) -> Part:
         AmbiguousKindError: the candidates for its kind would become different parameters.
         LossyError: a setting that the target's layer cannot have.
     """
+    if isinstance(layer, RecurrentLayer):
+        return as_named(layer)
     _check_settings(layer, forms, owner)
     results = [_lower_as(kind, layer, forms, owner) for kind in layer.candidates or (layer.kind,)]
     if len(results) == 1 or len({repr(signature(result)) for result in results}) == 1:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.tensors.tensor import Tensor
@@ -114,6 +114,11 @@ class RecurrentLayer(Layer):
             if parsed := _parse(name):
                 found.setdefault(parsed[0], {})[parsed[1]] = tensor
         return {place: Cell(**params) for place, params in found.items()}
+
+
+def is_projected(layer: Layer) -> TypeGuard[RecurrentLayer]:
+    """Tell whether a layer is an LSTM with ``proj_size``."""
+    return isinstance(layer, RecurrentLayer) and layer.cells[0, 0].w_hr is not None
 
 
 def cell_params(cell: Cell, layer: int | None = None, direction: int = 0) -> dict[str, Tensor]:

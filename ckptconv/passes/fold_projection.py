@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ckptconv.errors import LossyError
-from ckptconv.graph.graph import Cell, Graph, Layer, RecurrentLayer, cell_params
+from ckptconv.graph.graph import Cell, Graph, Layer, RecurrentLayer, cell_params, is_projected
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import Product
 from ckptconv.tensors.ops import concat, divide
@@ -29,9 +29,9 @@ def without_projections(graph: Graph, framework: str, *, fold: bool) -> Graph:
     """
     result: list[Layer] = []
     for layer in graph:
-        if not _is_projected(layer):
+        if not is_projected(layer):
             result.append(layer)
-        elif fold and isinstance(layer, RecurrentLayer) and layer.kind == "LSTM":
+        elif fold and layer.kind == "LSTM":
             result += fold_projection(layer)
         else:
             raise LossyError(
@@ -49,14 +49,10 @@ def unneeded(graph: Graph, framework: str, *, fold: bool, has: bool) -> list[str
     Args:
         has: whether the framework has ``proj_size``.
     """
-    if not fold or (not has and any(map(_is_projected, graph))):
+    if not fold or (not has and any(map(is_projected, graph))):
         return []
     why = f"{framework} has proj_size" if has else "no LSTM of the source has proj_size"
     return [f"{option('fold_proj')}: nothing was folded, since {why}"]
-
-
-def _is_projected(layer: Layer) -> bool:
-    return isinstance(layer, RecurrentLayer) and layer.cells[0, 0].w_hr is not None
 
 
 def fold_projection(layer: RecurrentLayer) -> list[Layer]:

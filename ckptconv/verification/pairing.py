@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
-from ckptconv.graph.graph import Graph, Layer, RecurrentLayer, cell_params
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer, cell_params, is_projected
 from ckptconv.passes.cast import widened_layer
 from ckptconv.passes.fold_projection import fold_projection
 from ckptconv.tensors.tensor import Tensor
@@ -81,7 +81,7 @@ def fold_like(graph: Graph, other: Graph) -> tuple[Graph, list[Fold]]:
     folds: list[Fold] = []
     layers: list[Layer] = []
     for layer in graph:
-        if _is_projected(layer) and Part(layer, levels(layer)[0]).signature not in known:
+        if is_projected(layer) and Part(layer, levels(layer)[0]).signature not in known:
             dtypes = [one.cells[0, 0].w_hh.dtype for one in other.recurrent]
             wide = [widened_layer(layer, dtype, graph.origin.provenance) for dtype in dtypes]
             folds.append(Fold(layer, *fold_projection((wide or [layer])[0])))
@@ -89,10 +89,6 @@ def fold_like(graph: Graph, other: Graph) -> tuple[Graph, list[Fold]]:
         else:
             layers.append(layer)
     return (replace(graph, layers=tuple(layers)) if folds else graph), folds
-
-
-def _is_projected(layer: Layer) -> TypeGuard[RecurrentLayer]:
-    return isinstance(layer, RecurrentLayer) and layer.cells[0, 0].w_hr is not None
 
 
 class Paired(NamedTuple):

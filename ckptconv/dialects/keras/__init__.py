@@ -10,13 +10,13 @@ shapes and the names of groups do, and all else is listed as assumed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
-from ckptconv.dialects.evidence import unused
+from ckptconv.dialects.evidence import check_used
 from ckptconv.dialects.keras.apart import lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
 from ckptconv.dialects.keras.grouping import Unit, dotted
@@ -94,7 +94,7 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
                 layers += (apart and lift_apart(path, group, options)) or _lift_group(
                     path, group, facts, options, deep=deep, rank=rank
                 )
-    _check_kinds(options, groups)
+    check_used(options.kinds, groups)
     ordered = facts.config is not None or (facts.layout == "legacy" and facts.weights)
     return Graph(
         tuple(layers),
@@ -145,14 +145,6 @@ def _units(tensors: Mapping[str, Tensor], facts: KerasFacts, root: Entry | None)
     if facts.layout == "legacy":
         return legacy_units(tensors, facts, root)
     return group_units(tensors, facts, root)
-
-
-def _check_kinds(options: ReadOptions, groups: Collection[str]) -> None:
-    if names := unused(options.kinds, groups):
-        raise DialectError(
-            f"{option('kinds')} names no module that holds parameters: {names}",
-            expected=", ".join(list(groups)[:20]),
-        )
 
 
 def _lift_group(

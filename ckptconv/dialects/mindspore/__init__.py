@@ -14,10 +14,10 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.mindspore.layers import FORMS, MINT
 from ckptconv.dialects.mindspore.transformer import with_dense_names, with_linear_names
 from ckptconv.dialects.prefixes import advice
-from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer, lower_layers
+from ckptconv.dialects.state_dict import lift_columns, lower_layer, lower_layers
 from ckptconv.errors import DialectError
 from ckptconv.graph.forms import Forms
-from ckptconv.graph.graph import Graph, RecurrentLayer
+from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
 from ckptconv.options import ReadOptions
 
@@ -91,11 +91,5 @@ def lower(graph: Graph, variant: str = "", forms: Forms = FORMS) -> Lowered:  # 
     Raises:
         AmbiguousKindError: a layer whose kind decides its names and is not known.
     """
-    return lower_layers(
-        with_dense_names(graph),
-        lambda layer: (
-            as_named(layer)
-            if isinstance(layer, RecurrentLayer)
-            else lower_layer(layer, forms, "mindspore")
-        ),
-    )
+    layers = with_dense_names(graph)
+    return lower_layers(layers, lambda layer: lower_layer(layer, forms, "mindspore"))

@@ -14,7 +14,7 @@ from ckptconv.dialects.torch.quantized import without_quantization
 from ckptconv.errors import DialectError
 from ckptconv.graph.attention import in_steps
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
-from ckptconv.graph.lowered import Lowered, Part
+from ckptconv.graph.lowered import Lowered
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
 
@@ -94,11 +94,6 @@ def lift_with_network(
 
 def lower(graph: Graph, variant: str = "") -> Lowered:  # noqa: ARG001
     """Return a state_dict's tensors; what came from torch keeps all it had."""
-    own = graph.dialect == "torch"
-    return lower_layers(graph, lambda layer: _part(layer, own=own))
-
-
-def _part(layer: Layer, *, own: bool) -> Part:
-    if own or isinstance(layer, RecurrentLayer):
-        return as_named(layer)
-    return lower_layer(layer, FORMS, "torch")
+    if graph.dialect == "torch":
+        return lower_layers(graph, as_named)
+    return lower_layers(graph, lambda layer: lower_layer(layer, FORMS, "torch"))

@@ -98,13 +98,12 @@ class _Work:
             for mine, others in ((group.source, group.target), (group.target, group.source)):
                 surplus = len(mine) - len(others)
                 names = {module.path for module in others}
-                copies = [m for m in mine if m.copy_of is not None and m.path not in names]
+                copies = [m for m in mine if m.is_copy and m.path not in names]
                 for module in copies[::-1][: max(surplus, 0)]:
                     mine.remove(module)
-                    why = f"the same tensors as {module.copy_of}"
                     is_source = mine is group.source
                     old, new = (module.path, None) if is_source else (None, module.path)
-                    self.forced.append(Entry(old, new, why))
+                    self.forced.append(Entry(old, new, "the same tensors as another module"))
 
     def settle(self, which: Callable[[Group], bool], pairs: Mapping[str, str], why: str) -> None:
         """Force pairs of whole groups."""
@@ -116,7 +115,7 @@ class _Work:
         proposed: list[Entry] = []
         ambiguous: list[Entry] = []
         for group in self.open:
-            if group.balanced and group.admits(zip(group.source, group.target, strict=True)):
+            if group.balanced and group.admits(dict(zip(*group.paths, strict=True))):
                 proposed += _by_order(group)
             else:
                 ambiguous += _undecided(group)
@@ -138,18 +137,13 @@ class _Work:
 
 
 def _same_names(work: _Work) -> None:
+    own = {module.path: module.path for module in work.source}
+
     def same(group: Group) -> bool:
-        source, target = ({m.path: m for m in side} for side in (group.source, group.target))
-        return source.keys() == target.keys() and group.admits(
-            (module, target[path]) for path, module in source.items()
-        )
+        source, target = map(set, group.paths)
+        return source == target and group.admits(own)
 
-    work.settle(same, _Identity(), "the same names")
-
-
-class _Identity(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return key
+    work.settle(same, own, "the same names")
 
 
 def _common_change(work: _Work) -> None:
@@ -202,16 +196,9 @@ def _order_of_calls(work: _Work, called: Order) -> None:
     if any(pairs.setdefault(old, new) != new for old, new in zip(*runs, strict=True)):
         return
     if len(set(pairs.values())) == len(pairs):
-        settled = {id(group) for group in balanced if _covers(pairs, group)}
+        settled = {id(group) for group in balanced if group.admits(pairs)}
         why = "both networks call them in the same order"
         work.settle(lambda group: id(group) in settled, pairs, why)
-
-
-def _covers(pairs: Mapping[str, str], group: Group) -> bool:
-    targets = {module.path: module for module in group.target}
-    return all(module.path in pairs for module in group.source) and group.admits(
-        (module, targets[pairs[module.path]]) for module in group.source
-    )
 
 
 def _by_order(group: Group) -> Iterable[Entry]:

@@ -43,7 +43,7 @@ def common_change(groups: Sequence[Group], others: tuple[set[str], set[str]]) ->
         pairs = pairs or (_pairs(candidate, words) if words else None)
         if not pairs or _takes_away(pairs, prefixes, others):
             continue
-        if all(_admitted(group, pairs) for group in groups):
+        if all(group.admits(pairs) for group in groups):
             changes = [_prefix_text(*prefixes), segment, *map(_word_text, words.items())]
             why = ", ".join(filter(None, changes))
             found.append(Change(pairs, f"all names fit by {why}", len(words)))
@@ -145,11 +145,6 @@ def _takes_away(
         away(one, other, old, new, others[1]) or away(other, one, new, old, others[0])
         for one, other in pairs.items()
     )
-
-
-def _admitted(group: Group, pairs: Mapping[str, str]) -> bool:
-    targets = {module.path: module for module in group.target}
-    return group.admits((module, targets[pairs[module.path]]) for module in group.source)
 
 
 def _shared(names: Sequence[Parts]) -> Parts:

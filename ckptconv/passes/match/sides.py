@@ -150,7 +150,7 @@ def _source(
                 forms.setdefault(structure, form)
     whole = next(iter(forms.values())).tensors
     structures = tuple(sorted(forms, key=len, reverse=True))
-    return Source(Module(path, structures, copy_of=_copied(whole, places)), forms)
+    return Source(Module(path, structures, is_copy=_is_copy(whole, places)), forms)
 
 
 def _target(
@@ -159,7 +159,7 @@ def _target(
     kept = {leaf: t for leaf, t in params.items() if leaf not in _tied(params, places)}
     structures = dict.fromkeys(structure_of(p, dtypes=dtypes) for p in (params, kept) if p)
     names = {leaf: join(path, leaf) for leaf in params}
-    module = Module(path, tuple(structures), copy_of=_copied(params, places))
+    module = Module(path, tuple(structures), is_copy=_is_copy(params, places))
     return Target(module, names, params)
 
 
@@ -171,9 +171,9 @@ def _tied(params: Mapping[str, Tensor], places: Counter[Hashable]) -> frozenset[
     )
 
 
-def _copied(params: Mapping[str, Tensor], places: Counter[Hashable]) -> str | None:
+def _is_copy(params: Mapping[str, Tensor], places: Counter[Hashable]) -> bool:
     """Tell a module whose every parameter stands elsewhere too."""
-    return "another module" if len(_tied(params, places)) == len(params) else None
+    return len(_tied(params, places)) == len(params)
 
 
 def _nested(

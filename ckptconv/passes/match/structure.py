@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,12 +34,12 @@ class Module:
         path: dotted; ``""`` is the root.
         structures: what it can be: a layer of unknown kind becomes different parameters by kind,
             and a tied parameter may be stored or not; the fullest first.
-        copy_of: the module whose tensors these are too, where all of them are tied.
+        is_copy: all of its tensors are another module's too.
     """
 
     path: str
     structures: tuple[Structure, ...]
-    copy_of: str | None = None
+    is_copy: bool = False
 
     def fits(self, other: Module) -> bool:
         return not set(self.structures).isdisjoint(other.structures)
@@ -73,8 +73,15 @@ class Group:
         source, target = self.paths
         return set(source).isdisjoint(target)
 
-    def admits(self, pairs: Iterable[tuple[Module, Module]]) -> bool:
-        return all(one.fits(other) for one, other in pairs)
+    def admits(self, pairs: Mapping[str, str]) -> bool:
+        """Tell whether each module of the source, by its path, fits its target in this group."""
+        targets = {module.path: module for module in self.target}
+        return all(
+            module.path in pairs
+            and pairs[module.path] in targets
+            and module.fits(targets[pairs[module.path]])
+            for module in self.source
+        )
 
 
 def groups(source: Sequence[Module], target: Sequence[Module]) -> list[Group]:

@@ -7,14 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptconv.dialects import DIALECTS
-from ckptconv.dialects.narrowing import (
-    BY_CHANNELS,
-    BY_FLOW,
-    BY_KERNELS,
-    BY_NEIGHBOURS,
-    BY_SIZE,
-    BY_STATISTICS,
-)
+from ckptconv.dialects.narrowing import LIKELY
 from ckptconv.dialects.state_dict import signature
 from ckptconv.errors import AmbiguousKindError, CkptconvError
 from ckptconv.graph.axes import fits
@@ -25,8 +18,6 @@ from ckptconv.passes.match.structure import Param, Structure
 from ckptconv.tensors.tensor import Tensor
 
 Lower = Callable[[Graph], Lowered]
-_LIKELY = (BY_NEIGHBOURS, BY_KERNELS, BY_STATISTICS, BY_FLOW, BY_CHANNELS, BY_SIZE)
-"""Evidence that the target's own parameters outweigh."""
 
 
 def written(layer: Layer, graph: Graph, lowerings: Sequence[Lower]) -> list[tuple[Layer, Part]]:
@@ -85,7 +76,7 @@ def _spared(layer: Layer) -> Iterator[tuple[Layer, tuple[Dropped, ...]]]:
 def _kinds(layer: Layer, graph: Graph) -> tuple[str, ...]:
     """Return what a layer can be, what was only likely for its name or its neighbours left open."""
     kinds = layer.candidates or (layer.kind,)
-    if layer.evidence not in _LIKELY:
+    if layer.evidence not in LIKELY:  # which the target's own parameters outweigh
         return kinds
     shapes = {name: tensor.shape for name, tensor in layer.params.items()}
     forms = DIALECTS[graph.dialect].forms

@@ -126,7 +126,7 @@ def test_what_the_user_says_holds_and_settles_more():
 
 
 def test_a_tied_copy_needs_no_place():
-    copy = Module("head", (structure(1),), copy_of="embed")
+    copy = Module("head", (structure(1),), is_copy=True)
     source = [*modules(same("embed")), copy]
     plan = match(source, modules(same("words")))
     assert plan.complete
