@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from isal.isal_zlib import crc32
 
 from ckptconv.errors import ContainerError
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import Owner, Source
 from ckptconv.tensors.regions import Array
 
 _PIECE = 1 << 20
@@ -18,7 +18,7 @@ RAW, GZIP = -15, 31
 """zlib's window bits for a zip member and for a gzip file."""
 
 
-class Inflated(Source):
+class Inflated(Owner):
     """A Source whose bytes are made when they are first read.
 
     Args:
@@ -28,9 +28,8 @@ class Inflated(Source):
     """
 
     def __init__(self, path: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
-        self.path, self.base, self.size = path, 0, size
+        self.path, self.size = path, size
         self._chunks = chunks
-        self._identity = (0, 0, 0, 0)
 
     def read_into(self, buffer: Array, offset: int) -> None:
         self.fileno()

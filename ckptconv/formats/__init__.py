@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from ckptconv.errors import ContainerError, StrPath, UsageError, listed, locating
 from ckptconv.formats.registry import FORMATS, SUFFIXES, Format, WritableModule, stem
 from ckptconv.io.atomic import atomic_path, check_target
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File, Source
 from ckptconv.spelling import option
 from ckptconv.tensors.memory import reused
 
@@ -103,7 +103,7 @@ def read(path: StrPath, *, select: str | None = None) -> Checkpoint:
         from ckptconv.formats import folders
 
         raise folders.refusal(file)
-    source = Source(file)
+    source = File(file)
     with locating(path):
         if member:
             from ckptconv.formats import bundle

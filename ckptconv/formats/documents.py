@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckptconv.errors import CkptconvError, StrPath
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 
 _MAX_MAP, _MAX_REPORT = 64 << 20, 1 << 30
 
@@ -19,7 +19,7 @@ def read_object(path: StrPath) -> Mapping[str, Any]:
     Raises:
         ContainerError: the file cannot be opened.
     """
-    source = Source(path)
+    source = File(path)
     if source.size > _MAX_REPORT or not source.head(64).lstrip().startswith(b"{"):
         return {}
     try:
@@ -40,7 +40,7 @@ def read_table(path: StrPath) -> dict[str, str]:
     else:
         import tomli as tomllib
 
-    source = Source(path)
+    source = File(path)
     if source.size > _MAX_MAP:
         raise CkptconvError("too large for a table of names", file=source.path)
     text = source.read(0, source.size)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint, Facts, MindSporeFacts, TorchFacts
 from ckptconv.errors import ContainerError, StrPath
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 from ckptconv.spelling import option
 from ckptconv.tensors.declared import Declared
 from ckptconv.tensors.tensor import Tensor
@@ -142,7 +142,7 @@ def _text(path: StrPath, error: ContainerError) -> str | None:
     """Return a file as text, or None where it is none."""
     if not os.path.isfile(path):
         raise error
-    source = Source(path)
+    source = File(path)
     if source.size > _MAX_LIST:
         return None
     try:

@@ -13,7 +13,7 @@ from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint, IndexFacts, Module
 from ckptconv.codecs.json import parse
 from ckptconv.errors import ContainerError
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File, Source
 from ckptconv.tensors.tensor import Tensor
 
 _MAX_INDEX, _MAX_SHARDS = 16 << 20, 4096
@@ -84,7 +84,7 @@ def _open(source: Source, file: str, select: str | None) -> Checkpoint:
     path = os.path.join(os.path.dirname(source.path), file)
     if not os.path.exists(path):
         raise _error(source, "a shard is missing", file, "no such file beside the index")
-    shard = Source(path)
+    shard = File(path)
     if formats.recognise(shard).name in (_NAME, "bundle"):  # which could name this one again
         raise _error(source, "an index or a bundle as a shard", "a checkpoint", file)
     return formats.read(path, select=select)

@@ -33,33 +33,24 @@ class Span(NamedTuple):
 
 
 class Source:
-    """A read-only window on a regular file, read at explicit offsets.
+    """Bytes of a regular file, or of a part of one, read at explicit offsets.
 
     Plain reads rather than a memory map: a file that is truncated while it is mapped kills the
     process, and mapped pages count as resident memory.
 
-    Raises:
-        ContainerError: the path cannot be opened or is not a regular file.
+    Attributes:
+        path: for messages.
+        base: where in the file the bytes begin.
+        size: how many they are.
     """
 
+    path: str
+    base = 0
+    size: int
     _fd = -1
-    _close = staticmethod(os.close)  # is here still when Python ends and ``os`` is not
+    _identity = (0, 0, 0, 0)
     _whole: Source | None = None
     """What this is a part of; never itself: a cycle would keep the file open for long."""
-
-    def __init__(self, path: StrPath) -> None:
-        self.path = os.fspath(path)
-        try:
-            self._fd = os.open(self.path, platform.READ)
-            info = os.fstat(self._fd)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise ContainerError(f"cannot be opened: {reason}", file=self.path) from None
-        if not stat.S_ISREG(info.st_mode):
-            what = "a directory" if stat.S_ISDIR(info.st_mode) else "not a regular file"
-            raise ContainerError("not a checkpoint", file=self.path, expected="a file", found=what)
-        self.base, self.size = 0, info.st_size
-        self._identity = _identity(info)
 
     def window(self, offset: int, size: int) -> Source:
         """Return a Source over ``size`` bytes from ``offset``: a stored member of an archive.
@@ -164,13 +155,44 @@ class Source:
             )
 
     def close(self) -> None:
+        """Let go of the file, unless this is a part of one."""
+
+
+class Owner(Source):
+    """A Source with a descriptor of its own, which is closed with it."""
+
+    _close = staticmethod(os.close)  # is here still when Python ends and ``os`` is not
+
+    def close(self) -> None:
         """Let go of the file; nothing can be read from it, nor from its windows, any more."""
-        if self._whole is None and self._fd >= 0:
+        if self._fd >= 0:
             self._close(self._fd)
             self._fd = -1
 
     def __del__(self) -> None:
         self.close()
+
+
+class File(Owner):
+    """A file.
+
+    Raises:
+        ContainerError: the path cannot be opened or is not a regular file.
+    """
+
+    def __init__(self, path: StrPath) -> None:
+        self.path = os.fspath(path)
+        try:
+            self._fd = os.open(self.path, platform.READ)
+            info = os.fstat(self._fd)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ContainerError(f"cannot be opened: {reason}", file=self.path) from None
+        if not stat.S_ISREG(info.st_mode):
+            what = "a directory" if stat.S_ISDIR(info.st_mode) else "not a regular file"
+            raise ContainerError("not a checkpoint", file=self.path, expected="a file", found=what)
+        self.size = info.st_size
+        self._identity = _identity(info)
 
 
 class _Apart:

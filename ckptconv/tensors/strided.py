@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ckptconv.tensors.regions import Array, DType, Region, extent, is_possible
 from ckptconv.tensors.tensor import BLOCK, FileTensor, Tensor
 
 _MAX_EXPANDED = 64 << 20
+_MOST = 1 << 62
 
 
 def strided(
@@ -37,24 +39,30 @@ def strided(
         ContainerError: negative strides, elements outside the storage, or a view that repeats
             elements into more than 64 MiB.
     """
-    _check(source, offset, shape, strides, dtype)
-    if 0 in shape:
-        offset = 0
+    # Before anything is hashed: a tuple of tuples of tuples may have no end.
+    if {*map(type, (offset, *shape, *strides))} != {int}:
+        raise _outside("other than integers", "an offset, sizes and strides")
+    layout = _layout(shape, strides, dtype)
+    inside = (offset + layout.last + 1) * dtype.itemsize <= source.size
+    inside &= layout.size * dtype.itemsize <= max(source.size, _MAX_EXPANDED)
+    if not 0 <= offset < _MOST or (layout.size and not inside):
+        expected = f"a view of {source.size} bytes of {dtype.name}"
+        raise _outside(f"offset {offset}, sizes {shape}, strides {strides}", expected)
+    offset = offset if layout.size else 0
     if big_endian and is_bfloat16(dtype):  # numpy cannot swap what is not its own
-        words = _view(source, offset, shape, strides, np.dtype(">u2"))
+        words = _view(source, offset, layout, np.dtype(">u2"))
         return computed.Elementwise(lambda a: a.view(dtype), (words,), dtype, "", exact=True)
     swap = big_endian and dtype.itemsize > 1
-    return _view(source, offset, shape, strides, dtype.newbyteorder(">") if swap else dtype)
+    return _view(source, offset, layout, dtype.newbyteorder(">") if swap else dtype)
 
 
-def _view(
-    source: Source, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: DType
-) -> Tensor:
-    if _layout(shape, strides)[2]:
+def _view(source: Source, offset: int, layout: _Layout, dtype: DType) -> Tensor:
+    shape, strides = layout.shape, layout.strides
+    if layout.contiguous:
         return FileTensor(source, offset * dtype.itemsize, shape, dtype)
     order = sorted(range(len(shape)), key=lambda axis: (-strides[axis], shape[axis]))
     stored = tuple(shape[axis] for axis in order)
-    if _layout(stored, tuple(strides[axis] for axis in order))[2]:
+    if _layout(stored, tuple(strides[axis] for axis in order), dtype).contiguous:
         tensor = FileTensor(source, offset * dtype.itemsize, stored, dtype)
         return relayout.transpose(tensor, [order.index(axis) for axis in range(len(shape))])
     return _Strided(source, offset, shape, strides, dtype)
@@ -100,34 +108,29 @@ class _Strided(Tensor):
         out[...] = np.ndarray(out.shape, self._stored, values, strides=steps)
 
 
+class _Layout(NamedTuple):
+    """Sizes and strides, how many elements they are, and how far the last is from the first."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    size: int
+    last: int
+    contiguous: bool
+
+
 @lru_cache(maxsize=4096)  # the same in every block of a network
-def _layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int, bool]:
-    """Return how many elements there are, how far the last is from the first, and if in C order."""
+def _layout(shape: tuple[int, ...], strides: tuple[int, ...], dtype: DType) -> _Layout:
+    numbers = (0, *shape, *strides)
+    fit = len(shape) == len(strides) and min(numbers) >= 0 and max(numbers) < _MOST
+    if not (fit and is_possible(shape, dtype)):
+        raise _outside(f"sizes {shape}, strides {strides}", "sizes of an array, as many strides")
     size, last, contiguous = 1, 0, True
     for n, stride in zip(reversed(shape), reversed(strides), strict=True):
         contiguous &= n == 1 or stride == size
         last += (n - 1) * stride
         size *= n
-    return size, last, contiguous
+    return _Layout(shape, strides, size, last, contiguous)
 
 
-def _check(
-    source: Source, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: DType
-) -> None:
-    numbers = (offset, *shape, *strides)
-    if len(shape) != len(strides) or {*map(type, numbers)} != {int}:
-        problem = f"{len(shape)} sizes, {len(strides)} strides, or other than integers"
-    elif min(numbers) < 0 or max(numbers) >= 1 << 62 or not is_possible(shape, dtype):
-        problem = f"offset {offset}, sizes {shape}, strides {strides}"
-    else:
-        size, last, _ = _layout(shape, strides)
-        inside = (offset + last + 1) * dtype.itemsize <= source.size
-        if not size or (inside and size * dtype.itemsize <= max(source.size, _MAX_EXPANDED)):
-            return
-        problem = f"offset {offset}, sizes {shape}, strides {strides}"
-    raise ContainerError(
-        "a tensor outside its storage",
-        file=source.path,
-        expected=f"a view of {source.size} bytes of {dtype.name}",
-        found=problem,
-    )
+def _outside(found: str, expected: str) -> ContainerError:
+    return ContainerError("a tensor outside its storage", expected=expected, found=found)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ckptconv.codecs.zip.reader import Archive, is_zip
 from ckptconv.errors import CkptconvError, StrPath
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 from ckptconv.spelling import option
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.fingerprint import well_formed
@@ -44,7 +44,7 @@ def read(path: StrPath) -> dict[str, Array]:
     Raises:
         CkptconvError: not such a file, damaged, too large, or it holds Python objects.
     """
-    source = Source(path)
+    source = File(path)
     if not is_zip(source):
         raise _damaged(path, "an .npz file of plain arrays", source.head(4))
     archive = Archive(source)

@@ -16,7 +16,7 @@ from ckptconv.codecs.zip import directory as zip_directory
 from ckptconv.codecs.zip.reader import Archive
 from ckptconv.codecs.zip.writer import ZipWriter
 from ckptconv.errors import ContainerError
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 from ckptconv.tensors.tensor import ArrayTensor, FileTensor
 from ckptconv.tensors.writer import open_sink
 from tests.noise import hold_against_noise
@@ -40,7 +40,7 @@ def patched(path: Path, offset: int, data: bytes) -> Path:
 
 
 def read_all(path: Path) -> dict[str, bytes]:
-    members = Archive(Source(path))
+    members = Archive(File(path))
     return {name: members.read(name) for name in members.records}
 
 
@@ -71,7 +71,7 @@ def test_zip64_and_streamed_members(tmp_path: Path) -> None:
 
 
 def test_a_stored_member_is_a_window(tmp_path: Path) -> None:
-    members = Archive(Source(zipped(tmp_path)))
+    members = Archive(File(zipped(tmp_path)))
     member = members.member("a/data/0")
     assert members.member("a/data/0") is member
     tensor = FileTensor(member, 2, (3, 5), np.dtype("<i2"))
@@ -84,13 +84,13 @@ def test_a_stored_member_is_a_window(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_every_flipped_bit_of_a_payload_is_noticed(tmp_path: Path, method: int) -> None:
     path = zipped(tmp_path, compression=method)
-    record = Archive(Source(path)).records["a/data/0"]
+    record = Archive(File(path)).records["a/data/0"]
     start = record.header + 30 + len("a/data/0")
     for offset in range(start, start + record.packed, 7):
         original = path.read_bytes()[offset : offset + 1]
         patched(path, offset, bytes([original[0] ^ 4]))
         with pytest.raises(ContainerError, match="a/data/0"):
-            Archive(Source(path)).read("a/data/0")
+            Archive(File(path)).read("a/data/0")
         patched(path, offset, original)
     assert read_all(path) == MEMBERS
 
@@ -105,11 +105,11 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_each_way_of_reading_checks_the_whole_member(tmp_path: Path, way: str) -> None:
     path = zipped(tmp_path)
-    WAYS[way](Archive(Source(path)).member("a/data/0"))
-    at = Archive(Source(path)).records["a/data/0"].header + 30 + len("a/data/0") + 1000
+    WAYS[way](Archive(File(path)).member("a/data/0"))
+    at = Archive(File(path)).records["a/data/0"].header + 30 + len("a/data/0") + 1000
     patched(path, at, b"\xff")
     with pytest.raises(ContainerError, match="a/data/0: damaged: expected CRC-32"):
-        WAYS[way](Archive(Source(path)).member("a/data/0"))
+        WAYS[way](Archive(File(path)).member("a/data/0"))
 
 
 @pytest.mark.parametrize("size", [3000, 3 << 20])
@@ -121,7 +121,7 @@ def test_a_copy_checks_the_member(tmp_path: Path, size: int) -> None:
     for damage in (False, True):
         if damage:
             patched(path, size // 2, bytes([path.read_bytes()[size // 2] ^ 1]))
-        tensor = FileTensor(Archive(Source(path)).member("t"), 0, (size,), np.dtype("u1"))
+        tensor = FileTensor(Archive(File(path)).member("t"), 0, (size,), np.dtype("u1"))
         for crc in (None, 0):
             out = tmp_path / "out"
             out.write_bytes(b"")
@@ -141,7 +141,7 @@ def test_crc_zero_means_not_computed(tmp_path: Path) -> None:
     crc = struct.pack("<L", zlib.crc32(MEMBERS["a/data/0"]))
     assert raw.count(crc) == 2
     path.write_bytes(raw.replace(crc, bytes(4)))
-    assert Archive(Source(path)).read("a/data/0") == MEMBERS["a/data/0"]
+    assert Archive(File(path)).read("a/data/0") == MEMBERS["a/data/0"]
 
 
 def test_duplicate_names_are_refused(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_duplicate_names_are_refused(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="Duplicate"):
             file.writestr("a", b"2")
     with pytest.raises(ContainerError, match="expected distinct names, found 'a' twice"):
-        Archive(Source(path))
+        Archive(File(path))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_duplicate_names_are_refused(tmp_path: Path) -> None:
 def test_a_lying_local_header_is_refused(tmp_path: Path, offset: int, data: bytes) -> None:
     path = patched(zipped(tmp_path), offset, data)
     with pytest.raises(ContainerError, match="local header does not agree"):
-        Archive(Source(path)).member("a/data.pkl")
+        Archive(File(path)).member("a/data.pkl")
 
 
 def test_overlapping_members_are_refused(tmp_path: Path) -> None:
@@ -169,10 +169,10 @@ def test_overlapping_members_are_refused(tmp_path: Path) -> None:
     second = raw.index(b"PK\1\2", raw.index(b"PK\1\2") + 1)
     patched(path, second + 42, struct.pack("<L", 40))
     with pytest.raises(ContainerError, match="overlap"):
-        Archive(Source(path))
+        Archive(File(path))
     patched(zipped(tmp_path), 28, struct.pack("<H", 290))  # a longer local extra field
     with pytest.raises(ContainerError, match="overlap"):
-        Archive(Source(path)).member("a/data.pkl")
+        Archive(File(path)).member("a/data.pkl")
 
 
 def test_encrypted_and_unknown_methods_are_refused(tmp_path: Path) -> None:
@@ -180,10 +180,10 @@ def test_encrypted_and_unknown_methods_are_refused(tmp_path: Path) -> None:
     central = path.read_bytes().index(b"PK\1\2")
     patched(patched(path, 6, b"\1"), central + 8, b"\1")
     with pytest.raises(ContainerError, match="encrypted"):
-        Archive(Source(path)).member("a/data.pkl")
+        Archive(File(path)).member("a/data.pkl")
     path = zipped(tmp_path, compression=zipfile.ZIP_LZMA)
     with pytest.raises(ContainerError, match="method 14"):
-        Archive(Source(path)).member("a/data.pkl")
+        Archive(File(path)).member("a/data.pkl")
 
 
 def test_a_bomb_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_bomb_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
         for _ in range(26):
             member.write(bytes(10 << 20))
     with pytest.raises(ContainerError, match="once inflated"):
-        Archive(Source(path))
+        Archive(File(path))
 
 
 def test_a_deflated_member_that_is_longer_than_declared(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_deflated_member_that_is_longer_than_declared(tmp_path: Path) -> None:
     assert raw.count(size) == 2
     path.write_bytes(raw.replace(size, struct.pack("<L", 100)))
     with pytest.raises(ContainerError, match="found more bytes"):
-        Archive(Source(path)).read("a/data/0")
+        Archive(File(path)).read("a/data/0")
 
 
 def test_truncation_anywhere_is_an_error(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_directory_that_declares_too_much(tmp_path: Path) -> None:
     end = path.read_bytes().rindex(b"PK\5\6")
     patched(path, end + 10, struct.pack("<H", 9))
     with pytest.raises(ContainerError, match="9 directory entries"):
-        Archive(Source(path))
+        Archive(File(path))
     assert zip_directory.MAX_RECORDS < 1 << 20
 
 
@@ -246,7 +246,7 @@ def test_the_writer_is_readable_aligned_and_reproducible(tmp_path: Path, large: 
     with zipfile.ZipFile(paths[0]) as file:
         assert file.testzip() is None
         assert file.read("a/second") == array.tobytes()
-    members = Archive(Source(paths[0]))
+    members = Archive(File(paths[0]))
     assert members.read("a/second") == array.tobytes()
     assert members.member("a/second").base % 64 == 0
     assert os.path.getsize(paths[0]) < array.nbytes + 600

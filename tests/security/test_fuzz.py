@@ -43,7 +43,7 @@ def test_seeds_are_whole_and_small(name: str) -> None:
     assert row.container in {known.name for known in formats.FORMATS}
     assert len(row.sources()) > 0
     for path in row.sources():
-        source = formats.Source(path)
+        source = formats.File(path)
         assert formats.recognise(source).name == row.container
         assert formats.read(path).tensors
         assert sum(map(len, row.files(path).values())) <= 64 << 10

@@ -25,7 +25,7 @@ from ckptconv.errors import ContainerError
 from ckptconv.formats import safetensors
 from ckptconv.io import platform
 from ckptconv.io.atomic import atomic_path
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 from ckptconv.tensors.tensor import ArrayTensor
 from tests.sudden_death import (
     ROOT,
@@ -359,4 +359,4 @@ def test_a_disk_that_cannot_be_read(source: Path) -> None:
         platform, "preadv", side_effect=OSError(errno.EIO, "Input/output error")
     )
     with failing, pytest.raises(ContainerError, match=f"{source}: cannot be read: Input/output"):
-        Source(source).read(0, 10)
+        File(source).read(0, 10)

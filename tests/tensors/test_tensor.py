@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ckptconv.errors import ContainerError
 from ckptconv.graph.gates import permutation, permute
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 from ckptconv.tensors import computed
 from ckptconv.tensors import ops as relayout
 from ckptconv.tensors.regions import split, whole
@@ -28,7 +28,7 @@ def stored(tmp_path_factory):
         array = np.arange(1, 1 + int(np.prod(shape))).astype(dtype).reshape(shape)
         path = folder / f"{'x'.join(map(str, shape))}{dtype[1:]}{dtype[0] == '>'}"
         path.write_bytes(b"head" + array.tobytes())
-        return array, FileTensor(Source(path), 4, shape, np.dtype(dtype))
+        return array, FileTensor(File(path), 4, shape, np.dtype(dtype))
 
     return make
 
@@ -147,7 +147,7 @@ def test_split_covers_everything_once_in_order(limit):
 def test_a_range_beyond_the_file_is_refused_before_it_is_read(tmp_path):
     (tmp_path / "short").write_bytes(bytes(16))
     with pytest.raises(ContainerError, match="truncated or damaged: expected 4398046511104 bytes"):
-        FileTensor(Source(tmp_path / "short"), 0, (1 << 40,), np.dtype("f4"))
+        FileTensor(File(tmp_path / "short"), 0, (1 << 40,), np.dtype("f4"))
 
 
 def test_a_large_transpose_is_read_at_once_and_says_where_the_file_ends(tmp_path):
@@ -155,7 +155,7 @@ def test_a_large_transpose_is_read_at_once_and_says_where_the_file_ends(tmp_path
     array = np.arange(rows * columns, dtype="<i4").reshape(rows, columns)
     path = tmp_path / "large"
     path.write_bytes(array.tobytes())
-    turned = relayout.transpose(FileTensor(Source(path), 0, array.shape, array.dtype), (1, 0))
+    turned = relayout.transpose(FileTensor(File(path), 0, array.shape, array.dtype), (1, 0))
     (block,) = turned.blocks()
     np.testing.assert_array_equal(block, array.T)
     for size in (array.nbytes - 4, array.nbytes // 4):
@@ -167,6 +167,6 @@ def test_a_large_transpose_is_read_at_once_and_says_where_the_file_ends(tmp_path
 def test_a_file_is_let_go_of_when_python_ends(tmp_path, monkeypatch):
     """Modules are emptied then, and what is said in ``__del__`` would stand on the terminal."""
     (tmp_path / "f").write_bytes(b"x")
-    source = Source(tmp_path / "f")
+    source = File(tmp_path / "f")
     monkeypatch.setattr("ckptconv.io.reader.os", None)
     source.__del__()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptconv.io import platform
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 from ckptconv.tensors import writer as sinks
 from ckptconv.tensors.tensor import ArrayTensor, FileTensor
 from ckptconv.tensors.writer import open_sink
@@ -39,7 +39,7 @@ def test_any_sequence_of_writes(folder, steps, seed):
     rng = np.random.default_rng(seed)
     noise = rng.integers(1, 256, 40_000, np.uint8)
     (folder / "source").write_bytes(noise.tobytes())
-    source, path, expected = Source(folder / "source"), folder / "target", bytearray()
+    source, path, expected = File(folder / "source"), folder / "target", bytearray()
     path.write_bytes(b"")
     with pytest.MonkeyPatch.context() as patch:
         for name, size in (("_SIZE", 8192), ("PIECE", 1024), ("_STEP", 4096), ("_WINDOW", 8192)):

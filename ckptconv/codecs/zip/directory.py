@@ -95,8 +95,8 @@ def parse(source: Source, offset: int, size: int, count: int) -> dict[str, Recor
         name = decode(raw[start : start + named], flags)
         if name is None or name in records:
             raise _damaged(source, "distinct names", f"{name!r} twice" if name else "no text")
-        wide = raw[start + named : position - more]
-        full, packed, header = widen(wide, full, packed, header)
+        if _ONES in (full, packed, header):
+            full, packed, header = widen(raw[start + named : position - more], full, packed, header)
         records[name] = Record(flags, method, crc, packed, full, header)
     if position != size:
         raise _damaged(source, f"{count} directory entries", "bytes after them")
@@ -105,8 +105,6 @@ def parse(source: Source, offset: int, size: int, count: int) -> dict[str, Recor
 
 def widen(extra: bytes, *fields: int) -> tuple[int, ...]:
     """Return the fields with those that are all ones taken from the zip64 extra field."""
-    if _ONES not in fields:
-        return fields
     at, wide = 0, b""
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, at)

@@ -103,8 +103,9 @@ class Archive:
         honest = mark == b"PK\3\4" and same
         honest &= (method, flags & ~UTF8) == (record.method, record.flags & ~UTF8)
         if not flags & _DESCRIPTOR:
-            told = widen(text[named:], size, packed)
-            honest &= (crc, *told) == (record.crc, record.size, record.packed)
+            meant = record.size, record.packed
+            honest &= crc == record.crc
+            honest &= (size, packed) == meant or widen(text[named:], size, packed) == meant
         if not honest:
             raise self._error(name, "its local header does not agree with the directory")
         if flags & _ENCRYPTED:

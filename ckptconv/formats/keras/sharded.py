@@ -15,7 +15,7 @@ from ckptconv.errors import ContainerError
 from ckptconv.formats.keras import h5 as hdf5
 from ckptconv.formats.keras.h5_writer import facts_of
 from ckptconv.formats.sharded import is_bare
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File, Source
 from ckptconv.tensors.tensor import Tensor
 
 _MAX_INDEX = 16 << 20
@@ -44,7 +44,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     omitted: dict[str, str] = {}
     facts, files = KerasFacts("weights.h5"), [source]
     for file in shards:
-        shard = Source(os.path.join(os.path.dirname(source.path), file))
+        shard = File(os.path.join(os.path.dirname(source.path), file))
         part = hdf5.read(shard, select=select)
         said = facts_of(part)
         files.append(shard)

@@ -12,7 +12,7 @@ import pytest
 from ckptconv import formats
 from ckptconv.errors import CkptconvError, ContainerError
 from ckptconv.formats.keras import h5 as hdf5
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 from tests.formats.keras.h5_files import h5, legacy, values
 
 
@@ -192,7 +192,7 @@ def test_mutated_bytes(files, name):
             mutated[rng.choice(used)] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
         path.write_bytes(mutated)
         try:
-            values(hdf5.read(Source(path)))
+            values(hdf5.read(File(path)))
             outcomes.add("read")
         except CkptconvError as error:
             outcomes.add("refused")

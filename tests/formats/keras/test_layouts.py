@@ -13,7 +13,7 @@ from ckptconv.errors import ContainerError
 from ckptconv.formats.keras import archive as keras_zip
 from ckptconv.formats.keras import h5 as hdf5
 from ckptconv.formats.keras import sharded as keras_sharded
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 from tests.formats.keras.h5_files import h5, same, values
 
 # --- what Keras writes
@@ -179,6 +179,6 @@ def test_nested_layer_names_and_unlisted_datasets(tmp_path):
 
 
 def test_sniffers_know_their_own(files):
-    sources = {name: Source(files / name) for name in ("m.h5", "m.keras", "s.weights.json")}
+    sources = {name: File(files / name) for name in ("m.h5", "m.keras", "s.weights.json")}
     for module, own in ((hdf5, "m.h5"), (keras_zip, "m.keras"), (keras_sharded, "s.weights.json")):
         assert [name for name, source in sources.items() if module.sniff(source)] == [own]

@@ -11,7 +11,7 @@ import pytest
 from ckptconv import formats
 from ckptconv.errors import ContainerError
 from ckptconv.formats.keras import sharded as keras_sharded
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 from tests.formats.keras.h5_files import h5
 
 
@@ -24,7 +24,7 @@ def index(path, mapping):
 def test_shards_outside_the_folder(files, name):
     path = index(files / "x.weights.json", {"/layers/dense/vars": name})
     with pytest.raises(ContainerError, match="bare name"):
-        keras_sharded.read(Source(path))
+        keras_sharded.read(File(path))
 
 
 @pytest.mark.parametrize(
