@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ckptconv import formats
 from ckptconv.errors import ContainerError, StrPath, listed
 from ckptconv.formats.registry import SUFFIXES
-from ckptconv.io.reader import Source
+from ckptconv.io.reader import File
 from ckptconv.spelling import option
 
 _DEEP, _MOST_ENTRIES, _MOST_OPENED, _LISTED, _ADVISED = 4, 10_000, 100, 6, 3
@@ -128,7 +128,7 @@ def _checkpoints(folder: str) -> list[str]:
 def _read(files: Sequence[str]) -> Iterator[str]:
     for file in files[:_MOST_OPENED]:
         with suppress(ContainerError):
-            formats.recognise(Source(file))
+            formats.recognise(File(file))
             yield file
 
 
