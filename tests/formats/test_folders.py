@@ -170,7 +170,7 @@ def test_a_folder_of_many_files_is_not_read_whole(
         (tmp_path / f"{n}.pt").write_bytes(b"no checkpoint")
     opened = list[str]()
     monkeypatch.setattr(folders, "_MOST_OPENED", 5)
-    monkeypatch.setattr(folders, "Source", lambda path: opened.append(path) or folders.Source)
+    monkeypatch.setattr(folders, "File", lambda path: opened.append(path) or folders.File)
     monkeypatch.setattr(folders.formats, "recognise", lambda _: None)
     folders.refusal(tmp_path)
     assert len(opened) == 5
