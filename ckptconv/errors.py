@@ -108,7 +108,7 @@ class SeveralError(ContainerError):
 def exists_already(path: StrPath) -> ContainerError:
     """Return the error of a file that would be replaced."""
     return ContainerError(
-        "exists already", file=path, hint=f"{option('force', True)} to replace it"
+        "exists already", file=path, hint=f"{option('force', True)}; it replaces the file"
     )
 
 

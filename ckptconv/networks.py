@@ -95,7 +95,7 @@ def _check_projections(graph: Graph, to: str) -> None:
                 f"proj_size has no equal in {target.title}, and a network takes layers as they are",
                 file=graph.origin.path,
                 tensor=layer.path,
-                hint=f"{option('fold_proj', True)} without {option('network')}, or a Linear after "
+                hint=f"{option('fold_proj', True)}; without {option('network')}; or a Linear after "
                 "a plain LSTM in the source",
             )
 

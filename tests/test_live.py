@@ -180,7 +180,7 @@ def test_modules_that_are_not_read():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         quantized = torch.ao.quantization.quantize_dynamic(network(), {nn.Linear})
-    with pytest.raises(ckptconv.DialectError, match="is quantized or no tensor; try saving"):
+    with pytest.raises(ckptconv.DialectError, match="is quantized or no tensor; try convert"):
         ckptconv.from_torch(quantized)
 
 

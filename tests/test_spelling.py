@@ -103,7 +103,7 @@ def test_what_a_function_advises_is_taken():
         with pytest.raises(CkptconvError) as caught:
             function(*given(), **options)
         told = str(caught.value).partition("; try ")[2]
-        told = re.split(r" or |, (?=or |which )| to replace", told)[0]
+        told = re.split(r" or |, or |; ", told)[0]
         function(*given(), **options, **eval(f"dict({told})"))
         for made in Path().glob("x.*"):
             made.unlink()
@@ -133,14 +133,14 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_what_a_command_advises_is_taken_as_it_stands(command):
-    option = re.split(r" or |, | to replace", typed(*command).partition("; try ")[2])[0]
+    option = re.split(r" or |; ", typed(*command).partition("; try ")[2])[0]
     assert option.startswith("--")
     assert typed(*command, *shlex.split(option)) == ""
 
 
 def test_a_command_names_the_command_that_takes_an_option():
     error = typed("roundtrip", "proj.pt", "--via", "ms")
-    assert "try 'ckptconv convert … --fold-proj', which" in error
+    assert "try 'ckptconv convert … --fold-proj'; it" in error
     assert typed("convert", "proj.pt", "x.ckpt", "--fold-proj") == ""
 
 
@@ -158,9 +158,9 @@ def test_every_option_that_messages_name_can_be_typed():
 
 def test_a_second_file_has_options_of_its_own():
     error = typed("diff", "plain.pt", "two.pt")
-    assert "try --target-select encoder, or --target-select '*'" in error
+    assert "try --target-select encoder or --target-select '*'" in error
     error = typed("diff", "two.pt", "plain.pt")
-    assert "try --select encoder, or --select '*'" in error
+    assert "try --select encoder or --select '*'" in error
 
 
 def test_evidence_and_rules_are_one_for_all():

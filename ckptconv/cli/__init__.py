@@ -186,7 +186,7 @@ def _convert(
         with reading(src, enabled=not quiet) as progress:
             report = convert(src, dst, progress=progress, **o.named(options))
     except UnmatchedError as error:
-        error.hint = f"{error.hint} as {match.command(src, **options)}"
+        error.hint = f"{error.hint}; {match.command(src, **options)}"
         raise
     if report_file:
         _write_report(report, report_file)

@@ -13,6 +13,7 @@ from ckptconv.errors import CkptconvError, printable
 
 _COLOURS = {"ok": "32", "FAILED": "1;31", "failed": "1;31"}
 _GAP, _INDENT = "   ", "  "
+_TYPED = re.compile(r"((try|or) )?(--|'?ckptconv |python )")
 Row = Sequence[Sequence[str]]
 Cells = Sequence[Row]
 """Rows of cells of lines."""
@@ -48,15 +49,12 @@ def _told(sentence: str, width: int) -> str:
 
 
 def _clauses(sentence: str, width: int) -> Iterator[str]:
-    """Yield lines that end where a clause does: what is to be copied stands on one of them."""
-    line = ""
-    for clause in re.split(r"(?<=[;,]) | (?=or --|(?:or|as) ckptconv)", sentence):
-        longer = f"{line} {clause}" if line else f"  {clause}"
-        if line and len(longer) > width:
-            yield line
-            longer = f"  {clause}"
-        line = longer
-    yield line
+    """Yield each alternative on a line of its own, that which is to be typed whole, and what is
+    said of it on others."""
+    for clause in re.split(r"; | (?=or --|or ckptconv )", sentence):
+        typed, begins = _TYPED.match(clause), clause.startswith(("try ", "or "))
+        line = _INDENT + (clause if typed or begins else _INDENT + clause)
+        yield line if typed else _wrapped(line, width, 2 * _INDENT)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

@@ -102,7 +102,7 @@ def _more_than(layer: Layer, more: Iterable[str]) -> AmbiguousKindError:
 
 
 def _as_parameters(path: str) -> str:
-    return f"{option('kinds', {path: PARAMETER})} to keep its parameters as they are"
+    return f"{option('kinds', {path: PARAMETER})}; it keeps its parameters as they are"
 
 
 def _flat_biases(params: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -78,7 +78,7 @@ def _unreadable(value: Any) -> tuple[str, str | None]:
     of_torch = type(value).__module__ == "torch"
     if getattr(value, "is_quantized", False) or (of_torch and not is_tensor):
         allow = option("allow", ["dequantize"])
-        hint = f"saving the state_dict and converting that file with {allow}"
+        hint = f"{allow}; on a file of its state_dict"
         return "is quantized or no tensor", hint
     if not is_tensor:
         return "", None

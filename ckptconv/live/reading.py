@@ -72,8 +72,8 @@ def checked(network: Any) -> Any:
                 "a live network of Keras is neither read nor filled",
                 expected="a file of it",
                 found=type(part).__name__,
-                hint="its save_weights('….weights.h5'); a file converted with "
-                f"{option('like', '….weights.h5')} is what its load_weights takes",
+                hint=f"{option('like', 'w.weights.h5')}; that is of its save_weights, and its "
+                "load_weights takes what is written",
             )
     return network
 

@@ -37,7 +37,7 @@ def without_projections(graph: Graph, framework: str, *, fold: bool) -> Graph:
             raise LossyError(
                 f"proj_size has no equal in {framework}",
                 tensor=layer.path,
-                hint=f"{option('fold_proj', True)}, which gives an exactly equal LSTM "
+                hint=f"{option('fold_proj', True)}; it gives an exactly equal LSTM "
                 "followed by a Dense",
             )
     return replace(graph, layers=tuple(result))

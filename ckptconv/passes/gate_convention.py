@@ -87,7 +87,7 @@ def _orders(gates: str | None, kinds: set[str]) -> dict[str, str]:
             raise CkptconvError(
                 f"{option('gates', gates)} does not give one order for {kind}",
                 expected=f"a permutation of {','.join(CANONICAL[kind])} or an ecosystem",
-                hint=f"{option('gates', told)}, or one of {', '.join(ORDERS)}",
+                hint=f"{option('gates', told)}; or one of {', '.join(ORDERS)}",
             )
         ((spec, orders[kind]),) = fitting
         unused.discard(spec)

@@ -187,7 +187,7 @@ def _check_taken(graph: Graph, taken: list[_Taken]) -> None:
                     f"no entry of {option('map')} says where {tensor.size - size} of its values go"
                 )
                 name = layer.full_name(param)
-                hint = f'"{name}" = "unused" and {option("drop", ["unused"])} to leave it out'
+                hint = f'{option("drop", ["unused"])}; with "{name}" = "unused" in the map'
                 raise CkptconvError(problem, tensor=name, hint=None if regions else hint)
 
 

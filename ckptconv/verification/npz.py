@@ -23,7 +23,7 @@ _MAX_MEMBERS = 100_000
 LAYERS, NETWORK = "ckptconv-golden-1", "ckptconv-golden-network-1"
 _HINTS = {
     LAYERS: "replay without {}: these are vectors of layers",
-    NETWORK: "{}: these are vectors of a whole network",
+    NETWORK: "{}; these are vectors of a whole network",
 }
 _SOURCE = ("path", "container", "framework")
 _EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -88,7 +88,7 @@ def test_quiet_and_force(tagger):
     assert run("torch2ms", tagger, "-q") == ("", "")
     before = target.read_bytes()
     _, err = run("torch2ms", tagger, code=1)
-    assert err == f"ckptconv: {target}: exists already; try --force to replace it\n"
+    assert err == f"ckptconv: {target}: exists already; try --force; it replaces the file\n"
     run("torch2ms", tagger, "-q", "--force")
     assert target.read_bytes() == before
 

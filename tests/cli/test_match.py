@@ -42,8 +42,8 @@ def test_the_map_of_a_plan_converts(files, tmp_path):
     given = ("--like", like, "--fill", "new=ones", "-q")
     run("match", *files, "-o", tmp_path / "map.toml", "--fill", "new=ones", "-q")
     _, err = run("torch2ms", source, "-o", tmp_path / "m.ckpt", *given, code=1)
-    assert "try --like-order to accept what is proposed" in err
-    drafting = shlex.split(err.partition(" as ckptconv ")[2])
+    assert "try --like-order or --map map.toml; match drafts the map; ckptconv match" in err
+    drafting = shlex.split(err.partition("; ckptconv ")[2])
     assert drafting[-4:] == ["--fill", "new=ones", "-o", "map.toml"]
     run(*drafting[:-1], tmp_path / "again.toml", "-q")
     assert (tmp_path / "again.toml").read_text() == (tmp_path / "map.toml").read_text()

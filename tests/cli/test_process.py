@@ -181,15 +181,15 @@ def test_an_approximation_that_nothing_needs_is_an_error(tagger: Path) -> None:
 def test_hints_speak_the_language_of_the_caller(tagger: Path) -> None:
     target = tagger.with_suffix(".ckpt")
     convert(tagger, target, to="mindspore")
-    with pytest.raises(CkptconvError, match="exists already; try force=True to replace it"):
+    with pytest.raises(CkptconvError, match="exists already; try force=True; it replaces the file"):
         convert(tagger, target, to="mindspore")
-    assert "try --force to replace it" in run("torch2ms", tagger, code=1)[1]
+    assert "try --force; it replaces the file" in run("torch2ms", tagger, code=1)[1]
     out = tagger.parent / "out"
     out.mkdir()
     target.rename(out / target.name)
     for jobs in (1, 2):
         command = ("batch", tagger.parent, out, "--to", "ms", "--jobs", jobs)
-        assert "try --force to replace it" in run(*command, code=1)[1]
+        assert "try --force; it replaces the file" in run(*command, code=1)[1]
 
 
 def test_ascend_says_what_it_checked(tagger: Path) -> None:

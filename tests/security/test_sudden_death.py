@@ -233,7 +233,7 @@ def test_two_conversions_to_one_target(source: Path, name: str, force: bool) -> 
         for thread in threads:
             thread.join()
     assert len(errors) == (0 if force else 1)
-    assert all("exists already; try force=True to replace it" in text for text in errors)
+    assert all("exists already; try force=True; it replaces the file" in text for text in errors)
     found = digest(target)
     convert(source, name, force=True)
     assert digest(target) == found

@@ -61,7 +61,7 @@ def lift_with_network(
         raise DialectError(
             "the file does not record its network",
             expected="a model's configuration",
-            hint=f"{_configuration()}, or a file of model.save()",
+            hint=f"a file of model.save(), or {_configuration()}",
         )
     paths = [layer.path for layer in graph]
     return graph, network.read(root, facts.keras_version or None, paths, stubs)
@@ -118,7 +118,7 @@ def _advising(facts: KerasFacts) -> Iterator[None]:
 
 
 def _configuration() -> str:
-    return f"{option('config', 'model.json')} with what model.to_json() gives"
+    return f"{option('config', 'model.json')}; that is what model.to_json() gives"
 
 
 def _check_described(unit: Unit, root: Entry) -> None:
@@ -129,7 +129,7 @@ def _check_described(unit: Unit, root: Entry) -> None:
             tensor=unit.first,
             expected=", ".join(layer.name for layer in root.layers()[:20]),
             found=unit.path,
-            hint=f"{option('config', 'model.json')} of the model that the weights are of",
+            hint=f"{option('config', 'model.json')}; that is of the model whose weights these are",
         )
 
 

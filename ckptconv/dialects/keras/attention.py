@@ -141,7 +141,7 @@ def lower_attention(layer: Layer) -> dict[str, Tensor]:
             "the number of heads is not known, and Keras keeps them apart",
             tensor=layer.path,
             hint=option("kinds", {layer.hint_path: "MultiheadAttention(num_heads=8)"})
-            + ", with the right number",
+            + "; with the right number",
         )
     if "bias_k" in params or layer.attributes.get("add_zero_attn"):
         more = "add_bias_kv" if "bias_k" in params else "add_zero_attn"

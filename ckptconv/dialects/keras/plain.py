@@ -140,8 +140,8 @@ def _parameters(unit: Unit, evidence: str, *, kept: bool = False) -> list[Layer]
     Raises:
         DialectError: they have no names, and nobody says to keep them.
     """
-    keep = f"{option('kinds', {unit.path: PARAMETER})}, which keeps them as they are, or their kind"
-    written = f"{option('network', 'FILE.py')}, which writes the two convolutions that it is"
+    keep = f"{option('kinds', {unit.path: PARAMETER})}; it keeps them as they are"
+    written = f"{option('network', 'FILE.py')}; it writes the two convolutions that it is"
     found = names_and_shapes(unit.leaves)
     numbered = not kept and any(leaf.isdecimal() for leaf in unit.leaves)
     if numbered and unit.entry is not None:
@@ -149,7 +149,7 @@ def _parameters(unit: Unit, evidence: str, *, kept: bool = False) -> list[Layer]
             f"{unit.entry.class_name} has no equal in torch and MindSpore",
             tensor=unit.path,
             found=found,
-            hint=keep + (f", or converting with {written}" if is_separable(unit) else ""),
+            hint=keep + (f"; or {written}" if is_separable(unit) else ""),
         )
     if numbered:
         raise DialectError(

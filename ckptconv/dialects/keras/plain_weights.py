@@ -109,7 +109,7 @@ def lower_slopes(layer: Layer) -> Tensor:
             "the rank of its input is not known, which the shape of alpha follows in Keras",
             tensor=layer.path,
             hint=option("kinds", {layer.hint_path: "PReLU(shared_axes=[1, 2])"})
-            + ", with all axes of the input but the batch and, where each channel has a "
+            + "; with all axes of the input but the batch and, where each channel has a "
             "slope, the channels, which are last",
         )
     ones = "1" * (len(shared) - (weight.shape == (1,) and len(shared) > 0))

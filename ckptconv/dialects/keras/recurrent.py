@@ -116,7 +116,7 @@ def _kind(unit: Unit, leaves: Mapping[str, Tensor], *, told: bool) -> str:
         raise LossyError(
             f"{class_name} has no equal in torch and MindSpore",
             tensor=unit.path,
-            hint=f"{option('kinds', {unit.path: found})} if it computes what that does"
+            hint=f"{option('kinds', {unit.path: found})}; if it computes what that does"
             if found
             else None,
         )
@@ -179,16 +179,17 @@ def _require_reset_after(unit: Unit, bias: Tensor | None, width: int, options: R
         raise DialectError(
             "nothing tells whether this GRU has reset_after: it has no bias",
             tensor=unit.path,
-            hint=f"{option('kinds', {unit.path: 'GRU(reset_after=True)'})} if it has",
+            hint=f"{option('kinds', {unit.path: 'GRU(reset_after=True)'})}; if it has",
         )
     if told is not True:
+        network = option("network", "FILE.py")
+        advised = network if unit.entry else f"{network} {option('config', 'model.json')}"
         raise LossyError(
             "GRU with reset_after=False has no equal in torch and MindSpore, whatever the weights",
             tensor=unit.path,
             expected=f"a bias of {(2, width)}, as reset_after=True gives",
             found=f"a bias of {bias.shape}" if bias is not None else "reset_after=False",
-            hint=f"converting with {option('network', 'FILE.py')}, which writes a layer that has it"
-            + ("" if unit.entry else f", and {option('config', 'model.json')}"),
+            hint=f"{advised}; it writes a layer that has it",
         )
 
 

@@ -100,8 +100,8 @@ def check_activations(
                     tensor=unit.path,
                     expected=" or ".join(allowed),
                     found=found,
-                    hint=f"{option('allow', [found])}, which changes the outputs, or converting "
-                    f"with {option('network', 'FILE.py')}, which writes a layer that has it",
+                    hint=f"{option('network', 'FILE.py')}; it writes a layer that has it; or "
+                    f"{option('allow', [found])}; it changes the outputs",
                 )
             notes.append(f"{key} {found} was taken for {allowed[0]}, as allowed: outputs differ")
         elif kind == "RNN":

@@ -93,7 +93,7 @@ def lift_flat(
                 tensor=name,
                 found=tensor.shape,
                 hint=f"{option('flat_layout', 'cpu')} or {option('flat_layout', 'gpu')} "
-                f"(or {option('kinds', {path: 'Conv1d'})})",
+                f"or {option('kinds', {path: 'Conv1d'})}",
             )
         given = {k: v for k, v in hint.arguments.items() if k in Sizes._fields} if hint else {}
         sizes = _solve(name, path, tensor.size, layout, given)
@@ -120,7 +120,7 @@ def _solve(name: str, path: str, total: int, layout: str, given: dict[str, Any])
         tensor=name,
         expected=f"one solution for {total} elements",
         found=f"{len(found)}",
-        hint=f"{option('kinds', {path: f'LSTM({arguments})'})} with the true sizes",
+        hint=f"{option('kinds', {path: f'LSTM({arguments})'})}; with the true sizes",
     )
 
 

@@ -94,8 +94,8 @@ def _settled(
         "the file does not tell along which axis this spectral norm was taken",
         expected=" or ".join(f"dim={axis}" for axis in sigmas),
         found=weight.shape,
-        hint=f"{option('allow', ['spectral_norm_dim=0'])} (torch's default) or "
-        f"{option('allow', ['spectral_norm_dim=1'])} (that of a transposed convolution)",
+        hint=" or ".join(option("allow", [f"spectral_norm_dim={axis}"]) for axis in (0, 1))
+        + "; 0 is torch's default, 1 that of a transposed convolution",
     )
     error.allow = frozenset({"spectral_norm_dim=0"})
     raise error

@@ -130,7 +130,7 @@ def _check_class(
         error = AmbiguousKindError(
             f"looks like {name}, but the file does not name the class",
             found=", ".join(parts.values()),
-            hint=f"{option('allow', [name])} if it is torch.nn.utils.parametrizations.{name}, and "
+            hint=f"{option('allow', [name])}; if it is torch.nn.utils.parametrizations.{name}, and "
             "alone",
         )
         error.allow = frozenset({name})

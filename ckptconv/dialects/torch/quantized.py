@@ -86,7 +86,7 @@ def without_quantization(checkpoint: Checkpoint, options: ReadOptions) -> Checkp
             tensor=name,
             expected="float weights",
             found=f"{len(quantized)} of {quantized[name]}" if quantized else "fake quantization",
-            hint=f"{option('allow', [ALLOW])}, which gives the float model with the "
+            hint=f"{option('allow', [ALLOW])}; it gives the float model with the "
             "dequantized weights",
         )
     is_packed = bool(quantized) or any(_packed(name) for name in names)
@@ -208,7 +208,10 @@ def _count(
             file=checkpoint.path,
             tensor=path,
             found=f"two cells of input and state size {hidden}",
-            hint=f"{option('kinds', {path: 'LSTM(bidirectional=True)'})} (or False; or GRU)",
+            hint=" or ".join(
+                option("kinds", {path: f"LSTM(bidirectional={x})"}) for x in (True, False)
+            )
+            + "; or GRU",
         )
     second = widths.get((2 if cells > 2 else 1, "0"))
     return 1 if cells % 2 or second == hidden else 2

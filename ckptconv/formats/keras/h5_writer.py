@@ -167,7 +167,7 @@ class _Maker:
                 tensor=name,
                 expected="whole or floating-point numbers",
                 found=dtype.name,
-                hint=f"{option('drop', ['PATH'])} with its path in the source, to leave it out",
+                hint=f"{option('drop', ['PATH'])}; PATH is its path in the source",
             )
         stored = np.dtype("V2") if is_bfloat16(dtype) else dtype
         return self._t.py_create(stored, logical=True)
@@ -197,7 +197,7 @@ def _require_loadable(name: str, tensor: Tensor) -> None:
         raise ContainerError(
             "Keras loads no bfloat16 from this layout",
             tensor=name,
-            hint=f"{option('dtype', 'float32')}, or a target whose name ends in .weights.h5",
+            hint=f"{option('dtype', 'float32')} or a target whose name ends in .weights.h5",
         )
 
 

@@ -92,7 +92,7 @@ def find(root: object, select: str | None, path: str) -> list[Place]:
         file=path,
         expected="one state_dict or module",
         found=listed(names, _MAX_LISTED) + beside,
-        hint=f"{', or '.join(advised)} for all under their keys",
+        hint=f"{' or '.join(advised)}; {ALL!r} is all, under their keys",
     )
 
 

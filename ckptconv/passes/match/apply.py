@@ -221,15 +221,17 @@ def _unmatched(found: Matching) -> UnmatchedError:
     problems = [*plan.impossible, *plan.ambiguous, *plan.proposed]
     lines = [_told(entry) for entry in problems[:_SHOWN]]
     lines += [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-    hints = [f"{option('map', 'map.toml')}, which match drafts"]
+    hints = [option("map", "map.toml")]
     dtypes = {t.dtype for target in found.targets.values() for t in target.tensors.values()}
     wanted = [name for name, dtype in DTYPES.items() if dtype in dtypes]
     if len(wanted) == 1 and any(ANOTHER_DTYPE in entry.why for entry in plan.impossible):
-        hints.insert(0, f"{option('dtype', wanted[0])} to cast")
+        hints.insert(0, option("dtype", wanted[0]))
     if not plan.ambiguous and not plan.impossible:
-        hints.insert(0, f"{option('like_order', True)} to accept what is proposed")
+        hints.insert(0, option("like_order", True))
     return UnmatchedError(
-        f"{option('like')}: {plan.counts()}: {'; '.join(lines)}", plan=plan, hint=" or ".join(hints)
+        f"{option('like')}: {plan.counts()}: {'; '.join(lines)}",
+        plan=plan,
+        hint=f"{' or '.join(hints)}; match drafts the map",
     )
 
 

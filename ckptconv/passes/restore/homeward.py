@@ -197,5 +197,5 @@ def _remade(name: str, sources: Iterable[str]) -> CkptconvError:
         tensor=name,
         expected="what was one tensor of the source",
         found=", ".join(sources) or None,
-        hint=f"{option('map')} with its entries turned round, if it was a map",
+        hint=f"{option('map', 'map.toml')}; with the entries of the map that it was turned round",
     )

@@ -89,7 +89,7 @@ def test_nested_places_and_selection(tmp_path: Path) -> None:
         saved(tmp_path / "x.pt", value)
     assert str(caught.value).endswith(
         "x.pt: weights in 2 places: expected one state_dict or module, "
-        "found model, ema; try select='model', or select='*' for all under their keys"
+        "found model, ema; try select='model' or select='*'; '*' is all, under their keys"
     )
     checkpoint = saved(tmp_path / "x.pt", value, select="ema")
     assert_same(checkpoint.tensors, two)

@@ -101,7 +101,7 @@ WRONG = {
     "a part of a tensor left": ({"fc.weight[0:5]": "x", "fc.bias": "z"}, "where 4 of its values"),
     "a parameter left": (
         {"fc.weight": "x"},
-        r'fc.bias: no entry .* try "fc.bias" = "unused" and drop=..unused',
+        r'fc.bias: no entry .* try drop=..unused.*; with "fc.bias" = "unused" in the map',
     ),
     "a hole in the target": (
         {"fc.weight[0:3]": "x[0:3]", "fc.weight[3:6]": "x[4:7]", "fc.bias": "z"},

@@ -116,7 +116,7 @@ def apply(b: Builder, site: Site) -> list[Value]:
         raise LossyError(
             f"{layer.class_name} cannot be written as a network",
             tensor=site.where,
-            hint=f"{option('stubs', [layer.name])}, which leaves a function to be written by hand",
+            hint=f"{option('stubs', [layer.name])}; it leaves a function to be written by hand",
         )
     try:
         return rule(b, site)

@@ -45,7 +45,7 @@ def activation_name(b: Builder, value: Any, where: str) -> str:
         raise LossyError(
             f"the activation {shown!r} is none of Keras's functions"[:200],
             tensor=where,
-            hint=f"{option('stubs', ['NAME'])}, to write it by hand",
+            hint=f"{option('stubs', ['NAME'])}; NAME is the layer, which is then written by hand",
         )
     return _FUNCTIONS[name]
 
