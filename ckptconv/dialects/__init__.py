@@ -158,14 +158,14 @@ _BY_FORMAT = {
     "torchscript": "torch",
 }
 _BY_TEXT = {"pt": "torch", "ms": "mindspore"}
-_MINDSPORES = (
+MINDSPORES = (
     # parameters of one module that only MindSpore's layers call so
     {"gamma", "beta", "moving_mean", "moving_variance"},
     {"embedding_table"},
 )
-_EITHERS = {"gamma", "beta"}
+EITHERS = {"gamma", "beta"}
 """A norm of MindSpore's, and of many a torch class."""
-_TORCHS = {"running_mean", "running_var", "num_batches_tracked"}
+TORCHS = {"running_mean", "running_var", "num_batches_tracked"}
 
 
 def dialect(name: str) -> Dialect:
@@ -234,11 +234,11 @@ def _by_names(checkpoint: Checkpoint) -> str:
         path, _, leaf = name.rpartition(".")
         modules.setdefault(path, {})[leaf] = tensor.shape
     groups = modules.values()
-    mindspore = any(set(group) in _MINDSPORES for group in groups)
+    mindspore = any(set(group) in MINDSPORES for group in groups)
     torch = any(
-        _TORCHS & set(group) or len(group.get("weight", (0, 0))) in (1, 3) for group in groups
+        TORCHS & set(group) or len(group.get("weight", (0, 0))) in (1, 3) for group in groups
     )
-    either = any(set(group) == _EITHERS for group in groups)
+    either = any(set(group) == EITHERS for group in groups)
     if (mindspore and torch) or (either and not mindspore and not torch):
         raise DialectError(
             "the names do not tell whose they are",

@@ -22,7 +22,6 @@ from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
 
 _MAX_FOUND = 200
-_NN_LEAVES = ("gamma", "beta", "moving_mean", "moving_variance", "embedding_table")
 
 
 @public()
@@ -99,7 +98,8 @@ def target_framework(target: Checkpoint, source: Framework) -> Target:
     if isinstance(target.facts, TorchFacts | MindSporeFacts):
         return "torch" if isinstance(target.facts, TorchFacts) else "mindspore"
     leaves = {name.rpartition(".")[2] for name in target.tensors}
-    return "mindspore" if leaves & set(_NN_LEAVES) or source != "mindspore" else "torch"
+    own = leaves & set().union(*dialects.MINDSPORES)
+    return "mindspore" if own or source != "mindspore" else "torch"
 
 
 def _wanted(target: Any) -> Checkpoint:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ckptconv.codegen.emit import modules as calls
 from ckptconv.codegen.emit import snippets
@@ -19,14 +19,6 @@ from ckptconv.codegen.emit.text import WIDTH, call
 from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.network import Network, Node
-
-
-@dataclass(frozen=True)
-class _Built:
-    """The modules of a network: lines of ``__init__``, and what each node calls."""
-
-    lines: list[str]
-    called: Mapping[str, str]
 
 
 def emit(
@@ -47,19 +39,19 @@ def emit(
     goal = TARGETS[target]
     network = _alive(network)
     _check_all_used(network, graph)
-    built = _build(network, graph, goal, columns)
-    stubs = _stubs(network, snippets.names(goal.cells))
-    reserved = frozenset([*snippets.names(goal.cells), *goal.words, *stubs.values()])
-    body = Forward(network, goal.name, built.called, stubs, reserved)
+    built, called = _build(network, graph, goal, columns)
+    stubs = _stubs(network, snippets.names(goal.name))
+    reserved = frozenset([*snippets.names(goal.name), *goal.words, *stubs.values()])
+    body = Forward(network, goal.name, called, stubs, reserved)
     lines, results = body.write()
-    text = ["class Net(" + goal.base + "):", *goal.init, *built.lines, ""]
+    text = ["class Net(" + goal.base + "):", *goal.init, *built, ""]
     text += goal.signature(body.parameters)
     text += [row for left, right in lines for row in _assignment(left, right)]
     line = f"        return {', '.join(results)}"
     text += [line] if len(line) <= WIDTH else call("return (", results, 8)
     net = "\n".join(text)
     parts = [
-        *snippets.needed(goal.cells, net),
+        *snippets.needed(goal.name, net),
         *_written(network, stubs),
         net,
         *goal.functions(network, weights),
@@ -73,12 +65,13 @@ def emit(
 def _stubs(network: Network, taken: frozenset[str]) -> dict[str, str]:
     """Return output → name of the function that is left to be written."""
     names: dict[str, str] = {}
+    found: dict[str, str] = {}
     for node in network:
         if node.op == "stub":
             said = str(node.arguments["about"])
             names.setdefault(said, identifier(said, [*taken, *names.values()]))
-    stubs = [node for node in network if node.op == "stub"]
-    return {node.outputs[0]: names[str(node.arguments["about"])] for node in stubs}
+            found[node.outputs[0]] = names[said]
+    return found
 
 
 def _written(network: Network, stubs: Mapping[str, str]) -> list[str]:
@@ -120,7 +113,10 @@ def _check_all_used(network: Network, graph: Graph) -> None:
         )
 
 
-def _build(network: Network, graph: Graph, goal: Target, columns: calls.Columns) -> _Built:
+def _build(
+    network: Network, graph: Graph, goal: Target, columns: calls.Columns
+) -> tuple[list[str], dict[str, str]]:
+    """Return the lines of ``__init__``, and what each node calls by its first output."""
     layers = {layer.path: layer for layer in graph}
     texts: dict[str, str] = {}
     called: dict[str, str] = {}
@@ -139,7 +135,7 @@ def _build(network: Network, graph: Graph, goal: Target, columns: calls.Columns)
             name = identifier(first, [*taken, *free])
             free[name] = text
             called[first] = f"self.{name}"
-    return _Built(_tree(texts, goal) + _assigned("self", free), called)
+    return _tree(texts, goal) + _assigned("self", free), called
 
 
 def _layer_text(
@@ -161,7 +157,7 @@ def _tree(texts: Mapping[str, str], goal: Target) -> list[str]:
     groups = dict.fromkeys(
         path[:i] for path in texts for i in range(len(path)) if path[i] == "." or i == 0
     )
-    places, used = {"": "self"}, (*snippets.names(goal.cells), *goal.words)
+    places, used = {"": "self"}, (*snippets.names(goal.name), *goal.words)
     for group in groups:
         if group:
             places[group] = identifier(group.replace(".", "_"), (*places.values(), *used))

@@ -15,13 +15,12 @@ class Target:
     """One target of generated modules.
 
     Attributes:
-        name: a column of the table of operations.
+        name: a column of the table of operations, and a file of cells.
         words: names that the module's own code uses.
     """
 
     name: str
     title: str
-    cells: str
     base: str
     imports: Callable[[frozenset[str]], list[str]]
     words: Sequence[str]
@@ -110,7 +109,6 @@ def _mindspore_notes(network: Network) -> list[str]:
 _MINDSPORE = Target(
     "mindspore",
     "MindSpore",
-    "mindspore",
     "nn.Cell",
     _mindspore_imports,
     ("ms", "nn", "ops", "Tensor", "Parameter"),
@@ -120,7 +118,6 @@ _MINDSPORE = Target(
 )
 TARGETS = {
     "torch": Target(
-        "torch",
         "torch",
         "torch",
         "nn.Module",

@@ -156,15 +156,13 @@ def _lift_group(
     deep: bool,
     rank: int | None,
 ) -> list[Layer]:
-    known = group[0].entry
-    if known is not None and len(group) > 1 and not (_is_sequence(group) or is_attention(group)):
-        classes = dict.fromkeys(unit.entry.class_name for unit in group if unit.entry)
-        names = " with ".join(classes)
-        raise LossyError(f"{names} has no equal in torch and MindSpore", tensor=path)
-    if _is_sequence(group):
+    if any(map(is_recurrent, group)):
         return [lift_sequence(path, group, facts, options)]
     if is_attention(group):
         return [lift_attention(path, group)]
+    if len(group) > 1 and group[0].entry is not None:
+        names = " with ".join(dict.fromkeys(unit.entry.class_name for unit in group if unit.entry))
+        raise LossyError(f"{names} has no equal in torch and MindSpore", tensor=path)
     if len(group) > 1:
         raise DialectError(
             "weights of several layers under one name",
@@ -183,7 +181,3 @@ def _stacks(groups: Mapping[str, list[Unit]]) -> dict[str, str]:
         for one, other in itertools.pairwise(cells)
         if one.path[:-1] == other.path[:-1] and one.place[0] + 1 == other.place[0]
     }
-
-
-def _is_sequence(group: list[Unit]) -> bool:
-    return any(is_recurrent(unit) for unit in group)

@@ -15,12 +15,11 @@ from typing import Any
 
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.keras.attention import is_attention, lift_projections
-from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.dialects.keras.grouping import Unit, incomplete
 from ckptconv.dialects.keras.recurrent import is_recurrent, lift_cell
 from ckptconv.dialects.keras.separable import is_separable, lift_separable
 from ckptconv.dialects.keras.settings import settings
 from ckptconv.dialects.recurrent import lift_recurrent
-from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Cell, Layer, cell_params
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import ReadOptions
@@ -49,12 +48,7 @@ def _sequence(path: str, group: list[Unit], options: ReadOptions) -> list[Layer]
     """Return a recurrent layer, or those of the two halves of a Bidirectional."""
     halves = sorted(group, key=lambda unit: unit.half or 0)
     if len(halves) > 2:
-        raise DialectError(
-            "an incomplete Bidirectional",
-            tensor=path,
-            expected="a forward and a backward layer, or one layer",
-            found=", ".join(unit.first for unit in group),
-        )
+        raise incomplete(path, group)
     lifted = [lift_cell(unit, options, any_gru=True)[1] for unit in halves]
     whole = halves[0].half is None or halves[0].stacked
     if whole or (len(halves) == 2 and _are_alike(halves, lifted)):

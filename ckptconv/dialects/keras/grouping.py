@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ckptconv.dialects.keras.config_tree import Part, Scope
 from ckptconv.dialects.keras.model_config import Entry
+from ckptconv.errors import DialectError
 from ckptconv.tensors.tensor import Tensor
 
 ATTENTION: Mapping[str, str] = {
@@ -73,6 +74,16 @@ class Unit:
         self.part, self.half, self.stacked = part, part.half, part.is_stacked
         self.path = dotted(part.path)
         self.in_cell = any(part.wrapper(name) for name in ("RNN", "StackedRNNCells"))
+
+
+def incomplete(path: str, group: list[Unit]) -> DialectError:
+    """Return the error of units that are not the two halves of a Bidirectional."""
+    return DialectError(
+        "an incomplete Bidirectional",
+        tensor=path,
+        expected="a forward and a backward layer, or one layer",
+        found=", ".join(unit.first for unit in group),
+    )
 
 
 def dotted(path: Scope) -> str:

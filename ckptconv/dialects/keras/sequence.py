@@ -12,7 +12,7 @@ from typing import Any
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.evidence import Evidence, hint_of
 from ckptconv.dialects.keras.assumed import assumed_of_sequence
-from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.dialects.keras.grouping import Unit, incomplete
 from ckptconv.dialects.keras.recurrent import lift_cell
 from ckptconv.dialects.keras.settings import (
     attributes,
@@ -45,12 +45,7 @@ def lift_sequence(
     halves = sorted(group, key=lambda unit: unit.half or 0)
     alone = len(halves) == 1 and halves[0].stacked
     if not alone and [unit.half for unit in halves] not in ([None], [0, 1]):
-        raise DialectError(
-            "an incomplete Bidirectional",
-            tensor=path,
-            expected="a forward and a backward layer, or one layer",
-            found=", ".join(unit.first for unit in group),
-        )
+        raise incomplete(path, group)
     lifted = [lift_cell(unit, options) for unit in halves]
     kind = _one_kind(path, lifted)
     _check_wrapper(path, halves[0])

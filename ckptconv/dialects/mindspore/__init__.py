@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ckptconv.checkpoint import Checkpoint
+from ckptconv.dialects import EITHERS, MINDSPORES, TORCHS
 from ckptconv.dialects.mindspore.layers import FORMS, MINT
 from ckptconv.dialects.mindspore.transformer import with_dense_names, with_linear_names
 from ckptconv.dialects.prefixes import advice
@@ -23,13 +24,6 @@ from ckptconv.options import ReadOptions
 
 if TYPE_CHECKING:
     from ckptconv.graph.network import Network
-
-_NN = (
-    {"gamma", "beta"},
-    {"gamma", "beta", "moving_mean", "moving_variance"},
-    {"embedding_table"},
-)
-_MINT_ONLY = frozenset(["running_mean", "running_var", "num_batches_tracked"])
 
 
 def lift_with_network(*_: object) -> tuple[Graph, Network]:
@@ -77,7 +71,8 @@ def _columns(names: Iterable[str]) -> list[Forms]:
         path, _, leaf = name.rpartition(".")
         modules.setdefault(path, set()).add(leaf)
     groups = modules.values()
-    nn, mint = any(group in _NN for group in groups), any(group & _MINT_ONLY for group in groups)
+    nn = any(group in (EITHERS, *MINDSPORES) for group in groups)
+    mint = any(group & TORCHS for group in groups)
     told = [column for column, own in ((FORMS, nn), ({**FORMS, **MINT}, mint)) if own]
     return told or [FORMS, MINT]
 

@@ -113,9 +113,7 @@ def _causal(b: Builder, query: Value, key: Value) -> Value:
 
 
 def _across(b: Builder, value: Value, axis: int) -> Value:
-    shape = (*value.shape[:axis], 1, *value.shape[axis:])
-    name = "mask" if value.dtype == "bool" else ""
-    return b.add("expand", (value,), shape, name=name, axis=axis)
+    return b.expand(value, axis, "mask" if value.dtype == "bool" else "")
 
 
 def _both(b: Builder, first: Value | None, second: Value) -> Value:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.builder import Builder, Site, check_paths, masked
 from ckptconv.dialects.keras.network.recurrent import (
     Cell,
     Run,
     batch_first,
     cells_of,
-    check_paths,
     initial,
     rows,
     run_layer,
@@ -38,7 +37,7 @@ def bidirectional(b: Builder, site: Site) -> list[Value]:
     if len(paths) == 1 and len(flat) == 2 and flat[0] == flat[1]:
         runs = _both(b, x, flat, paths[0], states, zero=zero)
     else:
-        check_paths(site, paths, len(flat))
+        check_paths(site, paths, len(flat), f"the weights of {len(flat)} recurrent layers")
         count = len(halves[0])
         runs = [
             stack(b, x, x.mask, cells, paths[i * count :][: len(cells)],

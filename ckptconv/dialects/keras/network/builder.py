@@ -112,6 +112,11 @@ class Builder:
         self.nodes.append(Node(op, tuple(v.name for v in inputs), (made.name,), arguments, layer))
         return made
 
+    def expand(self, x: Value, axis: int, name: str = "") -> Value:
+        """Append a node that gives a value one more axis, of length one."""
+        shape = (*x.shape[:axis], 1, *x.shape[axis:])
+        return self.add("expand", (x,), shape, name=name, axis=axis)
+
     def differing(self, x: Value, number: float) -> Value:
         """Return the mask of what is not this number."""
         return self.add("compare_number", (x,), name="mask", dtype="bool", by="ne", number=number)
@@ -157,7 +162,9 @@ class Builder:
         Raises:
             DialectError: the file has none, or several.
         """
-        return _only(self.paths_of(site.path), site, f"the weights of one {site.layer.class_name}")
+        found = self.paths_of(site.path)
+        check_paths(site, found, 1, f"the weights of one {site.layer.class_name}")
+        return found[0]
 
     def part(self, site: Site, name: str) -> str:
         """Return the path of one of the parts with weights that a layer consists of.
@@ -166,20 +173,41 @@ class Builder:
             DialectError: the file has none, or several.
         """
         found = [path for path in self.paths_of(site.path) if path.rpartition(".")[2] == name]
-        return _only(found, site, f"one {name}")
+        check_paths(site, found, 1, f"one {name}")
+        return found[0]
 
 
-def _only(found: Sequence[str], site: Site, expected: str) -> str:
-    if len(found) != 1:
+def check_paths(site: Site, found: Sequence[str], count: int, expected: str) -> None:
+    """Raise DialectError unless a call has so many layers with weights in the file."""
+    if len(found) != count:
         raise DialectError(
             "the file's weights do not fit its configuration",
             tensor=site.where,
             expected=expected,
             found=", ".join(found) or "none",
         )
-    return found[0]
 
 
 def masked(value: Value, mask: Value | None) -> Value:
     """Return a value with a mask."""
     return replace(value, mask=mask)
+
+
+def broadcast(shapes: Sequence[Shape]) -> Shape:
+    """Return the shape of values that are taken together; sizes of one repeat."""
+    rank = max(map(len, shapes))
+    rows = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    return tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*rows, strict=True))
+
+
+def joined(values: Sequence[Value], axis: int) -> Shape:
+    """Return the shape of values that are joined along an axis, counted from the front."""
+    shape, sizes = values[0].shape, [value.shape[axis] for value in values]
+    size = None if None in sizes else sum(n or 0 for n in sizes)
+    return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def reduced(shape: Shape, axes: Sequence[int], *, keep: bool) -> Shape:
+    """Return a shape without these axes, or with ones in their places."""
+    kept = [(i, n) for i, n in enumerate(shape) if keep or i not in axes]
+    return tuple(1 if i in axes else n for i, n in kept)

@@ -11,8 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ckptconv.dialects.keras.network import shaping_ops
-from ckptconv.dialects.keras.network.builder import Builder, Site, masked
-from ckptconv.dialects.keras.network.shaping_ops import broadcast
+from ckptconv.dialects.keras.network.builder import (
+    Builder,
+    Site,
+    broadcast,
+    joined,
+    masked,
+    reduced,
+)
+from ckptconv.dialects.keras.network.shaping_ops import number
 from ckptconv.dialects.keras.network.structure import WHOLE, moved
 from ckptconv.errors import LossyError
 from ckptconv.graph.network import Value
@@ -32,11 +39,11 @@ def _pair(b: Builder, site: Site) -> list[Value]:
     op = _PAIRS[site.layer.class_name.removeprefix(PREFIX)]
     values: list[Value] = [value for value in site.kwargs["args"] if isinstance(value, Value)]
     if len(values) == 1:
-        number = _number(site)
+        given = _number(site)
         if op not in _WITH_NUMBERS:
             raise site.refuse(f"{op} of a value and a number")
         before = not isinstance(site.kwargs["args"][0], Value)
-        return [b.add(f"number_{op}" if before else f"{op}_number", values, number=number)]
+        return [b.add(f"number_{op}" if before else f"{op}_number", values, number=given)]
     first, second = values
     if op == "matmul":
         return [b.add(op, values, (*first.shape[:-1], second.shape[-1]))]
@@ -44,11 +51,7 @@ def _pair(b: Builder, site: Site) -> list[Value]:
 
 
 def _number(site: Site) -> float:
-    numbers = [v for v in site.kwargs["args"] if not isinstance(v, Value)]
-    number = numbers[0] if numbers else None
-    if isinstance(number, bool) or not isinstance(number, int | float) or abs(number) > 1e30:
-        raise site.refuse("an operation with something that is no number")
-    return number
+    return number(site, next((v for v in site.kwargs["args"] if not isinstance(v, Value)), None))
 
 
 def _one(b: Builder, site: Site) -> list[Value]:
@@ -69,11 +72,7 @@ def _expand(b: Builder, site: Site) -> list[Value]:
     axis, x = site.get("axis"), site.x
     if type(axis) is not int or not -x.rank - 1 <= axis <= x.rank:
         raise site.refuse("an axis that is none")
-    return [_with_axis(b, x, axis % (x.rank + 1))]
-
-
-def _with_axis(b: Builder, x: Value, axis: int) -> Value:
-    return b.add("expand", (x,), (*x.shape[:axis], 1, *x.shape[axis:]), axis=axis)
+    return [b.expand(x, axis % (x.rank + 1))]
 
 
 def _like(value: bool) -> Callable[[Builder, Site], list[Value]]:
@@ -89,11 +88,7 @@ def _concatenate(b: Builder, site: Site) -> list[Value]:
     axis, values = site.get("axis", default=-1), site.inputs
     if type(axis) is not int or not -values[0].rank <= axis < values[0].rank:
         raise site.refuse("an axis that is none")
-    i = axis % values[0].rank
-    sizes = [value.shape[i] for value in values]
-    size = None if None in sizes else sum(n or 0 for n in sizes)
-    shape = (*values[0].shape[:i], size, *values[0].shape[i + 1 :])
-    return [b.add("concat", values, shape, axis=axis)]
+    return [b.add("concat", values, joined(values, axis % values[0].rank), axis=axis)]
 
 
 def _get_item(b: Builder, site: Site) -> list[Value]:
@@ -120,7 +115,7 @@ def _get_item(b: Builder, site: Site) -> list[Value]:
         cuts.pop()
     made = b.add("index", (x,), (*shape, *sizes), cuts=tuple(cuts)) if cuts else masked(x, None)
     for axis in added:
-        made = _with_axis(b, made, axis)
+        made = b.expand(made, axis)
     return [made]
 
 
@@ -142,8 +137,7 @@ def _reduce(op: str) -> Callable[[Builder, Site], list[Value]]:
             raise LossyError("a reduction over all axes", tensor=site.where)
         axes = sorted(n % x.rank for n in axes)
         keep = bool(site.get("keepdims"))
-        kept = [(i, n) for i, n in enumerate(x.shape) if keep or i not in axes]
-        shape = tuple(1 if i in axes else n for i, n in kept)
+        shape = reduced(x.shape, axes, keep=keep)
         return [b.add(op, (x,), shape, axes=tuple(axes), keep=keep)]
 
     return rule

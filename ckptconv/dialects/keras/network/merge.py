@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.builder import Builder, Site, broadcast, joined, masked
 from ckptconv.dialects.keras.network.structure import moved
 from ckptconv.errors import DialectError
-from ckptconv.graph.network import Shape, Value
+from ckptconv.graph.network import Value
 
 _PAIRWISE = {"Add": "add", "Multiply": "multiply", "Maximum": "maximum", "Minimum": "minimum"}
 _OTHERWISE_MASKED = ("Multiply", "Maximum", "Minimum")
@@ -23,7 +23,7 @@ def merge(b: Builder, site: Site) -> list[Value]:
     values = _of_one_rank(b, site.inputs)
     made = values[0]
     for value in values[1:]:
-        shape = _broadcast(made.shape, value.shape)
+        shape = broadcast([made.shape, value.shape])
         made = b.add(_PAIRWISE.get(name, "add"), (made, value), shape)
     if name == "Average":
         made = b.add("divide_number", (made,), number=len(values))
@@ -54,13 +54,13 @@ def _of_counted(b: Builder, site: Site) -> Value:
 
 
 def _chosen(b: Builder, mask: Value, value: Value, other: Value) -> Value:
-    mask = b.add("expand", (mask,), (*mask.shape, 1), axis=-1)
-    return b.add("where", (mask, value, other), value.shape, dtype=value.dtype)
+    steps = b.expand(mask, mask.rank)
+    return b.add("where", (steps, value, other), value.shape, dtype=value.dtype)
 
 
 def subtract(b: Builder, site: Site) -> list[Value]:
     first, second = _of_one_rank(b, _two(site))
-    made = b.add("subtract", (first, second), _broadcast(first.shape, second.shape))
+    made = b.add("subtract", (first, second), broadcast([first.shape, second.shape]))
     return [masked(made, _joined_mask(b, site.inputs))]
 
 
@@ -71,9 +71,7 @@ def concatenate(b: Builder, site: Site) -> list[Value]:
     if not isinstance(given, int) or not -rank < given < rank or given == 0:
         raise DialectError("concatenates along no axis", tensor=site.where, found=given)
     axis = given % rank
-    sizes = [value.shape[axis] for value in values]
-    size = None if None in sizes else sum(n or 0 for n in sizes)
-    shape = (*values[0].shape[:axis], size, *values[0].shape[axis + 1 :])
+    shape = joined(values, axis)
     made = b.add("concat", values, shape, axis=given)
     masks = [value.mask for value in values]
     if all(mask is None for mask in masks):
@@ -86,7 +84,7 @@ def concatenate(b: Builder, site: Site) -> list[Value]:
         mask or b.add("ones_mask", (value,), value.shape[:2], name="mask", dtype="bool")
         for mask, value in zip(masks, values, strict=True)
     ]
-    mask = b.add("concat", known, (shape[0], size), name="mask", dtype="bool", axis=1)
+    mask = b.add("concat", known, shape[:2], name="mask", dtype="bool", axis=1)
     return [masked(made, mask)]
 
 
@@ -130,9 +128,9 @@ def dot(b: Builder, site: Site) -> list[Value]:
     rows = first if first.rank == 2 else moved(b, first, (0, 3 - i, i))
     columns = second if second.rank == 2 else moved(b, second, (0, j, 3 - j))
     if first.rank == 2:
-        rows = b.add("expand", (first,), (first.shape[0], 1, first.shape[1]), axis=1)
+        rows = b.expand(first, 1)
     if second.rank == 2:
-        columns = b.add("expand", (second,), (*second.shape, 1), axis=2)
+        columns = b.expand(second, 2)
     shape = (rows.shape[0], rows.shape[1], columns.shape[2])
     made = b.add("matmul", (rows, columns), shape)
     axis = 1 if first.rank == 2 else 2
@@ -163,13 +161,9 @@ def _of_one_rank(b: Builder, values: Sequence[Value]) -> list[Value]:
     found = []
     for value in values:
         while value.rank < rank:
-            value = b.add("expand", (value,), (value.shape[0], 1, *value.shape[1:]), axis=1)
+            value = b.expand(value, 1)
         found.append(value)
     return found
-
-
-def _broadcast(first: Shape, second: Shape) -> Shape:
-    return tuple(n if m in (1, n) else m for n, m in zip(first, second, strict=True))
 
 
 RULES = {

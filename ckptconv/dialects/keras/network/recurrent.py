@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptconv.dialects.keras.model_config import Entry
-from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.builder import Builder, Site, check_paths, masked
 from ckptconv.dialects.keras.network.elementwise import activation_name
 from ckptconv.dialects.keras.network.structure import moved, step
 from ckptconv.errors import DialectError
@@ -88,7 +88,7 @@ def layer(b: Builder, site: Site) -> list[Value]:
     """LSTM, GRU, SimpleRNN, and RNN with cells."""
     cells = cells_of(b, site.layer, site.where)
     paths = b.paths_of(site.path)
-    check_paths(site, paths, len(cells))
+    check_paths(site, paths, len(cells), f"the weights of {len(cells)} recurrent layers")
     x = batch_first(b, site)
     backwards = bool(site.get("go_backwards"))
     zero = bool(site.get("zero_output_for_mask"))
@@ -213,16 +213,6 @@ def rows(states: list[Value], cells: Sequence[Cell]) -> list[list[Value]]:
     rest = iter(states)
     counts = [2 if cell.kind == "LSTM" else 1 for cell in cells]
     return [[next(rest) for _ in range(n)] if states else [] for n in counts]
-
-
-def check_paths(site: Site, paths: Sequence[str], count: int) -> None:
-    if len(paths) != count:
-        raise DialectError(
-            "the file's weights do not fit its configuration",
-            tensor=site.where,
-            expected=f"the weights of {count} recurrent layers",
-            found=", ".join(paths) or "none",
-        )
 
 
 RULES = dict.fromkeys((*_KINDS, "RNN"), layer)

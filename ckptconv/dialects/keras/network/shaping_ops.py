@@ -9,9 +9,9 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from ckptconv.dialects.keras.network.builder import Builder, Site
+from ckptconv.dialects.keras.network.builder import Builder, Site, broadcast
 from ckptconv.dialects.keras.network.structure import moved, padded
-from ckptconv.graph.network import Shape, Value
+from ckptconv.graph.network import Value
 
 _COMPARED = {"Greater": "gt", "GreaterEqual": "ge", "Less": "lt", "LessEqual": "le", "Equal": "eq"}
 
@@ -28,17 +28,15 @@ def _axis(site: Site, key: str = "axis", rank: int | None = None, default: Any =
     return axis % size
 
 
-def _number(site: Site, value: Any) -> float:
+def number(site: Site, value: Any) -> float:
+    """Return a value of an operation's that is a number.
+
+    Raises:
+        LossyError: it is something else.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e30:
         raise site.refuse("something that is no number")
     return value
-
-
-def broadcast(shapes: list[Shape]) -> Shape:
-    """Return the shape of values that are taken together; sizes of one repeat."""
-    rank = max(map(len, shapes))
-    rows = [(1,) * (rank - len(shape)) + shape for shape in shapes]
-    return tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*rows, strict=True))
 
 
 def _stack(b: Builder, site: Site) -> list[Value]:
@@ -57,7 +55,7 @@ def _squeeze(b: Builder, site: Site) -> list[Value]:
 
 
 def _clip(b: Builder, site: Site) -> list[Value]:
-    low, high = (_number(site, site.get(key)) for key in ("x_min", "x_max"))
+    low, high = (number(site, site.get(key)) for key in ("x_min", "x_max"))
     return [b.add("clip", (site.x,), low=low, high=high)]
 
 
@@ -70,8 +68,8 @@ def _compare(b: Builder, site: Site) -> list[Value]:
         return [b.add("compare", values, shape, dtype="bool", by=by)]
     if not isinstance(given[0], Value):
         raise site.refuse("a number before a value")
-    number = _number(site, given[1])
-    return [b.add("compare_number", values, dtype="bool", by=by, number=number)]
+    limit = number(site, given[1])
+    return [b.add("compare_number", values, dtype="bool", by=by, number=limit)]
 
 
 def _where(b: Builder, site: Site) -> list[Value]:

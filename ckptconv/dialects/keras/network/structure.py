@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.builder import Builder, Site, masked, reduced
 from ckptconv.errors import DialectError
-from ckptconv.graph.network import Shape, Value
+from ckptconv.graph.network import Value
 
 WHOLE = (None, None, None)
 """A cut of an axis that leaves all of it."""
@@ -147,17 +147,11 @@ def global_pool(b: Builder, site: Site) -> list[Value]:
     keep = bool(site.get("keepdims", default=False))
     last = are_channels_last(site)
     axes = tuple(range(1, x.rank - 1)) if last else tuple(range(2, x.rank))
-    shape = _reduced(x.shape, axes, keep)
+    shape = reduced(x.shape, axes, keep=keep)
     mean = "Average" in site.layer.class_name or "Avg" in site.layer.class_name
     if mean and x.mask is not None and x.rank == 3:
         return [b.add("masked_mean", (x, x.mask), shape, keep=keep)]
     return [b.add("mean" if mean else "amax", (x,), shape, axes=axes, keep=keep)]
-
-
-def _reduced(shape: Shape, axes: tuple[int, ...], keep: bool) -> Shape:
-    if keep:
-        return tuple(1 if i in axes else n for i, n in enumerate(shape))
-    return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
 def masking(b: Builder, site: Site) -> list[Value]:
