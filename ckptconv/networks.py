@@ -14,11 +14,13 @@ from ckptconv.codegen.emit.modules import Columns
 from ckptconv.codegen.emit.names import paths
 from ckptconv.errors import CkptconvError, ContainerError, LossyError, UsageError, locating
 from ckptconv.graph.graph import Graph, is_projected
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Network
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import ReadOptions, StrPath, WriteOptions
 from ckptconv.report import Report
 from ckptconv.spelling import option, public
+from ckptconv.tensors.dtypes import is_float
 
 _TARGETS = ("torch", "mindspore")
 _APART = ("like", "drop", "fold_bias", "fold_proj", "dtype")
@@ -87,6 +89,21 @@ def _check_stubs(network: Network, stubs: tuple[str, ...]) -> None:
         )
 
 
+def _check_dtypes(graph: Graph) -> None:
+    for layer in (layer for layer in graph if layer.kind != PARAMETER):
+        for tensor in layer.params.values():
+            if is_float(tensor.dtype) and tensor.dtype.name != "float32":
+                raise LossyError(
+                    "a network is written of layers and inputs of float32",
+                    file=graph.origin.path,
+                    tensor=layer.path,
+                    expected="weights of float32",
+                    found=tensor.dtype.name,
+                    hint="the model saved in float32, or the weights alone, without "
+                    f"{option('network')}",
+                )
+
+
 def _check_projections(graph: Graph, to: str) -> None:
     target = dialects.dialect(to)
     for layer in graph if not target.projections else ():
@@ -126,6 +143,7 @@ def convert(
     target = _checked(to, writing)
     graph, network = read(src, reading, writing.stubs)
     reading.allow.check()
+    _check_dtypes(graph)
     _check_projections(graph, to)
     columns = Columns(dialects.dialect(to).forms, dialects.dialect(graph.dialect).forms)
     with locating(graph.origin.path):

@@ -199,7 +199,7 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
 
         report.notes += restore.differences(graph.home, to, lowered.tensors)
     report.notes += cast.losses(lowered.tensors)
-    report.notes += cast.narrow_notes(lowered, graph.origin.provenance, options.dtype)
+    report.notes += cast.notes(lowered, row.typed, graph.origin.provenance, options.dtype)
     report.notes += unneeded(graph, row.title, fold=options.fold_proj, has=row.projections)
     report.notes += checked(graph, options.hardware, row.title, runs=row.ascend)
     return report

@@ -59,6 +59,7 @@ class Dialect(NamedTuple):
         others: dialects whose names a network of this one may have beside its own, for layers of
             mint's or written by hand.
         unloaded: how dtypes begin that its own formats hold and that it does not load.
+        typed: what is to be done where the weights are ``{dtype}``, and not float32 as in layers.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Dialect(NamedTuple):
     others: tuple[str, ...] = ()
     loads: Mapping[str, tuple[str, ...]] = {}
     unloaded: tuple[str, ...] = ()
+    typed: str = ""
 
     def load(self) -> DialectModule:
         return cast(DialectModule, importlib.import_module(f"{__name__}.{self.package}"))
@@ -85,13 +87,22 @@ class Dialect(NamedTuple):
         return self.load().FORMS
 
 
-_MINDSPORE = {".ckpt": ("mindspore-ckpt", ""), ".safetensors": ("safetensors", "ms")}
 _LOADED = "ms.load_param_into_net(network, ms.load_checkpoint({path}%s), strict_load=True)"
-_LOADS_MINDSPORE = {
-    "mindspore-ckpt": ("import mindspore as ms", _LOADED % ""),
-    "safetensors": ("import mindspore as ms", _LOADED % ', format="safetensors"'),
-}
-_UNLOADED_MINDSPORE = ("float8",)
+_MINDSPORE = Dialect(
+    "mindspore",
+    "ms",
+    "MindSpore",
+    "mindspore",
+    {".ckpt": ("mindspore-ckpt", ""), ".safetensors": ("safetensors", "ms")},
+    ascend=True,
+    others=("mint", "torch"),
+    loads={
+        "mindspore-ckpt": ("import mindspore as ms", _LOADED % ""),
+        "safetensors": ("import mindspore as ms", _LOADED % ', format="safetensors"'),
+    },
+    unloaded=("float8",),
+    typed="strict_load refuses them unless parameter.set_dtype(ms.{dtype}) comes first",
+)
 _LOADS_TORCH = {
     "torch-zip": ("import torch", "network.load_state_dict(torch.load({path}, weights_only=True))"),
     "safetensors": (
@@ -113,6 +124,7 @@ DIALECTS: Mapping[str, Dialect] = {
             },
             projections=True,
             loads=_LOADS_TORCH,
+            typed="load_state_dict casts them unless network.to(torch.{dtype}) comes first",
         ),
         Dialect(
             "keras",
@@ -125,28 +137,14 @@ DIALECTS: Mapping[str, Dialect] = {
                 ".hdf5": ("hdf5", "legacy"),
             },
             loads={"hdf5": ("# network: a keras.Model, built", "network.load_weights({path})")},
+            typed="load_weights casts them unless the layers are made with dtype='{dtype}'",
         ),
-        Dialect(
-            "mindspore",
-            "ms",
-            "MindSpore",
-            "mindspore",
-            _MINDSPORE,
-            ascend=True,
-            others=("mint", "torch"),
-            loads=_LOADS_MINDSPORE,
-            unloaded=_UNLOADED_MINDSPORE,
-        ),
-        Dialect(
-            "mint",
-            "",
-            "MindSpore",
-            "mindspore.mint",
-            _MINDSPORE,
-            ascend=True,
+        _MINDSPORE,
+        _MINDSPORE._replace(
+            name="mint",
+            short="",
+            package="mindspore.mint",
             others=("mindspore", "torch"),
-            loads=_LOADS_MINDSPORE,
-            unloaded=_UNLOADED_MINDSPORE,
         ),
     )
 }

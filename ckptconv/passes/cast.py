@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -17,7 +18,7 @@ from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
-_ENOUGH, _SHOWN = 4, 4
+_ENOUGH, _SHOWN, _LAYERS = 4, 4, "float32"
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
 DTYPES = DTypes({name: name for name in ("float16", "float32", "float64", "bfloat16")})
 
@@ -110,6 +111,15 @@ def require_loaded(lowered: Lowered, title: str, unloaded: tuple[str, ...]) -> N
             )
 
 
+def notes(lowered: Lowered, advice: str, source: Provenance, dtype: str | None) -> list[str]:
+    """Say how a network comes to have these dtypes, and what was rounded where none is asked.
+
+    Args:
+        advice: what the target's framework asks for where a ``{dtype}`` is not float32.
+    """
+    return [*_typed(lowered, advice), *narrow_notes(lowered, source, dtype)]
+
+
 def narrow_notes(lowered: Lowered, source: Provenance, dtype: str | None) -> list[str]:
     """Name what was computed in less than 32 bits, and rounded to that, where no dtype is asked."""
     if dtype is not None:
@@ -124,6 +134,19 @@ def narrow_notes(lowered: Lowered, source: Provenance, dtype: str | None) -> lis
     return [
         f"{label}: rounded to {narrow} in {_listed(names)}; {advice} keeps what that loses"
         for (label, narrow), names in found.items()
+    ]
+
+
+def _typed(lowered: Lowered, advice: str) -> list[str]:
+    found = Counter(t.dtype.name for t in lowered.tensors.values() if is_float(t.dtype))
+    if not found.keys() - {_LAYERS}:
+        return []
+    cast_all = option("dtype", _LAYERS)
+    return [
+        f"{count} of {found.total()} floating-point tensors are {name}, and layers are made in "
+        f"{_LAYERS}: {advice.format(dtype=name)}; {cast_all} writes them so"
+        for name, count in found.items()
+        if name != _LAYERS
     ]
 
 

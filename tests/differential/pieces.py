@@ -34,7 +34,7 @@ class Question:
         written: the target file.
     """
 
-    convert: Callable[[Mapping[str, str]], tuple[Report, dict[str, np.ndarray]]]
+    convert: Callable[..., tuple[Report, dict[str, np.ndarray]]]
     pieces: list[Piece]
     prefix: str
     target: str
@@ -91,14 +91,17 @@ def _strays(error: CkptconvError, question: Question) -> list[str]:
 
 
 def _all(question: Question, report: Report, arrays: Arrays) -> bool:
-    noted = False
+    cast = any("dtype='float32' writes them so" in note for note in report.notes)
+    more, noted = ({"dtype": "float32"} if cast else {}), cast
+    if cast:
+        report, arrays = question.convert(question.answers, **more)
     unknown = {e.path: e.unknown for e in report.layers if e.unknown}
     guessed = [e.path for e in report.layers if any(map(_GUESSED.search, e.notes))]
     if unknown or guessed:
         noted = True
         asked = [*unknown, *guessed]
         told = {path: kind for path in asked if (kind := question.true_kind(path))}
-        again, values = question.convert(question.answers | told)
+        again, values = question.convert(question.answers | told, **more)
         turned = guessed if question.target == "keras" else []  # another class there, transposed
         if _bytes(values, again, guessed, turned) != _bytes(arrays, report, guessed, turned):
             raise Silent(f"what is only assumed changes values: {unknown}")

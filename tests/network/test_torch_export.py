@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 import ckptconv
 from tests.network import torch_functions
@@ -115,3 +116,12 @@ def test_inputs_are_those_of_the_program(tmp_path):
     assert [value.shape for value in network.inputs] == [(None, 5, 3), (1, None, 4), (1, None, 4)]
     assert isinstance(network, ckptconv.Network)
     assert np.all([node.op for node in network] == ["recurrent"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_network_of_other_floats_is_refused_rather_than_written_and_not_loaded(dtype, tmp_path):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2)).to(dtype).eval()
+    program = torch.export.export(model, (torch.ones(2, 3, dtype=dtype),))
+    torch.export.save(program, tmp_path / "m.pt2")
+    with pytest.raises(ckptconv.LossyError, match="layers and inputs of float32"):
+        written(tmp_path / "m.pt2", "mindspore", tmp_path)

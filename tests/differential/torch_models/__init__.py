@@ -37,6 +37,7 @@ class Plan:
     saving: str
     target: str
     written: str = ""
+    twist: str = ""
 
 
 def draw(seed: str) -> Plan:
@@ -55,7 +56,9 @@ def draw(seed: str) -> Plan:
     (saving,) = rng.choices(list(SAVES), SHARES)
     target = rng.choice(["mindspore", "mindspore", "mint", "torch", "keras"])
     alone = ".weights.h5" if target == "keras" and len(layers) == 1 else ""
-    return Plan(seed, tuple((p, r, h) for p, (r, h) in layers.items()), saving, target, alone)
+    drawn = tuple((p, r, h) for p, (r, h) in layers.items())
+    twist = "float64" if rng.random() < 0.06 else ""
+    return Plan(seed, drawn, saving, target, alone, twist)
 
 
 class Network(nn.Module):
@@ -95,11 +98,12 @@ class Built(NamedTuple):
     options: Mapping[str, str]
 
 
-def built(plan: Plan, tmp: Path, twist: str = "") -> Built:
+def built(plan: Plan, tmp: Path, twist: str | None = None) -> Built:
     """Make and save the model of a plan.
 
     Args:
-        twist: what is done to its tensors first, of ``alter.TWISTS``; it is not run then.
+        twist: what is done to its tensors first, of ``alter.TWISTS``, instead of the plan's; it is
+            not run then.
 
     Raises:
         Void: torch cannot make or save it.
@@ -119,7 +123,7 @@ def built(plan: Plan, tmp: Path, twist: str = "") -> Built:
         else:
             model = Network(made, inputs)
         model.eval()
-        TWISTS[twist](model, rng)
+        TWISTS[plan.twist if twist is None else twist](model, rng)
         save, suffix = SAVES[plan.saving]
         source = tmp / f"m{suffix}"
         if not model.state_dict():
@@ -127,7 +131,7 @@ def built(plan: Plan, tmp: Path, twist: str = "") -> Built:
         prefix, options = save(model, source, rng)
         with torch.no_grad():  # after saving, which may take a step of training
             expected = {
-                path: first(called(one.module, one.kind, _tensors(inputs[path])))
+                path: first(called(one.module.float(), one.kind, _tensors(inputs[path])))
                 for path, one in made.items()
                 if not twist
             }
@@ -147,7 +151,9 @@ def _run(case: Case, tmp: Path) -> Outcome:
     written = tmp / f"out{plan.written or SUFFIX[plan.target]}"
     return examine(
         Question(
-            lambda kinds: _convert(source, written, plan.target, kinds, options, live),
+            lambda kinds, **more: _convert(
+                source, written, plan.target, kinds, {**options, **more}, live
+            ),
             pieces,
             prefix,
             plan.target,
@@ -200,8 +206,8 @@ def _convert(
     live: nn.Module | None,
 ) -> tuple[Report, dict[str, np.ndarray]]:
     if live is not None:
-        graph = ckptconv.from_torch(live)
-        report = ckptconv.save(graph, written, to=target, force=True)
+        graph, dtype = ckptconv.from_torch(live), options.get("dtype")
+        report = ckptconv.save(graph, written, to=target, force=True, dtype=dtype)
     else:
         report = ckptconv.convert(
             source, written, to=target, kinds=dict(kinds), force=True, **options
