@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from ckptconv import dialects
@@ -18,8 +17,8 @@ from ckptconv.errors import DialectError
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered, Made
+from ckptconv.tensors.dtypes import name_of
 from ckptconv.tensors.provenance import Provenance
-from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import Tensor
 
 SCHEMA = "ckptconv-report-1"
@@ -199,10 +198,5 @@ def _tensor_entry(target: str, tensor: Tensor, origin: Provenance) -> TensorEntr
     origins, operations = origin.trace(tensor)
     sources = [name for leaf in origins for name in origin.own(leaf)]
     return TensorEntry(
-        target, sources, operations, _dtype_name(tensor.dtype), list(tensor.shape), tensor.nbytes
+        target, sources, operations, name_of(tensor.dtype), list(tensor.shape), tensor.nbytes
     )
-
-
-@lru_cache(maxsize=64)  # numpy makes the name anew each time
-def _dtype_name(dtype: DType) -> str:
-    return dtype.name

@@ -36,8 +36,13 @@ def named(name: str) -> DType:
 
 
 @lru_cache
+def name_of(dtype: DType) -> str:
+    """Return the name of a dtype, which numpy puts together anew each time."""
+    return dtype.name
+
+
 def is_bfloat16(dtype: DType) -> bool:
-    return dtype.name == "bfloat16"
+    return name_of(dtype) == "bfloat16"
 
 
 @lru_cache
@@ -57,7 +62,6 @@ class DTypes(Mapping[str, DType]):
     def __init__(self, names: dict[str, str]) -> None:
         self._names = names
         self._called = {dtype: name for name, dtype in reversed(names.items())}
-        self._known: dict[DType, str | None] = {}
 
     def __getitem__(self, name: str) -> DType:
         return named(self._names[name])
@@ -73,6 +77,4 @@ class DTypes(Mapping[str, DType]):
 
     def name(self, dtype: DType) -> str | None:
         """Return what the format calls a dtype; None where it has none."""
-        if dtype not in self._known:  # a dtype makes its name anew each time
-            self._known[dtype] = self._called.get(dtype.name)
-        return self._known[dtype]
+        return self._called.get(name_of(dtype))

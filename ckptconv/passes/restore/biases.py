@@ -21,6 +21,7 @@ from ckptconv.graph.lowered import Lowered
 from ckptconv.passes.cast import DTYPES
 from ckptconv.passes.restore.told import not_a_report
 from ckptconv.tensors.computed import BOTH_BIASES, cast
+from ckptconv.tensors.dtypes import name_of
 from ckptconv.tensors.regions import Array, Region
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
@@ -165,7 +166,7 @@ def _restored(bias: Tensor, suffix: str, split: Split) -> dict[str, Tensor]:
 
 def _split(name: str, total: Tensor, b_ih: Tensor, b_hh: Tensor) -> Split:
     values = (base64.b64encode(b.numpy().tobytes()).decode("ascii") for b in (b_ih, b_hh))
-    return Split(name, _digest(total), total.dtype.name, *values)
+    return Split(name, _digest(total), name_of(total.dtype), *values)
 
 
 def _digest(tensor: Tensor) -> str:
