@@ -94,12 +94,19 @@ def _relaid(kind: str, column: Forms) -> list[str]:
 
 
 def ambiguous(path: str, kinds: Sequence[str], params: Mapping[str, Tensor]) -> AmbiguousKindError:
-    """Return the error that names the candidates and the options that decide."""
+    """Return the error that names the candidates and the options that decide.
+
+    A tensor that is alone may as well be of a class of the user's own.
+    """
+    alone = len(params) == 1
+    advised = " or ".join(
+        option("kinds", {path: kind}) for kind in (*kinds, *([PARAMETER] if alone else []))
+    )
     return AmbiguousKindError(
         "the file does not tell which layer this is",
         kinds=kinds,
         tensor=path or None,
         expected=" or ".join(kinds),
         found=names_and_shapes(params),
-        hint=" or ".join(option("kinds", {path: kind}) for kind in kinds),
+        hint=f"{advised}; {PARAMETER} keeps it as it is" if alone else advised,
     )

@@ -1,8 +1,10 @@
 """What is advised of layers that a file does not tell can be given as it stands, and fits."""
 
 import ast
+import re
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -80,6 +82,20 @@ def test_a_kernel_is_known_by_its_name_and_the_norm_after_it(tmp_path):
     assert len(found) == 9
     layer = next(layer for layer in report.layers if layer.path == "layers.3")
     assert "taken for Conv2d by the channels" in layer.notes[0]
+
+
+def test_a_tensor_that_is_alone_may_be_of_a_class_of_ones_own(tmp_path):
+    values = {"scale.weight": torch.arange(12.0).reshape(4, 3) + 0.5}
+    torch.save(values, tmp_path / "own.pt")
+    with pytest.raises(ckptconv.AmbiguousKindError) as caught:
+        ckptconv.convert(tmp_path / "own.pt", tmp_path / "own.ckpt", to="mindspore")
+    *_, last = re.split(" or |; ", caught.value.hint.partition("; Parameter keeps it")[0])
+    assert last == "kinds={'scale': 'Parameter'}"
+    said = ast.literal_eval(last.removeprefix("kinds="))
+    ckptconv.convert(tmp_path / "own.pt", tmp_path / "own.ckpt", to="mindspore", kinds=said)
+    graph = ckptconv.load(tmp_path / "own.ckpt", kinds=said)
+    found = ckptconv.to_state_dict(graph, "torch")
+    np.testing.assert_array_equal(found["scale.weight"], values["scale.weight"])
 
 
 @pytest.mark.parametrize("name", ["conv", "block"])
