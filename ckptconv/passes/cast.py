@@ -13,7 +13,7 @@ from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import Cast, cast, holding
-from ckptconv.tensors.dtypes import DTypes, is_float
+from ckptconv.tensors.dtypes import DTypes, is_float, name_of
 from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import FilledTensor, Tensor
@@ -138,7 +138,7 @@ def narrow_notes(lowered: Lowered, source: Provenance, dtype: str | None) -> lis
 
 
 def _typed(lowered: Lowered, advice: str) -> list[str]:
-    found = Counter(t.dtype.name for t in lowered.tensors.values() if is_float(t.dtype))
+    found = Counter(name_of(t.dtype) for t in lowered.tensors.values() if is_float(t.dtype))
     if not found.keys() - {_LAYERS}:
         return []
     cast_all = option("dtype", _LAYERS)

@@ -25,6 +25,7 @@ from ckptconv.codecs.hdf5.file import (
 from ckptconv.codecs.hdf5.filters import DECODERS
 from ckptconv.codecs.hdf5.types import dataspace, datatype, texts
 from ckptconv.errors import ContainerError
+from ckptconv.tensors.dtypes import name_of
 from ckptconv.tensors.regions import Array, DType, Region, extent
 from ckptconv.tensors.tensor import ArrayTensor, FileTensor, Tensor
 
@@ -66,7 +67,7 @@ def tensor(file: H5File, messages: Object, name: str) -> Tensor:
     shape, kind = dataspace(file, bodies[DATASPACE]), datatype(file, bodies[DATATYPE])
     if shape is None:
         raise _refused(file, name, "an array", "a null dataspace")
-    if kind.dtype is None or _recorded(file, messages) not in (None, kind.dtype.name):
+    if kind.dtype is None or _recorded(file, messages) not in (None, name_of(kind.dtype)):
         raise _refused(file, name, "integers, floats or bfloat16", kind.found)
     filters = _filters(file, bodies.get(FILTERS), name)
     return _laid_out(file, Cursor(bodies[LAYOUT], file.path), shape, kind.dtype, filters, name)
