@@ -1,10 +1,11 @@
-"""What is known of a layer beside its own parameters."""
+"""What is known of a module: its parameters, what is said of it, what stands around it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any
 
 from ckptconv.checkpoint import Module
@@ -13,16 +14,19 @@ from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.hints import USER, KindHint
 from ckptconv.spelling import option
+from ckptconv.tensors.tensor import Tensor
 
 REPORT = "the report of its conversion"
+_UNTOLD = Module()
 _SHOWN = 20
 
 
 @dataclass
 class Evidence:
-    """What is known beside a layer's own parameters.
+    """What is known of a module.
 
     Attributes:
+        params: own name → values.
         kinds: path → what the user said.
         modules: path → what the file says.
         kernel_ranks: the ranks of all weights in the file.
@@ -33,6 +37,8 @@ class Evidence:
         inner: a module that stands inside this one.
     """
 
+    path: str
+    params: Mapping[str, Tensor]
     kinds: Mapping[str, KindHint] = field(default_factory=dict)
     modules: Mapping[str, Module] = field(default_factory=dict)
     kernel_ranks: frozenset[int] = frozenset()
@@ -43,25 +49,31 @@ class Evidence:
     out: frozenset[int] = frozenset()
     inner: str | None = None
 
-    def hint(self, path: str) -> KindHint | None:
-        """Return what the user says of a module."""
-        return hint_of(self.kinds, path)
+    @property
+    def module(self) -> Module:
+        """What the file says of it."""
+        return self.modules.get(self.path, _UNTOLD)
 
-    def is_told(self, path: str) -> bool:
-        """Tell whether the user, or a class of the framework's in the file, says what it is."""
-        name = self.class_name(path)
-        return self.hint(path) is not None or bool(name and "." not in name)
+    @property
+    def class_name(self) -> str:
+        """The class that the file names, or ``""``."""
+        return self.module.class_name or ""
 
-    def class_name(self, path: str) -> str:
-        """Return the class that the file names, or ``""``."""
-        module = self.modules.get(path)
-        return (module.class_name if module else None) or ""
+    @cached_property
+    def hint(self) -> KindHint | None:
+        """What the user says of it."""
+        return hint_of(self.kinds, self.path)
 
-    def said(self, path: str) -> dict[str, Any]:
-        """Return the hyper-parameters that the file records of a module, or the user says."""
-        module, hint = self.modules.get(path), self.hint(path)
-        recorded = dict(module.attributes) if module else {}
-        return {**recorded, **(hint.arguments if hint else {})}
+    @property
+    def is_told(self) -> bool:
+        """Whether the user, or a class of the framework's in the file, says what it is."""
+        name = self.class_name
+        return self.hint is not None or bool(name and "." not in name)
+
+    @cached_property
+    def said(self) -> Mapping[str, Any]:
+        """The hyper-parameters that the file records, or the user says."""
+        return {**self.module.attributes, **(self.hint.arguments if self.hint else {})}
 
 
 def hint_of(kinds: Mapping[str, KindHint], path: str) -> KindHint | None:

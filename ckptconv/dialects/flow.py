@@ -2,52 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.names import by_name, embeds
 from ckptconv.graph.kinds import KINDS, Family
-from ckptconv.tensors.tensor import Tensor
 
 _TABLES = ("Embedding", "EmbeddingBag")
 _KERNELS = (Family.CONVOLUTION, Family.TRANSPOSED)
 _NEAR = 8
 
 
-def by_flow(
-    path: str,
-    candidates: tuple[str, ...],
-    evidence: Evidence,
-    params: Mapping[str, Tensor],
-) -> tuple[str, ...] | None:
+def by_flow(evidence: Evidence, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     """Tell a table from a matrix: an embedding gives its columns to the next layer, a Linear its
     rows, and takes its columns from the one before. The name must say the same."""
     tables = tuple(kind for kind in candidates if kind in _TABLES)
-    if not tables or "Linear" not in candidates or [*params] != ["weight"]:
+    if not tables or "Linear" not in candidates or [*evidence.params] != ["weight"]:
         return None
-    rows, columns = params["weight"].shape
-    gives_columns = _gives_columns(evidence, params)
+    rows, columns = evidence.params["weight"].shape
     gives_rows = rows in evidence.into and columns not in evidence.into
     last = not evidence.into and columns in evidence.out and rows != columns
-    if embeds(path):
-        return tables if gives_columns else None
-    named = by_name(path, candidates) == ("Linear",)
+    if embeds(evidence.path):
+        return tables if _gives_columns(evidence) else None
+    named = by_name(evidence.path, candidates) == ("Linear",)
     return ("Linear",) if named and (gives_rows or last) else None
 
 
-def by_channels(
-    path: str,
-    candidates: tuple[str, ...],
-    evidence: Evidence,
-    params: Mapping[str, Tensor],
-) -> tuple[str, ...] | None:
+def by_channels(evidence: Evidence, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     """Tell a kernel from what has its shape, and what it is from its transpose, by the channels of
     the layers beside it. Which of the two it is, the name must say too, or a norm of its rows."""
     found = tuple(kind for kind in candidates if _family(kind) in _KERNELS)
-    if not found or "weight" not in params:
+    if not found or "weight" not in evidence.params:
         return None
-    rows, columns = params["weight"].shape[:2]
-    direction, named = _direction(evidence, rows, columns), by_name(path, found)
+    rows, columns = evidence.params["weight"].shape[:2]
+    direction, named = _direction(evidence, rows, columns), by_name(evidence.path, found)
     spoken = {_family(kind) for kind in named or ()}
     normed = evidence.into == {rows} and (columns > 1 or not evidence.before)
     if direction and (spoken == {direction} or (not spoken and normed)):
@@ -69,14 +55,12 @@ def _direction(evidence: Evidence, rows: int, columns: int) -> Family | None:
     return None
 
 
-def likeliest(
-    path: str, candidates: tuple[str, ...], evidence: Evidence, params: Mapping[str, Tensor]
-) -> tuple[str, ...]:
+def likeliest(evidence: Evidence, candidates: tuple[str, ...]) -> tuple[str, ...]:
     """Return the candidates in the order in which they are advised; this decides none."""
-    named = by_name(path, candidates) or ()
+    params, named = evidence.params, by_name(evidence.path, candidates) or ()
     shape = params["weight"].shape if "weight" in params else ()
     table = len(shape) == len(params) + 1 == 2 and (
-        embeds(path) or (_gives_columns(evidence, params) and evidence.out != {shape[1]})
+        embeds(evidence.path) or (_gives_columns(evidence) and evidence.out != {shape[1]})
     )
     into = shape[1:2] == (*evidence.into,) != shape[:1] and len(shape) > 2
     families = {_family(kind) for kind in candidates}
@@ -97,8 +81,8 @@ def likeliest(
     return tuple(sorted(candidates, key=unlikely))
 
 
-def _gives_columns(evidence: Evidence, params: Mapping[str, Tensor]) -> bool:
-    rows, columns = params["weight"].shape
+def _gives_columns(evidence: Evidence) -> bool:
+    rows, columns = evidence.params["weight"].shape
     return columns in evidence.into and rows not in evidence.into
 
 

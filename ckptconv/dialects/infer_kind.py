@@ -42,22 +42,15 @@ class Recognised(NamedTuple):
     evidence: str
 
 
-def recognise(
-    path: str,
-    params: Mapping[str, Tensor],
-    evidence: Evidence,
-) -> Recognised | None:
-    """Return the kinds that parameters of a module can be, or None if no kind fits.
-
-    Args:
-        params: own name → values.
+def recognise(evidence: Evidence) -> Recognised | None:
+    """Return the kinds that a module can be, or None if no kind fits.
 
     Raises:
         DialectError: what the user says contradicts the parameters.
         AmbiguousKindError: the candidates would read the axes differently.
     """
+    path, params, said = evidence.path, evidence.params, evidence.said
     shapes = {name: tensor.shape for name, tensor in params.items()}
-    said = evidence.said(path)
     key = tuple(shapes.items()), repr(said) if said else ""
     fitting = evidence.fitting.get(key)
     if fitting is None:
@@ -65,7 +58,7 @@ def recognise(
         evidence.fitting[key] = fitting
     found = dict(reversed(fitting))
     candidates = tuple(dict.fromkeys(kind for kind, _ in fitting))
-    hint = evidence.hint(path)
+    hint = evidence.hint
     if hint is not None:
         if hint.kind != PARAMETER and hint.kind not in found:
             raise DialectError(
@@ -77,11 +70,11 @@ def recognise(
         return Recognised((hint.kind,), found, hint.evidence)
     reason = "parameter names and shapes"
     for source, narrow in SOURCES:
-        narrowed = narrow(path, candidates, evidence, params) if len(candidates) > 1 else None
+        narrowed = narrow(evidence, candidates) if len(candidates) > 1 else None
         if narrowed and narrowed != candidates:
             candidates, reason = narrowed, source
     if len(candidates) > 1:
-        candidates = likeliest(path, candidates, evidence, params)
+        candidates = likeliest(evidence, candidates)
     relaid = {tuple(_relaid(kind, found[kind])) for kind in candidates}
     if len(relaid) > 1:
         raise ambiguous(path, candidates, params)

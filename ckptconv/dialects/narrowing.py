@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from ckptconv.dialects.evidence import REPORT, Evidence
 from ckptconv.dialects.flow import by_channels, by_flow
@@ -11,54 +11,42 @@ from ckptconv.graph.forms import classes
 from ckptconv.graph.graph import Layer, RecurrentLayer
 from ckptconv.graph.hints import USER
 from ckptconv.graph.kinds import KINDS, Family
-from ckptconv.tensors.tensor import Tensor
 
 _NEAR, _MAX_CHANNELS, _VOLUME = 3, 1 << 16, 3
 
-Narrow = Callable[[str, tuple[str, ...], Evidence, Mapping[str, Tensor]], "tuple[str, ...] | None"]
+Narrow = Callable[[Evidence, tuple[str, ...]], "tuple[str, ...] | None"]
 
 
-def by_class(
-    path: str, candidates: tuple[str, ...], evidence: Evidence, _: Mapping[str, Tensor]
-) -> tuple[str, ...] | None:
+def by_class(evidence: Evidence, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return the candidates that the class in the file may be."""
-    name = evidence.class_name(path)
+    name = evidence.class_name
     called = {name} | {kind for c in evidence.columns for kind in classes(c).get(name, ())}
     tracked = name.replace("InstanceNorm", "BatchNorm")  # with running statistics
     found = tuple(kind for kind in candidates if kind in called)
     return found or tuple(kind for kind in candidates if kind == tracked) or None
 
 
-def _by_sizes(
-    path: str, candidates: tuple[str, ...], evidence: Evidence, _: Mapping[str, Tensor]
-) -> tuple[str, ...] | None:
+def _by_sizes(evidence: Evidence, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     """Prefer a kind that only a recorded hyper-parameter tells, such as a depthwise kernel."""
     hidden = [kind for kind in candidates if KINDS[kind].sizes]
-    said = evidence.said(path)
+    said = evidence.said
     told = [kind for kind in hidden if max(sizes_said(KINDS[kind], said).values(), default=1) > 1]
     return tuple(told or (kind for kind in candidates if kind not in hidden))
 
 
-def _by_version(
-    path: str, candidates: tuple[str, ...], evidence: Evidence, _: Mapping[str, Tensor]
-) -> tuple[str, ...] | None:
+def _by_version(evidence: Evidence, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     """torch's _NormBase has version 2; every other module that concerns us has version 1."""
-    module = evidence.modules.get(path)
-    if module is None or module.version is None:
+    version = evidence.module.version
+    if version is None:
         return None
-    batch = module.version >= 2
+    batch = version >= 2
     return tuple(k for k in candidates if (KINDS[k].family is Family.BATCH_NORM) == batch)
 
 
-def _by_neighbours(
-    _: str,
-    candidates: tuple[str, ...],
-    evidence: Evidence,
-    params: Mapping[str, Tensor],
-) -> tuple[str, ...] | None:
+def _by_neighbours(evidence: Evidence, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     """Tell the rank of a normalisation by the layer before it whose channels it takes."""
     others = tuple(kind for kind in candidates if KINDS[kind].family is not Family.BATCH_NORM)
-    channels = next((t.shape[0] for t in params.values() if t.ndim == 1), None)
+    channels = next((t.shape[0] for t in evidence.params.values() if t.ndim == 1), None)
     if len(others) == len(candidates) or channels is None:
         return None
     for layer in reversed(evidence.before[-_NEAR:]):
@@ -70,17 +58,12 @@ def _by_neighbours(
     return None
 
 
-def _by_kernels(
-    _: str,
-    candidates: tuple[str, ...],
-    evidence: Evidence,
-    params: Mapping[str, Tensor],
-) -> tuple[str, ...] | None:
+def _by_kernels(evidence: Evidence, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     """A network that convolves, and over no volumes, normalises none."""
     if all(KINDS[kind].family is not Family.BATCH_NORM for kind in candidates):
         return None
     convolves = evidence.kernel_ranks & {3, 4, 5}
-    counted = any(name.startswith(("running_", "moving_")) for name in params)
+    counted = any(name.startswith(("running_", "moving_")) for name in evidence.params)
     if _VOLUME + 2 in convolves or (counted and not convolves):
         return None
     return tuple(kind for kind in candidates if KINDS[kind].rank != _VOLUME)
@@ -101,14 +84,9 @@ def _rank(layer: Layer, channels: int) -> int | None:
     return kind.rank or 1
 
 
-def _by_statistics(
-    _: str,
-    candidates: tuple[str, ...],
-    __: Evidence,
-    params: Mapping[str, Tensor],
-) -> tuple[str, ...] | None:
+def _by_statistics(evidence: Evidence, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     """MindSpore's InstanceNorm holds the statistics 0 and 1, which it never uses."""
-    moving = [params.get("moving_mean"), params.get("moving_variance")]
+    moving = [evidence.params.get("moving_mean"), evidence.params.get("moving_variance")]
     plain = tuple(kind for kind in candidates if not kind.startswith("InstanceNorm"))
     if len(plain) == len(candidates) or any(t is None or t.size > _MAX_CHANNELS for t in moving):
         return None
@@ -120,14 +98,9 @@ def _by_statistics(
     return plain if used else None
 
 
-def _by_size(
-    _: str,
-    candidates: tuple[str, ...],
-    __: Evidence,
-    params: Mapping[str, Tensor],
-) -> tuple[str, ...] | None:
+def _by_size(evidence: Evidence, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
     """One value normed over itself is a constant: a lone weight of one is a slope."""
-    alone = [tensor.shape for tensor in params.values()] == [(1,)]
+    alone = [tensor.shape for tensor in evidence.params.values()] == [(1,)]
     return ("PReLU",) if alone and "PReLU" in candidates else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ckptconv.checkpoint import join
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.remarks import own_cell
 from ckptconv.errors import AmbiguousKindError, DialectError
@@ -16,35 +17,36 @@ from ckptconv.tensors.ops import reshape
 from ckptconv.tensors.tensor import Tensor, names_and_shapes
 
 
-def lift_group(whole: Layer, evidence: Evidence) -> list[Layer]:
+def lift_group(evidence: Evidence) -> list[Layer]:
     """Return a recurrent layer, and what stands beside its parameters.
 
     Raises:
         AmbiguousKindError: a class of the user's own may have made more of it.
     """
-    path, hint = whole.path, evidence.hint(whole.path)
-    recurrent = {name: t for name, t in whole.params.items() if is_recurrent_name(name)}
-    rest = [name for name in whole.params if name not in recurrent]
-    more = [] if evidence.is_told(path) else [*rest, *filter(None, [evidence.inner])]
+    params, hint = evidence.params, evidence.hint
+    recurrent = {name: t for name, t in params.items() if is_recurrent_name(name)}
+    rest = [name for name in params if name not in recurrent]
+    more = [] if evidence.is_told else [*rest, *filter(None, [evidence.inner])]
     own = bool(more) and not any("_l" in name for name in recurrent)
     if own or (hint and hint.kind == PARAMETER):
-        return split_parameters(whole, whole.params, *([own_cell()] if own else []))
-    layer = lift_recurrent(path, recurrent, evidence)
+        return split_parameters(evidence, params, *([own_cell()] if own else []))
+    layer = lift_recurrent(replace(evidence, params=recurrent))
     if more:
         raise _more_than(layer, more)
-    return [layer, *split_parameters(whole, rest)]
+    return [layer, *split_parameters(evidence, rest)]
 
 
-def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) -> RecurrentLayer:
-    """Return the LSTM, GRU, RNN or cell that these parameters are, its shapes checked.
+def lift_recurrent(evidence: Evidence) -> RecurrentLayer:
+    """Return the LSTM, GRU, RNN or cell that parameters are, its shapes checked.
 
     Args:
-        params: canonical names (``weight_ih_l0_reverse``, or ``weight_ih`` for a cell).
+        evidence: parameters of canonical names (``weight_ih_l0_reverse``, or ``weight_ih`` for a
+            cell), and what is said of them.
 
     Raises:
         DialectError: a part is missing or too many, or a shape is not one of such a layer.
     """
-    params = _flat_biases(params)
+    path, params = evidence.path, _flat_biases(evidence.params)
     is_cell = not any("_l" in name for name in params)
     suffix = "" if is_cell else "_l0"
     w_hh, w_hr = params.get("weight_hh" + suffix), params.get("weight_hr" + suffix)
@@ -74,13 +76,13 @@ def lift_recurrent(path: str, params: Mapping[str, Tensor], evidence: Evidence) 
     return _with_what_is_said(layer, evidence)
 
 
-def split_parameters(layer: Layer, extra: Iterable[str], *notes: str) -> list[Layer]:
+def split_parameters(evidence: Evidence, extra: Iterable[str], *notes: str) -> list[Layer]:
     """Return parameters that belong to no known layer, each as a layer of its own."""
     return [
         Layer(
-            layer.full_name(name),
+            join(evidence.path, name),
             PARAMETER,
-            {"": layer.params[name]},
+            {"": evidence.params[name]},
             evidence="no known layer",
             notes=notes,
         )
@@ -151,11 +153,11 @@ def _check_shapes(layer: Layer, expected: Mapping[str, tuple[int, ...]]) -> None
 
 def _with_what_is_said(layer: RecurrentLayer, evidence: Evidence) -> RecurrentLayer:
     """Take over hyper-parameters from the file and from ``--kind``."""
-    hint, known = evidence.hint(layer.path), evidence.class_name(layer.path)
+    hint, known = evidence.hint, evidence.class_name
     notes: tuple[str, ...] = ()
     if known and known not in (*RECURRENT, layer.kind):
         notes = (f"class {known} is taken to order its gates as torch.nn.{layer.base} does",)
     if hint is not None and hint.kind != layer.kind:
         raise DialectError(f"cannot be a {hint.kind}", tensor=layer.path, expected=layer.kind)
-    attributes = evidence.said(layer.path)
+    attributes = evidence.said
     return replace(layer, attributes=attributes, notes=notes) if attributes or notes else layer

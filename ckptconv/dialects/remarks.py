@@ -25,10 +25,10 @@ _MAX_NORM = (
 _UNFIT = "of a {} whose parameters no such layer has here: kept as they are, and no call is known"
 
 
-def unfit(path: str, evidence: Evidence) -> tuple[str, ...]:
+def unfit(evidence: Evidence) -> tuple[str, ...]:
     """Return the notes on parameters that no row of the table explains, though their class is."""
-    name = evidence.class_name(path)
-    known = evidence.hint(path) is None and any(name in classes(c) for c in evidence.columns)
+    name = evidence.class_name
+    known = evidence.hint is None and any(name in classes(c) for c in evidence.columns)
     return (_UNFIT.format(name),) if known else ()
 
 
@@ -37,21 +37,21 @@ def own_cell() -> str:
     return _OWN_CELL.format(option("kinds", {"PATH": "LSTMCell"}))
 
 
-def remarks(path: str, kind: str, decided: str, evidence: Evidence) -> tuple[str, ...]:
+def remarks(evidence: Evidence, kind: str, decided: str) -> tuple[str, ...]:
     """Return the notes on a layer.
 
     Args:
         decided: what decided its kind.
     """
-    name = evidence.class_name(path)
-    own = "." in name and evidence.hint(path) is None
+    name = evidence.class_name
+    own = "." in name and evidence.hint is None
     inner = evidence.inner
-    limit = evidence.said(path).get("max_norm")
+    limit = evidence.said.get("max_norm")
     deep = decided == BY_NEIGHBOURS and kind == "BatchNorm3d"
     other, volumes = (option("kinds", {"PATH": of}) for of in ("KIND", "BatchNorm3d"))
     return (
         *([_OWN.format(name, kind)] if own else []),
-        *([_HOLDS.format(inner, kind)] if inner and not evidence.is_told(path) else []),
+        *([_HOLDS.format(inner, kind)] if inner and not evidence.is_told else []),
         *([_MAX_NORM.format(limit)] if limit is not None and kind.startswith("Embedding") else []),
         *([_ASSUMED.format(kind, other)] if decided == BY_FLOW else []),
         *([_BESIDE.format(kind, other)] if decided == BY_CHANNELS else []),

@@ -59,11 +59,10 @@ def lift_columns(
         for path, params in groups.items():
             around = flow.get(path, (frozenset(), frozenset()))
             before = layers if ordered else ()
-            known = Evidence(
-                kinds, checkpoint.modules, ranks, before, columns, fitting, *around, inner.get(path)
-            )
+            said = path, params, kinds, checkpoint.modules
+            known = Evidence(*said, ranks, before, columns, fitting, *around, inner.get(path))
             with each():
-                layers += _lift_group(path, params, known)
+                layers += _lift_group(known)
     check_used(kinds, dict.fromkeys((*groups, *beside)))
     return layers
 
@@ -133,16 +132,16 @@ def as_named(layer: Layer) -> Part:
     return Part({layer.full_name(name): tensor for name, tensor in layer.params.items()})
 
 
-def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> list[Layer]:
-    whole = Layer(path, PARAMETER, params)
+def _lift_group(evidence: Evidence) -> list[Layer]:
+    path, params = evidence.path, evidence.params
     if any(name.startswith("weight_hh") and is_recurrent_name(name) for name in params):
-        return lift_group(whole, evidence)
-    found = recognise(path, params, evidence)
+        return lift_group(evidence)
+    found = recognise(evidence)
     if found is None or found.kinds == (PARAMETER,):
-        return split_parameters(whole, params, *unfit(path, evidence))
+        return split_parameters(evidence, params, *unfit(evidence))
     kind = found.kinds[0]
     if [*params] == ["w"] and found.evidence not in SAID:
-        named = by_name(path, (kind,)) or by_class(path, (kind,), evidence, params)
+        named = by_name(path, (kind,)) or by_class(evidence, (kind,))
         if not named:
             raise ambiguous(path, (kind, PARAMETER), params)
     rows = {slot.name: (slot, param) for param, slot in slots(kind, found.columns[kind]) if slot}
@@ -150,9 +149,8 @@ def _lift_group(path: str, params: dict[str, Tensor], evidence: Evidence) -> lis
         rows[name][1].name: realign(tensor, rows[name][0].axes, rows[name][1].axes)
         for name, tensor in params.items()
     }
-    notes = remarks(path, kind, found.evidence, evidence)
-    attributes = evidence.said(path)
-    return [Layer(path, kind, lifted, attributes, found.evidence, found.kinds, notes)]
+    notes = remarks(evidence, kind, found.evidence)
+    return [Layer(path, kind, lifted, evidence.said, found.evidence, found.kinds, notes)]
 
 
 def _lower_as(kind: str, layer: Layer, forms: Forms, owner: str) -> Part:

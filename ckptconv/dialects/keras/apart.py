@@ -89,7 +89,7 @@ def _layer(path: str, cells: list[Cell], options: ReadOptions) -> Layer:
         for direction, cell in enumerate(cells)
         for name, tensor in cell_params(cell, 0, direction).items()
     }
-    return replace(lift_recurrent(path, params, Evidence(options.kinds)), gates_known=True)
+    return replace(lift_recurrent(Evidence(path, params, options.kinds)), gates_known=True)
 
 
 def _are_alike(halves: list[Unit], cells: list[Cell]) -> bool:

@@ -53,7 +53,7 @@ def lift_sequence(
     params: dict[str, Tensor] = {}
     for direction, (_, cell) in enumerate(lifted):
         params |= cell_params(cell, place, direction)
-    layer = lift_recurrent(path, params, Evidence(options.kinds))
+    layer = lift_recurrent(Evidence(path, params, options.kinds))
     return _described(layer, halves, facts, options)
 
 

@@ -235,5 +235,5 @@ def _layer(
         for (k, d), cell in cells.items()
         for name, tensor in cell_params(cell, k, d).items()
     }
-    layer = lift_recurrent(path, params, Evidence(kinds))
+    layer = lift_recurrent(Evidence(path, params, kinds))
     return replace(layer, evidence=evidence, gates_known=True)

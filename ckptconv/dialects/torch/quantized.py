@@ -197,7 +197,7 @@ def _count(
     Args:
         widths: (place, ``"0"`` for input or ``"1"`` for state) → columns of that weight.
     """
-    told = Evidence(kinds, checkpoint.modules).said(path).get("bidirectional")
+    told = Evidence(path, {}, kinds, checkpoint.modules).said.get("bidirectional")
     if told in (True, False):
         return 2 if told else 1
     cells = 1 + max(index for index, _ in widths)

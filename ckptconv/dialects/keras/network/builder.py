@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ckptconv.dialects.keras.config_tree import COUNTER
+from ckptconv.dialects.keras.grouping import dotted
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.network import Node, Shape, Value
@@ -137,24 +137,9 @@ class Builder:
         return made
 
     def paths_of(self, path: Sequence[str]) -> list[str]:
-        """Return the paths of the layers with weights at or below a place of the configuration.
-
-        Keras 2 may count the scopes of a nested model's layers (``inner_lstm_1``), so that a name
-        counts without its counter where it does not occur as it is.
-        """
-        parts = [part.replace("/", ".") for part in path]
-        wanted = ".".join(parts)
-        found = [p for p in self._paths if p == wanted or p.startswith(f"{wanted}.")]
-        if found or len(parts) == 1:
-            return found
-        inside = f"{'.'.join(parts[:-1])}."
-        named = [p for p in self._paths if p.startswith(inside)]
-        heads = {p.removeprefix(inside).split(".")[0] for p in named}
-        same = [h for h in heads if COUNTER.sub("", h) == COUNTER.sub("", parts[-1])]
-        if len(same) != 1:
-            return []
-        wanted = inside + same[0]
-        return [p for p in named if p == wanted or p.startswith(f"{wanted}.")]
+        """Return the paths of the layers with weights at or below a place of the configuration."""
+        wanted = dotted(tuple(path))
+        return [p for p in self._paths if p == wanted or p.startswith(f"{wanted}.")]
 
     def path(self, site: Site) -> str:
         """Return the path of the one layer with weights of a call.
