@@ -25,10 +25,11 @@ def printable(text: object) -> str:
     )
 
 
-def listed(names: Iterable[str], most: int) -> str:
-    """Return the first of many names, as sentences list them."""
+def listed(names: Iterable[str], most: int, between: str = ", ") -> str:
+    """Return the first of many names, as sentences list them, and how many are not among them."""
     there = list(names)
-    return ", ".join(there[:most]) + (", …" if len(there) > most else "")
+    more = len(there) - most
+    return between.join(there[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def plural(count: int, noun: str) -> str:
@@ -140,8 +141,7 @@ class AmbiguousKindError(DialectError):
         first.choices = {path: kinds for e in errors for path, kinds in e.choices.items()}
         first.allow = first.allow.union(*(error.allow for error in others))
         if more:
-            first.problem += f" (nor which {', '.join(more[:_SHOWN])} are"
-            first.problem += f", and {len(more) - _SHOWN} more)" if len(more) > _SHOWN else ")"
+            first.problem += f" (nor which {listed(more, _SHOWN)} are)"
             first.hint = _line(errors, modules)
         return first
 

@@ -13,7 +13,7 @@ from typing import Any
 from ckptconv import dialects
 from ckptconv.checkpoint import tie_notes
 from ckptconv.codegen.constructor import constructor, standing_notes, unknown
-from ckptconv.errors import DialectError
+from ckptconv.errors import DialectError, listed
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered, Made
@@ -141,7 +141,7 @@ def account(
     missing = [name for name in held if name not in used and name not in rules]
     if missing:
         where = graph.origin.path
-        raise DialectError("not accounted for", file=where, tensor=", ".join(missing[:5]))
+        raise DialectError("not accounted for", file=where, tensor=listed(missing, 5))
     order = [*(name for name in held if name in rules), *(n for n in rules if n not in held)]
     omitted = {name: rules[name] for name in order if name not in used}
     source = {"path": graph.origin.path, "container": graph.origin.format}

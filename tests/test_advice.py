@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from ckptconv.errors import listed
+
 PACKAGE = Path(__file__).resolve().parents[1] / "ckptconv"
 OPTION = "<option>"
 PIECES = re.compile(r"(?:,|;)? or |; ")
@@ -117,3 +119,23 @@ def read(path):
     assert found == ["or <option>", "<option> or <option> to keep it"]
     assert [*map(mixed, found)] == [["or <option>"], ["<option> to keep it"]]
     assert len(ADVICE) > 25
+
+
+def cut(tree: ast.AST) -> list[str]:
+    """Return where the first of many names are joined without saying that there are more."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("', '.join", "' or '.join", "'; '.join")
+        and re.search(r"\[:\w+\]\)*$", ast.unparse(node.args[0]))
+    ]
+
+
+def test_lists_are_cut_short_in_one_way() -> None:
+    trees = {path: ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+    assert {path.name: found for path, tree in trees.items() if (found := cut(tree))} == {
+        "folders.py": ["' or '.join((_given(file) for file in files[:_ADVISED]))"]  # an advice
+    }
+    assert listed("abcde", 2) == "a, b and 3 more"
+    assert listed("abcde", 5, " or ") == "a or b or c or d or e"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ckptconv.cli.tables import Branch, counted, print_table, print_texts, print_tree
 from ckptconv.dialects import loading
-from ckptconv.errors import plural, printable
+from ckptconv.errors import listed, plural, printable
 from ckptconv.graph.gates import CANONICAL
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def _grouped(said: Iterable[tuple[T, str]]) -> list[tuple[str, list[T]]]:
 
 
 def _listed(names: Sequence[str], what: str) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{len(names)} {what} ({shown}, …)"
+    shown = listed(names, _SHOWN)
+    return shown if len(names) <= _SHOWN else f"{len(names)} {what} ({shown})"
 
 
 def print_inspection(description: dict[str, Any]) -> None:

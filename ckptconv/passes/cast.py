@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from ckptconv.errors import DialectError
+from ckptconv.errors import DialectError, listed
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.spelling import option
@@ -132,7 +132,7 @@ def narrow_notes(lowered: Lowered, source: Provenance, dtype: str | None) -> lis
                 names += [name] if name not in names[-1:] else []
     advice = option("dtype", "float32")
     return [
-        f"{label}: rounded to {narrow} in {_listed(names)}; {advice} keeps what that loses"
+        f"{label}: rounded to {narrow} in {listed(names, _SHOWN)}; {advice} keeps what that loses"
         for (label, narrow), names in found.items()
     ]
 
@@ -148,11 +148,6 @@ def _typed(lowered: Lowered, advice: str) -> list[str]:
         for name, count in found.items()
         if name != _LAYERS
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def count_losses(lowered: Lowered) -> None:

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from ckptconv.errors import DialectError
+from ckptconv.errors import DialectError, listed
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import KINDS, Kind
 from ckptconv.options import Pairs
@@ -42,7 +42,7 @@ def drop(graph: Graph, paths: Iterable[str]) -> Graph:
         if rest:
             layers.append(replace(layer, params=rest) if gone else layer)
     if asked - met:
-        there = " or ".join(layer.path for layer in graph.layers[:8])
+        there = listed((layer.path for layer in graph), 8, " or ")
         path = min(asked - met)
         raise DialectError(
             f"{option('drop')}: no such module or parameter", tensor=path, expected=there

@@ -9,7 +9,7 @@ import numpy as np
 
 from ckptconv import api
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import UsageError, VerificationError
+from ckptconv.errors import UsageError, VerificationError, listed
 from ckptconv.graph.graph import CELL_PARAMS, Framework, Graph, RecurrentLayer
 from ckptconv.options import ReadKeywords, ReadOptions, StrPath
 from ckptconv.spelling import option, public
@@ -218,4 +218,4 @@ def _shapes(graph: Graph) -> str:
     for layer in graph.recurrent:
         weights = weights_of(layer)
         found.append(f"{layer.path}: {weights.kind}{(weights.input_size, *weights.shape[2::-1])}")
-    return ", ".join(found[:5]) or "no recurrent layer"
+    return listed(found, 5) or "no recurrent layer"

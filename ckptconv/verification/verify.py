@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ckptconv import networks, pipeline
-from ckptconv.errors import UsageError
+from ckptconv.errors import UsageError, listed
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.options import ReadOptions, StrPath
 from ckptconv.spelling import option, public
@@ -199,8 +199,7 @@ def _weights(tensors: list[TensorDiff]) -> str:
 def _which(tensors: list[TensorDiff]) -> str:
     said = {"rounded": "equal only if it is rounded itself"}
     wrong = [f"{t.b or t.a} ({said.get(t.verdict, t.verdict)})" for t in tensors if not t.converted]
-    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return "weights differ: " + ", ".join(wrong[:3]) + more
+    return f"weights differ: {listed(wrong, 3)}"
 
 
 def _rounding(result: LayerResult, block: Block, given: Inputs, exact: Outputs) -> Limits:

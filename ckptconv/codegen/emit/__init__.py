@@ -16,7 +16,7 @@ from ckptconv.codegen.emit.forward import Forward
 from ckptconv.codegen.emit.names import identifier, printable
 from ckptconv.codegen.emit.targets import TARGETS, Target
 from ckptconv.codegen.emit.text import WIDTH, call
-from ckptconv.errors import CkptconvError, DialectError
+from ckptconv.errors import CkptconvError, DialectError, listed
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.network import Network, Node
 
@@ -109,7 +109,7 @@ def _check_all_used(network: Network, graph: Graph) -> None:
         raise DialectError(
             "the network does not use all layers that hold weights",
             expected="each layer of the file in its network",
-            found=f"unused: {', '.join(unused[:10])}",
+            found=f"unused: {listed(unused, 10)}",
         )
 
 

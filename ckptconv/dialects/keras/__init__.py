@@ -29,7 +29,7 @@ from ckptconv.dialects.keras.plain import lift_plain
 from ckptconv.dialects.keras.recurrent import is_recurrent
 from ckptconv.dialects.keras.sequence import lift_sequence
 from ckptconv.dialects.keras.weights_h5_names import group_units
-from ckptconv.errors import DialectError, LossyError, gathering
+from ckptconv.errors import DialectError, LossyError, gathering, listed
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
@@ -127,7 +127,7 @@ def _check_described(unit: Unit, root: Entry) -> None:
         raise DialectError(
             "the configuration has no layer for these weights",
             tensor=unit.first,
-            expected=", ".join(layer.name for layer in root.layers()[:20]),
+            expected=listed((layer.name for layer in root.layers()), 20),
             found=unit.path,
             hint=f"{option('config', 'model.json')}; that is of the model whose weights these are",
         )

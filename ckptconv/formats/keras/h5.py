@@ -20,7 +20,7 @@ from ckptconv.codecs.hdf5.file import H5File, Object, find_signature
 from ckptconv.codecs.hdf5.groups import is_dataset, walk
 from ckptconv.codecs.hdf5.types import texts
 from ckptconv.codecs.json import parse
-from ckptconv.errors import ContainerError
+from ckptconv.errors import ContainerError, listed
 from ckptconv.formats.keras.h5_writer import TOP_LEVEL, write
 from ckptconv.io.reader import Source
 from ckptconv.tensors.tensor import Tensor
@@ -61,7 +61,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
         "HDF5, but not weights of a Keras model",
         file=source.path,
         expected="@layer_names, or groups named 'vars'",
-        found=", ".join(sorted(p for p in objects if p)[:6]) or "an empty file",
+        found=listed(sorted(p for p in objects if p), 6) or "an empty file",
     )
 
 

@@ -170,7 +170,7 @@ def _follow(root: object, select: str, path: str) -> Place:
                 value, keys, rest = own[key], (*keys, key), rest[length:]
                 break
         else:
-            there = ", ".join(list(own)[:_MAX_LISTED]) or "nothing that can be selected"
+            there = listed(own, _MAX_LISTED) or "nothing that can be selected"
             expected = option("select", select)
             raise ContainerError("no such part", file=path, expected=expected, found=there)
     return Place(keys, value)
@@ -183,7 +183,7 @@ def _nothing(value: object, path: str) -> ContainerError:
     elif not own:
         found = "nothing"
     else:
-        found = ", ".join(str(key) for key in list(own)[:_MAX_LISTED])
+        found = listed(map(str, own), _MAX_LISTED)
     return ContainerError(
         "no weights in it", file=path, expected="a state_dict or a module", found=found
     )

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptconv.dialects.infer_kind import ambiguous
-from ckptconv.errors import AmbiguousKindError, DialectError, UnmatchedError
+from ckptconv.errors import AmbiguousKindError, DialectError, UnmatchedError, listed
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Dropped, Lowered, Made
@@ -219,8 +219,7 @@ def _moves(plan: Plan, *, order: bool) -> list[str]:
 def _unmatched(found: Matching) -> UnmatchedError:
     plan = found.plan
     problems = [*plan.impossible, *plan.ambiguous, *plan.proposed]
-    lines = [_told(entry) for entry in problems[:_SHOWN]]
-    lines += [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    lines = listed(map(_told, problems), _SHOWN, "; ")
     hints = [option("map", "map.toml")]
     dtypes = {t.dtype for target in found.targets.values() for t in target.tensors.values()}
     wanted = [name for name, dtype in DTYPES.items() if dtype in dtypes]
@@ -229,7 +228,7 @@ def _unmatched(found: Matching) -> UnmatchedError:
     if not plan.ambiguous and not plan.impossible:
         hints.insert(0, option("like_order", True))
     return UnmatchedError(
-        f"{option('like')}: {plan.counts()}: {'; '.join(lines)}",
+        f"{option('like')}: {plan.counts()}: {lines}",
         plan=plan,
         hint=f"{' or '.join(hints)}; match drafts the map",
     )

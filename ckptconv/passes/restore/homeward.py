@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, listed
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.passes.name_map import moved
@@ -50,7 +50,7 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
         raise CkptconvError(
             "the report is of another conversion",
             expected=f"tensors of {graph.origin.path or 'the file'}",
-            found=", ".join(list(told)[:3]) or "none",
+            found=listed(told, 3) or "none",
         )
     for name, entry in told.items():
         if entry.kind == PARAMETER and _is_changed(entry):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ckptconv.codegen.arguments import is_possible
 from ckptconv.dialects.evidence import REPORT, hint_of
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, listed
 from ckptconv.graph.graph import Home
 from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS, PARAMETER
@@ -157,7 +157,7 @@ def differences(home: Home, framework: str, names: Iterable[str]) -> list[str]:
             found.setdefault(reason, []).append(name)
     if comparable and (new := [name for name in names if _plain(name) not in before]):
         found["not in the source of the conversion"] = new
-    return [f"{_listed(names)}: {reason}" for reason, names in found.items()]
+    return [f"{listed(names, _SHOWN)}: {reason}" for reason, names in found.items()]
 
 
 def _are_numbered(names: Iterable[str]) -> bool:
@@ -169,8 +169,3 @@ def _plain(name: str) -> str:
     from ckptconv.passes.match.slashed import short
 
     return short(name, {}) if "/" in name else name
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
