@@ -33,11 +33,13 @@ def _extended(shape: tuple[int, ...]) -> int:
     return math.prod(shape) or math.prod(n for n in shape if n)
 
 
+@lru_cache(maxsize=4096)
 def whole(shape: tuple[int, ...]) -> Region:
     """Return the region that is all of ``shape``."""
     return tuple((0, n) for n in shape)
 
 
+@lru_cache(maxsize=4096)
 def extent(region: Region) -> tuple[int, ...]:
     """Return the shape of a region."""
     return tuple(b - a for a, b in region)

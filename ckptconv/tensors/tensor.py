@@ -124,8 +124,12 @@ class FileTensor(Tensor):
         return [self._span] if self._stored == self.dtype else None
 
     def read(self, region: Region) -> Array:
-        out = memory.empty(extent(region), self._stored)
-        self._fill(out, region)
+        shape = extent(region)
+        out = memory.empty(shape, self._stored)
+        if shape == self.shape:
+            self._source.read_into(out.reshape(-1).view(np.uint8), self._offset)
+        else:
+            self._fill(out, region)
         return out if self._stored == self.dtype else out.astype(self.dtype)
 
     def _fill(self, out: Array, region: Region) -> None:
