@@ -10,8 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from ckptconv.cli.given import check_said, pairs
-from ckptconv.cli.spelling import spelled
+from ckptconv.cli.spelling import check_said, pairs, spelled
 from ckptconv.dialects import DIALECTS
 from ckptconv.spelling import read_by
 

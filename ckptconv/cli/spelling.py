@@ -1,10 +1,12 @@
-"""How messages spell options on the command line: as the command that runs declares them."""
+"""Options as they are typed: how their words are read, and how messages spell them."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 if TYPE_CHECKING:
     from ckptconv.cli.options import Row
@@ -43,3 +45,21 @@ def _words(option: str, value: object) -> Iterator[str]:
     else:
         texts = [str(text) for text in (value if isinstance(value, list) else [value])]
     yield from (f"{option} {shlex.quote(text)}" for text in texts)
+
+
+def check_said(given: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
+    """Refuse an option that is given nothing, such as a shell's variable that is not set."""
+    for name, value in given.items():
+        if value == "" and not isinstance(declared[name], typer.models.ArgumentInfo):
+            option = declared[name]
+            typed = next(t for t in (option.default, *option.param_decls) if t.startswith("--"))
+            raise typer.BadParameter(f"{typed}: expected {option.metavar}, found nothing")
+
+
+def pairs(option: str, values: list[str] | None) -> list[tuple[str, str]]:
+    """Split ``LEFT=RIGHT`` values; anything else is wrong usage."""
+    found = [value.partition("=") for value in values or ()]
+    for left, separator, right in found:
+        if not separator or not (left or option == "--kind"):
+            raise typer.BadParameter(f"{option} {left}{separator}{right}: expected LEFT=RIGHT")
+    return [(left, right) for left, _, right in found]

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict, TypeVar, get_args
 
-from ckptconv.allowance import Allowance
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import StrPath as StrPath
 from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Framework as Framework
 from ckptconv.graph.hints import KindHint, parse_hint, resolve
-from ckptconv.options.values import check, pairs, texts
+from ckptconv.options.values import Allowance, check, pairs, texts
 from ckptconv.spelling import option
 
 Target = Literal["torch", "keras", "mindspore", "mint"]

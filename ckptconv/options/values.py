@@ -1,4 +1,4 @@
-"""What options take, of whoever calls a function: texts, numbers, paths, pairs."""
+"""What options take, of whoever calls a function: texts, numbers, paths, pairs, and leave."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from numbers import Real
 from types import NoneType
 from typing import Any, cast
 
-from ckptconv.errors import UsageError
+from ckptconv.errors import CkptconvError, UsageError
 from ckptconv.graph.hints import KindHint
+from ckptconv.spelling import option
 
 _LONGEST = 100
 _PATH = (str, os.PathLike, NoneType)
@@ -58,3 +59,24 @@ def texts(name: str, given: Iterable[str] | None) -> tuple[str, ...]:
     if not all(isinstance(text, str) for text in found):
         raise UsageError(name, expected="a list of texts", found=repr(given)[:_LONGEST])
     return cast("tuple[str, ...]", found)
+
+
+class Allowance(frozenset[str]):
+    """Approximations that the user accepts by name; ``needed`` are those that something needed."""
+
+    needed: set[str]
+
+    def __contains__(self, name: object) -> bool:
+        found = super().__contains__(name)
+        if found:
+            vars(self).setdefault("needed", set()).add(name)
+        return found
+
+    def check(self) -> None:
+        """Raise CkptconvError for an entry that nothing needed, once all layers are read."""
+        needed = vars(self).get("needed", set())
+        if stray := sorted(set(self) - needed):
+            raise CkptconvError(
+                f"{option('allow', stray)}: nothing in the file needs it",
+                expected=" or ".join(sorted(needed)) or "none: all of it is read exactly",
+            )

@@ -19,7 +19,6 @@ from ckptconv.passes.name_map import moved
 from ckptconv.passes.restore.told import Told
 from ckptconv.passes.stack import fuse, split
 from ckptconv.spelling import option
-from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.tensor import Tensor
 
 _OF_CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
@@ -27,6 +26,21 @@ _CAST = "cast "
 _CONSTANTS: Mapping[tuple[str, ...], int] = {("ones",): 1, ("zeros",): 0}
 _LEVEL = re.compile(r"(?:weight|bias)_[ih]h_l(\d+)")
 _PARTS = re.compile(r"(?:^|[.])parametrizations[.].*")
+
+
+class _Memory:
+    """What the report tells of the tensors that those of a graph come from."""
+
+    def __init__(self, graph: Graph, told: Mapping[str, Told]) -> None:
+        self._names, self._told = graph.origin.provenance, told
+
+    def of(self, tensor: Tensor) -> list[Told]:
+        found = (self._told.get(name) for name in self._names.names(tensor))
+        return [entry for entry in found if entry is not None]
+
+    def sources(self, tensor: Tensor) -> list[str]:
+        """Return the names that a tensor comes from in the source of that conversion."""
+        return [source for entry in self.of(tensor) for source in entry.sources]
 
 
 class _Home(NamedTuple):
@@ -45,7 +59,7 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
     Raises:
         CkptconvError: the report of another conversion, or what cannot be taken back.
     """
-    names = graph.origin.provenance
+    memory = _Memory(graph, told)
     if not any(name in told for name in graph.origin.tensors):
         raise CkptconvError(
             "the report is of another conversion",
@@ -55,13 +69,13 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
     for name, entry in told.items():
         if entry.kind == PARAMETER and _is_changed(entry):
             raise _remade(name, entry.sources)
-    graph = _without_added(graph, names, told)
+    graph = _without_added(graph, memory)
     for layer in graph.recurrent:
-        homes = _levels(layer, names, told)
+        homes = _levels(layer, memory)
         if len(homes) > 1 and len({home.path for home in homes}) == len(homes):
             graph = split(graph, layer.path)
-    graph = _fused(_with_cells(graph, names, told), names, told)
-    first = {layer.path: next(_homes(layer, names, told), None) for layer in graph}
+    graph = _fused(_with_cells(graph, memory), memory)
+    first = {layer.path: next(_homes(layer, memory), None) for layer in graph}
     table = {path: home for path, home in first.items() if home is not None}
     count = Counter(home for home in table.values() if home)
     apart = {path for path, home in table.items() if count[home] > 1}
@@ -70,37 +84,37 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
         apart = set()
     changed = {old: new for old, new in table.items() if old != new and old not in apart}
     layers = [layer for layer in graph if layer.path in apart]
-    return moved(graph, changed | dict(_by_parameter(layers, names, told, framework)))
+    return moved(graph, changed | dict(_by_parameter(layers, memory, framework)))
 
 
-def _without_added(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
+def _without_added(graph: Graph, memory: _Memory) -> Graph:
     """Take off the constants that the conversion added for a target that has them always; one that
     was trained since stays."""
+    names = graph.origin.provenance.names
     layers: list[Layer] = []
     omitted: dict[str, str] = {}
     for layer in graph:
-        entries = {p: told[n] for p, t in layer.params.items() for n in _known(t, names, told)}
-        added = {p for p, entry in entries.items() if _is_added(layer.params[p], entry)}
+        added = {p for p, t in layer.params.items() if _is_added(t, memory.of(t)[-1:])}
         if added and not isinstance(layer, RecurrentLayer):
             rest = {p: tensor for p, tensor in layer.params.items() if p not in added}
-            gone = (name for p in added for name in names.names(layer.params[p]))
+            gone = (name for p in added for name in names(layer.params[p]))
             omitted |= dict.fromkeys(gone, "restored: added by the conversion")
             layer = replace(layer, params=rest)
         layers.append(layer)
     return replace(graph, layers=tuple(layers), omitted={**graph.omitted, **omitted})
 
 
-def _is_added(tensor: Tensor, entry: Told) -> bool:
-    value = _CONSTANTS.get(entry.operations)
-    return not entry.sources and value is not None and bool((tensor.numpy() == value).all())
+def _is_added(tensor: Tensor, entries: Iterable[Told]) -> bool:
+    values = (_CONSTANTS.get(entry.operations) for entry in entries if not entry.sources)
+    return any(value is not None and (tensor.numpy() == value).all() for value in values)
 
 
-def _with_cells(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
+def _with_cells(graph: Graph, memory: _Memory) -> Graph:
     """Make cells again of the layers that a framework without cells' names made of them."""
     layers: list[Layer] = []
     for layer in graph:
-        param = layer.params.get("weight_ih_l0")
-        sources = [s for n in _known(param, names, told) for s in told[n].sources]
+        first = [tensor for name, tensor in layer.params.items() if name == "weight_ih_l0"]
+        sources = [source for tensor in first for source in memory.sources(tensor)]
         if isinstance(layer, RecurrentLayer) and any(s.endswith(".weight_ih") for s in sources):
             params = {name.removesuffix("_l0"): tensor for name, tensor in layer.params.items()}
             kept = {name: v for name, v in layer.attributes.items() if name in _OF_CELLS}
@@ -109,12 +123,12 @@ def _with_cells(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Gr
     return replace(graph, layers=tuple(layers))
 
 
-def _fused(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
+def _fused(graph: Graph, memory: _Memory) -> Graph:
     """Join layers of one level each that were the levels of one layer."""
     stacks: dict[str, dict[int, str]] = {}
     for layer in graph.recurrent:
         if not layer.is_cell and layer.num_layers == 1:
-            for home in _levels(layer, names, told):
+            for home in _levels(layer, memory):
                 stacks.setdefault(home.path, {})[home.level] = layer.path
     for home_path, parts in stacks.items():
         if len(parts) > 1:  # the report says that one feeds the other, whatever the file does
@@ -123,34 +137,25 @@ def _fused(graph: Graph, names: Provenance, told: Mapping[str, Told]) -> Graph:
     return graph
 
 
-def _known(tensor: Tensor | None, names: Provenance, told: Mapping[str, Told]) -> list[str]:
-    """Return the names, in the file, of what a tensor comes from, where the report has them."""
-    return [name for name in names.names(tensor) if name in told] if tensor is not None else []
-
-
-def _levels(layer: RecurrentLayer, names: Provenance, told: Mapping[str, Told]) -> list[_Home]:
+def _levels(layer: RecurrentLayer, memory: _Memory) -> list[_Home]:
     if layer.is_cell:
         return []
     ordered = sorted(layer.cells.items())
-    found = (_home(layer, f"weight_ih_l{k}", cell.w_ih, names, told) for (k, _), cell in ordered)
+    found = (_home(layer, f"weight_ih_l{k}", cell.w_ih, memory) for (k, _), cell in ordered)
     return list(dict.fromkeys(home for home in found if home is not None))
 
 
-def _homes(layer: Layer, names: Provenance, told: Mapping[str, Told]) -> Iterator[str]:
+def _homes(layer: Layer, memory: _Memory) -> Iterator[str]:
     """Yield where a layer comes from; several for one that was put together."""
-    found = (_home(layer, name, t, names, told) for name, t in layer.params.items())
+    found = (_home(layer, name, t, memory) for name, t in layer.params.items())
     yield from dict.fromkeys(home.path for home in found if home is not None)
 
 
-def _home(
-    layer: Layer, param: str, tensor: Tensor, names: Provenance, told: Mapping[str, Told]
-) -> _Home | None:
+def _home(layer: Layer, param: str, tensor: Tensor, memory: _Memory) -> _Home | None:
     """Return the module of the source, and the level there, that a parameter comes from."""
-    known = [told[name] for name in _known(tensor, names, told)]
-    sources = [source for entry in known for source in entry.sources]
-    if not sources:
+    if not (sources := memory.sources(tensor)):
         return None
-    first, path = sources[0], known[0].path
+    first, path = sources[0], memory.of(tensor)[0].path
     level = _LEVEL.search(first)
     number = int(level[1]) if level else 0
     if layer.kind == PARAMETER:
@@ -166,7 +171,7 @@ def _home(
 
 
 def _by_parameter(
-    layers: Iterable[Layer], names: Provenance, told: Mapping[str, Told], framework: str
+    layers: Iterable[Layer], memory: _Memory, framework: str
 ) -> Iterator[tuple[str, str]]:
     """Yield the entries of a map for modules that were taken apart.
 
@@ -177,7 +182,7 @@ def _by_parameter(
     used: set[str] = set()
     for layer in layers:
         for param, tensor in layer.params.items():
-            sources = [s for n in _known(tensor, names, told) for s in told[n].sources]
+            sources = memory.sources(tensor)
             written = layer.kind == PARAMETER or framework == "torch"
             if len(sources) != 1 or sources[0] in used or not written:
                 raise _remade(layer.full_name(param), sources)
