@@ -15,7 +15,7 @@ from ckptconv.tensors.regions import Array, DType, contiguous, split, whole
 from ckptconv.tensors.tensor import Tensor
 
 _BLOCK = 4 << 20
-_DECADES = range(-12, 1)
+DECADES = range(-12, 1)
 
 
 @dataclass
@@ -155,7 +155,7 @@ def _measure(found: Difference, a: Array, b: Array) -> None:
         decades = np.floor(np.log10(gap[gap > 0]))
     found.max_abs = float(gap.max())
     found.max_rel = float(np.where(np.isnan(relative), np.inf, relative).max())
-    decades = np.clip(decades, _DECADES[0], _DECADES[-1]).astype(int)
+    decades = np.clip(decades, DECADES[0], DECADES[-1]).astype(int)
     found.histogram = {d: int(np.count_nonzero(decades == d)) for d in set(decades.tolist())}
 
 

@@ -45,19 +45,19 @@ def proof(tmp_path, names=("lstm", "gru")):
             arrays[f"{name}.{param}"] = rng.uniform(-1, 1, shape).astype(np.float32)
     source, target = tmp_path / "m.safetensors", tmp_path / "m.h5"
     ckptconv.save(ckptconv.from_state_dict(arrays, "torch"), source, to="torch")
-    return ckptconv.convert(source, target, to="keras"), verify(source, target)
+    ckptconv.convert(source, target, to="keras")
+    return verify(source, target)
 
 
 @needs_browser
 def test_page_in_a_browser(tmp_path):
-    conversion, found = proof(tmp_path)
     path = tmp_path / "report.html"
-    write_page(path, found, conversion=conversion)
+    write_page(path, proof(tmp_path))
     assert path.stat().st_size < 1 << 20
     dom, console = browse(path, tmp_path, "--dump-dom")
     assert console == []
     assert "Yes: weights equal; 2 of 2 layers computed." in dom
-    for text in ("gates r,z,n → z,r,n; transpose", "sum of the two biases", "identical"):
+    for text in ("sum of the biases", "identical"):
         assert text in dom
     # Four gates and three, weights of inputs and of states, before and after.
     assert dom.count("<image ") == 2 * 2 * (4 + 3)
@@ -77,7 +77,7 @@ def test_the_console_is_heard(tmp_path):
 def test_fits_the_screen(tmp_path, width):
     """The page is as wide as its window, on a phone too."""
     path = tmp_path / "report.html"
-    write_page(path, proof(tmp_path)[1])
+    write_page(path, proof(tmp_path))
     frame = tmp_path / "frame.html"
     # A window has a least width; a frame in it has none.
     frame.write_text(
@@ -92,7 +92,7 @@ def test_fits_the_screen(tmp_path, width):
 @needs_browser
 @pytest.mark.parametrize("dark", [True, False])
 def test_screenshot_has_the_colours_asked_for(tmp_path, dark):
-    write_page(tmp_path / "report.html", proof(tmp_path)[1])
+    write_page(tmp_path / "report.html", proof(tmp_path))
     shot = tmp_path / "shot.png"
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     browse(
@@ -114,7 +114,7 @@ def corner(png):
 
 
 def test_failure_is_shown(tmp_path):
-    _, found = proof(tmp_path)
+    found = proof(tmp_path)
     graph = ckptconv.load(tmp_path / "m.safetensors")
     arrays = ckptconv.to_state_dict(graph, "torch")
     arrays["gru.weight_hh_l0"] = arrays["gru.weight_hh_l0"] + np.float32(0.01)
@@ -128,7 +128,7 @@ def test_failure_is_shown(tmp_path):
 
 
 def test_names_from_files_are_text(tmp_path):
-    _, found = proof(tmp_path, ("<script>alert(1)</script>", "$title"))
+    found = proof(tmp_path, ("<script>alert(1)</script>", "$title"))
     text = page(found)
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)" in text
@@ -136,7 +136,7 @@ def test_names_from_files_are_text(tmp_path):
 
 
 def test_never_overwrites(tmp_path):
-    _, found = proof(tmp_path)
+    found = proof(tmp_path)
     (tmp_path / "r.html").write_text("mine")
     with pytest.raises(CkptconvError, match="exists already"):
         write_page(tmp_path / "r.html", found)
@@ -180,7 +180,7 @@ def test_exchanged_gates_are_drawn_as_such(tmp_path, to):
 
 
 def test_what_failed_is_read_first_and_bars_beyond_the_tolerance_are_failures(tmp_path):
-    _, found = proof(tmp_path)
+    found = proof(tmp_path)
     off = outputs_differ(np.array([0.0, 1.0, 2.0]), np.array([1e-9, 1.0, 2.1]))
     assert page(found).index(">layers ") < page(found).index(">outputs and final states ")
     found.network = NetworkResult("net.py", "0" * 64, [("batch 4", {})], cause="output 0 is off")

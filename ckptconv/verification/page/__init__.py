@@ -1,1 +1,1 @@
-"""The report as one HTML page."""
+"""A proof as one HTML page."""

@@ -1,4 +1,4 @@
-"""The report as one self-contained page: what became of each tensor, and the proof."""
+"""A proof as one self-contained page: each layer and tensor, and pictures of gates and outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import printable
 from ckptconv.io.atomic import check_target
 from ckptconv.options import StrPath
-from ckptconv.report import Report
 from ckptconv.tensors.writer import write_text
 from ckptconv.verification.page import pictures
 from ckptconv.verification.results.layers import VerifyReport
@@ -44,7 +43,6 @@ def write_page(
     path: StrPath,
     proof: VerifyReport,
     *,
-    conversion: Report | None = None,
     command: str = "",
     force: bool = False,
 ) -> None:
@@ -52,7 +50,6 @@ def write_page(
 
     Args:
         proof: of ``verify`` (or ``replay``, which has no weights to show).
-        conversion: the account of the conversion, if it is at hand.
         command: what was run to get the proof.
         force: replace an existing file.
 
@@ -61,20 +58,20 @@ def write_page(
     """
     sources = [file for graph in proof.graphs or () for file in graph.origin.files]
     check_target(path, sources, force=force)
-    write_text(path, page(proof, conversion=conversion, command=command), force=force)
+    write_text(path, page(proof, command=command), force=force)
 
 
-def page(proof: VerifyReport, *, conversion: Report | None = None, command: str = "") -> str:
+def page(proof: VerifyReport, *, command: str = "") -> str:
     """Return the page as HTML; see ``write_page``."""
     (_, headers, layers), *tables = proof.tables()
-    tables = [("layers", headers, layers), _tensors(proof, conversion), *tables]
+    tables = [("layers", headers, layers), _tensors(proof), *tables]
     sections = [_section(*table) for table in tables]
     pairs = list(_pairs(proof))
     drawn = _figures("gates, before and after", _GATES, (_drawn(*pair) for pair in pairs))
     sections.insert(len(sections) if proof.ok else 1, drawn)
     sections.append(_figures("how far outputs are apart", _OUTPUTS, _histograms(proof)))
     sections.sort(key=lambda section: _FAILED not in section)  # what failed is read first
-    sections.append(_notes(proof, conversion))
+    sections.append(_notes(proof.notes))
     sections.append(_made_from(proof, command))
     template = (
         resources.files("ckptconv.verification.page").joinpath("page.html").read_text("utf-8")
@@ -106,15 +103,13 @@ def _sides(proof: VerifyReport) -> Iterable[dict[str, str]]:
     return proof.source, proof.target
 
 
-def _tensors(proof: VerifyReport, conversion: Report | None) -> Table:
-    """Return what happened to each tensor."""
-    account = conversion.tensors if conversion else []
-    done = {entry.target: "; ".join(entry.operations) for entry in account}
+def _tensors(proof: VerifyReport) -> Table:
+    """Return what was compared of each tensor, and what was found."""
     rows: list[tuple[str, ...]] = []
     for t in (tensor for layer in proof.layers for tensor in layer.tensors):
         shape = "×".join(map(str, t.shapes[0] or t.shapes[1] or ())) or "1"
-        rows.append((t.a, t.b, shape, done.get(t.b, "") or t.how, t.verdict))
-    return "tensors", ("source", "target", "canonical shape", "operations", "verdict"), rows
+        rows.append((t.a, t.b, shape, t.how, t.verdict))
+    return "tensors", ("source", "target", "canonical shape", "compared", "verdict"), rows
 
 
 def _section(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -207,11 +202,7 @@ def _figure(drawing: str, caption: str, *, failed: bool) -> str:
     return f"<figure{state}>{drawing}<figcaption>{_text(caption)}</figcaption></figure>"
 
 
-def _notes(proof: VerifyReport, conversion: Report | None) -> str:
-    notes = list(proof.notes)
-    if conversion is not None:
-        notes += conversion.notes
-        notes += [f"{layer.path}: {note}" for layer in conversion.layers for note in layer.notes]
+def _notes(notes: Sequence[str]) -> str:
     items = "".join(f"<li>{_text(note)}</li>" for note in notes[:_MAX_ROWS])
     return f"<h2>notes</h2>\n<ul>{items}</ul>" if items else ""
 

@@ -16,14 +16,13 @@ from ckptconv.errors import printable
 from ckptconv.tensors.ops import divide
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
-from ckptconv.verification.difference import Difference
+from ckptconv.verification.difference import DECADES, Difference
 from ckptconv.verification.stored_weights import Stacked
 
 _TILES = 24
 _LEVELS = 17
 _BLUE, _WHITE, _RED = np.array([[33, 102, 172], [247, 247, 247], [178, 24, 43]])
 _BOX, _GAP, _TOP, _ROW = 76, 12, 30, 196
-_DECADES = range(-12, 1)
 _STEP, _HEIGHT = 34, 80
 
 
@@ -68,11 +67,11 @@ def histogram(difference: Difference, tolerance: float | None, about: str) -> st
         tolerance: what was allowed; drawn as a line, and bars beyond it as failures.
     """
     counts = [difference.elements - sum(difference.histogram.values())]
-    counts += [difference.histogram.get(decade, 0) for decade in _DECADES]
-    labels = ["equal", *map(str, _DECADES)]
+    counts += [difference.histogram.get(decade, 0) for decade in DECADES]
+    labels = ["equal", *map(str, DECADES)]
     tallest, floor = max(*counts, 1), _HEIGHT + 30
     limited = tolerance is not None and 0 < tolerance < math.inf
-    place = math.log10(tolerance) - _DECADES[0] + 1 if limited and tolerance else len(counts)
+    place = math.log10(tolerance) - DECADES[0] + 1 if limited and tolerance else len(counts)
     parts = []
     for i, (count, label) in enumerate(zip(counts, labels, strict=True)):
         height, left = _HEIGHT * count / tallest, i * _STEP

@@ -45,8 +45,8 @@ class Site:
         """Return the first of these settings that is there: versions call one differently."""
         return next((self.layer.config[k] for k in keys if k in self.layer.config), default)
 
-    def refuse(self, problem: str, hint: str | None = None) -> LossyError:
-        return LossyError(problem, tensor=self.where, hint=hint)
+    def refuse(self, problem: str) -> LossyError:
+        return LossyError(problem, tensor=self.where)
 
 
 class Builder:
