@@ -16,6 +16,8 @@ pytest.register_assert_rewrite(
 )
 
 ROOT = Path(__file__).resolve().parents[1]
+HANGS = 600
+"""Seconds after which a process hangs: five frameworks on two processors take ten times as long."""
 
 
 @pytest.fixture(autouse=True)

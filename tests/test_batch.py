@@ -21,7 +21,7 @@ import ckptconv
 from ckptconv.batch import CONVERTED, FAILED, UNCHANGED, find
 from tests import networks as n
 from tests.cli.test_cli import run, validate
-from tests.conftest import ROOT
+from tests.conftest import HANGS, ROOT
 from tests.sudden_death import make_source
 
 
@@ -263,7 +263,7 @@ def test_a_dask_cluster(folder, tmp_path, samples):
         [sys.executable, samples / "batch_dask.py", folder, tmp_path / "out"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS,
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(samples.parent)},
     )
@@ -378,7 +378,7 @@ def test_stopped_with_all_its_jobs_and_nothing_partial(tmp_path, stop, jobs, cou
     assert batch.stdout.readline().startswith("converted: ")
     number = getattr(signal, stop)
     (os.killpg if stop == "SIGINT" else os.kill)(batch.pid, number)
-    _, err = batch.communicate(timeout=60)
+    _, err = batch.communicate(timeout=HANGS)
     assert batch.returncode == 128 + number, err
     assert f"of {count} done; the same command goes on from here" in err
     assert err.count("\n") == 1, err

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import HANGS, ROOT
 
 WINDOWS = """
 import os, pathlib, sys  # pathlib of 3.10 would make methods of the functions that follow
@@ -122,7 +122,7 @@ def test_conversions_batch_and_the_atomic_writer(
     system: str, samples: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", SYSTEMS[system], samples / "tagger.pt", tmp_path]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGS)
     assert (result.returncode, result.stderr) == (0, "")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import HANGS, ROOT
 
 LEFT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "tests")
 BUILD = "import sys, setuptools.build_meta as b; b.build_sdist(sys.argv[1])"
@@ -35,7 +35,12 @@ def unpacked(tmp_path_factory) -> Path:
 def run(command: list[object], folder: Path, **environment: str) -> str:
     given = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | environment
     result = subprocess.run(
-        list(map(str, command)), cwd=folder, env=given, capture_output=True, text=True, timeout=300
+        list(map(str, command)),
+        cwd=folder,
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=HANGS,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

@@ -51,7 +51,7 @@ def _check(name: str, array: Array, shape: tuple[int, ...], dtype: DType) -> Non
             tensor=name,
             expected=array.dtype.name,
             found=dtype.name,
-            hint=f"dtype={dtype.name!r}, which casts and says what is lost",
+            hint=f"dtype={dtype.name!r}; it casts and says what is lost",
         )
 
 

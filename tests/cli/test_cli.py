@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests import networks as n
-from tests.conftest import ROOT
+from tests.conftest import HANGS, ROOT
 
 
 def run(*arguments, cwd=None, code=0, **options):
@@ -25,7 +25,7 @@ def run(*arguments, cwd=None, code=0, **options):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGS,
         **options,
     )
     assert result.returncode == code, result.stderr

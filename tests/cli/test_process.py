@@ -14,7 +14,7 @@ import pytest
 from ckptconv import CkptconvError, __version__, convert
 from ckptconv.codecs.json import to_json
 from tests.cli.test_cli import run, tagger, validate
-from tests.conftest import ROOT
+from tests.conftest import HANGS, ROOT
 from tests.stories.terminal import Terminal
 
 __all__ = ["tagger"]  # a fixture
@@ -24,7 +24,7 @@ def shell(script: str, **environment: str) -> subprocess.CompletedProcess[bytes]
     """Run a line of shell in which ``ckptconv`` is the command."""
     command = f'ckptconv() {{ {sys.executable} -m ckptconv "$@"; }}; set -o pipefail; {script}'
     given = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.run(["bash", "-c", command], capture_output=True, env=given, timeout=60)
+    return subprocess.run(["bash", "-c", command], capture_output=True, env=given, timeout=HANGS)
 
 
 def test_the_version_and_help() -> None:

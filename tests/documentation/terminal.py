@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptconv import cli
-from tests.conftest import ROOT
+from tests.conftest import HANGS, ROOT
 
 SETTINGS = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
 _SHELL = re.compile(r"[|<>;&\n]")
@@ -88,7 +88,7 @@ class Terminal:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=HANGS,
             check=False,
         )
         return done.stdout, done.returncode

@@ -15,6 +15,7 @@ from ckptconv.verification.page.page import page, write_page
 from ckptconv.verification.results.network import NetworkResult, OutputRun
 from ckptconv.verification.results.run import Run, outputs_differ
 from ckptconv.verification.verify import verify
+from tests.conftest import HANGS
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
@@ -31,7 +32,7 @@ def browse(path, tmp_path, *flags):
     """Open a page; return what it prints and what its console says."""
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     command = [BROWSER, *FLAGS, profile, *flags, path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=True)
     return done.stdout, re.findall(r".*CONSOLE.*", done.stderr)
 
 
