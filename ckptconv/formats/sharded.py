@@ -33,9 +33,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
         ContainerError: a damaged index, a shard that is missing or not beside the index, or a name
             that its shard does not hold.
     """
-    if source.size > _MAX_INDEX:
-        raise _error(source, "the index is too large", f"at most {_MAX_INDEX} bytes", source.size)
-    index = parse(source.read(0, source.size), source.path, "the index")
+    index = read_index(source)
     places = _places(source, index.get("weight_map"))
     shards = {file: _open(source, file, select) for file in dict.fromkeys(places.values())}
     tensors: dict[str, Tensor] = {}
@@ -72,6 +70,17 @@ def _places(source: Source, table: Any) -> dict[str, str]:
     if len(set(table.values())) > _MAX_SHARDS:
         raise _error(source, "too many shards", f"at most {_MAX_SHARDS}", len(set(table.values())))
     return table
+
+
+def read_index(source: Source) -> dict[str, Any]:
+    """Return an index as parsed JSON.
+
+    Raises:
+        ContainerError: too large, or no JSON object.
+    """
+    if source.size > _MAX_INDEX:
+        raise _error(source, "the index is too large", f"at most {_MAX_INDEX} bytes", source.size)
+    return parse(source.read(0, source.size), source.path, "the index")
 
 
 def is_bare(file: object) -> bool:

@@ -7,6 +7,7 @@ nothing else of a source file reaches the text.
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -201,15 +202,5 @@ def _docstring(network: Network, goal: Target, parameters: list[str]) -> list[st
         sizes = ", ".join(words)
         lines.append(f"    {name}: {value.dtype} ({sizes})")
     for note in (*network.notes, *goal.notes(network)):
-        lines += ["", *_wrapped(printable(note, 400))]
+        lines += ["", *textwrap.wrap(printable(note, 400), WIDTH - 1)]
     return [*lines, '"""']
-
-
-def _wrapped(text: str) -> list[str]:
-    lines, line = [], ""
-    for word in text.split():
-        if len(line) + len(word) > 86:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}".strip()
-    return [*lines, line]

@@ -167,6 +167,8 @@ EXPRESSIONS: Mapping[str, Row] = {
     "any": Row("{0}.any(-1)"),
     "fill_masked": Row("torch.where({1}.unsqueeze(-1), {0}, {value})",
                        "ops.where({1}.expand_dims(-1), {0}, {value})"),
+    "attend": Row(lambda a: "attend({all}, heads={heads}"
+                  f"{', zero_masked=True' * a['zero_masked']})"),
     "mask_scores": Row("torch.where({1}, {0}, {0} - 1e9)", "ops.where({1}, {0}, {0} - 1e9)"),
     "causal": Row("causal({0}, {1})"),
     "unit": Row("nn.functional.normalize({0}, dim={axis})", "unit({0}, {axis})"),

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 
 from ckptconv.codegen.emit.expressions import EXPRESSIONS, expression
 from ckptconv.codegen.emit.names import identifier
-from ckptconv.codegen.emit.text import number
 from ckptconv.graph.network import Network, Node
 
 _OWN_NAME = re.compile(r"(mask|state|h|c)(?:_\d+)?")
 _LONGEST_LINE = 50
 _LONGEST_NAME = 24
-_CALLED = ("recurrent", "cell", "attend", "stub")
+_CALLED = ("recurrent", "cell", "stub")
 _DEEPEST = 3
 
 
@@ -65,7 +64,7 @@ class Forward:
         """Return (lines as (left side, expression), what is returned)."""
         for i, node in enumerate(self.network):
             self._node(i, node)
-        results = [self._take(name)[0] for name in self.network.outputs]
+        results = [self._peek(name)[0] for name in self.network.outputs]
         return self.lines, results
 
     def _node(self, i: int, node: Node) -> None:
@@ -107,10 +106,6 @@ class Forward:
             x, *states = texts
             held = f"({', '.join(states)})" if len(states) > 1 else states[0]
             return f"{module}({x}, {held})", True
-        if node.op == "attend":
-            zero = ["zero_masked=True"] if node.arguments["zero_masked"] else []
-            heads = [f"heads={number(node.arguments['heads'])}"]
-            return f"attend({', '.join([*texts, *heads, *zero])})", True
         if module is not None:
             return f"{module}({', '.join(texts)})", True
         return expression(node.op, self.target, texts, node.arguments)
@@ -164,11 +159,6 @@ class Forward:
             waiting = self.waiting[name]
             return waiting.text, waiting.atom, waiting.depth
         return self.variables[name], True, 0
-
-    def _take(self, name: str) -> tuple[str, bool, int]:
-        found = self._peek(name)
-        self.waiting.pop(name, None)
-        return found
 
     def _flush(self, i: int, wanted: tuple[str, ...]) -> None:
         """Give variables to what waits and is not taken now."""

@@ -5,6 +5,7 @@ A recurrent layer's two biases are one here, their sum, but for GRU, which keeps
 
 from __future__ import annotations
 
+from ckptconv.dialects.torch.layers import CUMULATIVE, PADDING
 from ckptconv.graph.forms import Arg, Call, Form, Forms, Has, Note, Slot, within
 from ckptconv.graph.gates import order
 
@@ -23,14 +24,6 @@ _RAGGED = Note(
     "(packed in the source) need a mask; return_state=True gives the last states"
 )
 _CHANNELS = Note("channels are the last axis")
-_PADDING = Note(
-    "padding_mode is not zeros: pad the input yourself",
-    "padding_mode",
-    ("reflect", "replicate", "circular"),
-)
-_CUMULATIVE = Note(
-    "momentum=None, a cumulative average in training, has no equal", "momentum", (None,)
-)
 
 
 def _recurrent_weights(bias: str = "g") -> dict[str, Slot | None]:
@@ -92,7 +85,7 @@ def _conv(rank: int) -> Form:
         recorded=_SETTINGS,
         also=(f"Convolution{rank}D",),
         before=Call(f"ZeroPadding{rank}D", "margin"),
-        notes=(_CHANNELS, _PADDING),
+        notes=(_CHANNELS, PADDING),
     )
 
 
@@ -129,7 +122,7 @@ def _conv_transpose(rank: int) -> Form:
         also=("Deconvolution2D",) if rank == 2 else (),
         after=Call(f"Cropping{rank}D", "margin"),
         first={"groups": 1},
-        notes=(_CHANNELS, _PADDING),
+        notes=(_CHANNELS, PADDING),
     )
 
 
@@ -149,7 +142,7 @@ _BATCH_NORM = Form(
         "num_batches_tracked": None,
     },
     defaults={"eps": 1e-3, "momentum": 0.01},
-    notes=(_CHANNELS, _CUMULATIVE),
+    notes=(_CHANNELS, CUMULATIVE),
 )
 _LAYER_NORM = Form(
     Call("LayerNormalization", axis=Arg("axes", default=-1), epsilon=Arg("eps"), center=_BIAS),

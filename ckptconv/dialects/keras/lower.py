@@ -141,10 +141,11 @@ def _becomes(layer: Layer, *, named: bool) -> _Becomes:
     class_name, notes = _class(layer, named=named)
     name = layer_name(layer.path) or snake_case(class_name)
     if layer.kind == "MultiheadAttention":
-        weights = [
-            _Weight(owner, leaf, _ATTENTION_GROUPS.get(owner, f"{owner}_dense"), i, tensor)
-            for (owner, leaf), tensor, i in _attention_weights(layer)
-        ]
+        weights = []
+        for full, tensor in lower_attention(layer).items():
+            owner, leaf = full.split("/")
+            group = _ATTENTION_GROUPS.get(owner, f"{owner}_dense")
+            weights.append(_Weight(owner, leaf, group, int(leaf == "bias"), tensor))
         return _Becomes([_KerasLayer(name, class_name, weights)], (), notes)
     if layer.kind == PARAMETER:
         owner, _, leaf = layer.path.rpartition(".")
@@ -162,12 +163,6 @@ def _becomes(layer: Layer, *, named: bool) -> _Becomes:
 def layer_name(path: str) -> str:
     """Return a name that Keras's layer may have on every backend: torch's has none with a dot."""
     return path.replace(".", "_")
-
-
-def _attention_weights(layer: Layer) -> Iterator[tuple[tuple[str, str], Tensor, int]]:
-    for name, tensor in lower_attention(layer).items():
-        owner, leaf = name.split("/")
-        yield (owner, leaf), tensor, int(leaf == "bias")
 
 
 def _recurrent(layer: RecurrentLayer) -> Iterator[_KerasLayer]:

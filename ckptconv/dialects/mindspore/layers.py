@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ckptconv.dialects.torch import layers as torch
-from ckptconv.dialects.torch.layers import CHANNELS
+from ckptconv.dialects.torch.layers import CHANNELS, CUMULATIVE, PADDING
 from ckptconv.graph.forms import Arg, Call, Form, Forms, Has, Note, Slot, within
 
 _BIAS = Has("bias")
@@ -20,14 +20,6 @@ _RAGGED = Note(
     "masked in the source) need seq_length, and outputs beyond it are zero"
 )
 _STATE = Note("hx must be given; takes 2-D input alone")
-_PADDING = Note(
-    "padding_mode is not zeros: pad the input yourself",
-    "padding_mode",
-    ("reflect", "replicate", "circular"),
-)
-_CUMULATIVE = Note(
-    "momentum=None, a cumulative average in training, has no equal", "momentum", (None,)
-)
 
 
 def _recurrent(name: str, *notes: Note, **more: Arg) -> Form:
@@ -61,7 +53,7 @@ def _batch_norm(rank: int) -> Form:
         use_batch_statistics=Arg(default=None),
     )
     held = _affine("bn2d." if rank == 3 else "") | {"num_batches_tracked": None}
-    return Form(call, held, notes=(CHANNELS, _CUMULATIVE))
+    return Form(call, held, notes=(CHANNELS, CUMULATIVE))
 
 
 def _instance_norm(rank: int) -> Form:
@@ -77,7 +69,7 @@ def _kernel(name: str, axes: str, rank: int = 0) -> Form:
         {"weight": Slot(axes=axes)},
         defaults={"padding": "same"},
         before=before,
-        notes=(CHANNELS, _PADDING),
+        notes=(CHANNELS, PADDING),
     )
 
 

@@ -17,6 +17,15 @@ STRIDED_SAME = Note(
     "same_pads",
     ("unknown",),
 )
+PADDING = Note(
+    "padding_mode is not zeros: pad the input yourself",
+    "padding_mode",
+    ("reflect", "replicate", "circular"),
+)
+CUMULATIVE = Note(
+    "momentum=None, a cumulative average in training, has no equal", "momentum", (None,)
+)
+"""The last two are of what torch's layers have and no other framework's."""
 
 _BIAS = Has("bias", default=True)
 _SEQUENCE = {

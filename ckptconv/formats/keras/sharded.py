@@ -10,15 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
-from ckptconv.codecs.json import parse
 from ckptconv.errors import ContainerError
 from ckptconv.formats.keras import h5 as hdf5
 from ckptconv.formats.keras.h5_writer import facts_of
-from ckptconv.formats.sharded import is_bare
+from ckptconv.formats.sharded import is_bare, read_index
 from ckptconv.io.reader import File, Source
 from ckptconv.tensors.tensor import Tensor
-
-_MAX_INDEX = 16 << 20
 
 
 def sniff(source: Source) -> bool:
@@ -37,7 +34,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
         ContainerError: a damaged index, a shard outside the folder or missing, weights that are
             in no shard, in two, or not in the index, or fewer than it counts.
     """
-    index = _index(source)
+    index = read_index(source)
     shards = _shards(source, index.get("weight_map"))
     indexed = {group for groups in shards.values() for group in groups}
     tensors: dict[str, Tensor] = {}
@@ -65,12 +62,6 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
         _check_total(source, index.get("metadata"), tensors)
     ordered = dict(sorted(tensors.items(), key=lambda item: hdf5.natural(item[0])))
     return Checkpoint("keras-sharded", ordered, facts=facts, omitted=omitted, files=tuple(files))
-
-
-def _index(source: Source) -> dict[str, Any]:
-    if source.size > _MAX_INDEX:
-        raise _refused(source, None, f"an index of at most {_MAX_INDEX} bytes", source.size)
-    return parse(source.read(0, source.size), source.path, "the index")
 
 
 def _check_total(source: Source, metadata: Any, tensors: Mapping[str, Tensor]) -> None:
