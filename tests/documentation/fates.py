@@ -72,8 +72,8 @@ TABLE: Sequence[Row] = (
     Row("Keras", "reset_after=True", Fate.EXACT, ""),
     Row("Keras", "reset_after=False", Fate.REFUSED, "train with reset_after=True"),
     Row("Keras", "merge_mode=concat", Fate.EXACT, ""),
-    Row("Keras", "merge_mode, others", Fate.REFUSED, "two layers in the target, merged by you"),
-    Row("Keras", "backward_layer of another kind", Fate.REFUSED, "two layers in the target"),
+    Row("Keras", "merge_mode, others", Fate.REFUSED, "`--network` writes both, and merges them"),
+    Row("Keras", "backward_layer of another kind", Fate.REFUSED, "`--network` writes two layers"),
     Row("Keras", "epsilon, momentum", Fate.ARGUMENT, "momentum is 1 - momentum in torch"),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ import ckptconv
 from tests.conftest import ROOT
 from tests.network import features_operations
 from tests.network.test_features import fill
-from tests.network.written import close, run_mindspore, run_torch, written
+from tests.network.written import close, imported, run_mindspore, run_torch, written
 
 GOLDEN = ROOT / "tests" / "golden" / "keras"
 
@@ -118,3 +118,26 @@ def test_a_nested_model_that_is_called_again(kind, suffix, tmp_path):
     given = np.arange(8, dtype=np.float32).reshape(2, 4) / 8
     module, weights, _ = written(tmp_path / f"m{suffix}", "torch", tmp_path)
     close(run_torch(module, weights, [given]), model.predict(given, verbose=0), 1e-6)
+
+
+@pytest.mark.parametrize("target", ["torch", "mindspore"])
+def test_a_stub_is_given_the_weights_of_its_layer(tmp_path, target):
+    import keras
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Normalization(name="norm")])
+    mean, variance = np.array([0.5, -1.0, 2.0], "f4"), np.array([0.25, 4.0, 9.0], "f4")
+    for weight, values in zip(model.layers[0].weights, (mean, variance, 7), strict=True):
+        weight.assign(values)
+    model.layers[0].finalize_state()
+    for name in ("m.keras", "m.h5"):
+        model.save(tmp_path / name)
+        module, weights, _ = written(tmp_path / name, target, tmp_path, stubs=["norm"])
+        text = weights.with_suffix(".py")
+        body = text.read_text().replace(
+            'raise NotImplementedError("norm")', "return (x - y) / z**0.5"
+        )
+        text.write_text(body)
+        given = np.array([[1.0, 2.0, -3.0], [0.0, 4.0, 5.0]], "f4")
+        module = imported(text)
+        found = {"torch": run_torch, "mindspore": run_mindspore}[target](module, weights, [given])
+        close(found, [np.asarray(model(given).detach())], 1e-6)

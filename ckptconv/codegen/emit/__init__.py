@@ -80,8 +80,14 @@ def _written(network: Network, stubs: Mapping[str, str]) -> list[str]:
     for node in network:
         if node.op == "stub":
             counts.setdefault(stubs[node.outputs[0]], set()).add(len(node.inputs))
+    weights = {node.outputs[0] for node in network if node.op == "parameter"}
+    held = {
+        stubs[node.outputs[0]] for node in network if node.op == "stub" and weights & {*node.inputs}
+    }
+    last = "; its weights come last, as the source has them"
     return [
-        f'def {name}({_given(found)}):\n    """TO BE WRITTEN: what the layer computes."""\n'
+        f"def {name}({_given(found)}):\n"
+        f'    """TO BE WRITTEN: what the layer computes{last if name in held else ""}."""\n'
         f'    raise NotImplementedError("{name}")'
         for name, found in counts.items()
     ]

@@ -58,7 +58,8 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
         return _cell(node, layer, target)
     if node.op == "parameter":
         shape = number(layer.params[""].shape)
-        zeros = "torch.zeros(" + shape if target == "torch" else f"ops.zeros({shape}, ms.float32"
+        dtype = f"ms.{layer.params[''].dtype.name}"
+        zeros = "torch.zeros(" + shape if target == "torch" else f"ops.zeros({shape}, {dtype}"
         return f"nn.Parameter({zeros}))" if target == "torch" else f"Parameter({zeros}))"
     settings = {**layer.attributes, **_settings(node)}
     kind = layer.kind if node.op == "recurrent" else str(settings.pop("kind", layer.kind))

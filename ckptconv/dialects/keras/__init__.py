@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
-from ckptconv.dialects.evidence import check_used
+from ckptconv.dialects.evidence import check_used, hint_of
 from ckptconv.dialects.keras.apart import lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
 from ckptconv.dialects.keras.grouping import Unit, dotted
@@ -25,12 +25,14 @@ from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.legacy_names import legacy_units
 from ckptconv.dialects.keras.lower import lower
 from ckptconv.dialects.keras.model_config import Entry, entry
-from ckptconv.dialects.keras.plain import lift_plain
+from ckptconv.dialects.keras.plain import lift_kept, lift_plain
 from ckptconv.dialects.keras.recurrent import is_recurrent
 from ckptconv.dialects.keras.sequence import lift_sequence
+from ckptconv.dialects.keras.settings import by_network
 from ckptconv.dialects.keras.weights_h5_names import group_units
-from ckptconv.errors import DialectError, LossyError, gathering, listed
+from ckptconv.errors import CkptconvError, DialectError, LossyError, gathering, listed
 from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
@@ -54,7 +56,7 @@ def lift_with_network(
     """
     from ckptconv.dialects.keras import network
 
-    graph = lift(checkpoint, options, apart=True)
+    graph = lift(checkpoint, options, apart=True, stubs=stubs)
     facts = _facts(checkpoint)
     root = entry(facts.config)
     if root is None:
@@ -67,11 +69,18 @@ def lift_with_network(
     return graph, network.read(root, facts.keras_version or None, paths, stubs)
 
 
-def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -> Graph:
+def lift(
+    checkpoint: Checkpoint,
+    options: ReadOptions,
+    *,
+    apart: bool = False,
+    stubs: tuple[str, ...] = (),
+) -> Graph:
     """Return the graph of a Keras file.
 
     Args:
         apart: read layers for a network that is written too (``apart.lift_apart``).
+        stubs: names of layers whose weights are kept as they are.
 
     Raises:
         DialectError: weights that do not fit their layer, or a layer that nothing tells.
@@ -89,7 +98,10 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
     layers: list[Layer] = []
     with _advising(facts), gathering(groups.keys) as each:
         for path, group in groups.items():
-            with each():
+            with each(), _offering(path, group, options, apart=apart):
+                if evidence := _kept(path, options, stubs):
+                    layers += lift_kept(group, evidence)
+                    continue
                 rank = joined.ranks.get(group[0].part.path) if group[0].part else None
                 layers += (apart and lift_apart(path, group, options)) or _lift_group(
                     path, group, facts, options, deep=deep, rank=rank
@@ -104,6 +116,33 @@ def lift(checkpoint: Checkpoint, options: ReadOptions, *, apart: bool = False) -
         notes=(*checkpoint.notes, *(() if ordered else (_UNORDERED,))),
         feeds={**_stacks(groups), **{dotted(a): dotted(b) for a, b in joined.feeds.items()}},
     )
+
+
+def _kept(path: str, options: ReadOptions, stubs: tuple[str, ...]) -> str:
+    """Return who says that these weights are to be kept as they are, if somebody does."""
+    hint = hint_of(options.kinds, path)
+    if hint is not None and hint.kind == PARAMETER:
+        return hint.evidence
+    return "left to be written by hand" if {*path.split(".")} & {*stubs} else ""
+
+
+@contextmanager
+def _offering(path: str, group: list[Unit], options: ReadOptions, *, apart: bool) -> Iterator[None]:
+    """Say of a layer that no target has how its weights are converted nevertheless."""
+    try:
+        yield
+    except LossyError as error:
+        if error.hint is None:
+            keep = f"{option('kinds', {path: PARAMETER})}; it keeps its weights as they are"
+            written = not apart and group[0].entry and _is_written(path, group, options)
+            error.hint = by_network() if written else keep
+        raise
+
+
+def _is_written(path: str, group: list[Unit], options: ReadOptions) -> bool:
+    with suppress(CkptconvError):
+        return bool(lift_apart(path, group, options))
+    return False
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class Unit:
 def incomplete(path: str, group: list[Unit]) -> DialectError:
     """Return the error of units that are not the two halves of a Bidirectional."""
     return DialectError(
-        "an incomplete Bidirectional",
+        "an incomplete Bidirectional" if len(group) == 1 else "the weights of several cells",
         tensor=path,
         expected="a forward and a backward layer, or one layer",
         found=", ".join(unit.first for unit in group),

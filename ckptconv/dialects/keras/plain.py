@@ -13,7 +13,6 @@ from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.plain_options import check_options, with_options
 from ckptconv.dialects.keras.plain_weights import CLASSES, SNAKE_KINDS, canonical
-from ckptconv.dialects.keras.separable import is_separable
 from ckptconv.dialects.keras.settings import attributes, notes, settings
 from ckptconv.dialects.keras.stored import with_stored_weights
 from ckptconv.dialects.names import by_name
@@ -45,8 +44,6 @@ def lift_plain(
     unit = with_stored_weights(unit)
     check_options(unit)
     kind, evidence = _said_kind(unit, hint)
-    if kind == PARAMETER:
-        return _parameters(unit, evidence, kept=True)
     candidates = (kind,) if kind else _fitting(unit)
     if not candidates:
         return _parameters(unit, "no known layer")
@@ -131,25 +128,32 @@ def _fitting(unit: Unit) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _parameters(unit: Unit, evidence: str, *, kept: bool = False) -> list[Layer]:
-    """Keep weights of no known layer under their names.
+def lift_kept(group: list[Unit], evidence: str) -> list[Layer]:
+    """Return the weights of a layer as they are, under Keras's names or numbers."""
+    scopes = [unit.first.split("/")[:-1] for unit in group]
+    alike = (len({*names}) == 1 for names in zip(*scopes, strict=False))
+    shared = next((i for i, same in enumerate(alike) if not same), len(scopes[0]))
+    layers = []
+    for unit, scope in zip(group, scopes, strict=True):
+        for leaf, tensor in unit.leaves.items():
+            path = ".".join((unit.path, *scope[shared : shared + 1], leaf.replace("/", ".")))
+            layers.append(Layer(path, PARAMETER, {"": tensor}, evidence=evidence))
+    return layers
 
-    Args:
-        kept: somebody says so.
+
+def _parameters(unit: Unit, evidence: str) -> list[Layer]:
+    """Keep weights of no known layer under their names.
 
     Raises:
         DialectError: they have no names, and nobody says to keep them.
     """
-    keep = f"{option('kinds', {unit.path: PARAMETER})}; it keeps them as they are"
-    written = f"{option('network', 'FILE.py')}; it writes the two convolutions that it is"
     found = names_and_shapes(unit.leaves)
-    numbered = not kept and any(leaf.isdecimal() for leaf in unit.leaves)
+    numbered = any(leaf.isdecimal() for leaf in unit.leaves)
     if numbered and unit.entry is not None:
         raise LossyError(
             f"{unit.entry.class_name} has no equal in torch and MindSpore",
             tensor=unit.path,
             found=found,
-            hint=keep + (f"; or {written}" if is_separable(unit) else ""),
         )
     if numbered:
         raise DialectError(
@@ -157,14 +161,11 @@ def _parameters(unit: Unit, evidence: str, *, kept: bool = False) -> list[Layer]
             tensor=unit.path,
             expected="a layer of " + ", ".join(sorted(CLASSES)),
             found=found,
-            hint=keep,
+            hint=f"{option('kinds', {unit.path: PARAMETER})}; it keeps them as they are",
         )
-    if unit.entry is not None and not kept:
+    if unit.entry is not None:
         evidence = f"{unit.entry.class_name}, which is not converted"
-    return [
-        Layer(f"{unit.path}.{leaf}", PARAMETER, {"": tensor}, evidence=evidence)
-        for leaf, tensor in unit.leaves.items()
-    ]
+    return lift_kept([unit], evidence)
 
 
 def _ops(params: Mapping[str, Tensor]) -> Iterable[object]:

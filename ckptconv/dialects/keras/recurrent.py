@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from ckptconv.dialects.evidence import hint_of
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
-from ckptconv.dialects.keras.settings import settings
+from ckptconv.dialects.keras.settings import by_network, settings
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.forms import classes, gate_order
 from ckptconv.graph.gates import BY_COUNT, CANONICAL, order, permutation, permute
@@ -182,14 +182,13 @@ def _require_reset_after(unit: Unit, bias: Tensor | None, width: int, options: R
             hint=f"{option('kinds', {unit.path: 'GRU(reset_after=True)'})}; if it has",
         )
     if told is not True:
-        network = option("network", "FILE.py")
-        advised = network if unit.entry else f"{network} {option('config', 'model.json')}"
+        beside = "" if unit.entry else f"{option('config', 'model.json')} "
         raise LossyError(
             "GRU with reset_after=False has no equal in torch and MindSpore, whatever the weights",
             tensor=unit.path,
             expected=f"a bias of {(2, width)}, as reset_after=True gives",
             found=f"a bias of {bias.shape}" if bias is not None else "reset_after=False",
-            hint=f"{advised}; it writes a layer that has it",
+            hint=f"{beside}{by_network()}",
         )
 
 
@@ -210,7 +209,13 @@ def _reordered(bias: Tensor | None, kind: str) -> Tensor | None:
     return None if bias is None else permute(bias, 0, ORDER[kind], CANONICAL[kind])
 
 
-def _wrong(unit: Unit, expected: str) -> DialectError:
+def _wrong(unit: Unit, expected: str) -> DialectError | LossyError:
+    if unit.entry is not None and unit.entry.class_name.removesuffix("Cell") not in _CLASSES:
+        return LossyError(
+            f"{unit.entry.class_name} has no equal in torch and MindSpore",
+            tensor=unit.path,
+            found=names_and_shapes(unit.leaves),
+        )
     return DialectError(
         "not the weights of a recurrent layer that is converted",
         tensor=unit.path,

@@ -76,7 +76,6 @@ def _halves_differ(path: str, name: str, first: object, second: object) -> Lossy
         tensor=path,
         expected=f"{first!r} in both",
         found=f"{second!r} in the backward one",
-        hint="two separate layers in the target",
     )
 
 
@@ -90,7 +89,6 @@ def _check_wrapper(path: str, unit: Unit) -> None:
             tensor=path,
             expected="concat",
             found=merge,
-            hint="two separate layers in the target",
         )
     if unit.half == 0 and settings(unit).get("go_backwards"):
         raise LossyError("a forward layer that goes backwards", tensor=path)

@@ -55,6 +55,11 @@ def notes(config: Mapping[str, Any]) -> list[str]:
     return remarks
 
 
+def by_network() -> str:
+    """Advise a network, which has what no layer of a target holds."""
+    return f"{option('network', 'FILE.py')}; it writes a layer that has it"
+
+
 def sequence_notes(unit: Unit) -> list[str]:
     """Return what the user must do beside building a recurrent layer, one cell of it, or a half."""
     said, (index, count) = settings(unit), unit.part.place if unit.part else (0, 1)
@@ -100,8 +105,7 @@ def check_activations(
                     tensor=unit.path,
                     expected=" or ".join(allowed),
                     found=found,
-                    hint=f"{option('network', 'FILE.py')}; it writes a layer that has it; or "
-                    f"{option('allow', [found])}; it changes the outputs",
+                    hint=f"{by_network()}; or {option('allow', [found])}; it changes the outputs",
                 )
             notes.append(f"{key} {found} was taken for {allowed[0]}, as allowed: outputs differ")
         elif kind == "RNN":

@@ -25,7 +25,8 @@ def with_stored_weights(unit: Unit) -> Unit:
         LossyError: quantized weights, whose layer rounds its inputs too.
     """
     for leaf, tensor in unit.leaves.items():
-        if tensor.dtype.kind in "iub" and (leaf in ("kernel", "embeddings") or leaf.isdecimal()):
+        numbered = leaf.isdecimal() and tensor.ndim > 1  # not what counts a Normalization's data
+        if tensor.dtype.kind in "iub" and (leaf in ("kernel", "embeddings") or numbered):
             raise LossyError(
                 f"quantized weights ({tensor.dtype.name}) have no equal in torch and MindSpore",
                 tensor=unit.path,

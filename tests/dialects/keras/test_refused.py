@@ -208,6 +208,29 @@ def test_refused_from_weights_alone(tmp_path, name, cells, words):
         ckptconv.load(weights_only(tmp_path / name, cells))
 
 
+def test_what_no_layer_holds_is_kept_as_it_is_where_the_advice_is_typed(tmp_path):
+    """Whatever refuses a layer, its weights alone can be taken, under names of their own."""
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((6, 4, 4)),
+            layers.ConvLSTM1D(2, 2, name="a", return_sequences=True),
+            layers.Reshape((6, 6)),
+            layers.Bidirectional(layers.GRU(3, return_sequences=True), merge_mode="sum", name="b"),
+            layers.Normalization(name="c"),
+        ]
+    )
+    for name in ("m.keras", "m.h5"):
+        model.save(tmp_path / name)
+        with pytest.raises(CkptconvError, match=r"a: ConvLSTM1D has no equal.*'a': 'Parameter'"):
+            ckptconv.load(tmp_path / name)
+        graph = ckptconv.load(tmp_path / name, kinds=dict.fromkeys("abc", "Parameter"))
+        assert len({layer.path for layer in graph}) == 3 + 2 * 3 + 3
+        assert {layer.kind for layer in graph} == {"Parameter"}
+
+
 @pytest.mark.parametrize("mode", ["sum", "mul", "ave", None])
 def test_merge_modes(tmp_path, mode):
     import keras

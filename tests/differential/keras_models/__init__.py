@@ -83,6 +83,8 @@ def _run(case: Case, tmp: Path) -> Outcome:
             raise Void("holds no parameters") from error
         if not _named(error, model):
             return Outcome(Result.SILENT, f"refused without a layer: {error.problem}", str(error))
+        if stuck := _stuck(convert, made):
+            return Outcome(Result.SILENT, f"no way on: {stuck.problem}", str(stuck))
         return Outcome(Result.REFUSED, _reason(error), str(error))
     configured = drawn.saving in save.CONFIGURED
     return compare(Source(model, calls, path, configured), report, target, drawn.target)
@@ -133,6 +135,28 @@ def _answered(convert: Callable[..., Any], made: Built) -> Any:
         if not answers:
             raise
         return convert(kinds=answers)
+
+
+def _stuck(convert: Callable[..., Any], made: Built) -> CkptconvError | None:
+    """Return the error, if any, after whose advice on kinds a conversion still has no other."""
+    kinds: dict[str, str] = {}
+    while (error := _refusal(convert, kinds)) is not None:
+        kept = dict.fromkeys(re.findall(r"'([^']+)': 'Parameter'", error.hint or ""), "Parameter")
+        advised = {**made.answers(error), **kept}
+        if not error.hint or (kept and kept.items() <= kinds.items()):
+            return error
+        if advised.items() <= kinds.items():
+            return None
+        kinds |= advised
+    return None
+
+
+def _refusal(convert: Callable[..., Any], kinds: Mapping[str, str]) -> CkptconvError | None:
+    try:
+        convert(kinds=kinds, dry_run=True)
+    except CkptconvError as error:
+        return error
+    return None
 
 
 def _true_kind(path: str, model: Any, calls: Mapping[int, Any]) -> str:

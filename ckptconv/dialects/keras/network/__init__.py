@@ -111,7 +111,8 @@ def apply(b: Builder, site: Site) -> list[Value]:
         site = replace(site, inputs=(masked(site.x, mask), *site.inputs[1:]))
     rule = RULES.get(layer.class_name)
     if layer.name in b.stubs:
-        return [b.add("stub", site.inputs, about=layer.name)]
+        weights = [b.weight(path) for path in b.paths_of(site.path)]
+        return [b.add("stub", (*site.inputs, *weights), about=layer.name)]
     if rule is None:
         raise LossyError(
             f"{layer.class_name} cannot be written as a network",

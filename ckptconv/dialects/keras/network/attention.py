@@ -49,7 +49,7 @@ def _scores(b: Builder, site: Site, query: Value, key: Value) -> Value:
 
 
 def _weight(b: Builder, site: Site, name: str) -> Value:
-    return b.add("parameter", (), (), layer=b.part(site, name), name=name, dtype="float32")
+    return b.weight(b.part(site, name))
 
 
 def multi_head(b: Builder, site: Site) -> list[Value]:

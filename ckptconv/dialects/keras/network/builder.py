@@ -112,6 +112,11 @@ class Builder:
         self.nodes.append(Node(op, tuple(v.name for v in inputs), (made.name,), arguments, layer))
         return made
 
+    def weight(self, path: str) -> Value:
+        """Append a node that gives the values of a parameter that is no layer's."""
+        name = path.rpartition(".")[2]
+        return self.add("parameter", (), (), layer=path, name=name, dtype="float32")
+
     def expand(self, x: Value, axis: int, name: str = "") -> Value:
         """Append a node that gives a value one more axis, of length one."""
         shape = (*x.shape[:axis], 1, *x.shape[axis:])

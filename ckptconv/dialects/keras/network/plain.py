@@ -114,9 +114,7 @@ def prelu(b: Builder, site: Site) -> list[Value]:
     x = site.x
     shared = site.get("shared_axes") or []
     if sorted(shared) != list(range(1, x.rank - 1)):
-        slopes = b.add(
-            "parameter", (), (), layer=b.part(site, "alpha"), name="alpha", dtype="float32"
-        )
+        slopes = b.weight(b.part(site, "alpha"))
         below = b.add("multiply", (b.add("relu", (b.add("negative", (x,)),)), slopes))
         return [masked(b.add("subtract", (b.add("relu", (x,)), below)), x.mask)]
     made = b.add("module", (channels_first(b, x),), layer=b.path(site))
