@@ -98,6 +98,20 @@ def features(keras):
     chain("GRU-reset-before-bi", lambda: L.Bidirectional(L.GRU(4, reset_after=False)))
     for gate in ("elu", "selu", "softplus", "sigmoid", "gelu", "silu"):
         chain(f"SimpleRNN-{gate}", lambda gate=gate: L.SimpleRNN(3, activation=gate))
+    chain("SimpleRNN-relu-layer", lambda: L.SimpleRNN(3, activation=L.ReLU()))
+    slopes = {
+        "activation": lambda: L.LeakyReLU(negative_slope=0.4),
+        "recurrent_activation": lambda: L.ReLU(max_value=0.3),
+    }
+    for layer in (L.LSTM, L.GRU):
+        chain(
+            f"{layer.__name__}-activation-layers",
+            lambda layer=layer: layer(4, **{key: make() for key, make in slopes.items()}),
+        )
+    chain(
+        "SimpleRNN-bi-activation-layers",
+        lambda: L.Bidirectional(L.SimpleRNN(3, activation=L.Activation(L.ELU()))),
+    )
 
     def halves(i):
         return L.Bidirectional(

@@ -18,6 +18,8 @@ from ckptconv.graph.network import Network, Node
 LONGEST_UNROLLED = 64
 """Steps up to which MindSpore's nn.GRU and nn.RNN, which unroll, are quicker to compile."""
 _ORDINARY = {"LSTM": ("tanh",), "GRU": ("tanh",), "RNN": ("tanh", "relu")}
+_WITH_NUMBERS = {"leaky_relu": "nn.LeakyReLU", "clip": "nn.Hardtanh"}
+"""Activations of a cell that have numbers of their own, in both frameworks."""
 
 WEIGHTLESS: Mapping[str, tuple[str, str]] = {
     # op: (torch, MindSpore); an empty text: an expression instead
@@ -114,8 +116,16 @@ def _cell(node: Node, layer: Layer, target: str) -> str:
     arguments += ["reset_after=False"] if not a.get("reset_after", True) else []
     for key, usual in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
         if a.get(key, usual) != usual:
-            arguments.append(f"{key}={FUNCTIONS[a[key]][target != 'torch']}")
+            arguments.append(f"{key}={_function(a[key], layer, target)}")
     return f"{_kind(node)}({', '.join(arguments)})"
+
+
+def _function(name: str, layer: Layer, target: str) -> str:
+    """Return an activation as a cell takes it: a function, or a layer with numbers of its own."""
+    op, _, numbers = name.partition("(")
+    if numbers and op not in _WITH_NUMBERS:
+        raise LossyError(f"{name} in a {layer.kind} cannot be written", tensor=layer.path)
+    return f"{_WITH_NUMBERS[op]}({numbers}" if numbers else FUNCTIONS[op][target != "torch"]
 
 
 def is_call(text: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from ckptconv.dialects.keras.activations import activation
 from ckptconv.dialects.keras.model_config import entry
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.errors import CkptconvError, LossyError
@@ -41,9 +43,8 @@ def activation_name(b: Builder, value: Any, where: str) -> str:
     if name == "hard_sigmoid" and b.version < (3, 0):
         return "hard_sigmoid_02"
     if not isinstance(name, str) or name not in _FUNCTIONS:
-        shown = value.get("config") if isinstance(value, dict) else value
         raise LossyError(
-            f"the activation {shown!r} is none of Keras's functions"[:200],
+            f"the activation {activation(value)} is none of Keras's functions"[:200],
             tensor=where,
             hint=f"{option('stubs', ['NAME'])}; NAME is the layer, which is then written by hand",
         )
@@ -65,26 +66,52 @@ def _activation(b: Builder, site: Site) -> list[Value]:
     return [activate(b, site.x, site.get("activation"), site.where)]
 
 
-def _relu(b: Builder, site: Site) -> list[Value]:
+def cell_activation(b: Builder, value: Any, where: str) -> str:
+    """Return the op of a cell's activation; of a layer object with its numbers: ``elu(0.5)``.
+
+    Raises:
+        LossyError: as ``activation_name``, or a layer that a cell cannot hold.
+    """
+    layer = entry(value) if isinstance(value, dict) else None
+    if layer is None or layer.class_name not in {"Activation", *_OPS}:
+        return activation_name(b, value, where)
+    site = Site(layer, (where,), ())
+    if layer.class_name == "Activation":
+        return cell_activation(b, site.get("activation"), where)
+    op, numbers = _OPS[layer.class_name](site)
+    return f"{op}({', '.join(map(str, numbers.values()))})" if numbers else op
+
+
+def _relu(site: Site) -> tuple[str, dict[str, Any]]:
     high, slope = site.get("max_value"), number(site, "negative_slope", default=0.0)
     threshold = number(site, "threshold", default=0.0)
-    x = site.x
     if threshold == 0 and high is None:
-        made = b.add("relu", (x,)) if slope == 0 else b.add("leaky_relu", (x,), slope=slope)
-    elif threshold == 0 and slope == 0:
-        made = b.add("clip", (x,), low=0.0, high=number(site, "max_value"))
-    else:
-        raise site.refuse("ReLU with a threshold, or with a slope and a highest value")
-    return [masked(made, x.mask)]
+        return ("leaky_relu", {"slope": slope}) if slope else ("relu", {})
+    if threshold == 0 and slope == 0:
+        return "clip", {"low": 0.0, "high": number(site, "max_value")}
+    raise site.refuse("ReLU with a threshold, or with a slope and a highest value")
 
 
-def _leaky(b: Builder, site: Site) -> list[Value]:
-    slope = number(site, "negative_slope", "alpha", default=0.3)
-    return [masked(b.add("leaky_relu", (site.x,), slope=slope), site.x.mask)]
+def _leaky(site: Site) -> tuple[str, dict[str, Any]]:
+    return "leaky_relu", {"slope": number(site, "negative_slope", "alpha", default=0.3)}
 
 
-def _elu(b: Builder, site: Site) -> list[Value]:
-    return [masked(b.add("elu", (site.x,), alpha=number(site, "alpha", default=1.0)), site.x.mask)]
+def _elu(site: Site) -> tuple[str, dict[str, Any]]:
+    alpha = number(site, "alpha", default=1.0)
+    return "elu", {"alpha": alpha} if alpha != 1 else {}
+
+
+_OPS: dict[str, Callable[[Site], tuple[str, dict[str, Any]]]] = {
+    "ReLU": _relu,
+    "LeakyReLU": _leaky,
+    "ELU": _elu,
+}
+"""Layers that are one op of each number → it and its arguments."""
+
+
+def _by_op(b: Builder, site: Site) -> list[Value]:
+    op, numbers = _OPS[site.layer.class_name](site)
+    return [masked(b.add(op, (site.x,), **numbers), site.x.mask)]
 
 
 def _thresholded(b: Builder, site: Site) -> list[Value]:
@@ -135,9 +162,7 @@ def number(site: Site, *keys: str, default: float | None = None) -> float:
 
 RULES = {
     "Activation": _activation,
-    "ReLU": _relu,
-    "LeakyReLU": _leaky,
-    "ELU": _elu,
+    **dict.fromkeys(_OPS, _by_op),
     "ThresholdedReLU": _thresholded,
     "Softmax": _softmax,
     "Rescaling": _rescaling,

@@ -16,7 +16,7 @@ from typing import Any
 
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.dialects.keras.network.builder import Builder, Site, check_paths, masked
-from ckptconv.dialects.keras.network.elementwise import activation_name
+from ckptconv.dialects.keras.network.elementwise import cell_activation
 from ckptconv.dialects.keras.network.structure import moved, step
 from ckptconv.errors import DialectError
 from ckptconv.graph.network import Value
@@ -78,8 +78,8 @@ def _cell(b: Builder, layer: Entry, where: str) -> Cell:
     return Cell(
         kind,
         units,
-        "tanh" if cudnn else activation_name(b, site.get("activation", default="tanh"), where),
-        "sigmoid" if cudnn or kind == "RNN" else activation_name(b, gates, where),
+        "tanh" if cudnn else cell_activation(b, site.get("activation", default="tanh"), where),
+        "sigmoid" if cudnn or kind == "RNN" else cell_activation(b, gates, where),
         cudnn or site.get("reset_after", default=False) is True,
     )
 
