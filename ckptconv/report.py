@@ -109,7 +109,7 @@ class Report:
             {**vars(layer), "tensors": [{**vars(entry)} for entry in layer.tensors]}
             for layer in self.layers
         ]
-        return {**vars(self), "layers": layers}
+        return {"schema": self.schema, **vars(self), "layers": layers}
 
 
 def account(

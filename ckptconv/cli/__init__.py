@@ -148,9 +148,14 @@ def inspect(files: list[str], as_json: bool, **options: Any) -> None:
 
 
 @app.command("formats", help="List the file formats that can be read and written.")
-def formats() -> None:
+@o.takes(as_json=o.JSON)
+def formats(as_json: bool) -> None:
+    from ckptconv.cli.documents import formats_document, print_json
     from ckptconv.formats.registry import FORMATS
 
+    if as_json:
+        print_json(formats_document(FORMATS))
+        return
     for row in FORMATS:
         names = f" ({' '.join(row.suffixes)})" if row.suffixes else ""
         print(f"{row.name:16} {'read, write' if row.writes else 'read':12} {row.about}{names}")

@@ -9,6 +9,9 @@ from ckptconv.errors import CkptconvError
 
 if TYPE_CHECKING:
     from ckptconv.batch import Outcome
+    from ckptconv.formats.registry import Format
+
+_FORMAT = ("name", "about", "suffixes", "writes")
 
 
 def print_json(document: Any) -> None:
@@ -35,3 +38,9 @@ def inspections(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def outcomes_document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Return what became of many conversions."""
     return {"schema": "ckptconv-batch-1", "outcomes": [vars(outcome) for outcome in outcomes]}
+
+
+def formats_document(rows: Sequence[Format]) -> dict[str, Any]:
+    """Return the table of file formats."""
+    formats = [{name: getattr(row, name) for name in _FORMAT} for row in rows]
+    return {"schema": "ckptconv-formats-1", "formats": formats}

@@ -137,7 +137,8 @@ class VerifyReport:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-like values; ``report.schema.json`` describes them."""
         layers = [layer.to_dict() for layer in self.layers]
-        document = {name: value for name, value in vars(self).items() if name != "graphs"}
+        document: dict[str, Any] = {"schema": self.schema, **vars(self)}
+        del document["graphs"]
         network = self.network and self.network.to_dict()
         document |= {"ok": self.ok, "verdict": self.verdict, "layers": layers, "network": network}
         return document | {"left_out": listed(self.left_out)}
