@@ -23,7 +23,7 @@ def by_name(path: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
 
 @lru_cache(maxsize=4096)  # the same few names stand in every block
 def _meant(part: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
-    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part).lower()
+    word = _spaced(part)
     rank = re.search(r"([123])d", word)
     if rank:
         candidates = tuple(k for k in candidates if KINDS[k].rank == int(rank[1])) or candidates
@@ -38,5 +38,9 @@ def _meant(part: str, candidates: tuple[str, ...]) -> tuple[str, ...] | None:
 
 def embeds(path: str) -> bool:
     """Tell whether a word of the path is one for a table that is looked up."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", path).lower()
-    return any(map(_EMBEDS.fullmatch, re.split(r"[._\d]+", spaced)))
+    return any(map(_EMBEDS.fullmatch, re.split(r"[._\d]+", _spaced(path))))
+
+
+def _spaced(name: str) -> str:
+    """Return CamelCase as camel_case."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

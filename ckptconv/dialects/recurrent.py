@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ckptconv.checkpoint import join
 from ckptconv.dialects.evidence import Evidence
+from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.dialects.remarks import own_cell
 from ckptconv.errors import AmbiguousKindError, DialectError
 from ckptconv.graph.gates import BY_COUNT
@@ -92,15 +93,10 @@ def split_parameters(evidence: Evidence, extra: Iterable[str], *notes: str) -> l
 
 def _more_than(layer: Layer, more: Iterable[str]) -> AmbiguousKindError:
     """Return the error on a layer that holds more than one of its kind does."""
-    kinds = (layer.kind, PARAMETER)
-    return AmbiguousKindError(
-        "the file does not tell which layer this is",
-        kinds=kinds,
-        tensor=layer.path or None,
-        expected=f"{layer.kind}, which holds nothing else, or a class of your own",
-        found=f"{', '.join(more)} beside its parameters",
-        hint=" or ".join(option("kinds", {layer.path: kind}) for kind in kinds),
-    )
+    error = ambiguous(layer.path, (layer.kind, PARAMETER), layer.params)
+    error.expected = f"{layer.kind}, which holds nothing else, or a class of your own"
+    error.found = f"{', '.join(more)} beside its parameters"
+    return error
 
 
 def _as_parameters(path: str) -> str:

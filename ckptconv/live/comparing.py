@@ -47,8 +47,7 @@ def _other_settings(lowered: Lowered, network: Checkpoint) -> Iterator[str]:
         for other in others.values():
             # A BatchNorm3d of MindSpore's holds a BatchNorm2d.
             alike = without_rank(other.kind) == without_rank(layer.kind)
-            for key, said, own in apart(layer, other, abroad=True) if alike else ():
-                yield f"{layer.path}: {key} is {said!r} in the source; the network's is {own!r}"
+            yield from _told(layer, other, abroad=True) if alike else ()
             if applied := other.attributes.get("activation"):
                 yield f"{layer.path}: the network's own layer applies {applied} to its output"
 
@@ -60,8 +59,12 @@ def _other_parts(graph: Graph, network: Checkpoint) -> Iterator[str]:
         there = network.modules.get(path)
         if there and there.class_name == module.class_name and path not in told:
             pair = (Layer(path, PARAMETER, {}, attributes=m.attributes) for m in (module, there))
-            for key, said, own in apart(*pair):
-                yield f"{path}: {key} is {said!r} in the source; the network's is {own!r}"
+            yield from _told(*pair, abroad=False)
+
+
+def _told(layer: Layer, own: Layer, *, abroad: bool) -> Iterator[str]:
+    for key, said, other in apart(layer, own, abroad=abroad):
+        yield f"{layer.path}: {key} is {said!r} in the source; the network's is {other!r}"
 
 
 def _lifted(lowered: Lowered, network: Checkpoint) -> Graph:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ckptconv.codecs.zip.reader import Archive, is_zip
-from ckptconv.errors import CkptconvError, StrPath
+from ckptconv.errors import CkptconvError, StrPath, VerificationError
 from ckptconv.io.reader import File
 from ckptconv.spelling import option
-from ckptconv.tensors.regions import Array
-from ckptconv.verification.fingerprint import well_formed
+from ckptconv.tensors.regions import Array, DType
+from ckptconv.verification.fingerprint import Fingerprint, similar, well_formed
 
 _MAX_FILE = 256 << 20
 _MAX_MEMBERS = 100_000
@@ -46,11 +46,11 @@ def read(path: StrPath) -> dict[str, Array]:
     """
     source = File(path)
     if not is_zip(source):
-        raise _damaged(path, "an .npz file of plain arrays", source.head(4))
+        raise malformed(path, None, "an .npz file of plain arrays", source.head(4))
     archive = Archive(source)
     size = sum(record.size for record in archive.records.values())
     if size > _MAX_FILE or len(archive.records) > _MAX_MEMBERS:
-        raise _damaged(path, f"at most {_MAX_FILE} bytes of arrays", f"{size} bytes")
+        raise malformed(path, None, f"at most {_MAX_FILE} bytes of arrays", f"{size} bytes")
     return {
         name.removesuffix(".npy"): _array(archive.read(name, _MAX_FILE), path)
         for name in archive.records
@@ -103,8 +103,28 @@ def are_limits(found: object, count: int) -> bool:
     return all(type(n) is float and 0 <= n < math.inf for n in numbers)
 
 
+def check_model(
+    path: StrPath, meta: Mapping[str, Any], own: Fingerprint, dtype: DType, model: StrPath
+) -> None:
+    """Hold vectors against a model by its fingerprint.
+
+    Args:
+        dtype: of the model's weights.
+
+    Raises:
+        VerificationError: they were made for another one.
+    """
+    if not similar(meta["fingerprint"], own, dtype):
+        raise VerificationError(
+            "made for another model",
+            file=path,
+            expected=f"vectors made from the weights of {model}",
+            found=f"other weights ({meta['source'].get('path')})",
+        )
+
+
 def malformed(
-    path: StrPath, where: str, expected: object, found: object, hint: str | None = None
+    path: StrPath, where: str | None, expected: object, found: object, hint: str | None = None
 ) -> CkptconvError:
     """Return the error of a document or array that is not what it should be."""
     return CkptconvError(
@@ -135,7 +155,7 @@ def _array(data: bytes, path: StrPath) -> Array:
     try:
         return _parsed(io.BytesIO(data), path)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise _damaged(path, "arrays as .npy of version 1.0 or 2.0", str(error)) from None
+        raise malformed(path, None, "arrays as .npy of version 1.0 or 2.0", str(error)) from None
 
 
 def _parsed(stream: io.BytesIO, path: StrPath) -> Array:
@@ -144,9 +164,7 @@ def _parsed(stream: io.BytesIO, path: StrPath) -> Array:
     shape, fortran, dtype = parsers[layout.read_magic(stream)](stream)
     left = stream.read()
     if dtype.kind not in "fiu" or fortran or math.prod(shape) * dtype.itemsize != len(left):
-        raise _damaged(path, "plain numbers in C order", f"{dtype} of {shape} in {len(left)} bytes")
+        raise malformed(
+            path, None, "plain numbers in C order", f"{dtype} of {shape} in {len(left)} bytes"
+        )
     return np.frombuffer(left, dtype).reshape(shape).copy()
-
-
-def _damaged(path: StrPath, expected: str, found: object) -> CkptconvError:
-    return CkptconvError("not a vectors file", file=path, expected=expected, found=found)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ckptconv import dialects, formats, networks
-from ckptconv.errors import VerificationError, locating
+from ckptconv.errors import locating
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.network import Network
 from ckptconv.io.atomic import atomic_path, check_target
@@ -19,7 +19,7 @@ from ckptconv.options import DEVICES, ReadOptions, StrPath
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification import npz
-from ckptconv.verification.fingerprint import fingerprint, similar
+from ckptconv.verification.fingerprint import fingerprint
 from ckptconv.verification.frameworks.written import read
 from ckptconv.verification.network.answers import Answers, remarks
 from ckptconv.verification.network.inputs import Case
@@ -111,13 +111,7 @@ def play(
     with locating(checkpoint.path):
         framework = dialects.detect(checkpoint, options.source)
     own = fingerprint(_matrices(checkpoint.tensors.values()))
-    if not similar(meta["fingerprint"], own, np.dtype(np.float32)):
-        raise VerificationError(
-            "made for another model",
-            file=vectors,
-            expected=f"vectors made from the weights of {checkpoint.path}",
-            found=f"other weights ({meta['source'].get('path')})",
-        )
+    npz.check_model(vectors, meta, own, np.dtype(np.float32), checkpoint.path)
     runner = target_runner(framework, device)
     target = {"path": checkpoint.path, "container": checkpoint.format, "framework": framework}
     report = VerifyReport(meta["source"], target, meta["seed"], frameworks=[runner.by])

@@ -1,7 +1,7 @@
 """Recurrent layers, and cells in an RNN.
 
 A node ``recurrent`` is one layer in one direction or both. Inputs: x (batch, time, features), then,
-as ``masked`` and ``stated`` say, a mask (batch, time) and the first states, each (directions,
+where ``masked`` says so, a mask (batch, time), then the first states, if any, each (directions,
 batch, units). Outputs: y (batch, time, directions * units), and the last states in that shape.
 
 A masked step keeps the state and repeats the output before it, zeros at first; with ``zero_masked``
@@ -164,7 +164,7 @@ def run_layer(
         shapes[name] = (count, x.shape[0], cell.units)
     y, *last = b.add_many(
         "recurrent", inputs, shapes, layer=path, **cell.arguments(), bidirectional=count == 2,
-        masked=mask is not None, stated=bool(columns), zero_masked=zero and mask is not None,
+        masked=mask is not None, zero_masked=zero and mask is not None,
     )  # fmt: skip
     return Run(
         y,

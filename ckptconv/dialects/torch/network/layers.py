@@ -183,7 +183,7 @@ def _recurrent(o: Operator) -> None:
         key: o.get(key) for key in ("bidirectional", "batch_first", "num_layers", "dropout")
     }
     path, _ = _owner(o, (kind,), _of_levels(o))
-    o.give("recurrent", x, *states, layer=path, stated=bool(states), masked=False, **settings)
+    o.give("recurrent", x, *states, layer=path, masked=False, **settings)
 
 
 def _state_names(o: Operator) -> list[str]:
