@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any, cast
 
 from ckptconv import pipeline
 from ckptconv.checkpoint import Checkpoint, Module
-from ckptconv.errors import CkptconvError, UsageError
+from ckptconv.errors import UsageError
 from ckptconv.graph.graph import Graph
-from ckptconv.graph.lowered import Lowered
 from ckptconv.live.arrays import tensors
 from ckptconv.live.comparing import check_statistics, remarks
 from ckptconv.live.filling import fill
@@ -147,7 +145,8 @@ def load_into(
     wanted = parameters(target)
     shapes = {name: tensor.shape for name, tensor in wanted.tensors.items()}
     options = WriteOptions(like=shapes if dtype else wanted, dtype=dtype)
-    framework, lowered = _lowered(graph, _dialects(target), options)
+    framework = _dialect(target)
+    lowered = pipeline.lower(graph, framework, options)
     check_statistics(lowered, wanted.modules)
     told = {"path": wanted.path, "container": FORMAT, "framework": framework}
     report = account(graph, lowered, told, network=wanted.tensors)
@@ -159,22 +158,9 @@ def load_into(
     return report
 
 
-def _dialects(network: Any) -> tuple[Target, ...]:
-    """Return whose names a network may have, the likeliest first."""
+def _dialect(network: Any) -> Target:
+    """Return whose names a network has; it may have those of others beside them."""
     if not hasattr(network, "parameters_dict"):
-        return ("torch",)
+        return "torch"
     mint = any(".mint." in type(part).__module__ for _, part in network.cells_and_names())
-    return ("mint", "mindspore") if mint else ("mindspore", "mint")
-
-
-def _lowered(
-    graph: Graph, dialects: Sequence[Target], options: WriteOptions
-) -> tuple[Target, Lowered]:
-    first, *others = dialects
-    try:
-        return first, pipeline.lower(graph, first, options)
-    except CkptconvError:
-        for other in others:
-            with suppress(CkptconvError):
-                return other, pipeline.lower(graph, other, options)
-        raise
+    return "mint" if mint else "mindspore"
