@@ -19,11 +19,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import islice
 
 from ckptconv.dialects.mindspore.named_shapes import NamedShapes, Shape
 from ckptconv.dialects.mindspore.optimizers import OPTIMIZERS, Optimizer, shapes_of
-from ckptconv.errors import DialectError
+from ckptconv.dialects.mindspore.own_names import Found, copies, own_names, rename_note
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 
@@ -39,21 +40,6 @@ class TrainingState:
         """Return what is the network's, under its own names."""
         kept = ((name, tensor) for name, tensor in tensors.items() if name not in self.omitted)
         return {self.renamed.get(name, name): tensor for name, tensor in kept}
-
-
-@dataclass(frozen=True)
-class _Found:
-    """An optimizer in a file: what stands before its own parameters, and before the network's."""
-
-    optimizer: Optimizer
-    scope: str
-    wrapper: str
-    trained: frozenset[str]  # as the optimizer calls them
-
-    @property
-    def mirrors(self) -> list[str]:
-        slots = (*self.optimizer.slots, *self.optimizer.optional)
-        return [self.scope + slot for slot in slots]
 
 
 _ONE: tuple[Shape, ...] = ((), (1,))
@@ -79,11 +65,7 @@ _MOST_ENDS = 1024
 
 
 def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
-    """Tell what training needs and inference does not, and the network's own names.
-
-    Raises:
-        DialectError: two parameters of the network would get one name.
-    """
+    """Tell what training needs and inference does not, and the network's own names."""
     shapes, scopes = NamedShapes(tensors), _scopes(tensors)
     found = [f for scope in scopes if (f := _optimizer(*scope, shapes)) is not None]
     omitted: dict[str, str] = {}
@@ -94,10 +76,11 @@ def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
         places = {"", *(f.scope for f in found)}
         omitted |= {s + n: rule for s in places for n in _CALLBACKS if shapes.get(s + n) in _ONE}
     kept = [name for name in shapes if name not in omitted]
-    renamed = _own_names(kept, found)
-    notes = [_rename_note(f) for f in found if any(f.wrapper + t in renamed for t in f.trained)]
+    renamed = own_names(kept, found)
+    notes = [rename_note(f) for f in found if any(f.wrapper + t in renamed for t in f.trained)]
     counters = {scope + leaf for scope, leaf in scopes}
     omitted = {name: omitted[name] for name in shapes if name in omitted}
+    notes += copies(kept, renamed)
     return TrainingState(omitted, renamed, (*notes, *_unproven(kept, tensors, counters)))
 
 
@@ -111,7 +94,7 @@ def _scopes(tensors: Mapping[str, Tensor]) -> list[tuple[str, str]]:
     return scopes[:_MOST_SCOPES]
 
 
-def _optimizer(scope: str, counter: str, shapes: NamedShapes) -> _Found | None:
+def _optimizer(scope: str, counter: str, shapes: NamedShapes) -> Found | None:
     """Return the optimizer whose mirrors explain most of the parameters at this place."""
     rows = [row for row in OPTIMIZERS if counter in row.counters]
     fitting = [f for row in rows if (f := _fit(row, scope, shapes)) is not None]
@@ -132,11 +115,11 @@ def _optimizer(scope: str, counter: str, shapes: NamedShapes) -> _Found | None:
     return _fit(Optimizer("an unknown optimizer", slots), scope, shapes) if slots else None
 
 
-def _fit(row: Optimizer, scope: str, shapes: NamedShapes) -> _Found | None:
+def _fit(row: Optimizer, scope: str, shapes: NamedShapes) -> Found | None:
     """Find what stands before the network's own names so that most of them are mirrored."""
     first = scope + row.slots[0]
     mirrored = [name[len(first) :] for name in shapes.starting(first)]
-    best = _Found(row, scope, "", frozenset())
+    best = Found(row, scope, "", frozenset())
     common = Counter(_wrappers(mirrored[:_TRIED], shapes, best.mirrors)).most_common(_TRIED)
     wrappers = dict.fromkeys(["", scope, *(wrapper for wrapper, _ in common)])
     for wrapper in wrappers if mirrored else ():
@@ -144,7 +127,7 @@ def _fit(row: Optimizer, scope: str, shapes: NamedShapes) -> _Found | None:
             own for own in mirrored if _is_mirrored(wrapper + own, own, row, scope, shapes)
         )
         if len(trained) > len(best.trained):
-            best = _Found(row, scope, wrapper, trained)
+            best = Found(row, scope, wrapper, trained)
     return best if best.trained else None
 
 
@@ -165,14 +148,14 @@ def _is_mirrored(
     return all(shapes.get(scope + slot + own) in fitting for slot, fitting in allowed.items())
 
 
-def _is_whole(found: _Found, shapes: Mapping[str, Shape]) -> bool:
+def _is_whole(found: Found, shapes: Mapping[str, Shape]) -> bool:
     """Tell whether all parameters but single numbers are mirrored or mirrors."""
     names = {found.wrapper + own for own in found.trained}
     mirrors = {mirror + own for mirror in found.mirrors for own in found.trained}
     return all(n in names or n in mirrors or shape in _ONE for n, shape in shapes.items())
 
 
-def _state(found: _Found, shapes: Mapping[str, Shape]) -> dict[str, str]:
+def _state(found: Found, shapes: Mapping[str, Shape]) -> dict[str, str]:
     trained = {found.wrapper + own for own in found.trained}
     rule = f"training state: {found.optimizer.about} mirrors"
     state = {
@@ -192,44 +175,6 @@ def _state(found: _Found, shapes: Mapping[str, Shape]) -> dict[str, str]:
     return state
 
 
-def _own_names(kept: list[str], found: list[_Found]) -> dict[str, str]:
-    """Return the names that the optimizers' state gives to the parameters of the network."""
-    renamed: dict[str, str] = {}
-    for optimizer in found:
-        prefix = optimizer.wrapper
-        if prefix and prefix == optimizer.scope:
-            renamed |= {prefix + own: own for own in optimizer.trained}
-        elif prefix and all(name.startswith(prefix) for name in kept):
-            renamed |= {name: name[len(prefix) :] for name in kept}
-    rest = [name for name in kept if name not in renamed]
-    prefix = _torn(rest, set(renamed.values()))
-    renamed |= {name: name[len(prefix) :] for name in rest if prefix}
-    name, count = next(iter(Counter(renamed.get(n, n) for n in kept).most_common(1)), ("", 0))
-    if count > 1:
-        raise DialectError("stands in the file with a wrapper's prefix and without", tensor=name)
-    return renamed
-
-
-def _torn(rest: list[str], own: set[str]) -> str:
-    """Return the prefix of parameters that were not trained, whose modules' others were."""
-    homes = {name.rpartition(".")[0] for name in own} - {""}
-    ends = zip(min(rest, default=""), max(rest, default=""), strict=False)
-    common = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
-    for name in rest:
-        path = name.rpartition(".")[0]
-        for at in (at + 1 for at, letter in enumerate(common) if letter == "."):
-            if path[at:] in homes:
-                return path[:at]
-    return ""
-
-
-def _rename_note(found: _Found) -> str:
-    return (
-        f"'{found.wrapper}' was taken off names: the state of {found.optimizer.about} calls these "
-        "parameters without it"
-    )
-
-
 def _unproven(kept: list[str], tensors: Mapping[str, Tensor], counters: set[str]) -> list[str]:
     """Say what looks like training state and stays, since nothing proves that it is."""
     names = NamedShapes({name: tensors[name] for name in kept})
@@ -242,5 +187,10 @@ def _unproven(kept: list[str], tensors: Mapping[str, Tensor], counters: set[str]
     known = {*_CALLBACKS, *counters}
     lonely = [n for n in names if n in known or _BASE.fullmatch(n) or _RATE.fullmatch(n)]
     if lonely:
-        notes.append(f"{', '.join(lonely)}: kept, since no optimizer's state is in the file")
+        single = [n for n, shape in names.items() if shape == () and "." not in n]
+        numbers = [*dict.fromkeys([*lonely, *single])]
+        notes.append(
+            f"{', '.join(numbers)}: kept, since no optimizer's state is in the file; "
+            f"{option('drop', numbers)} leaves them out"
+        )
     return notes

@@ -14,7 +14,7 @@ from mindspore.experimental import optim as experimental  # noqa: E402
 from ckptconv.dialects.mindspore.training_state import training_state  # noqa: E402
 from ckptconv.tensors.declared import Declared  # noqa: E402
 from tests.differential.mindspore_models.save import OPTIMIZERS as EVERY  # noqa: E402
-from tests.differential.mindspore_models.save import Reversed, Trainer  # noqa: E402
+from tests.differential.mindspore_models.save import Averaged, Reversed, Trainer  # noqa: E402
 
 
 class Net(nn.Cell):
@@ -225,3 +225,15 @@ def test_what_is_not_proven_stays_and_is_told(tmp_path):
     names, report = kept(experimental.Adadelta(network.trainable_params()), tmp_path)
     assert {"accum.fc.weight", "accum_update.fc.weight"} < names
     assert any("there is no step counter: kept" in note for note in report.notes)
+
+
+def test_an_average_beside_the_network_stays_and_tears_no_layer_apart(tmp_path):
+    """Statistics stand under another prefix than what was trained, and the average has none."""
+    network = Net()
+    names, report = kept(Averaged(network, nn.Adam(network.trainable_params())), tmp_path)
+    average = {name for name in names if name.startswith("ema.")}
+    assert names - average == NAMES
+    assert len(average) == len(network.trainable_params())
+    assert next(layer.kind for layer in report.layers if layer.path == "bn") == "BatchNorm1d"
+    (note,) = (note for note in report.notes if "as their average would" in note)
+    assert "drop=['ema'] leaves them out" in note

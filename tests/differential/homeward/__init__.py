@@ -80,8 +80,9 @@ def _mindspore(trip: Trip, tmp: Path) -> Origin:
 
     made = mindspore_models.built(trip.model, tmp)
     question = Question(lambda _: None, made.pieces, made.prefix, trip.target, made.truth, tmp)
-    counts = {n: v for n, v in loaded(made.source, "mindspore").items() if "_num" in n}
-    return Origin(made.source, _values(made.pieces) | counts, question.true_kinds)
+    held = loaded(made.source, "mindspore").items()
+    beside = {n: v for n, v in held if "_num" in n or n.startswith("ema.")}
+    return Origin(made.source, _values(made.pieces) | beside, question.true_kinds)
 
 
 def _keras(trip: Trip, tmp: Path) -> Origin:

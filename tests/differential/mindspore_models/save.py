@@ -50,6 +50,14 @@ class Trainer(nn.Cell):
         self.optimizer = optimizer
 
 
+class Averaged(Trainer):
+    """A Trainer that keeps an average of the parameters beside them."""
+
+    def __init__(self, network: Any, optimizer: Any) -> None:
+        super().__init__(network, optimizer)
+        self.ema = optimizer.parameters.clone("ema", init="same")
+
+
 class Reversed(nn.Cell):
     def __init__(self, network: Any, optimizer: Any) -> None:
         super().__init__()
@@ -82,6 +90,10 @@ def _trainer(network: Any, rng: Random) -> tuple[Any, str]:
     return Trainer(network, optimizer(network, rng)), "network."
 
 
+def _averaged(network: Any, rng: Random) -> tuple[Any, str]:
+    return Averaged(network, optimizer(network, rng)), "network."
+
+
 def _reversed(network: Any, rng: Random) -> tuple[Any, str]:
     return Reversed(network, optimizer(network, rng)), "net."
 
@@ -96,8 +108,9 @@ WRAPS: dict[str, Callable[[Any, Random], tuple[Any, str]]] = {
     "trainer": _trainer,
     "reversed": _reversed,
     "wrapped": _wrapped,
+    "averaged": _averaged,
 }
-SHARES = [5, 5, 4, 3, 2]
+SHARES = [5, 5, 4, 3, 2, 2]
 
 
 def save(whole: Any, path: Path, rng: Random) -> None:
