@@ -10,22 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptconv.dialects.keras.config_tree import Scope
-from ckptconv.dialects.keras.model_config import Entry
+from ckptconv.dialects.keras.model_config import INERT, Entry
 from ckptconv.dialects.keras.network.topology import Call, Ref, Topology, refs_of, topology
+from ckptconv.dialects.keras.recurrent import CLASSES
 from ckptconv.errors import DialectError
 
-_THROUGH = (
-    *("Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
-    *("ActivityRegularization", "Identity"),
-)
-"""Layers that change nothing at inference."""
 _ANY = (
     *("EinsumDense", "Dot", "Lambda", "CategoryEncoding", "Discretization", "TextVectorization"),
     *("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod"),
     *("InstanceProperty",),
 )
 """Layers, and operations of tf.keras, whose output has axes of its own."""
-_RECURRENT = ("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU", "RNN")
 
 
 @dataclass
@@ -88,7 +83,7 @@ def _output(layer: Entry, path: Scope, rank: int | None, found: Joints) -> int |
         return None if made is None else made + 1
     if name == "Bidirectional" and (inner := layer.inner("layer")) is not None:
         return _output(inner, path, rank, found)
-    if name in _RECURRENT:
+    if name == "RNN" or name in CLASSES:
         return 3 if config.get("return_sequences") else 2
     if name.startswith("Global"):
         return rank if config.get("keepdims") else 2
@@ -144,6 +139,6 @@ def _taker(made: Ref, takers: Mapping[Ref, list[Call]], outputs: tuple[Ref, ...]
         after = takers.get(made, [])
         if len(after) != 1 or made in outputs:  # its states may be the model's outputs
             return None
-        if after[0].layer.class_name not in _THROUGH:
+        if after[0].layer.class_name not in INERT:
             return after[0]
         made = Ref(after[0].layer.name, after[0].number, 0)

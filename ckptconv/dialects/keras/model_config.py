@@ -12,6 +12,11 @@ from functools import lru_cache
 from typing import Any
 
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
+INERT = (
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout"),
+    *("GaussianNoise", "AlphaDropout", "ActivityRegularization", "Identity"),
+)
+"""Layers that change nothing at inference."""
 _MODELS = ("Sequential", "Functional", "Model", "Graph")
 
 

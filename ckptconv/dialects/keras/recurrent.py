@@ -28,12 +28,13 @@ from ckptconv.tensors.tensor import FilledTensor, Tensor, names_and_shapes
 ORDER = {kind: gate_order(FORMS, kind) for kind in CANONICAL}
 _APART = {"LSTM": "icfo", "GRU": "zrh"}
 """Keras 1's gates, each in arrays of its own, in the letters of their names."""
-_CLASSES = {name: kinds[0] for name, kinds in classes(FORMS).items() if kinds[0] in CANONICAL}
+CLASSES = {name: kinds[0] for name, kinds in classes(FORMS).items() if kinds[0] in CANONICAL}
+"""Keras's recurrent layers → their kinds."""
 
 
 def is_recurrent(unit: Unit) -> bool:
     """Tell whether a unit's weights are those of a recurrent layer or cell."""
-    if unit.entry and unit.entry.class_name.removesuffix("Cell") in _CLASSES:
+    if unit.entry and unit.entry.class_name.removesuffix("Cell") in CLASSES:
         return True
     named = {"recurrent_kernel", "U_i", "U_z"} & set(unit.leaves)
     words = ("lstm", "gru", "simple_rnn", "cell")
@@ -111,7 +112,7 @@ def _kind(unit: Unit, leaves: Mapping[str, Tensor], *, told: bool) -> str:
     else:
         found = "LSTM" if "U_i" in leaves else "GRU" if "U_z" in leaves else None
     class_name = unit.entry.class_name if unit.entry else ""
-    said = _CLASSES.get(class_name.removesuffix("Cell"))
+    said = CLASSES.get(class_name.removesuffix("Cell"))
     if class_name and said is None and not told:
         raise LossyError(
             f"{class_name} has no equal in torch and MindSpore",
@@ -210,7 +211,7 @@ def _reordered(bias: Tensor | None, kind: str) -> Tensor | None:
 
 
 def _wrong(unit: Unit, expected: str) -> DialectError | LossyError:
-    if unit.entry is not None and unit.entry.class_name.removesuffix("Cell") not in _CLASSES:
+    if unit.entry is not None and unit.entry.class_name.removesuffix("Cell") not in CLASSES:
         return LossyError(
             f"{unit.entry.class_name} has no equal in torch and MindSpore",
             tensor=unit.path,

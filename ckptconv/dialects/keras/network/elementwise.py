@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ckptconv.dialects.keras.activations import activation
-from ckptconv.dialects.keras.model_config import entry
+from ckptconv.dialects.keras.model_config import INERT, entry
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.errors import CkptconvError, LossyError
 from ckptconv.graph.network import Value
@@ -166,10 +166,7 @@ RULES = {
     "ThresholdedReLU": _thresholded,
     "Softmax": _softmax,
     "Rescaling": _rescaling,
+    **dict.fromkeys(INERT, _same),
     "Dropout": _dropout,
-    **dict.fromkeys(
-        ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout",
-         "GaussianNoise", "AlphaDropout", "ActivityRegularization", "Identity"), _same
-    ),
-}  # fmt: skip
+}
 """Layers without weights that act on each number, or in training only."""

@@ -18,10 +18,9 @@ from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.dialects.keras.network.builder import Builder, Site, check_paths, masked
 from ckptconv.dialects.keras.network.elementwise import cell_activation
 from ckptconv.dialects.keras.network.structure import moved, step
+from ckptconv.dialects.keras.recurrent import CLASSES
 from ckptconv.errors import DialectError
 from ckptconv.graph.network import Value
-
-_KINDS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
 
 _STATEFUL = (
     "Stateful layers: their first states are the last inputs, zeros at first; their last states "
@@ -66,7 +65,7 @@ def cells_of(b: Builder, layer: Entry, where: str) -> list[Cell]:
 
 
 def _cell(b: Builder, layer: Entry, where: str) -> Cell:
-    kind = _KINDS.get(layer.class_name.removesuffix("Cell"))
+    kind = CLASSES.get(layer.class_name.removesuffix("Cell"))
     site = Site(layer, (where,), ())
     if kind is None:
         raise site.refuse(f"{layer.class_name} is no cell that is known")
@@ -215,4 +214,4 @@ def rows(states: list[Value], cells: Sequence[Cell]) -> list[list[Value]]:
     return [[next(rest) for _ in range(n)] if states else [] for n in counts]
 
 
-RULES = dict.fromkeys((*_KINDS, "RNN"), layer)
+RULES = dict.fromkeys((*CLASSES, "RNN"), layer)
