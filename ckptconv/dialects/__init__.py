@@ -155,7 +155,7 @@ _BY_FORMAT = {
     **dict.fromkeys(("torch-zip", "torch-legacy", "torch-tar", "torch-export"), "torch"),
     "torchscript": "torch",
 }
-_BY_TEXT = {"pt": "torch", "ms": "mindspore"}
+_BY_TEXT = {"pt": "torch", "ms": "mindspore", "tf": "keras"}
 MINDSPORES = (
     # parameters of one module that only MindSpore's layers call so
     {"gamma", "beta", "moving_mean", "moving_variance"},

@@ -40,6 +40,7 @@ TYPES = DTypes(
 _METADATA = "__metadata__"
 _MAX_HEADER, _MAX_AXES = 32 << 20, 64
 _ALIGNMENT = 8
+_WORDS, _SHOWN = ("", "pt", "ms", "tf", "np"), 40
 
 
 def sniff(source: Source) -> bool:
@@ -79,7 +80,16 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
         end = last
     if end != payload.size:
         raise _damaged(source, f"{end} bytes of tensors", payload.size)
-    return Checkpoint("safetensors", tensors, facts=facts)
+    return Checkpoint("safetensors", tensors, facts=facts, notes=_foreign(facts))
+
+
+def _foreign(facts: SafetensorsFacts) -> tuple[str, ...]:
+    """Say that a file calls itself another library's, whose layers may have other axes."""
+    word = facts.texts.get("format", "")
+    told = (
+        f"the file says that its format is {word[:_SHOWN]!r}, which nothing here knows: its names"
+    )
+    return () if word in _WORDS else (f"{told} and axes are read as if it did not",)
 
 
 def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -> None:

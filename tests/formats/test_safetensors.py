@@ -11,6 +11,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch
 
+import ckptconv
 from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint, SafetensorsFacts
 from ckptconv.errors import ContainerError
@@ -84,3 +85,17 @@ def test_every_truncation_is_refused(tmp_path):
         (tmp_path / "cut").write_bytes(data[:size])
         with pytest.raises(ContainerError):
             formats.read(tmp_path / "cut")
+
+
+def test_a_word_of_another_library_is_told(tmp_path):
+    """MLX's convolutions have their channels last, which no shape tells from torch's."""
+    conv, dense = (
+        {"conv.weight": np.ones((4, 3, 3, 2), "f4")},
+        {"a/dense/kernel:0": np.ones((4, 5))},
+    )
+    save_file(conv, tmp_path / "m.safetensors", {"format": "mlx"})
+    graph = ckptconv.load(tmp_path / "m.safetensors", kinds={"conv": "Conv2d"})
+    assert any("its format is 'mlx', which nothing here knows" in note for note in graph.notes)
+    save_file(dense, tmp_path / "t.safetensors", {"format": "tf"})
+    (layer,) = ckptconv.load(tmp_path / "t.safetensors")
+    assert layer.params["weight"].shape == (5, 4)
