@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -55,6 +56,24 @@ def option(name: str, value: object = None) -> str:
 def _pattern(path: str) -> str:
     """A file can make a name as long as it likes."""
     return path if len(path) <= _LONG else f"{path[:_KEPT]}*"
+
+
+def quoted(text: str) -> str:
+    """Return a word as a shell takes it; what is not printable as bash and zsh escape it.
+
+    >>> quoted("a b"), quoted("two\\nlines")
+    ("'a b'", "$'two\\\\x0alines'")
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    plain = (c if c.isprintable() and c not in "'\\" else _escaped(c) for c in text)
+    return f"$'{''.join(plain)}'"
+
+
+def _escaped(character: str) -> str:
+    byte = "\udc80" <= character <= "\udcff"  # of a file's name that is no text
+    data = character.encode("utf-8", "surrogateescape" if byte else "surrogatepass")
+    return "".join(f"\\x{value:02x}" for value in data)
 
 
 def patterns(paths: Sequence[str], others: Collection[str]) -> list[str]:

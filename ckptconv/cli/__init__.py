@@ -5,7 +5,6 @@ Results go to stdout, progress and messages to stderr; ``process`` has the exit 
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,6 +17,7 @@ from ckptconv.cli.process import run
 from ckptconv.cli.targets import check_beside, default_target, framework_of
 from ckptconv.cli.verify import add_to
 from ckptconv.errors import CkptconvError, UnmatchedError, WrongFrameworkError
+from ckptconv.spelling import quoted
 
 if TYPE_CHECKING:
     from ckptconv.report import Report
@@ -87,9 +87,10 @@ def _right(spoken: str, src: str, source: str, target: str) -> str:
     """Return the same command for the framework of the file, or, if that is the target, turned."""
     short = {name: short for short, name in o.FRAMEWORKS.items()}
     if spoken == target:
-        return shlex.join(["ckptconv", f"{short[target]}2{short[source]}", src])
+        return f"ckptconv {short[target]}2{short[source]} {quoted(src)}"
     wrong, right = (f"{short[name]}2{short[target]}" for name in (source, spoken))
-    return shlex.join(["ckptconv", *(right if word == wrong else word for word in sys.argv[1:])])
+    words = (right if word == wrong else word for word in sys.argv[1:])
+    return " ".join(["ckptconv", *map(quoted, words)])
 
 
 for _source in o.FRAMEWORKS:

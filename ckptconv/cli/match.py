@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import typer
 from ckptconv.cli import options as o
 from ckptconv.cli.targets import check_beside, framework
 from ckptconv.errors import printable
-from ckptconv.spelling import option
+from ckptconv.spelling import option, quoted
 
 if TYPE_CHECKING:
     from ckptconv.passes.match import Plan
@@ -53,7 +52,7 @@ def command(src: str, like: str, **options: Any) -> str:
     given = o.named({name: value for name, value in options.items() if name in taken and value})
     pairs = ("rename", "kinds", "fill", "fold_bias", "fuse")
     said = (option(name, dict(given[name]) if name in pairs else given[name]) for name in given)
-    return " ".join([shlex.join(["ckptconv", "match", src, like]), *said, "-o map.toml"])
+    return " ".join([f"ckptconv match {quoted(src)} {quoted(like)}", *said, "-o map.toml"])
 
 
 def _match(

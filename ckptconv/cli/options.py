@@ -172,10 +172,13 @@ def takes(**rows: Row) -> Callable[[Callable[..., None]], Callable[..., None]]:
         if plain in _COMPLETED or plain == "kind":
             row.declaration.autocompletion = _completing(plain)
 
+    frameworks = [n for n in rows if n.removeprefix("target_") in ("to", "source", "via")]
+
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def command(**given: Any) -> None:
             check_said(given, {name: row.declaration for name, row in rows.items()})
+            given |= {name: FRAMEWORKS.get(given[name], given[name]) for name in frameworks}
             before = read_by(spelled(rows, CONVERT))
             try:
                 function(**given)

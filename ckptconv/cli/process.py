@@ -13,13 +13,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
 import typer
 
 from ckptconv.cli.options import BEFORE
-from ckptconv.errors import CkptconvError, UsageError
+from ckptconv.errors import CkptconvError, ContainerError, UsageError
 
 _WRITTEN = {
     **{"→": "->", "×": "x", "…": "...", "–": "-", "·": "*", "⊙": "*"},
@@ -34,6 +35,7 @@ _Refused: type[Any] = typer.BadParameter.__mro__[1]
 def run(app: typer.Typer) -> NoReturn:
     """Run the command line; every error becomes one line on stderr and, with --json, a document."""
     signal.signal(signal.SIGTERM, _terminate)
+    _open_closed()
     _prepare_output()
     _leave_out_options(app, next((word for word in _words() if word[:1] != "-"), ""))
     code = _closing(lambda: app(prog_name="ckptconv", standalone_mode=False))
@@ -91,6 +93,9 @@ def _closing(step: Callable[[], object]) -> int:
         return int(error.exit_code)
     except CkptconvError as error:
         return _fail(error, 2 if isinstance(error, UsageError) else 1)
+    except OSError as error:  # such as of a working directory that was removed
+        reason = error.strerror or type(error).__name__
+        return _fail(ContainerError(reason, file=error.filename), 1)
     except MemoryError:
         return _fail(CkptconvError("out of memory"), 1)
     except (KeyboardInterrupt, typer.Abort):
@@ -110,7 +115,9 @@ def _document(error: CkptconvError, code: int) -> None:
     if "--json" in sys.argv:
         from ckptconv.cli.documents import error_document, print_json
 
-        print_json(error_document(error) | {"exit_code": code})
+        with suppress(CkptconvError):  # of the output, of which the error itself has been said
+            print_json(error_document(error) | {"exit_code": code})
+            sys.stdout.flush()
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
@@ -144,6 +151,23 @@ class _Output(io.RawIOBase):
                 return len(data)
             problem = f"standard output cannot be written: {error.strerror}"
             raise CkptconvError(problem) from None
+
+
+def _open_closed() -> None:
+    """Give standard files that are closed a place, before a checkpoint is opened in theirs."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if not _is_open(number):
+            os.open(os.devnull, os.O_RDWR)  # takes the first number that is free
+            file = io.TextIOWrapper(io.FileIO(number, "r" if number == 0 else "w", closefd=False))
+            vars(sys).update({name: file, f"__{name}__": file})
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def _prepare_output() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +10,7 @@ from ckptconv.cli.tables import Branch, counted, print_table, print_texts, print
 from ckptconv.dialects import loading
 from ckptconv.errors import listed, plural, printable
 from ckptconv.graph.gates import CANONICAL
+from ckptconv.spelling import quoted
 
 if TYPE_CHECKING:
     from ckptconv.report import LayerEntry, Report
@@ -168,7 +168,7 @@ def _inspection_head(description: dict[str, Any]) -> Iterator[str]:
     yield f"{description['path']}: {', '.join(filter(None, formats)) or 'several models'}"
     for choice in description["choices"]:
         sizes = f"{counted(choice.get('tensors', 0), 'tensor')}, {choice.get('bytes', 0):,} bytes"
-        yield f"--select {shlex.quote(choice['select'])}: {choice.get('error', sizes)}"
+        yield f"--select {quoted(choice['select'])}: {choice.get('error', sizes)}"
     if not description["choices"]:
         yield (
             f"{counted(description['tensors'], 'tensor')}, "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from ckptconv.spelling import quoted
 
 if TYPE_CHECKING:
     from ckptconv.cli.options import Row
@@ -44,7 +45,7 @@ def _words(option: str, value: object) -> Iterator[str]:
         texts = ["=".join(pair) for pair in sides]
     else:
         texts = [str(text) for text in (value if isinstance(value, list) else [value])]
-    yield from (f"{option} {shlex.quote(text)}" for text in texts)
+    yield from (f"{option} {quoted(text)}" for text in texts)
 
 
 def check_said(given: Mapping[str, Any], declared: Mapping[str, Any]) -> None:

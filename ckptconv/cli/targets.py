@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
-from ckptconv.cli.options import FRAMEWORKS
 from ckptconv.dialects import DIALECTS
 from ckptconv.errors import CkptconvError, exists_already, printable
 
@@ -17,11 +16,10 @@ if TYPE_CHECKING:
 
 
 def framework(option: str, name: str) -> Target:
-    """Return a framework by its name or short name; anything else is wrong usage."""
-    full = FRAMEWORKS.get(name, name)
-    if full not in DIALECTS:
+    """Return a framework by its name; anything else is wrong usage."""
+    if name not in DIALECTS:
         raise typer.BadParameter(f"{option} {printable(name)}: expected {', '.join(DIALECTS)}")
-    return cast("Target", full)
+    return cast("Target", name)
 
 
 def default_target(src: str, to: str) -> str:

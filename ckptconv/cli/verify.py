@@ -111,7 +111,7 @@ def golden(src: str, output: str, force: bool, **options: Any) -> None:
             if options.get("network")
             else counted(len(meta["layers"]), "recurrent layer")
         )
-        typer.echo(f"wrote {output}: vectors of {made}")
+        print(f"wrote {output}: vectors of {made}")
 
 
 _REPLAY = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase, translate
@@ -18,7 +17,7 @@ from ckptconv import formats
 from ckptconv.errors import ContainerError, StrPath, listed
 from ckptconv.formats.registry import SUFFIXES
 from ckptconv.io.reader import File
-from ckptconv.spelling import option
+from ckptconv.spelling import option, quoted
 
 _DEEP, _MOST_ENTRIES, _MOST_OPENED, _LISTED, _ADVISED = 4, 10_000, 100, 6, 3
 
@@ -93,7 +92,7 @@ def refusal(path: StrPath) -> ContainerError:
     shown = listed(map(repr, names), _LISTED) or "nothing in it"
     found = f"{kind.what}: {shown}" if kind else f"a folder: {shown}"
     if kind and kind.way:
-        spelled = folder if "!r" in kind.way else shlex.quote(folder)
+        spelled = folder if "!r" in kind.way else quoted(folder)
         hint: str | None = kind.way.format(folder=spelled)
     else:
         hint = " or ".join(_given(file) for file in files[:_ADVISED]) or None
@@ -109,7 +108,7 @@ def _given(file: str) -> str:
     """Return a file as a command takes it, with the configuration beside Keras's weights."""
     config = os.path.join(os.path.dirname(file), "config.json")
     alone = file.endswith(".weights.h5") and os.path.exists(config)
-    return shlex.quote(file) + (f" {option('config', config)}" if alone else "")
+    return quoted(file) + (f" {option('config', config)}" if alone else "")
 
 
 def _checkpoints(folder: str) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 
 from ckptconv import CkptconvError, __version__, convert
 from ckptconv.codecs.json import to_json
+from ckptconv.spelling import quoted
 from tests.cli.test_cli import run, tagger, validate
 from tests.conftest import HANGS, ROOT
 from tests.stories.terminal import Terminal
@@ -199,3 +200,53 @@ def test_ascend_says_what_it_checked(tagger: Path) -> None:
     torch = ("convert", tagger, "x.safetensors", "--to", "torch")
     out, _ = run(*torch, "--target", "ascend", "--dry-run")
     assert "note: Ascend: nothing was checked, since PyTorch does not run there" in out
+
+
+CLOSED = [
+    # a line of shell, its exit code, the end of what it says on stderr
+    ("ckptconv torch2ms tagger.pt -o a.ckpt >&-", 0, ""),
+    ("ckptconv torch2ms tagger.pt -o b.ckpt <&- >&- 2>&-", 0, ""),
+    ("ckptconv formats >&-", 0, ""),
+    ("ckptconv golden tagger.pt -o v.npz >&-", 0, ""),
+    ("ckptconv inspect missing.pt <&- 2>&-", 1, ""),
+    ("ckptconv golden tagger.pt -o w.npz >/dev/full", 1, "No space left on device\n"),
+    ("ckptconv inspect missing.pt --json >/dev/full", 1, "No such file or directory\n"),
+    (
+        "cd $(mktemp -d -p .) && rmdir $PWD && ckptconv torch2ms tagger.pt --report r.json",
+        1,
+        "No such file or directory\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "said"), CLOSED, ids=[row[0] for row in CLOSED])
+def test_what_is_closed_full_or_gone_is_no_traceback(
+    tagger: Path, line: str, code: int, said: str
+) -> None:
+    done = shell(f"cd {tagger.parent} && {line}")
+    err = done.stderr.decode()
+    assert done.returncode == code, err
+    assert "Traceback" not in err
+    assert err.endswith(said) if said else not err
+    made = {path.read_bytes() for path in tagger.parent.glob("?.ckpt")}
+    assert len(made) == ("torch2ms" in line and not code), "what is written is not printed into"
+
+
+def test_frameworks_have_their_short_names_wherever_one_is_named(tagger: Path) -> None:
+    target = tagger.with_suffix(".safetensors")
+    run("convert", tagger, target, "--to", "ms", "--from", "torch", "-q")
+    run("inspect", target, "--from", "ms")
+    run("diff", tagger, target, "--target-from", "ms", "-q")
+
+
+@pytest.mark.parametrize(
+    "word", ["a b", "x", "it's", "two\nlines", "back\\slash\n", "\x1b[31m", "\udcff\n", "\u4e2d"]
+)
+def test_a_shell_reads_what_is_advised(word: str) -> None:
+    expected = word.encode("utf-8", "surrogateescape")
+    assert quoted(word).isprintable()
+    assert shell(f"printf %s {quoted(word)}").stdout == expected
+
+
+def test_a_name_that_is_no_text_is_quoted_all_the_same() -> None:
+    assert quoted("\ud800") == r"$'\xed\xa0\x80'"
