@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ckptconv.graph.axes import sizes_of
+from ckptconv.graph.axes import lacking, sizes_of
 from ckptconv.graph.forms import Facts, Forms
 from ckptconv.graph.gates import CANONICAL
 from ckptconv.graph.graph import Layer, RecurrentLayer
@@ -139,10 +139,8 @@ def _sides(layer: Layer, facts: Facts, kernel: tuple[int, ...]) -> tuple[int, ..
         sizes = layer.attributes.get("input_sizes") or [None]
         if len(sizes) != rank or not all(isinstance(n, int) for n in sizes):
             return None
-        totals = [
-            max((-(-n // max(s, 1)) - 1) * s + r + 1 - n, 0)
-            for n, s, r in zip(sizes, stride, reach, strict=True)
-        ]
+        axes = zip(sizes, reach, stride, strict=True)
+        totals = [lacking(n, r + 1, max(s, 1)) for n, r, s in axes]
         pads = [(total // 2, total - total // 2) for total in totals]
     else:
         return None

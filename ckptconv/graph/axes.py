@@ -1,4 +1,4 @@
-"""Axes of parameters: from one framework's to another's, and what shapes a kind can have."""
+"""Axes: of parameters, from one framework's to another's; sizes that are told and that fit."""
 
 from __future__ import annotations
 
@@ -100,6 +100,11 @@ def fits(
         if any(sizes.setdefault(axis, n) != n for axis, n in found.items()):
             return False
     return _whole(KINDS[kind].products, sizes)
+
+
+def lacking(size: int, window: int, stride: int) -> int:
+    """Return how many places the last window of an axis lacks, which padding ``same`` adds."""
+    return max((-(-size // stride) - 1) * stride + window - size, 0)
 
 
 def _whole(products: Mapping[str, str], sizes: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from ckptconv.dialects.keras.network.structure import (
     per_axis,
 )
 from ckptconv.dialects.keras.separable import DEPTHWISE, POINTWISE
+from ckptconv.graph.axes import lacking
 from ckptconv.graph.network import Value
 
 
@@ -92,7 +93,7 @@ def _padded_same(
         if n is None:
             return b.add("pad_same", (x,), (*x.shape[:2], *(None for _ in size)), size=reach,
                          stride=stride), "same"  # fmt: skip
-        total = max((-(-n // s) - 1) * s + k - n, 0)
+        total = lacking(n, k, s)
         pairs.append((total // 2, total - total // 2))
     return (padded(b, x, pairs, 2) if any(map(any, pairs)) else x), "valid"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked, reduced
 from ckptconv.errors import DialectError
+from ckptconv.graph.axes import lacking
 from ckptconv.graph.network import Value
 
 WHOLE = (None, None, None)
@@ -138,7 +139,7 @@ def pool(b: Builder, site: Site) -> list[Value]:
 def _check_even(site: Site, x: Value, size: Sequence[int], stride: Sequence[int]) -> None:
     """Backends of Keras 3 differ in averages over windows that reach over one end more."""
     for n, k, s in zip(x.shape[2:], size, stride, strict=True):
-        if n is None or max((-(-n // s) - 1) * s + k - n, 0) % 2:
+        if n is None or lacking(n, k, s) % 2:
             raise site.refuse("an average pool with padding 'same' that backends compute apart")
 
 

@@ -147,7 +147,10 @@ def _conv(o: Operator) -> None:
     x = _with_batch(o, rank + 2)
     names, rows = _CONVOLUTIONS[o.name[:-2]]
     kinds = tuple(f"{name}{rank}d" for name in names)
-    settings = {key: _sizes(o, key, usual, rank) for key, usual in rows.items()}
+    settings = {
+        key: word if isinstance(word := o.get(key), str) else o.sizes(key, rank, [usual])
+        for key, usual in rows.items()
+    }
     _module(o, x, kinds, _given(o, _AFFINE), **settings, groups=o.get("groups", 1))
 
 
@@ -156,14 +159,6 @@ def _with_batch(o: Operator, rank: int) -> Value:
     if x.rank != rank:
         raise o.refuse("an input without batch")
     return x
-
-
-def _sizes(o: Operator, key: str, usual: int, rank: int) -> list[int] | str:
-    """Return a size for each axis, or a word for them."""
-    row = o.get(key, [usual])
-    if isinstance(row, str):
-        return row
-    return list(row) * (rank if len(row) == 1 else 1)
 
 
 def _recurrent(o: Operator) -> None:

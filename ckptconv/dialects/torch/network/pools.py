@@ -15,16 +15,15 @@ def _pool(op: str) -> Rule:
     lowest = -3e38 if op == "max_pool" else 0.0
 
     def rule(o: Operator) -> None:
-        size, stride = o.get("kernel_size"), o.get("stride") or o.get("kernel_size")
-        padding, dilation = o.get("padding", [0]), o.get("dilation", [1])
-        if any(d != 1 for d in dilation):
+        if any(d != 1 for d in o.get("dilation", [1])):
             raise o.refuse("dilation")
         if not o.get("count_include_pad", True) or o.get("divisor_override") is not None:
             raise o.refuse("a divisor of its own")
         x, rank = o.tensor("self"), int(o.name[-2])
         if x.rank != rank + 2:
             raise o.refuse("an input without batch")
-        size, stride, row = (_each(given, rank) for given in (size, stride, padding))
+        size, row = (o.sizes(key, rank, [0]) for key in ("kernel_size", "padding"))
+        stride = o.sizes("stride", rank, size)
         more = _beyond(o, x, size, stride, row) if o.get("ceil_mode", False) else [0] * rank
         if any(more) and op != "max_pool":
             raise o.refuse("ceil_mode, and windows that reach over the end")
@@ -47,10 +46,6 @@ def _beyond(
             raise o.refuse("ceil_mode, and a length that is not recorded")
         found.append(max((places - 1) * s + k - n - 2 * p, 0))
     return found
-
-
-def _each(row: Sequence[int], rank: int) -> list[int]:
-    return list(row) * (rank if len(row) == 1 else 1)
 
 
 def _adaptive(op: str) -> Rule:

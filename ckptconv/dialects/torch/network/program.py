@@ -206,6 +206,11 @@ class Operator:
             raise self.refuse(f"{key} that is a tensor")
         raise self.refuse(f"{key} that depends on the input's size")
 
+    def sizes(self, key: str, rank: int, usual: Sequence[int]) -> list[int]:
+        """Return a row of sizes, one for each axis."""
+        row = list(self.get(key) or usual)
+        return row * (rank if len(row) == 1 else 1)
+
     def axis(self, key: str = "dim", default: int | None = None) -> int:
         axis, size = self.get(key, default), self.tensor("self").rank
         if type(axis) is not int or not -size <= axis < size:
