@@ -182,9 +182,7 @@ def _convert(
     **options: Any,
 ) -> None:
     from ckptconv.api import convert
-    from ckptconv.cli.documents import print_json
     from ckptconv.cli.progress import reading
-    from ckptconv.cli.render import print_report
 
     if report_file:
         check_beside(report_file, "report", src, dst, force=options["force"])
@@ -197,8 +195,12 @@ def _convert(
     if report_file:
         _write_report(report, report_file)
     if as_json:
+        from ckptconv.cli.documents import print_json
+
         print_json(report.to_dict())
     elif not quiet:
+        from ckptconv.cli.render import print_report
+
         print_report(report)
 
 

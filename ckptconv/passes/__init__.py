@@ -18,7 +18,6 @@ from ckptconv.passes.cast import widened
 from ckptconv.passes.check_ascend import check_ascend
 from ckptconv.passes.fold_projection import without_projections
 from ckptconv.passes.gate_convention import to_canonical
-from ckptconv.passes.rename import rename
 from ckptconv.spelling import option
 
 
@@ -39,7 +38,10 @@ def after_lift(graph: Graph, options: ReadOptions, table: Mapping[str, str]) -> 
             graph = split(graph, path)
         for path, parts in options.fuse:
             graph = fuse(graph, path, parts)
-    graph = rename(graph, options.rename)
+    if options.rename:
+        from ckptconv.passes.rename import rename
+
+        graph = rename(graph, options.rename)
     if table:
         from ckptconv.passes.name_map import apply_map
 

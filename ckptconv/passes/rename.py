@@ -24,9 +24,6 @@ def rename(graph: Graph, rules: Iterable[tuple[str, str]]) -> Graph:
         UsageError: not a regular expression.
         CkptconvError: one that matches no path, or takes too long.
     """
-    rules = tuple(rules)
-    if not rules:
-        return graph
     import regex  # like re, but a match can be stopped
 
     paths = [layer.path for layer in graph]

@@ -12,7 +12,6 @@ from ckptconv.dialects.torch.layers import FORMS
 from ckptconv.dialects.torch.parametrized import without_parametrizations
 from ckptconv.dialects.torch.quantized import without_quantization
 from ckptconv.errors import DialectError
-from ckptconv.graph.attention import in_steps
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.options import ReadOptions
@@ -85,6 +84,7 @@ def lift_with_network(
         problem = "is for layers of Keras: a torch.export archive has operators"
         raise DialectError(f"{option('stubs')} {problem}")
     from ckptconv.dialects.torch import network
+    from ckptconv.graph.attention import in_steps
 
     graph = lift(checkpoint, options)
     graph = replace(graph, layers=tuple(in_steps(graph)))
