@@ -28,8 +28,7 @@ def printable(text: object) -> str:
 def listed(names: Iterable[str], most: int, between: str = ", ") -> str:
     """Return the first of many names, as sentences list them, and how many are not among them."""
     there = list(names)
-    more = len(there) - most
-    return between.join(there[:most]) + (f" and {more} more" if more > 0 else "")
+    return between.join(there[:most]) + (f" and {len(there) - most} more" if there[most:] else "")
 
 
 def plural(count: int, noun: str) -> str:
@@ -72,9 +71,13 @@ class CkptconvError(Exception):
     def __str__(self) -> str:
         return "; ".join(self.sentences())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let an error be raised in one process and caught in another."""
+        return type(self).__new__, (type(self), *self.args), vars(self)
+
     def sentences(self) -> list[str]:
         """Return what is wrong, then what to try, then what else is refused."""
-        where = [_short(os.fspath(self.file) or "''")] if self.file is not None else []
+        where = [_short(os.fsdecode(self.file) or "''")] if self.file is not None else []
         where += [_short(self.tensor or "(root)")] if self.tensor is not None else []
         facts = [f"expected {_short(self.expected)}"] if self.expected is not None else []
         facts += [f"found {_short(self.found)}"] if self.found is not None else []
@@ -108,9 +111,8 @@ class SeveralError(ContainerError):
 
 def exists_already(path: StrPath) -> ContainerError:
     """Return the error of a file that would be replaced."""
-    return ContainerError(
-        "exists already", file=path, hint=f"{option('force', True)}; it replaces the file"
-    )
+    hint = f"{option('force', True)}; it replaces the file"
+    return ContainerError("exists already", file=path, hint=hint)
 
 
 class DialectError(CkptconvError):
@@ -208,8 +210,8 @@ def gathering(
     if refused:
         first, *more = refused
         also = [f"{error.tensor}: {error.problem}" for error in (*more, *ambiguous)]
-        rest = [f"{len(also) - _SHOWN} more"] if len(also) > _SHOWN else []
-        first.others = (*also[:_SHOWN], *rest)
+        rest = f"{len(also) - _SHOWN} more"
+        first.others = (*also[:_SHOWN], rest) if also[_SHOWN:] else also
         asked = [_line(ambiguous, modules())] if ambiguous else []
         hints = dict.fromkeys([*(error.hint for error in refused if error.hint), *asked])
         first.hint = "; ".join(_shortened(hints)) or None

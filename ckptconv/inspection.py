@@ -56,7 +56,7 @@ def describe(
     try:
         checkpoint = api.inspect(path, select=select)
     except SeveralError as error:
-        return _document(Checkpoint("", {}, path=os.fspath(path)), [], {}, [str(error)]) | {
+        return _document(Checkpoint("", {}, path=os.fsdecode(path)), [], {}, [str(error)]) | {
             "framework": "",
             "choices": [_choice(path, name) for name in error.choices[:_MAX_CHOICES]],
         }

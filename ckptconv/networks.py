@@ -75,7 +75,7 @@ def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tupl
     nodes = tuple(
         node if node.layer is None else replace(node, layer=new[node.layer]) for node in network
     )
-    title = f"The network of {os.path.basename(os.fspath(path))}"
+    title = f"The network of {os.path.basename(os.fsdecode(path))}"
     notes = (_versions(checkpoint), *network.notes)
     return replace(graph, layers=layers), replace(network, nodes=nodes, title=title, notes=notes)
 
@@ -147,7 +147,7 @@ def convert(
     _check_projections(graph, to)
     columns = Columns(dialects.dialect(to).forms, dialects.dialect(graph.dialect).forms)
     with locating(graph.origin.path):
-        text = emit(network, graph, to, columns, weights=os.fspath(dst))
+        text = emit(network, graph, to, columns, weights=os.fsdecode(dst))
     if writing.dry_run:
         return _without_calls(pipeline.write(graph, dst, to, writing))
     check_target(target, graph.origin.files, force=writing.force)
@@ -174,7 +174,7 @@ def _checked(to: str, writing: WriteOptions) -> str:
         raise CkptconvError(
             "a network cannot be written for this target", expected=" or ".join(_TARGETS), found=to
         )
-    target = os.fspath(writing.network or "")
+    target = os.fsdecode(writing.network or "")
     if not target.endswith(".py"):
         raise UsageError(option("network"), expected="a name that ends in .py", found=target)
     if extra := [name for name in _APART if getattr(writing, name)]:

@@ -99,7 +99,7 @@ def finished(graph: Graph, options: ReadOptions, report: Mapping[str, Any] | Non
         from ckptconv.passes import restore
 
         with locating(options.restore):
-            graph = restore.undo(graph, report, path=os.fspath(options.restore))
+            graph = restore.undo(graph, report, path=os.fsdecode(options.restore))
     return graph
 
 
@@ -184,7 +184,7 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
     row, lowered = dialects.dialect(to), lower(graph, to, options, output)
     with locating(path):
         cast.require_loaded(lowered, row.title, row.unloaded)
-    target = {"path": os.fspath(path), "container": output.format.name, "framework": to}
+    target = {"path": os.fsdecode(path), "container": output.format.name, "framework": to}
     report = account(graph, lowered, target, shares=output.format.shares)
     if graph.recurrent:
         from ckptconv.passes import restore

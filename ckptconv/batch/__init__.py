@@ -107,7 +107,9 @@ def convert_many(
     reading, writing = _sides(options, dry_run=dry_run, stubs=stubs)
     check({"force": force})
     replace(writing, network="beside.py" if network else None).check_together()
-    jobs = [Job(os.fspath(a), os.fspath(b), to, reading, writing, force, network) for a, b in pairs]
+    jobs = [
+        Job(os.fsdecode(a), os.fsdecode(b), to, reading, writing, force, network) for a, b in pairs
+    ]
     doubled = _doubled(jobs)
     outcomes: dict[int, Outcome] = {}
     with closing(_run(jobs, doubled, executor)) as running:

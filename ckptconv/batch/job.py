@@ -197,7 +197,7 @@ def _state(job: Job) -> dict[str, Any]:
     options = json.loads(json.dumps(settings, sort_keys=True, default=_plain))
     file, *shards = files_of(formats.split_member(job.source)[0])
     named = (job.reading.map, job.reading.restore, job.reading.config, job.writing.like)
-    others = [*shards, *(os.fspath(one) for one in named if isinstance(one, str | os.PathLike))]
+    others = [*shards, *(os.fsdecode(one) for one in named if isinstance(one, str | os.PathLike))]
     beside = {"beside": [_identity(path) for path in others]} if others else {}
     return {"version": __version__, "source": _identity(file), "options": options, **beside}
 

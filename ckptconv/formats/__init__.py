@@ -60,7 +60,7 @@ def output(path: StrPath, suffixes: Mapping[str, tuple[str, str]]) -> Output:
     Raises:
         UsageError: none fits.
     """
-    name = os.path.basename(os.fspath(path)).lower()
+    name = os.path.basename(os.fsdecode(path)).lower()
     for suffix in sorted(suffixes, key=len, reverse=True):
         if name.endswith(suffix):
             return Output(_named(suffixes[suffix][0]), suffixes[suffix][1])
@@ -76,7 +76,7 @@ def output(path: StrPath, suffixes: Mapping[str, tuple[str, str]]) -> Output:
 
 def split_member(path: StrPath) -> tuple[str, str]:
     """Return (file, member) of ``bundle.tar.gz:member``; no member for the path of a file."""
-    whole = os.fspath(path)
+    whole = os.fsdecode(path)
     file, colon, member = whole.partition(":")
     while colon and not os.path.exists(whole) and not os.path.isfile(file):
         more, colon, member = member.partition(":")
@@ -111,7 +111,7 @@ def read(path: StrPath, *, select: str | None = None) -> Checkpoint:
             checkpoint = bundle.read_member(source, member, select)
         else:
             checkpoint = opened(recognise(source), source, select)
-    return replace(checkpoint, path=os.fspath(path), files=checkpoint.files or (source,))
+    return replace(checkpoint, path=os.fsdecode(path), files=checkpoint.files or (source,))
 
 
 def opened(row: Format, source: Source, select: str | None) -> Checkpoint:

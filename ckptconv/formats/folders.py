@@ -82,7 +82,7 @@ _SHARD = re.compile(r"(-\d+-of-\d+|_\d{5})\.")
 
 def refusal(path: StrPath) -> ContainerError:
     """Return the error of a folder that was given for a file: what to give instead."""
-    folder = os.fspath(path)
+    folder = os.fsdecode(path)
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:

@@ -134,7 +134,7 @@ def stem(path: StrPath) -> str:
     >>> stem("model.safetensors.index.json")
     'model'
     """
-    name = os.path.basename(os.fspath(path))
+    name = os.path.basename(os.fsdecode(path))
     while fitting := [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]:
         name = name[: -max(map(len, fitting))]
     return name

@@ -61,7 +61,7 @@ def read(path: StrPath, *, select: str | None = None) -> Checkpoint:
         text = _text(path, error)
         if text is None:
             raise
-        return _declared(text, os.fspath(path), error)
+        return _declared(text, os.fsdecode(path), error)
 
 
 def _declared(text: str, path: str, error: ContainerError) -> Checkpoint:

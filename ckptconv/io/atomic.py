@@ -173,7 +173,7 @@ def begun(path: str) -> bool:
 
 
 def _followed(path: StrPath) -> str:
-    return os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
+    return os.path.realpath(path) if os.path.islink(path) else os.fsdecode(path)
 
 
 def _stem(target: str) -> str:

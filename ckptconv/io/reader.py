@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from isal.isal_zlib import crc32
 
 from ckptconv.errors import ContainerError, StrPath
 from ckptconv.io import platform
+from ckptconv.io.apart import Apart
 
 PIECE = 256 << 10
 """Fits the second-level cache, so that what is read is still there to be summed and written."""
@@ -78,7 +78,7 @@ class Source:
             self._take(buffer, offset)
             return
         half = buffer.size // 2
-        rest = _Apart(partial(self._take, buffer[half:], offset + half))
+        rest = Apart(partial(self._take, buffer[half:], offset + half))
         try:
             self._take(buffer[:half], offset)
         finally:
@@ -157,6 +157,15 @@ class Source:
     def close(self) -> None:
         """Let go of the file, unless this is a part of one."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the descriptor behind: in another process its number is another file's."""
+        return {**vars(self), "_fd": -1}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._whole is not None:
+            self._fd = self._whole._fd
+
 
 class Owner(Source):
     """A Source with a descriptor of its own, which is closed with it."""
@@ -172,6 +181,14 @@ class Owner(Source):
     def __del__(self) -> None:
         self.close()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the file again, if it still is what it was; else nothing can be read from it."""
+        super().__setstate__(state)
+        with suppress(OSError):
+            self._fd = os.open(self.path, platform.READ)
+            if _identity(os.fstat(self._fd)) != self._identity:
+                self.close()
+
 
 class File(Owner):
     """A file.
@@ -181,7 +198,7 @@ class File(Owner):
     """
 
     def __init__(self, path: StrPath) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         try:
             self._fd = os.open(self.path, platform.READ)
             info = os.fstat(self._fd)
@@ -193,28 +210,6 @@ class File(Owner):
             raise ContainerError("not a checkpoint", file=self.path, expected="a file", found=what)
         self.size = info.st_size
         self._identity = _identity(info)
-
-
-class _Apart:
-    """A function that runs in a thread of its own."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self._function = function
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def finish(self) -> None:
-        """Wait for it; what it raised is raised here."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        try:
-            self._function()
-        except BaseException as error:
-            self._error = error
 
 
 class Window(Source):

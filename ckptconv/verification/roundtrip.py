@@ -105,6 +105,6 @@ def _as_source(back: Graph, source: Graph) -> Graph:
 def _suffix(framework: str, path: StrPath = "") -> str:
     """Return the suffix of a path if the framework's files may have it, else its default."""
     known = dialects.dialect(framework).suffixes
-    name = os.path.basename(os.fspath(path)).lower()
+    name = os.path.basename(os.fsdecode(path)).lower()
     fitting = [suffix for suffix in known if name.endswith(suffix)]
     return max(fitting, key=len, default=next(iter(known)))

@@ -31,7 +31,7 @@ def read(path: StrPath) -> Program:
     """
     try:
         with open(path, "rb") as file:
-            return Program(os.fspath(path), file.read())
+            return Program(os.fsdecode(path), file.read())
     except OSError as error:
         raise CkptconvError(f"cannot be read: {error.strerror}", file=path) from None
 
