@@ -19,6 +19,7 @@ from ckptconv.graph.lowered import Lowered
 from ckptconv.options import Like, ReadOptions, StrPath, WriteOptions
 from ckptconv.passes import cast
 from ckptconv.passes.check_ascend import checked
+from ckptconv.passes.edit import drop, fold_bias
 from ckptconv.passes.fold_projection import unneeded
 from ckptconv.report import Report, account
 
@@ -114,16 +115,8 @@ def given(graph: object) -> Graph:
 def edited(graph: Graph, options: WriteOptions) -> Graph:
     """Leave out and fold what the user named; before ``lower`` and ``plan``, for the account."""
     with locating(graph.origin.path):
-        if options.drop:
-            from ckptconv.passes.edit import drop
-
-            graph = drop(graph, options.drop)
-        graph = cast.widened(graph, options.dtype)
-        if options.fold_bias:
-            from ckptconv.passes.edit import fold_bias
-
-            graph = fold_bias(graph, options.fold_bias)
-        return graph
+        left = cast.widened(drop(graph, options.drop), options.dtype)
+        return fold_bias(left, options.fold_bias)
 
 
 def lower(

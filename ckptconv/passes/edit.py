@@ -25,6 +25,8 @@ def drop(graph: Graph, paths: Iterable[str]) -> Graph:
         DialectError: no such module or parameter, or one without which its layer is none.
     """
     asked, met = {*paths}, set[str]()
+    if not asked:
+        return graph
     names = graph.origin.provenance
     layers: list[Layer] = []
     rules: dict[str, str] = {}
