@@ -158,6 +158,7 @@ def convert(
             file.write(text)
         report = _without_calls(pipeline.write(graph, dst, to, writing))
     report.network = target
+    report.notes += network.notes[1:]
     report.notes.append(f"the network is in {report.network}: load(weights) builds and fills it")
     return report
 

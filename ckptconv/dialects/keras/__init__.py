@@ -20,7 +20,7 @@ from ckptconv.dialects.evidence import check_used, hint_of
 from ckptconv.dialects.keras.apart import lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
 from ckptconv.dialects.keras.grouping import Unit, dotted
-from ckptconv.dialects.keras.joints import joints
+from ckptconv.dialects.keras.joints import Joints, joints
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.legacy_names import legacy_units
 from ckptconv.dialects.keras.lower import lower
@@ -28,7 +28,8 @@ from ckptconv.dialects.keras.model_config import Entry, entry
 from ckptconv.dialects.keras.plain import lift_kept, lift_plain
 from ckptconv.dialects.keras.recurrent import is_recurrent
 from ckptconv.dialects.keras.sequence import lift_sequence
-from ckptconv.dialects.keras.settings import by_network
+from ckptconv.dialects.keras.settings import LENGTHS, by_network
+from ckptconv.dialects.keras.surroundings import remarked
 from ckptconv.dialects.keras.weights_h5_names import group_units
 from ckptconv.errors import CkptconvError, DialectError, LossyError, gathering, listed
 from ckptconv.graph.graph import Graph, Layer
@@ -103,9 +104,10 @@ def lift(
                     layers += lift_kept(group, evidence)
                     continue
                 rank = joined.ranks.get(group[0].part.path) if group[0].part else None
-                layers += (apart and lift_apart(path, group, options)) or _lift_group(
+                made = (apart and lift_apart(path, group, options)) or _lift_group(
                     path, group, facts, options, deep=deep, rank=rank
                 )
+                layers += remarked(made, group[0], joined)
     check_used(options.kinds, groups)
     ordered = facts.config is not None or (facts.layout == "legacy" and facts.weights)
     return Graph(
@@ -113,9 +115,14 @@ def lift(
         "keras",
         replace(checkpoint, modules={}),
         omitted=checkpoint.omitted,
-        notes=(*checkpoint.notes, *(() if ordered else (_UNORDERED,))),
+        notes=(*checkpoint.notes, *_masking(joined), *(() if ordered else (_UNORDERED,))),
         feeds={**_stacks(groups), **{dotted(a): dotted(b) for a, b in joined.feeds.items()}},
     )
+
+
+def _masking(joined: Joints) -> list[str]:
+    """Say what takes steps out without any weights."""
+    return [f"{listed(joined.masking, 4)}: Masking: {LENGTHS}"] if joined.masking else []
 
 
 def _kept(path: str, options: ReadOptions, stubs: tuple[str, ...]) -> str:

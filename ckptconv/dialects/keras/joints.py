@@ -21,6 +21,11 @@ _ANY = (
     *("InstanceProperty",),
 )
 """Layers, and operations of tf.keras, whose output has axes of its own."""
+_BESIDE = (
+    *("initial_state", "mask", "use_causal_mask", "attention_mask"),
+    *("query_mask", "value_mask", "key_mask"),
+)
+_NOTHING: tuple[object, ...] = (None, False, [])
 
 
 @dataclass
@@ -30,10 +35,14 @@ class Joints:
     Attributes:
         ranks: path → the number of axes of a layer's input, with the batch, where it is known.
         feeds: path → the path of the one layer that takes its whole output, and nothing beside.
+        given: path → what a layer is called with beside its input.
+        masking: the names of layers that mask what follows.
     """
 
     ranks: dict[Scope, int] = field(default_factory=dict)
     feeds: dict[Scope, Scope] = field(default_factory=dict)
+    given: dict[Scope, list[str]] = field(default_factory=dict)
+    masking: list[str] = field(default_factory=list)
 
 
 def joints(root: Entry | None) -> Joints:
@@ -56,6 +65,8 @@ def _walk(model: Entry, path: Scope, given: int | None, found: Joints) -> int | 
         inputs = [ranks.get(ref) for ref in refs_of(call)]
         rank = inputs[0] if inputs else given
         own = (*path, call.layer.name)
+        found.given[own] = _given(call)
+        found.masking += [call.layer.name] if call.layer.class_name == "Masking" else []
         rank = _declared(call.layer) or rank
         if rank is not None:
             found.ranks.setdefault(own, rank)
@@ -63,6 +74,15 @@ def _walk(model: Entry, path: Scope, given: int | None, found: Joints) -> int | 
         made = made if call.layer.is_model else _output(call.layer, own, rank, found)
         ranks[Ref(call.layer.name, call.number, 0)] = made
     return ranks.get(calls.outputs[0]) if calls.outputs else None
+
+
+def _given(call: Call) -> list[str]:
+    """Return what a call gives beside the layer's input; Keras 2 puts states behind it."""
+    said = [name for name in _BESIDE if call.kwargs.get(name) not in _NOTHING]
+    rows = [arg for arg in call.args if isinstance(arg, list) and len(arg) > 1]
+    recurrent = call.layer.class_name in (*CLASSES, "RNN", "Bidirectional")
+    states = bool(rows) and recurrent and "initial_state" not in said
+    return [*said, "initial_state"] if states else said
 
 
 def _declared(layer: Entry) -> int | None:

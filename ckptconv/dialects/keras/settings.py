@@ -13,12 +13,13 @@ from ckptconv.errors import LossyError
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
 
+LENGTHS = "give the sequences' lengths to the layers after it"
 _SAME = ("return_sequences", "return_state", "go_backwards")
 _REMARKS = (
     # setting, values that need nothing, remark
     ("stateful", (False,), "stateful: hand the final state to the next call yourself"),
     ("time_major", (False,), "time_major: the sequence is the first axis"),
-    ("mask_zero", (False,), "mask_zero: give the sequences' lengths to the layers after it"),
+    ("mask_zero", (False,), f"mask_zero: {LENGTHS}"),
     ("zero_output_for_mask", (False,), "zero_output_for_mask: set masked outputs to zero yourself"),
     ("dropout", (0, 0.0), "dropout acts on this layer's input, in training only"),
     ("recurrent_dropout", (0, 0.0), "recurrent_dropout acts in training only"),
@@ -73,7 +74,17 @@ def sequence_notes(unit: Unit) -> list[str]:
 
 
 def _remarks(config: Mapping[str, Any]) -> list[str]:
-    return [text for key, plain, text in _REMARKS if config.get(key, plain[0]) not in plain]
+    told = [text for key, plain, text in _REMARKS if config.get(key, plain[0]) not in plain]
+    narrow = computed_in(config)
+    return [*told, f"Keras computes this layer in {narrow}"] if narrow else told
+
+
+def computed_in(config: Mapping[str, Any]) -> str:
+    """Return the dtype that a layer casts its weights to, where they are of another."""
+    policy = config.get("dtype")
+    inner = policy.get("config") if isinstance(policy, dict) else {"name": policy}
+    name = str(inner.get("name") if isinstance(inner, dict) else "")
+    return name.removeprefix("mixed_") if name.startswith("mixed_") else ""
 
 
 def settings(unit: Unit) -> Mapping[str, Any]:

@@ -238,3 +238,27 @@ def test_merge_modes(tmp_path, mode):
     layer = keras.layers.Bidirectional(keras.layers.LSTM(3), merge_mode=mode, name="bi")
     with pytest.raises(CkptconvError, match=f"bi: merge_mode {mode} has no equal.*expected concat"):
         ckptconv.load(saved(tmp_path, layer))
+
+
+def test_what_surrounds_a_layer_is_told(tmp_path):
+    """Wrappers, masks and states stand in the configuration and in no weight."""
+    import keras
+
+    layers = keras.layers
+    steps, other = keras.Input((STEPS, FEATURES)), keras.Input((STEPS, FEATURES))
+    masked = layers.Masking(name="skip")(steps)
+    whole, state = layers.GRU(FEATURES, return_sequences=True, return_state=True, name="a")(masked)
+    scaled = layers.TimeDistributed(layers.BatchNormalization(), name="b")(whole)
+    last = layers.GRU(FEATURES, dtype="mixed_float16", name="c")(other, initial_state=state)
+    keras.Model([steps, other], [scaled, last]).save(tmp_path / "m.keras")
+    report = ckptconv.convert(tmp_path / "m.keras", tmp_path / "m.pt", to="torch")
+    assert "skip: Masking: give the sequences' lengths to the layers after it" in report.notes
+    told = {layer.path: " ".join(layer.notes) for layer in report.layers}
+    assert "called with mask in the source" in told["a"]
+    assert "TimeDistributed: fold the time axis into the batch" in told["b"]
+    assert "called with initial_state in the source" in told["c"]
+    assert "Keras computes this layer in float16" in told["c"]
+    report = ckptconv.convert(
+        tmp_path / "m.keras", tmp_path / "n.pt", to="torch", network=tmp_path / "n.py"
+    )
+    assert any("in float16 where this network computes in float32" in note for note in report.notes)

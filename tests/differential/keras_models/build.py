@@ -12,10 +12,9 @@ import numpy as np
 from keras import layers
 
 from tests.differential.keras_models import customs
-from tests.differential.keras_models.spec import Plan, Spec
+from tests.differential.keras_models.spec import BATCH, Plan, Spec
 from tests.differential.outcome import Void
 
-BATCH = 2
 _JOINING = ("again", "parallel", "residual", "cross", "self", "pair")
 
 

@@ -225,6 +225,7 @@ class Draw:
             (8, lambda: (self.custom(3), 3)),
             (3, lambda: (Spec("Flatten"), 2)),
             (3, lambda: (Spec("TimeDistributed", {"layer": self.dense()} | self.named()), 3)),
+            (3, lambda: (Spec("TimeDistributed", {"layer": self.norm(2)} | self.named()), 3)),
             (2, lambda: (Spec("EinsumDense", {"equation": "abc,cd->abd",
                                               "output_shape": (None, self.size())}), 3)),
             (1, lambda: (Spec("SpectralNormalization", {"layer": self.dense()}), 3)),

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.differential.keras_models.spec import BATCH
+
 Array = Any
 
 
@@ -85,8 +87,17 @@ def _pad_same(x: Array, _: Any, place: Place) -> Array:
     return np.pad(x, widths)
 
 
+def _fold(x: Array, *_: Any) -> Array:
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _unfold(y: Array, *_: Any) -> Array:
+    return y.reshape(BATCH, -1, *y.shape[1:])
+
+
 BEFORE: tuple[tuple[str, Do], ...] = (
     # note → what it says to do with the layer's input
+    (r"TimeDistributed: fold the time axis into the batch", _fold),
     (r"reverse the input along time", _flip),
     (r"channels are axis 1 here", _to_front),
     (r"padding 'same' with strides depends on the input", _pad_same),
@@ -97,6 +108,7 @@ AFTER: tuple[tuple[str, Do], ...] = (
     (r"channels are axis 1 here", _to_back),
     (r"return_sequences=False: take the last step", _last),
     (r"activation: apply (.+) to this layer's output", _activate),
+    (r"TimeDistributed: .*and unfold it after", _unfold),
 )
 
 

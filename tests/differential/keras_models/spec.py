@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+BATCH = 2
+
 
 @dataclass(frozen=True)
 class Spec:

@@ -24,6 +24,7 @@ from ckptconv.dialects.keras.network import (
 )
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.topology import Call, Ref, is_model, topology
+from ckptconv.dialects.keras.settings import computed_in
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.network import Network, Shape, Value
 from ckptconv.spelling import option
@@ -105,6 +106,8 @@ def apply(b: Builder, site: Site) -> list[Value]:
     """
     layer = site.layer
     b.enter(site)
+    if narrow := computed_in(layer.config):
+        b.remark(f"Keras computes layers in {narrow} where this network computes in float32.")
     if is_model(layer):
         return _model(b, layer, site.path, site.inputs)[1]
     if isinstance(mask := site.kwargs.get("mask"), Value):

@@ -81,6 +81,10 @@ class Builder:
         """Name what follows after this layer."""
         self._hint = site.layer.name or "x"
 
+    def remark(self, text: str) -> None:
+        """Tell something of the whole network, once."""
+        self.notes += [text] if text not in self.notes else []
+
     def value(self, shape: Shape, *, name: str = "", dtype: str = "float32") -> Value:
         """Return a new value."""
         wanted = name or self._hint

@@ -194,7 +194,7 @@ def initial(b: Builder, site: Site, cells: Sequence[Cell]) -> list[Value]:
             for n, letter in zip(sizes, letters, strict=True)
         ]
         b.state_inputs += states
-        b.notes = [_STATEFUL]
+        b.remark(_STATEFUL)
     flat = [s for state in states for s in (state if isinstance(state, list) else [state])]
     if flat and [value.shape[-1] for value in flat] != sizes:
         raise site.refuse(f"{len(flat)} first states for {len(sizes)}")
