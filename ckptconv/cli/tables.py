@@ -149,7 +149,7 @@ def _records(headers: Sequence[str], cells: Cells) -> Iterator[str]:
         yield " ".join(row[0])
         for header, lines in zip(headers[1:], row[1:], strict=True):
             for n, line in enumerate(filter(None, lines)):
-                text = f"{header}: {_coloured(line)}" if n == 0 else f"{'':{len(header) + 2}}{line}"
+                text = f"{header}: {_coloured(line)}" if n == 0 else _INDENT + line
                 yield _wrapped(_INDENT + text, _width(), 2 * _INDENT)
 
 

@@ -186,17 +186,23 @@ def test_a_full_disk(terminal: Terminal, tagger: Path) -> None:
     """A file system of its own where a user may mount one, else a limit on the size of files."""
     own = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
     mounts = not subprocess.run(own, capture_output=True, check=False).returncode
-    disk = "mkdir full; mount -t tmpfs -o size=32k none full"
-    work = "ckptconv torch2ms tagger.pt -o full/tagger.ckpt; code=$?; ls -A full; exit $code"
-    within = (
-        f"unshare -rm bash -c '{disk}; {work}'" if mounts else f"mkdir full; ulimit -f 32; {work}"
-    )
-    seen = terminal.type(within).fits()
-    assert seen.code == 1
-    assert "ckptconv: full/tagger.ckpt: cannot be written" in seen.text
-    assert ("No space left on device" if mounts else "File too large") in seen.text
-    assert seen.lines[-1] != "tagger.ckpt"
-    assert ".part" not in seen.text
+    disk = "mkdir -p full; mount -t tmpfs -o size=32k none full"
+    limit = "mkdir -p full; ulimit -f 32"
+    for command in (
+        "torch2ms tagger.pt -o full/tagger.ckpt",
+        "torch2keras tagger.pt --kind norm=LayerNorm -o full/tagger.h5",
+        "torch2keras tagger.pt --kind norm=LayerNorm -o full/tagger.weights.h5",
+    ):
+        target = command.rpartition(" ")[2]
+        work = f"ckptconv {command}; code=$?; ls -A full; exit $code"
+        within = f"unshare -rm bash -c '{disk}; {work}'" if mounts else f"{limit}; {work}"
+        seen = terminal.type(within).fits()
+        assert seen.code == 1
+        assert f"ckptconv: {target}: cannot be written" in seen.text
+        assert ("No space left on device" if mounts else "File too large") in seen.text
+        assert target.removeprefix("full/") not in seen.lines
+        assert "Traceback" not in seen.text
+        assert ".part" not in seen.text
     seen = terminal.type("ckptconv torch2ms tagger.pt > /dev/full").fits()
     assert seen.code == 1
     assert seen.text == "ckptconv: standard output cannot be written: No space left on device"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, Tensor]
 TOP_LEVEL = "top_level_model_weights"
 """A group of weights that belong to no layer; it stands in no ``layer_names``."""
+_NUMBER = re.compile(r"\berrno = (\d+)")
+"""That of an error of the system, in HDF5's words."""
 _MAX_ATTRIBUTE = 64512
 """What Keras lets one attribute hold; an object header has room for 64 KiB."""
 
@@ -36,21 +41,38 @@ def write(checkpoint: Checkpoint, path: str, progress: Progress | None = None) -
     Raises:
         ContainerError: names that do not fit together, or that one attribute cannot hold.
     """
-    import h5py
-
     facts = facts_of(checkpoint)
-    with h5py.File(path, "w", libver="earliest", locking=False) as file:
+    with _created(path) as file:
         _require_paths((*checkpoint.tensors, *facts.weights, *facts.names))
         maker = _Maker(file)
         try:
             _LAYOUTS[facts.layout](maker, checkpoint.tensors, facts)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ContainerError("names that HDF5 cannot hold", found=error) from None
+            known = ContainerError("names that HDF5 cannot hold", found=error)
+            raise _of_the_system(error) or known from None
     with open_sink(path, progress) as sink:
         for name, offset in sorted(maker.offsets.items(), key=itemgetter(1)):
             if checkpoint.tensors[name].nbytes:
                 sink.seek(offset)
                 sink.write_tensor(checkpoint.tensors[name])
+
+
+@contextmanager
+def _created(path: str) -> Iterator[h5py.File]:
+    """Yield a new file, which can still fail to be written when it is closed."""
+    import h5py
+
+    try:
+        with h5py.File(path, "w", libver="earliest", locking=False) as file:
+            yield file
+    except RuntimeError as error:
+        raise _of_the_system(error) or error from None
+
+
+def _of_the_system(error: Exception) -> OSError | None:
+    """Return the error of the system that HDF5's own tells of, such as that of a full disk."""
+    found = _NUMBER.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 def facts_of(checkpoint: Checkpoint) -> KerasFacts:
