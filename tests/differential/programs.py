@@ -118,6 +118,10 @@ def _functions() -> dict[str, Any]:
         "pow": lambda m, x, y, s: x**2 if s.flag else 2**x,
         "glu": lambda m, x, y, s: F.glu(x),
         "attend": lambda m, x, y, s: F.scaled_dot_product_attention(x, y, y, is_causal=s.flag),
+        "seen": lambda m, x, y, s: F.scaled_dot_product_attention(
+            x, y, y, attn_mask=x @ y.mT > s.number, is_causal=s.flag
+        ),
+        "scaled": lambda m, x, y, s: torch.add(x, y if s.flag else s.whole, alpha=s.number),
         "lstm": lambda m, x, y, s: m.recurrent(x)[0] if s.flag else m.recurrent(x)[1][0][-1],
     }
 
@@ -127,7 +131,7 @@ NAMES = (
     *("add", "sub", "rsub", "mul", "add_", "max", "where", "masked", "both", "bits", "clamp"),
     *("hardtanh", "softplus", "elu", "leaky_relu", "gelu", "softmax", "dropout", "mean", "sum"),
     *("select", "slice", "step", "view", "transpose", "unsqueeze", "flatten", "chunk", "cat"),
-    *("stack", "expand", "flip", "pad", "pow", "glu", "attend", "lstm"),
+    *("stack", "expand", "flip", "pad", "pow", "glu", "attend", "seen", "scaled", "lstm"),
     *("end", "whole", "true", "total", "average", "zeros", "alike", "cell"),
     *("layer", "relu", "mul", "add_", "slice", "select", "view"),  # the likelier
 )

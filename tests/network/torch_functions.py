@@ -86,6 +86,20 @@ def bounds(s, x):
     return (*clamped, F.hardtanh(x, -0.1, 1.0, inplace=True))
 
 
+def masks_of_attention(s, x):
+    """Masks that say what is seen, or are added; some steps see nothing."""
+    attend, y = F.scaled_dot_product_attention, s.fc(x)
+    seen = y @ x.mT > 1
+    added = torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, -torch.inf)
+    heads = y.unflatten(2, (2, 4)).transpose(1, 2)
+    return (
+        attend(y, x, x, attn_mask=seen),
+        attend(y, x[:, :4], x[:, :4], attn_mask=added[..., :4] + 0.2, scale=0.3),
+        attend(heads, heads, heads, is_causal=True),
+        attend(heads, heads, heads, attn_mask=seen.unsqueeze(1)),
+    )
+
+
 def states_of_tokens(s, tokens):
     h = torch.zeros(tokens.shape[0], 5), torch.zeros(tokens.shape[0], 5)
     return s.cell(s.words(tokens)[:, 0], h)
@@ -116,21 +130,26 @@ FUNCTIONS = {
     "in place alone": Function(in_place_alone, linear, X),
     "in place of a part": Function(of_a_part, linear, X),
     "softplus": Function(lambda s, x: F.softplus(s.fc(x), 1, 0.5), linear, X, "threshold"),
-    "rsub": Function(lambda s, x: torch.rsub(s.fc(x), 1, alpha=2), linear, X, "rsub with alpha"),
+    "rsub": Function(lambda s, x: torch.rsub(s.fc(x), 1, alpha=2), linear, X),
     "bytes": Function(lambda s, x: s.fc(x).view(torch.int32), linear, X, "as another dtype"),
     "dropout": Function(lambda s, x: F.dropout(s.fc(x), 0.4), linear, X, "after eval()"),
     "attention's dropout": Function(
         lambda s, x: F.scaled_dot_product_attention(s.fc(x), x, x, dropout_p=0.4),
         linear, STEPS, "dropout_p",
     ),
-    "weight alone": Function(lambda s, x: F.linear(x, s.fc.weight), linear, X, OTHERS),
+    "alpha": Function(
+        lambda s, x: torch.add(torch.sub(x, 2, alpha=3), s.fc(x), alpha=0.5), linear, X
+    ),
+    "weight alone": Function(lambda s, x: F.linear(s.fc(x), s.fc.weight), linear, X),
+    "transposed weights": Function(
+        lambda s, x: s.fc(x @ s.other.weight.T) @ s.other.weight.mT + s.other.bias, two, X
+    ),
     "another's bias": Function(
-        lambda s, x: s.other(F.linear(x, s.fc.weight, s.other.bias)), two, X, OTHERS
+        lambda s, x: s.other(F.linear(x, s.fc.weight, s.other.bias)) + s.fc.bias, two, X
     ),
     "a table as a matrix": Function(
         lambda s, x: F.linear(s.words((x > 0).to(torch.int64)), s.words.weight),
         lambda: {"words": nn.Embedding(5, 8)}, X,
-        "with parameters of words",
     ),
     "another eps": Function(
         lambda s, x: F.layer_norm(s.norm(x), (8,), s.norm.weight, s.norm.bias, 0.5),
@@ -161,8 +180,9 @@ FUNCTIONS = {
     "places": Function(lambda s, x: s.fc(x).max(1)[1], linear, X, "places of a maximum"),
     "greatest of two": Function(lambda s, x: torch.max(s.fc(x), x), linear, X),
     "glu": Function(lambda s, x: F.glu(s.fc(x)), linear, X),
-    "power of a number": Function(lambda s, x: 2 ** s.fc(x), linear, X, "no tensor as self"),
-    "power of a tensor": Function(lambda s, x: s.fc(x) ** x, linear, X, "that is a tensor"),
+    "power of a number": Function(lambda s, x: 2 ** s.fc(x), linear, X),
+    "power of a tensor": Function(lambda s, x: s.fc(x).exp() ** x, linear, X),
+    "masks of attention": Function(masks_of_attention, linear, STEPS),
     "bits": Function(
         lambda s, x: s.fc(x) * (x.to(torch.int64) & 3), linear, X, "bits of whole numbers"
     ),

@@ -173,8 +173,8 @@ def masked_mean(x, mask, keepdim=False):
 
 def causal(query, key):
     """Which steps of key each step of query sees: those up to itself."""
-    rows = ops.arange(query.shape[1]).reshape(1, -1, 1)
-    return rows >= ops.arange(key.shape[1])
+    rows = ops.arange(query.shape[-2]).reshape(1, -1, 1)
+    return rows >= ops.arange(key.shape[-2])
 
 
 def attend(query, key, value, mask=None, heads=1, zero_masked=False):

@@ -154,8 +154,8 @@ def masked_mean(x, mask, keepdim=False):
 
 def causal(query, key):
     """Which steps of key each step of query sees: those up to itself."""
-    rows = torch.arange(query.shape[1], device=query.device).reshape(1, -1, 1)
-    return rows >= torch.arange(key.shape[1], device=key.device)
+    rows = torch.arange(query.shape[-2], device=query.device).reshape(1, -1, 1)
+    return rows >= torch.arange(key.shape[-2], device=key.device)
 
 
 def attend(query, key, value, mask=None, *, heads, zero_masked=False):

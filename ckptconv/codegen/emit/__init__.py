@@ -138,6 +138,8 @@ def _build(
                     "a layer that is called twice with different settings", tensor=node.layer
                 )
             called[first] = f"self.{node.layer}"
+            if node.op == "weight":
+                called[first] += f".{calls.weight(node, layers[node.layer], columns)}"
         elif text := calls.weightless(node, goal.name):
             name = identifier(first, [*taken, *free])
             free[name] = text

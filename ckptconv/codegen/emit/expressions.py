@@ -106,6 +106,8 @@ EXPRESSIONS: Mapping[str, Row] = {
     "number_multiply": Row("{number} * {0}", atom=False),
     "number_divide": Row("{number} / {0}", atom=False),
     "power_number": Row("{0} ** {number}", atom=False),
+    "number_power": Row("torch.pow({number}, {0})", "ops.pow({number}, {0})"),
+    "power": Row("torch.pow({0}, {1})", "ops.pow({0}, {1})"),
     "affine": Row("{0} * {scale} + {offset}", atom=False),
     "maximum": Row("torch.maximum({0}, {1})", "ops.maximum({0}, {1})"),
     "minimum": Row("torch.minimum({0}, {1})", "ops.minimum({0}, {1})"),

@@ -98,7 +98,7 @@ class Forward:
         module = self.modules.get(node.outputs[0])
         if node.op == "recurrent":
             return self._recurrent(node, texts, module or ""), True
-        if node.op == "parameter":
+        if node.op in ("parameter", "weight"):
             return module or "", True
         if node.op == "stub":
             return f"{self.stubs[node.outputs[0]]}({', '.join(texts)})", True

@@ -63,7 +63,7 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
         dtype = f"ms.{layer.params[''].dtype.name}"
         zeros = "torch.zeros(" + shape if target == "torch" else f"ops.zeros({shape}, {dtype}"
         return f"nn.Parameter({zeros}))" if target == "torch" else f"Parameter({zeros}))"
-    settings = {**layer.attributes, **_settings(node)}
+    settings = {**layer.attributes, **({} if node.op == "weight" else _settings(node))}
     kind = layer.kind if node.op == "recurrent" else str(settings.pop("kind", layer.kind))
     text = constructor(
         replace(layer, kind=kind, attributes=settings), columns.target, columns.source
@@ -73,6 +73,13 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
             f"{layer.kind} cannot be written as a network for {target}", tensor=layer.path
         )
     return text.replace("'", '"')
+
+
+def weight(node: Node, layer: Layer, columns: Columns) -> str:
+    """Return what the target's layer calls a parameter that is used beside it."""
+    param, form = str(node.arguments["param"]), columns.target[layer.kind]
+    slot = form.slots.get(param) if form else None
+    return (slot and slot.name) or param
 
 
 def _settings(node: Node) -> dict[str, Any]:

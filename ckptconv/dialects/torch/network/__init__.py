@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ckptconv.dialects.torch.network.call import Operator
 from ckptconv.dialects.torch.network.operators import RULES
-from ckptconv.dialects.torch.network.program import Operator, Program
+from ckptconv.dialects.torch.network.program import Program
 from ckptconv.dialects.torch.network.shapes import VIEWS
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.graph import Layer

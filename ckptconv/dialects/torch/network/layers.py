@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ckptconv.dialects.narrowing import SAID
-from ckptconv.dialects.torch.network.program import Operator
+from ckptconv.dialects.torch.network.call import Operator
 from ckptconv.errors import LossyError
 from ckptconv.graph.graph import CELL_PARAMS, Layer
 from ckptconv.graph.kinds import PARAMETER
@@ -117,13 +117,24 @@ def _given(o: Operator, params: tuple[str, ...]) -> dict[str, str]:
 
 
 def _linear(o: Operator) -> None:
-    path = o.program.weights.get(o.tensor_name("weight"))
+    """A Linear; or a function of weights that stand alone, or of those of another layer."""
+    names = _given(o, _AFFINE)
+    path = o.program.weights.get(names.get("weight", ""))
     bare = o.program.layers.get(path) if path is not None else None
-    if path is not None and (bare is None or bare.kind != PARAMETER):
-        _module(o, o.tensor("input"), ("Linear",), _given(o, _AFFINE))
-        return
-    bias = [o.tensor("bias")] if o.has_tensor("bias") else []
-    o.give("dense", o.tensor("input"), o.tensor("weight"), *bias)
+    if path is None or (bare is not None and bare.kind == PARAMETER) or _is_apart(o, names):
+        bias = [o.tensor("bias")] if "bias" in names else []
+        o.give("dense", o.tensor("input"), o.tensor("weight"), *bias)
+    else:
+        _module(o, o.tensor("input"), ("Linear",), names)
+
+
+def _is_apart(o: Operator, names: Mapping[str, str]) -> bool:
+    """Tell whether a function takes the weight of a layer that it is not itself."""
+    if o.program.is_table(names["weight"]):
+        return True
+    paths = _paths(o, ("Linear",), names)
+    layer = o.program.layers.get(paths["weight"].rpartition(".")[0])
+    return layer is not None and layer.kind == "Linear" and _own(layer) != paths
 
 
 def _embedding(o: Operator) -> None:

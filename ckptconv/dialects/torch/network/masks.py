@@ -6,7 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 
 from ckptconv.dialects.torch.network import shapes
-from ckptconv.dialects.torch.network.program import Operator, number
+from ckptconv.dialects.torch.network.call import Operator, number
+from ckptconv.graph.network import Value
+
+_LOWEST, _UNSEEN = -1e30, -1e29
+"""A score that is no weight, and below which a mask that is added means that."""
 
 
 def _compare(o: Operator) -> None:
@@ -38,10 +42,44 @@ def _converted(o: Operator) -> None:
 
 
 def _attention(o: Operator) -> None:
-    extras = ("dropout_p", "is_causal", "scale", "enable_gqa")
-    if o.has_tensor("attn_mask") or any(o.get(key) for key in extras):
-        raise o.refuse(f"attn_mask, {', '.join(extras)}")
-    o.give("sdpa", *(o.tensor(key) for key in ("query", "key", "value")))
+    if o.get("dropout_p") or o.get("enable_gqa"):
+        raise o.refuse("dropout_p or enable_gqa")
+    query, key, value = (o.tensor(name) for name in ("query", "key", "value"))
+    if not (o.has_tensor("attn_mask") or o.get("is_causal") or o.get("scale")):
+        o.give("sdpa", query, key, value)
+        return
+    if query.rank < 3 or (o.has_tensor("attn_mask") and o.tensor("attn_mask").rank > query.rank):
+        raise o.refuse("queries without batch, or a mask of more axes")
+    weights, unseen = _scores(o, query, key)
+    for mask in unseen:
+        weights = o.between("masked_fill", weights, mask, value=_LOWEST)
+    weights = o.between("softmax", weights, axis=query.rank - 1)
+    for mask in unseen:  # who sees nothing gets zeros
+        weights = o.between("masked_fill", weights, mask, value=0.0)
+    o.give("matmul", weights, value)
+
+
+def _scores(o: Operator, query: Value, key: Value) -> tuple[Value, list[Value]]:
+    """Return what is to be made weights, and masks of what is not seen."""
+    scale, width = o.get("scale"), query.shape[-1]
+    if not scale and width is None:
+        raise o.refuse("a width that is free")
+    order = (*range(key.rank - 2), key.rank - 1, key.rank - 2)
+    scores = o.between("matmul", query, o.between("permute", key, order=order))
+    scores = o.between("multiply_number", scores, number=scale or (width or 1) ** -0.5)
+    unseen: list[Value] = []
+    if o.has_tensor("attn_mask"):
+        mask = o.tensor("attn_mask")
+        if mask.dtype == "bool":
+            unseen.append(o.between("logical_not", mask))
+        else:
+            scores = o.between("add", scores, mask)
+            said = {"number": _UNSEEN, "by": "lt", "dtype": "bool"}
+            unseen.append(o.between("compare_number", scores, **said))
+    if o.get("is_causal"):
+        seen = o.between("causal", query, key, dtype="bool")
+        unseen.append(o.between("logical_not", seen))
+    return scores, unseen
 
 
 RULES: Mapping[str, Callable[[Operator], None]] = {

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 
 from ckptconv.dialects.torch.network import layers, masks, pools, shapes
-from ckptconv.dialects.torch.network.program import Operator, number
+from ckptconv.dialects.torch.network.call import Operator, number
+from ckptconv.graph.network import Value
 
 Rule = Callable[[Operator], None]
 
@@ -17,17 +18,22 @@ def _one(op: str) -> Rule:
 
 def _pair(op: str) -> Rule:
     def rule(o: Operator) -> None:
-        if o.get("alpha", 1) != 1 or o.get("rounding_mode") is not None:
-            raise o.refuse("alpha or a rounding mode")
+        if o.get("rounding_mode") is not None:
+            raise o.refuse("a rounding mode")
+        alpha = number(o, "alpha", 1)
         if o.has_tensor("other"):
-            pair = o.tensor("self"), o.tensor("other")
+            pair = o.tensor("self"), _times(o, o.tensor("other"), alpha)
             if all(value.dtype == "bool" for value in pair) and op != "logical_and":
                 raise o.refuse("two bools, which are no numbers elsewhere")
             o.give(op, *pair)
         else:
-            o.give(f"{op}_number", o.tensor("self"), number=number(o, "other"))
+            o.give(f"{op}_number", o.tensor("self"), number=alpha * number(o, "other"))
 
     return rule
+
+
+def _times(o: Operator, x: Value, alpha: float) -> Value:
+    return x if alpha == 1 else o.between("multiply_number", x, number=alpha)
 
 
 def _of_bools(rule: Rule) -> Rule:
@@ -43,13 +49,17 @@ def _of_bools(rule: Rule) -> Rule:
 
 
 def _reversed_subtraction(o: Operator) -> None:
-    if o.get("alpha", 1) != 1:
-        raise o.refuse("alpha")
-    o.give("number_subtract", o.tensor("self"), number=number(o, "other"))
+    x = _times(o, o.tensor("self"), number(o, "alpha", 1))
+    o.give("number_subtract", x, number=number(o, "other"))
 
 
 def _power(o: Operator) -> None:
-    o.give("power_number", o.tensor("self"), number=number(o, "exponent"))
+    if not o.has_tensor("self"):
+        o.give("number_power", o.tensor("exponent"), number=number(o, "self"))
+    elif o.has_tensor("exponent"):
+        o.give("power", o.tensor("self"), o.tensor("exponent"))
+    else:
+        o.give("power_number", o.tensor("self"), number=number(o, "exponent"))
 
 
 def _matmul(o: Operator) -> None:
@@ -174,7 +184,7 @@ RULES: Mapping[str, Rule] = {
     **{"softmax": _softmax("softmax"), "_softmax": _softmax("softmax")},
     **{"log_softmax": _softmax("log_softmax"), "_log_softmax": _softmax("log_softmax")},
     **{"glu": _softmax("glu")},
-    **dict.fromkeys(("permute", "transpose", "t"), shapes.permute),
+    **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "mT"), shapes.permute),
     **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "squeeze"), shapes.shaped),
     **dict.fromkeys(("unsqueeze", "unflatten"), shapes.shaped),
     **{

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ckptconv.dialects.torch.network import shapes
-from ckptconv.dialects.torch.network.program import Operator
+from ckptconv.dialects.torch.network.call import Operator
 from ckptconv.graph.network import Value
 
 Rule = Callable[[Operator], None]

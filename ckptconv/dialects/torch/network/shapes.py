@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ckptconv.dialects.torch.network.program import Operator
+from ckptconv.dialects.torch.network.call import Operator
 
 VIEWS = frozenset(
     (
-        *("permute", "transpose", "t", "view", "reshape", "_unsafe_view", "flatten", "squeeze"),
+        *("permute", "transpose", "t", "numpy_T", "mT", "view", "reshape", "_unsafe_view"),
+        *("flatten", "squeeze"),
         *("unsqueeze", "unflatten", "select", "slice", "chunk", "split", "split_with_sizes"),
         *("unbind", "expand", "contiguous", "detach", "alias", "to", "type_as"),
         *("dropout", "feature_dropout"),
@@ -25,6 +26,8 @@ def permute(o: Operator) -> None:
     rank = o.tensor("self").rank
     if o.name == "permute":
         order = tuple(n % rank for n in o.get("dims"))
+    elif o.name == "numpy_T":
+        order = tuple(reversed(range(rank)))
     else:
         a, b = (o.axis("dim0"), o.axis("dim1")) if o.name == "transpose" else (rank - 2, rank - 1)
         swap = {a: b, b: a}
