@@ -93,11 +93,8 @@ def _screen(plan: Plan) -> Iterator[str]:
     for group, shown in _SHOWN.items():
         entries = sorted(getattr(plan, group), key=lambda entry: not entry.warning)
         for entry in entries[:shown]:
-            old, new = (
-                "?" if path is None else path or "(root)" for path in (entry.source, entry.target)
-            )
             doubt = f"{entry.warning}! " if entry.warning else ""
-            line = f"{group:10} {old} → {new}: {doubt}{entry.why}"
+            line = f"{group:10} {entry.ends}: {doubt}{entry.why}"
             yield line if len(line) <= _WIDE else f"{line[:_WIDE]}…"
         if len(entries) > shown:
             yield f"{group:10} … and {len(entries) - shown} more: -o MAP or --json"

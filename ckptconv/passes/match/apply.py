@@ -209,7 +209,7 @@ def _moves(plan: Plan, *, order: bool) -> list[str]:
     accepted = plan.proposed if order else ()
     forced = [e for e in plan.forced if None not in (e.source, e.target) and e.source != e.target]
     return [
-        f"{option(name)}: {entry.source or '(root)'} → {entry.target or '(root)'}: {entry.why}"
+        f"{option(name)}: {entry.ends}: {entry.why}"
         + (f"; but {entry.warning}" if entry.warning else "")
         for name, entries in (("like", forced), ("like_order", accepted))
         for entry in entries
@@ -235,5 +235,5 @@ def _unmatched(found: Matching) -> UnmatchedError:
 
 
 def _told(entry: Entry) -> str:
-    old, new = ("?" if path is None else path or "(root)" for path in (entry.source, entry.target))
-    return f"{old} → {new}: {entry.why}" + (f", but {entry.warning}" if entry.warning else "")
+    doubt = f", but {entry.warning}" if entry.warning else ""
+    return f"{entry.ends}: {entry.why}{doubt}"

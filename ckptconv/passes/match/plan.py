@@ -36,6 +36,12 @@ class Entry:
     warning: str = ""
     candidates: tuple[str, ...] = ()
 
+    @property
+    def ends(self) -> str:
+        """Both sides as one reads them."""
+        paths = (self.source, self.target)
+        return " → ".join("?" if path is None else path or "(root)" for path in paths)
+
     def to_dict(self) -> dict[str, Any]:
         more: dict[str, Any] = {"warning": self.warning} if self.warning else {}
         if self.source is None or self.target is None:
