@@ -7,6 +7,7 @@ giving any. On a terminal each piece has a line of its own.
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -75,10 +76,28 @@ def scope_of(tree: ast.AST) -> Scope:
     return found
 
 
+@functools.cache
+def scope_in(path: Path) -> Scope:
+    return scope_of(ast.parse(path.read_text()))
+
+
+def imported(tree: ast.AST) -> Scope:
+    """Return what functions return that a module has of others in the package."""
+    found: Scope = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ckptconv."):
+            path = PACKAGE.joinpath(*str(node.module).split(".")[1:])
+            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            scope = scope_in(path)
+            names = {alias.name for alias in node.names} & scope.keys() - {"option"}
+            found |= {name: scope[name] for name in names}
+    return found
+
+
 def advice(source: str) -> Iterator[str]:
     tree = ast.parse(source)
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
-    outer = scope_of(tree)
+    outer = imported(tree) | scope_of(tree)
     for function in functions:
         scope = outer | scope_of(ast.Module(function.body, []))
         for node in ast.walk(function):

@@ -39,6 +39,14 @@ __all__ = [
 ]
 
 _MAX_SMALL, _MAX_RATIO, _MAX_LISTED = 1 << 30, 64, 12
+_OTHERS = (
+    # how it begins, what it is, what to do
+    (b"version https://git-lfs", "a pointer of Git LFS", "git lfs pull"),
+    (b"<", "a page, as a download gives for a file that it refuses", "downloading it again"),
+    (b"GGUF", "a GGUF file", "the files that it was made of"),
+    (b"\x93NUMPY", "an array without a name", "a safetensors file of named arrays"),
+)
+"""Files that often stand in the place of checkpoints."""
 
 
 class Output(NamedTuple):
@@ -136,12 +144,13 @@ def recognise(source: Source) -> Format:
     for row in FORMATS:
         if head.startswith(row.starts) and row.load().sniff(source):
             return row
+    seen = f"{source.size} bytes that begin with {head[:16]!r}" if head else "an empty file"
+    known = ((what, to_do) for begins, what, to_do in _OTHERS if head.lstrip().startswith(begins))
+    found, hint = next(known, (seen, None))
+    expected = "a format that 'ckptconv formats' lists"
+    hint = hint or _inside(source)
     raise ContainerError(
-        "not a checkpoint",
-        file=source.path,
-        expected="a format that 'ckptconv formats' lists",
-        found=f"{source.size} bytes that begin with {head[:16]!r}" if head else "an empty file",
-        hint=_inside(source),
+        "not a checkpoint", file=source.path, expected=expected, found=found, hint=hint
     )
 
 

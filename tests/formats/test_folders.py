@@ -163,6 +163,24 @@ def test_what_cannot_be_read_says_who_can(tmp_path: Path, names: list[str], way:
     assert str(folders.refusal(tmp_path).hint).startswith(way.format(tmp_path, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("content", "what", "way"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "Git LFS", "lfs pull"),
+        (b"\n<!DOCTYPE html><html><body>401", "a page", "downloading"),
+        (b"GGUF\3\0\0\0", "GGUF", "made of"),
+        (b"\x93NUMPY\1\0v\0{'descr': '<f4'}", "an array", "safetensors"),
+    ],
+)
+def test_what_often_stands_for_a_checkpoint_is_known(
+    tmp_path: Path, content: bytes, what: str, way: str
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ckptconv.ContainerError, match=f"not a checkpoint.*found .*{what}.*{way}"):
+        ckptconv.load(tmp_path / "model.safetensors")
+    assert str(folders.refusal(tmp_path).hint).endswith("model.safetensors")
+
+
 def test_a_folder_of_many_files_is_not_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
