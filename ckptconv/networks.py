@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from ckptconv import dialects, formats, pipeline
@@ -89,6 +90,18 @@ def _check_stubs(network: Network, stubs: tuple[str, ...]) -> None:
         )
 
 
+@contextmanager
+def _advising(dialect: str) -> Iterator[None]:
+    """Say of a layer that no call builds how it is written nevertheless."""
+    try:
+        yield
+    except LossyError as error:
+        if error.hint is None and error.tensor and dialect == "keras":
+            name = error.tensor.rpartition(".")[2]
+            error.hint = f"{option('stubs', [name])}; it leaves a function to be written by hand"
+        raise
+
+
 def _check_dtypes(graph: Graph) -> None:
     for layer in (layer for layer in graph if layer.kind != PARAMETER):
         for tensor in layer.params.values():
@@ -146,7 +159,7 @@ def convert(
     _check_dtypes(graph)
     _check_projections(graph, to)
     columns = Columns(dialects.dialect(to).forms, dialects.dialect(graph.dialect).forms)
-    with locating(graph.origin.path):
+    with locating(graph.origin.path), _advising(graph.dialect):
         text = emit(network, graph, to, columns, weights=os.fsdecode(dst))
     if writing.dry_run:
         return _without_calls(pipeline.write(graph, dst, to, writing))

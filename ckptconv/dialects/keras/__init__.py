@@ -28,7 +28,7 @@ from ckptconv.dialects.keras.model_config import Entry, entry
 from ckptconv.dialects.keras.plain import lift_kept, lift_plain
 from ckptconv.dialects.keras.recurrent import is_recurrent
 from ckptconv.dialects.keras.sequence import lift_sequence
-from ckptconv.dialects.keras.settings import LENGTHS, by_network
+from ckptconv.dialects.keras.settings import LENGTHS, by_hand, by_network
 from ckptconv.dialects.keras.surroundings import remarked
 from ckptconv.dialects.keras.weights_h5_names import group_units
 from ckptconv.errors import CkptconvError, DialectError, LossyError, gathering, listed
@@ -138,11 +138,14 @@ def _offering(path: str, group: list[Unit], options: ReadOptions, *, apart: bool
     """Say of a layer that no target has how its weights are converted nevertheless."""
     try:
         yield
-    except LossyError as error:
-        if error.hint is None:
+    except (DialectError, LossyError) as error:
+        part = group[0].part
+        if apart:
+            name = part.name if part else path.rpartition(".")[2]
+            error.hint = "; or ".join(filter(None, (error.hint, by_hand(name))))
+        elif error.hint is None and isinstance(error, LossyError):
             keep = f"{option('kinds', {path: PARAMETER})}; it keeps its weights as they are"
-            written = not apart and group[0].entry and _is_written(path, group, options)
-            error.hint = by_network() if written else keep
+            error.hint = by_network() if part and _is_written(path, group, options) else keep
         raise
 
 

@@ -44,6 +44,11 @@ class Part:
     place: tuple[int, int] = (0, 1)
 
     @property
+    def name(self) -> str:
+        """The name of the layer that it is, or that it is in."""
+        return (self.around or (self.entry,))[0].name
+
+    @property
     def depth(self) -> int:
         return len(self.scopes)
 

@@ -49,6 +49,9 @@ def lift_sequence(
     lifted = [lift_cell(unit, options) for unit in halves]
     kind = _one_kind(path, lifted)
     _check_wrapper(path, halves[0])
+    sizes = [cell.w_hh.shape[1] for _, cell in lifted]
+    if sizes[0] != sizes[-1]:
+        raise _halves_differ(path, "units", sizes[0], sizes[-1])
     place = None if _is_cell(halves[0], kind, options) else 0
     params: dict[str, Tensor] = {}
     for direction, (_, cell) in enumerate(lifted):

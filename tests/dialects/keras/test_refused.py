@@ -262,3 +262,12 @@ def test_what_surrounds_a_layer_is_told(tmp_path):
         tmp_path / "m.keras", tmp_path / "n.pt", to="torch", network=tmp_path / "n.py"
     )
     assert any("in float16 where this network computes in float32" in note for note in report.notes)
+
+
+def test_halves_of_different_sizes_are_refused_by_that(tmp_path):
+    import keras
+
+    back = keras.layers.LSTM(5, go_backwards=True)
+    layer = keras.layers.Bidirectional(keras.layers.LSTM(3), backward_layer=back, name="bi")
+    with pytest.raises(CkptconvError, match=r"bi: the halves.*differ in units.*network='FILE.py'"):
+        ckptconv.load(saved(tmp_path, layer))

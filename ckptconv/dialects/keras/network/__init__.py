@@ -24,10 +24,9 @@ from ckptconv.dialects.keras.network import (
 )
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.topology import Call, Ref, is_model, topology
-from ckptconv.dialects.keras.settings import computed_in
+from ckptconv.dialects.keras.settings import by_hand, computed_in
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.network import Network, Shape, Value
-from ckptconv.spelling import option
 
 Rule = Callable[[Builder, Site], list[Value]]
 _MAX_NODES = 20_000
@@ -112,16 +111,21 @@ def apply(b: Builder, site: Site) -> list[Value]:
         return _model(b, layer, site.path, site.inputs)[1]
     if isinstance(mask := site.kwargs.get("mask"), Value):
         site = replace(site, inputs=(masked(site.x, mask), *site.inputs[1:]))
-    rule = RULES.get(layer.class_name)
     if layer.name in b.stubs:
         weights = [b.weight(path) for path in b.paths_of(site.path)]
         return [b.add("stub", (*site.inputs, *weights), about=layer.name)]
+    try:
+        return _written(b, site)
+    except (DialectError, LossyError) as error:
+        error.hint = error.hint or by_hand(layer.name)
+        raise
+
+
+def _written(b: Builder, site: Site) -> list[Value]:
+    rule = RULES.get(site.layer.class_name)
     if rule is None:
-        raise LossyError(
-            f"{layer.class_name} cannot be written as a network",
-            tensor=site.where,
-            hint=f"{option('stubs', [layer.name])}; it leaves a function to be written by hand",
-        )
+        problem = f"{site.layer.class_name} cannot be written as a network"
+        raise LossyError(problem, tensor=site.where)
     try:
         return rule(b, site)
     except (TypeError, ValueError, IndexError, AttributeError) as error:

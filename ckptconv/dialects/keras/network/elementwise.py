@@ -10,7 +10,6 @@ from ckptconv.dialects.keras.model_config import INERT, entry
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.errors import CkptconvError, LossyError
 from ckptconv.graph.network import Value
-from ckptconv.spelling import option
 
 _FUNCTIONS = {
     **{name: name for name in ("relu", "sigmoid", "tanh", "selu", "elu", "softplus", "softsign")},
@@ -46,7 +45,6 @@ def activation_name(b: Builder, value: Any, where: str) -> str:
         raise LossyError(
             f"the activation {activation(value)} is none of Keras's functions"[:200],
             tensor=where,
-            hint=f"{option('stubs', ['NAME'])}; NAME is the layer, which is then written by hand",
         )
     return _FUNCTIONS[name]
 
