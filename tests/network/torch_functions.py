@@ -97,6 +97,8 @@ def masks_of_attention(s, x):
         attend(y, x[:, :4], x[:, :4], attn_mask=added[..., :4] + 0.2, scale=0.3),
         attend(heads, heads, heads, is_causal=True),
         attend(heads, heads, heads, attn_mask=seen.unsqueeze(1)),
+        attend(y, x, x, attn_mask=torch.zeros_like(y @ x.mT).masked_fill(~seen, -3e38)),
+        attend(y, x, x, scale=0.0),
     )
 
 

@@ -12,6 +12,8 @@ from ckptconv.graph.network import Node, Shape, Value
 _WHOLE = 1 << 62
 _CONVERTED = ("float32", "int64", "int32")
 _SCALARS = ("as_int", "as_float", "as_bool", "as_string", "as_ints", "as_floats", "as_bools")
+LARGEST = 3.4028234663852886e38
+"""Of finite float32."""
 
 
 class Operator:
@@ -132,6 +134,6 @@ def number(o: Operator, key: str, default: float | None = None) -> float:
         LossyError: it is something else.
     """
     value = o.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e30:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         raise o.refuse(f"{key} that is no number")
     return value

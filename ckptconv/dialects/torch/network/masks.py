@@ -6,11 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 
 from ckptconv.dialects.torch.network import shapes
-from ckptconv.dialects.torch.network.call import Operator, number
+from ckptconv.dialects.torch.network.call import LARGEST, Operator, number
 from ckptconv.graph.network import Value
-
-_LOWEST, _UNSEEN = -1e30, -1e29
-"""A score that is no weight, and below which a mask that is added means that."""
 
 
 def _compare(o: Operator) -> None:
@@ -45,41 +42,40 @@ def _attention(o: Operator) -> None:
     if o.get("dropout_p") or o.get("enable_gqa"):
         raise o.refuse("dropout_p or enable_gqa")
     query, key, value = (o.tensor(name) for name in ("query", "key", "value"))
-    if not (o.has_tensor("attn_mask") or o.get("is_causal") or o.get("scale")):
+    if not (o.has_tensor("attn_mask") or o.get("is_causal") or o.get("scale") is not None):
         o.give("sdpa", query, key, value)
         return
     if query.rank < 3 or (o.has_tensor("attn_mask") and o.tensor("attn_mask").rank > query.rank):
         raise o.refuse("queries without batch, or a mask of more axes")
-    weights, unseen = _scores(o, query, key)
-    for mask in unseen:
-        weights = o.between("masked_fill", weights, mask, value=_LOWEST)
-    weights = o.between("softmax", weights, axis=query.rank - 1)
-    for mask in unseen:  # who sees nothing gets zeros
-        weights = o.between("masked_fill", weights, mask, value=0.0)
-    o.give("matmul", weights, value)
+    scores = _scores(o, query, key)
+    weights = o.between("softmax", scores, axis=query.rank - 1)
+    # A query that sees nothing gets zeros, as in torch, and not what softmax makes of that.
+    unseen = o.between("compare_number", scores, number=-LARGEST, by="lt", dtype="bool")
+    o.give("matmul", o.between("masked_fill", weights, unseen, value=0.0), value)
 
 
-def _scores(o: Operator, query: Value, key: Value) -> tuple[Value, list[Value]]:
-    """Return what is to be made weights, and masks of what is not seen."""
+def _scores(o: Operator, query: Value, key: Value) -> Value:
+    """Return what is to be made weights: minus infinity where nothing is to be seen."""
     scale, width = o.get("scale"), query.shape[-1]
-    if not scale and width is None:
-        raise o.refuse("a width that is free")
+    if scale is None:
+        if width is None:
+            raise o.refuse("a width that is free")
+        scale = width**-0.5
     order = (*range(key.rank - 2), key.rank - 1, key.rank - 2)
     scores = o.between("matmul", query, o.between("permute", key, order=order))
-    scores = o.between("multiply_number", scores, number=scale or (width or 1) ** -0.5)
-    unseen: list[Value] = []
+    scores = o.between("multiply_number", scores, number=scale)
+    seen: list[Value] = []
     if o.has_tensor("attn_mask"):
         mask = o.tensor("attn_mask")
         if mask.dtype == "bool":
-            unseen.append(o.between("logical_not", mask))
+            seen.append(mask)
         else:
             scores = o.between("add", scores, mask)
-            said = {"number": _UNSEEN, "by": "lt", "dtype": "bool"}
-            unseen.append(o.between("compare_number", scores, **said))
     if o.get("is_causal"):
-        seen = o.between("causal", query, key, dtype="bool")
-        unseen.append(o.between("logical_not", seen))
-    return scores, unseen
+        seen.append(o.between("causal", query, key, dtype="bool"))
+    for mask in seen:
+        scores = o.between("masked_fill_lowest", scores, o.between("logical_not", mask))
+    return scores
 
 
 RULES: Mapping[str, Callable[[Operator], None]] = {
