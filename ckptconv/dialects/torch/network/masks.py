@@ -47,15 +47,17 @@ def _attention(o: Operator) -> None:
         return
     if query.rank < 3 or (o.has_tensor("attn_mask") and o.tensor("attn_mask").rank > query.rank):
         raise o.refuse("queries without batch, or a mask of more axes")
-    scores = _scores(o, query, key)
-    weights = o.between("softmax", scores, axis=query.rank - 1)
-    # A query that sees nothing gets zeros, as in torch, and not what softmax makes of that.
-    unseen = o.between("compare_number", scores, number=-LARGEST, by="lt", dtype="bool")
-    o.give("matmul", o.between("masked_fill", weights, unseen, value=0.0), value)
+    weights, unseen = _scores(o, query, key)
+    for mask in unseen:  # finite: a row of infinities spoils those after it in MindSpore's softmax
+        weights = o.between("masked_fill", weights, mask, value=-LARGEST)
+    weights = o.between("softmax", weights, axis=query.rank - 1)
+    for mask in unseen:  # who sees nothing gets zeros
+        weights = o.between("masked_fill", weights, mask, value=0.0)
+    o.give("matmul", weights, value)
 
 
-def _scores(o: Operator, query: Value, key: Value) -> Value:
-    """Return what is to be made weights: minus infinity where nothing is to be seen."""
+def _scores(o: Operator, query: Value, key: Value) -> tuple[Value, list[Value]]:
+    """Return what is to be made weights, and masks of what is not seen."""
     scale, width = o.get("scale"), query.shape[-1]
     if scale is None:
         if width is None:
@@ -64,18 +66,19 @@ def _scores(o: Operator, query: Value, key: Value) -> Value:
     order = (*range(key.rank - 2), key.rank - 1, key.rank - 2)
     scores = o.between("matmul", query, o.between("permute", key, order=order))
     scores = o.between("multiply_number", scores, number=scale)
-    seen: list[Value] = []
+    unseen: list[Value] = []
     if o.has_tensor("attn_mask"):
         mask = o.tensor("attn_mask")
         if mask.dtype == "bool":
-            seen.append(mask)
+            unseen.append(o.between("logical_not", mask))
         else:
             scores = o.between("add", scores, mask)
+            below = {"number": -LARGEST, "by": "lt", "dtype": "bool"}
+            unseen.append(o.between("compare_number", scores, **below))
     if o.get("is_causal"):
-        seen.append(o.between("causal", query, key, dtype="bool"))
-    for mask in seen:
-        scores = o.between("masked_fill_lowest", scores, o.between("logical_not", mask))
-    return scores
+        seen = o.between("causal", query, key, dtype="bool")
+        unseen.append(o.between("logical_not", seen))
+    return scores, unseen
 
 
 RULES: Mapping[str, Callable[[Operator], None]] = {
