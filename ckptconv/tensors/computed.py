@@ -73,7 +73,9 @@ class Elementwise(Tensor):
 
     def read(self, region: Region) -> Array:
         taken = (region[:1] + whole(self.shape[1:])) if self._rows else region
-        values = self._function(*[t.read(self._of(t, taken)) for t in self.inputs])
+        given = [t.read(self._of(t, taken)) for t in self.inputs]
+        with np.errstate(all="ignore"):  # infinities are the file's business
+            values = self._function(*given)
         if taken != region:
             values = values[(slice(None), *(slice(a, b) for a, b in region[1:]))]
         return values.astype(self.dtype, copy=False)
@@ -121,12 +123,12 @@ class Product(Tensor):
         left, right = self.inputs
         rows = left.read((region[0], (0, left.shape[1]))).astype(np.float64)
         columns = right.read(((0, right.shape[0]), region[1])).astype(np.float64)
-        return (rows @ columns).astype(self.dtype)
+        with np.errstate(all="ignore"):
+            return np.asarray((rows @ columns).astype(self.dtype))
 
 
 def _exact_sum(first: Array, second: Array) -> Array:
-    with np.errstate(all="ignore"):  # infinities are the file's business
-        total = np.asarray(first + second)
+    total = np.asarray(first + second)
     if np.count_nonzero(first) == np.count_nonzero(second) == total.size:
         return total
     return np.where(second == 0, first, np.where(first == 0, second, total))

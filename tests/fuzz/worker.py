@@ -71,7 +71,8 @@ def warm_up(row: Format) -> None:
     for module in pkgutil.walk_packages(ckptconv.__path__, "ckptconv."):
         if not module.name.startswith(("ckptconv.verification", "ckptconv.__main__")):
             importlib.import_module(module.name)
-    importlib.import_module("h5py")
+    for name in ("h5py", "ml_dtypes"):
+        importlib.import_module(name)
     for name in _CODECS.split():
         codecs.lookup(name)
     seeds = row.sources()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -170,3 +171,13 @@ def test_a_file_is_let_go_of_when_python_ends(tmp_path, monkeypatch):
     source = File(tmp_path / "f")
     monkeypatch.setattr("ckptconv.io.reader.os", None)
     source.__del__()
+
+
+def test_what_overflows_warns_nobody() -> None:
+    float32 = np.dtype(np.float32)
+    big = ArrayTensor(np.full((2, 2), 3e38, float32))
+    square = computed.Elementwise(lambda a: a * a, (big,), float32, "square")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for made in (computed.add(big, big), computed.Product(big, big, float32, ""), square):
+            assert np.isinf(made.numpy()).all()
