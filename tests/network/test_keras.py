@@ -120,6 +120,23 @@ def test_a_nested_model_that_is_called_again(kind, suffix, tmp_path):
     close(run_torch(module, weights, [given]), model.predict(given, verbose=0), 1e-6)
 
 
+def test_a_stub_inside_a_wrapper_is_given_its_weights(tmp_path):
+    import keras
+
+    inner = keras.layers.Dense(2, activation="tanh", name="inner")
+    model = keras.Sequential([keras.Input((3, 4)), keras.layers.TimeDistributed(inner)])
+    model.save(tmp_path / "m.keras")
+    _, weights, _ = written(tmp_path / "m.keras", "torch", tmp_path, stubs=["inner"])
+    text = weights.with_suffix(".py")
+    body = text.read_text().replace(
+        'raise NotImplementedError("inner")', "return torch.tanh(x @ y + z)"
+    )
+    text.write_text(body)
+    given = np.linspace(-1, 1, 24, dtype="f4").reshape(2, 3, 4)
+    found = run_torch(imported(text), weights, [given])
+    close(found, [np.asarray(model(given).detach())], 1e-6)
+
+
 @pytest.mark.parametrize("target", ["torch", "mindspore"])
 def test_a_stub_is_given_the_weights_of_its_layer(tmp_path, target):
     import keras

@@ -100,7 +100,7 @@ def lift(
     with _advising(facts), gathering(groups.keys) as each:
         for path, group in groups.items():
             with each(), _offering(path, group, options, apart=apart):
-                if evidence := _kept(path, options, stubs):
+                if evidence := _kept(path, group, options, stubs):
                     layers += lift_kept(group, evidence)
                     continue
                 rank = joined.ranks.get(group[0].part.path) if group[0].part else None
@@ -125,12 +125,14 @@ def _masking(joined: Joints) -> list[str]:
     return [f"{listed(joined.masking, 4)}: Masking: {LENGTHS}"] if joined.masking else []
 
 
-def _kept(path: str, options: ReadOptions, stubs: tuple[str, ...]) -> str:
+def _kept(path: str, group: list[Unit], options: ReadOptions, stubs: tuple[str, ...]) -> str:
     """Return who says that these weights are to be kept as they are, if somebody does."""
     hint = hint_of(options.kinds, path)
     if hint is not None and hint.kind == PARAMETER:
         return hint.evidence
-    return "left to be written by hand" if {*path.split(".")} & {*stubs} else ""
+    parts = [unit.part for unit in group if unit.part]
+    names = {entry.name for part in parts for entry in (*part.around, part.entry)}
+    return "left to be written by hand" if {*path.split("."), *names} & {*stubs} else ""
 
 
 @contextmanager
