@@ -20,7 +20,7 @@ from ckptconv.graph.network import Network
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import ReadOptions, StrPath, WriteOptions
 from ckptconv.report import Report
-from ckptconv.spelling import option, public
+from ckptconv.spelling import by_hand, option, public
 from ckptconv.tensors.dtypes import is_float
 
 _TARGETS = ("torch", "mindspore")
@@ -97,8 +97,7 @@ def _advising(dialect: str) -> Iterator[None]:
         yield
     except LossyError as error:
         if error.hint is None and error.tensor and dialect == "keras":
-            name = error.tensor.rpartition(".")[2]
-            error.hint = f"{option('stubs', [name])}; it leaves a function to be written by hand"
+            error.hint = by_hand(error.tensor.rpartition(".")[2])
         raise
 
 

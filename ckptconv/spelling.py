@@ -53,6 +53,11 @@ def option(name: str, value: object = None) -> str:
     return _Reader.spelling(name, value, _SIDE.get())
 
 
+def by_hand(layer: str) -> str:
+    """Return the advice to leave to a person, in a network, what a layer computes."""
+    return f"{option('stubs', [layer])}; it leaves a function to be written by hand"
+
+
 def _pattern(path: str) -> str:
     """A file can make a name as long as it likes."""
     return path if len(path) <= _LONG else f"{path[:_KEPT]}*"

@@ -13,6 +13,7 @@ from ckptconv.codegen.emit.text import number
 from ckptconv.errors import CkptconvError, LossyError
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Layer, RecurrentLayer
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Network, Node
 
 LONGEST_UNROLLED = 64
@@ -59,11 +60,14 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
     if node.op == "recurrent" and not is_native(node, network, target):
         return _cell(node, layer, target)
     if node.op == "parameter":
+        if layer.kind != PARAMETER:
+            problem = f"the weights of a {layer.kind} are used by themselves"
+            raise LossyError(problem, tensor=layer.path)
         shape = number(layer.params[""].shape)
         dtype = f"ms.{layer.params[''].dtype.name}"
         zeros = "torch.zeros(" + shape if target == "torch" else f"ops.zeros({shape}, {dtype}"
         return f"nn.Parameter({zeros}))" if target == "torch" else f"Parameter({zeros}))"
-    settings = {**layer.attributes, **({} if node.op == "weight" else _settings(node))}
+    settings = {**layer.attributes, **_settings(node)}
     kind = layer.kind if node.op == "recurrent" else str(settings.pop("kind", layer.kind))
     text = constructor(
         replace(layer, kind=kind, attributes=settings), columns.target, columns.source
@@ -83,6 +87,8 @@ def weight(node: Node, layer: Layer, columns: Columns) -> str:
 
 
 def _settings(node: Node) -> dict[str, Any]:
+    if node.op == "weight":  # which says what is used of the layer, not how it is built
+        return {}
     if node.op != "recurrent":
         return dict(node.arguments)
     a = node.arguments

@@ -28,14 +28,14 @@ from ckptconv.dialects.keras.model_config import Entry, entry
 from ckptconv.dialects.keras.plain import lift_kept, lift_plain
 from ckptconv.dialects.keras.recurrent import is_recurrent
 from ckptconv.dialects.keras.sequence import lift_sequence
-from ckptconv.dialects.keras.settings import LENGTHS, by_hand, by_network
+from ckptconv.dialects.keras.settings import LENGTHS, by_network
 from ckptconv.dialects.keras.surroundings import remarked
 from ckptconv.dialects.keras.weights_h5_names import group_units
 from ckptconv.errors import CkptconvError, DialectError, LossyError, gathering, listed
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import ReadOptions
-from ckptconv.spelling import option
+from ckptconv.spelling import by_hand, option
 from ckptconv.tensors.tensor import Tensor
 
 if TYPE_CHECKING:

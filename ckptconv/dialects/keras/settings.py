@@ -61,11 +61,6 @@ def by_network() -> str:
     return f"{option('network', 'FILE.py')}; it writes a layer that has it"
 
 
-def by_hand(name: str) -> str:
-    """Advise to write what a layer computes by hand."""
-    return f"{option('stubs', [name])}; it leaves a function to be written by hand"
-
-
 def sequence_notes(unit: Unit) -> list[str]:
     """Return what the user must do beside building a recurrent layer, one cell of it, or a half."""
     said, (index, count) = settings(unit), unit.part.place if unit.part else (0, 1)

@@ -24,9 +24,10 @@ from ckptconv.dialects.keras.network import (
 )
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.topology import Call, Ref, is_model, topology
-from ckptconv.dialects.keras.settings import by_hand, computed_in
+from ckptconv.dialects.keras.settings import computed_in
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.network import Network, Shape, Value
+from ckptconv.spelling import by_hand
 
 Rule = Callable[[Builder, Site], list[Value]]
 _MAX_NODES = 20_000
