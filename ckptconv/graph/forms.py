@@ -39,7 +39,7 @@ class Call:
     Attributes:
         name: the class.
         places: facts that are given by place; ``keywords``: by name.
-        space: the module that the class stands in, as users write it.
+        space: the module that the class stands in, as users write it; empty for a generated one.
     """
 
     def __init__(self, name: str, *places: str, **keywords: Arg | Unknown) -> None:
@@ -64,7 +64,7 @@ class Call:
         """Return the call as one expression, such as ``nn.Linear(4, 3, bias=False)``."""
         places, named = self.arguments(facts)
         said = [*map(repr, places), *(f"{name}={value!r}" for name, value in named.items())]
-        return f"{self.space}.{self.name}({', '.join(said)})"
+        return f"{self.space}.{self.name}({', '.join(said)})".lstrip(".")
 
     def build(self, space: Any, facts: Mapping[str, Any], **more: Any) -> Any:
         """Build the layer; what nothing tells is left to the framework, or 1 where it must be said.

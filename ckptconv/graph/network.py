@@ -9,10 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 Shape = tuple[int | None, ...]
 """Sizes with the batch in front; None is free."""
+
+
+class Size(NamedTuple):
+    """A size that is known when the network runs.
+
+    Attributes:
+        op: ``axis``: of the input at ``items[0]`` of the node, the axis ``items[1]``; or ``add``,
+            ``multiply``, ``floor_divide`` of items that are numbers or sizes.
+    """
+
+    op: str
+    items: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class Node:
         op: what it does.
         inputs: names of values, in the order of the op's row.
         outputs: names of values.
-        arguments: numbers, words and rows of them, by the names of the op's row.
+        arguments: numbers, words, sizes and rows of them, by the names of the op's row.
         layer: the path of the layer whose parameters it uses.
     """
 

@@ -66,6 +66,12 @@ def inside(path: str, other: str) -> bool:
     return f"{path}.".startswith(f"{other}.")
 
 
+def named(rng: Random, recipe: str, recipes: Mapping[str, tuple[Any, list[str]]]) -> str:
+    """Draw one of a recipe's names, and now and then another's: a name proves nothing."""
+    other = rng.random() < 0.15
+    return rng.choice(recipes[rng.choice(list(recipes)) if other else recipe][1])
+
+
 def in_order(rng: Random, drawn: list[str]) -> list[str]:
     """Return recipes in the order of a model: a norm stands first or after its convolution, and
     what may be a table feeds what comes next."""

@@ -123,7 +123,7 @@ def _bytes(
         tensor.target: f"{tensor.sources}"
         for entry in report.layers
         for tensor in entry.tensors
-        if entry.path in guessed
+        if {entry.path, entry.path.rpartition(".")[0]} & {*guessed}
     }
     return {called.get(n, n): a.tobytes() for n, a in arrays.items() if n not in added}
 

@@ -199,6 +199,18 @@ def features(keras):
     bare = {"scale": False, "center": False}
     chain("LayerNormalization-bare", lambda: L.LayerNormalization(epsilon=0.2, **bare))
     chain("LayerNormalization-bare-2", lambda: L.LayerNormalization(axis=[1, 2], **bare))
+    for equation in ("...x,xy->...y", "btx,xy->bty"):
+        options = {"output_shape": 4 if "." in equation else (None, 4), "activation": "relu"}
+        for axes in (None, "y"):
+            chain(
+                f"EinsumDense-{equation[0]}-{axes}",
+                L.Masking,
+                lambda axes=axes, k=options, equation=equation: L.EinsumDense(
+                    equation, bias_axes=axes, **k
+                ),
+                lambda: L.LSTM(2),
+            )
+    chain("RMSNormalization", L.RMSNormalization, lambda: L.Dense(2))
     chain("UnitNormalization", lambda: L.UnitNormalization(axis=1), lambda: L.Dense(2))
     chain("BatchNormalization", L.BatchNormalization)
     chain("BatchNormalization-v", L.BatchNormalization, of="v")

@@ -55,8 +55,13 @@ def features(keras):
 
 def refused(keras):
     """Return name → (function of a value, what it is refused for)."""
-    ops = keras.ops
+    ops, layers = keras.ops, keras.layers
+    one, other = layers.GRU(1), layers.GRU(3, go_backwards=True)
     return {
+        "halves": (
+            layers.Bidirectional(one, merge_mode="sum", backward_layer=other),
+            "merge_mode sum of halves of 1 and 3 units",
+        ),
         "bound": (lambda x: ops.max(x, axis=1, initial=0.5), "initial=0.5"),
         "number": (lambda x: ops.maximum(x, 0.3), "maximum of a value and a number"),
         "batch": (lambda x: ops.reshape(x, (15,)), "a shape that does not keep the batch"),

@@ -51,6 +51,29 @@ class Names(nn.Module):
         return self.ops(y) * self.softplus(ops), self.outer_inner(F.softplus(torch))
 
 
+class Held(nn.Linear):
+    """A layer that holds other layers."""
+
+    def __init__(self):
+        super().__init__(6, 6)
+        self.norm = nn.LayerNorm(6)
+        self.deep = nn.ModuleDict({"rnn": nn.GRU(6, 6, batch_first=True)})
+        self.deep["rnn"].inner = nn.Linear(6, 6)
+
+    def forward(self, x):
+        states, _ = self.deep["rnn"](self.norm(super().forward(x)))
+        return self.deep["rnn"].inner(states)
+
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.held = Held()
+
+    def forward(self, x):
+        return self.held(x)
+
+
 class Often(nn.Module):
     """Values that are taken again after others, twice by one operation, or by none but the end."""
 
@@ -95,7 +118,12 @@ def chains(x, y, greater):
     )
 
 
-MODELS = {"names": (Names, [(2, 4, 6)] * 3), "often": (Often, [(2, 4, 6)])}
+MODELS = {
+    "names": (Names, [(2, 4, 6)] * 3),
+    "often": (Often, [(2, 4, 6)]),
+    "root that holds": (Held, [(2, 4, 6)]),
+    "layer that holds": (Wrapped, [(2, 4, 6)]),
+}
 
 
 @pytest.fixture(params=MODELS)

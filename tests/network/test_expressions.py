@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ckptconv.codegen.cells import mindspore as ms_cells
-from ckptconv.codegen.cells import torch as torch_cells
+from ckptconv.codegen.cells import mindspore_functions as ms_cells
+from ckptconv.codegen.cells import torch_functions as torch_cells
 from ckptconv.codegen.emit.expressions import FUNCTIONS
 
 SIZES = np.logspace(-3, 3.6, 34)

@@ -86,13 +86,28 @@ def bounds(s, x):
     return (*clamped, F.hardtanh(x, -0.1, 1.0, inplace=True))
 
 
+def sizes_of_free_axes(s, x):
+    """Two sizes that are free: heads, positions, masks, and numbers that are sizes."""
+    batch, steps, _ = x.shape
+    y = s.fc(x)
+    heads = y.view(batch, steps, 2, 4).transpose(1, 2)
+    seen = torch.full((steps, steps), 2.0) * torch.arange(1, 2 * steps, 2) > steps
+    rows = torch.ones(batch * 2, steps), torch.full_like(y, 0.3) + y[:, :1].expand_as(y)
+    joined = F.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).flatten(2)
+    cut = y[:, steps - 1], y[:, : batch - 1], y[:, 1 : steps - 1]
+    return (joined, y.reshape(steps * batch, 8), seen, *rows, *cut, y.mean() + y[:1] / steps,
+            y[0].expand(3, steps, 8), y[:, :1].repeat(1, steps + batch, 1))  # fmt: skip
+
+
 def masks_of_attention(s, x):
     """Masks that say what is seen, or are added; some steps see nothing."""
     attend, y = F.scaled_dot_product_attention, s.fc(x)
     seen = y @ x.mT > 1
     added = torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, -torch.inf)
     heads = y.unflatten(2, (2, 4)).transpose(1, 2)
+    own = (y @ x.mT).masked_fill(~seen, -torch.inf).softmax(-1)
     return (
+        own.masked_fill(~seen, 0.0),
         attend(y, x, x, attn_mask=seen),
         attend(y, x[:, :4], x[:, :4], attn_mask=added[..., :4] + 0.2, scale=0.3),
         attend(heads, heads, heads, is_causal=True),
@@ -100,6 +115,65 @@ def masks_of_attention(s, x):
         attend(y, x, x, attn_mask=torch.zeros_like(y @ x.mT).masked_fill(~seen, -3e38)),
         attend(y, x, x, scale=0.0),
     )
+
+
+def changed_zeros(s, x):
+    h = torch.zeros(x.shape[0], 5)
+    h[:, :2].add_(1.0)
+    return s.cell(x, h)
+
+
+def rms():
+    return linear() | {"rms": nn.RMSNorm(8, eps=0.1)}
+
+
+def chosen():
+    return linear() | {"columns": nn.Buffer(torch.tensor([6, 0, -2]))}
+
+
+def places(s, x):
+    """The first of those that are equal."""
+    y, whole = s.fc(x).relu(), (x * 2).to(torch.int64)
+    return (*y.max(1), *whole.min(-1, keepdim=True), y.argmax(1), whole.argmin(1), y.topk(3)[0])
+
+
+def by_places(s, x):
+    y, last = s.fc(x), x[..., 0].argmax(1)
+    rows = torch.arange(x.shape[0])
+    parts = y[rows, last], y[rows, last - 2], y.repeat(1, 1, 3)[:, :, s.columns], y[:, last]
+    far = y.gather(1, last.view(-1, 1, 1).expand(-1, 1, 8)), y.gather(2, (x > 0).long())
+    said = torch.where(y > 0, 2, y), torch.where(y > 0, y, -0.5), torch.where(y > x, 1, -1)
+    return (*parts, *far, *said, F.one_hot(last, 9), (x > 0).cumsum(1), y.cumsum(1))
+
+
+def statistics(s, x):
+    y = s.fc(x)
+    parts = y.var(1), y.std((1, 2), correction=0), F.normalize(y, dim=1), y.norm(p=1, dim=-1)
+    large = torch.logsumexp((y * 30).masked_fill(y > 1, -torch.inf), 1), y.prod(1, keepdim=True)
+    near = F.cosine_similarity(y, x[:, :1], dim=-1), F.pairwise_distance(y, x)
+    norms = F.layer_norm(y, (8,), eps=0.1), F.rms_norm(y, (8,)), F.instance_norm(y), s.rms(y)
+    truths = (y > 0).any(1), (y > 0).all(-1, keepdim=True)
+    return *parts, *large, *near, *norms, *truths
+
+
+def edges(s, x):
+    y, modes = s.fc(x), ("reflect", "replicate", "circular")
+    moved = (
+        y.roll((1, -9), (1, 2)),
+        y.flip(1, 2),
+        y.diff(dim=1),
+        (y > 0).diff(),
+        y.repeat_interleave(2, 1),
+    )
+    return *(F.pad(y, (2, 1), mode=mode) for mode in modes), *moved, y.movedim(1, -1)
+
+
+def products(s, x):
+    y, whole = s.fc(x), (x * 5).to(torch.int64)
+    sums = [torch.einsum(f"bti,{one}", y, x) for one in ("bsi->bts", "bsj->bijts", "bti->it")]
+    parts = torch.baddbmm(y @ y.mT, y, x.mT, alpha=0.3), torch.lerp(x, y, y.sigmoid())
+    logic = (x > 0) | (y > 0) ^ (x < y), ~(whole | 4), whole // 3, whole % 3, x.bool()
+    return *sums, torch.einsum("bti->ib", y), *parts, *logic
 
 
 def states_of_tokens(s, tokens):
@@ -131,7 +205,21 @@ FUNCTIONS = {
     "in place under a view": Function(under_a_view, linear, X, f"mul_ {IN_PLACE}"),
     "in place alone": Function(in_place_alone, linear, X),
     "in place of a part": Function(of_a_part, linear, X),
-    "softplus": Function(lambda s, x: F.softplus(s.fc(x), 1, 0.5), linear, X, "threshold"),
+    "softplus": Function(lambda s, x: F.softplus(s.fc(x), 2, 0.5), linear, X),
+    "places": Function(places, linear, STEPS, free=(0, 1)),
+    "by places": Function(by_places, chosen, STEPS, free=(0, 1)),
+    "statistics": Function(statistics, rms, STEPS, free=(0, 1)),
+    "edges": Function(edges, linear, STEPS, free=(0, 1)),
+    "products": Function(products, linear, STEPS, free=(0, 1)),
+    "places of the largest": Function(
+        lambda s, x: s.fc(x).topk(2)[1], linear, X, "beside an operator's first"
+    ),
+    "a mask as an index": Function(
+        lambda s, x: s.fc(x)[x[:, 0] > 0], linear, X, "how many it takes is not known"
+    ),
+    "letters of two": Function(
+        lambda s, x: torch.einsum("bti,bti->b", s.fc(x), x), linear, STEPS, "several letters of two"
+    ),
     "rsub": Function(lambda s, x: torch.rsub(s.fc(x), 1, alpha=2), linear, X),
     "bytes": Function(lambda s, x: s.fc(x).view(torch.int32), linear, X, "as another dtype"),
     "dropout": Function(lambda s, x: F.dropout(s.fc(x), 0.4), linear, X, "after eval()"),
@@ -167,7 +255,7 @@ FUNCTIONS = {
     "no affine": Function(
         lambda s, x: s.norm(x) * s.scale,
         lambda: norm(elementwise_affine=False) | {"scale": nn.Parameter(torch.zeros(8))},
-        X, "without the weights of a layer",
+        X,
     ),
     "statistics alone": Function(
         lambda s, x: s.norm(x), lambda: {"norm": nn.BatchNorm1d(8, affine=False)}, X
@@ -179,18 +267,16 @@ FUNCTIONS = {
     "attention": Function(
         lambda s, x: s.attend(x, x, x)[0], lambda: {"attend": nn.MultiheadAttention(8, 2)}, STEPS,
     ),
-    "places": Function(lambda s, x: s.fc(x).max(1)[1], linear, X, "places of a maximum"),
     "greatest of two": Function(lambda s, x: torch.max(s.fc(x), x), linear, X),
     "glu": Function(lambda s, x: F.glu(s.fc(x)), linear, X),
     "power of a number": Function(lambda s, x: 2 ** s.fc(x), linear, X),
     "power of a tensor": Function(lambda s, x: s.fc(x).exp() ** x, linear, X),
     "masks of attention": Function(masks_of_attention, linear, STEPS),
     "bits": Function(
-        lambda s, x: s.fc(x) * (x.to(torch.int64) & 3), linear, X, "bits of whole numbers"
+        lambda s, x: s.fc(x) * (x.to(torch.int64) & 3), linear, X
     ),
     "bits of two": Function(
-        lambda s, x: s.fc(x) * (x.to(torch.int64) & (x * 9).to(torch.int64)), linear, X,
-        "bits of whole numbers",
+        lambda s, x: s.fc(x) * (x.to(torch.int64) | (x * 9).to(torch.int64)), linear, X,
     ),
     "both": Function(lambda s, x: s.fc(x) * ((x > 0) & (x < 1)), linear, X),
     "sum of bools": Function(
@@ -209,6 +295,10 @@ FUNCTIONS = {
     "place of a pool": Function(
         lambda s, x: F.adaptive_max_pool1d(s.fc(x), 1, return_indices=True)[1],
         linear, STEPS, "places of a maximum",
+    ),
+    "sizes of free axes": Function(sizes_of_free_axes, linear, STEPS, free=(0, 1)),
+    "zeros that changed": Function(
+        changed_zeros, lambda: {"cell": nn.GRUCell(8, 5)}, X, f"add_ {IN_PLACE}"
     ),
     "parts of free axes": Function(parts_of_free_axes, linear, STEPS, free=(0, 1)),
     "whole and true": Function(whole_and_true, linear, X, free=(0,)),

@@ -333,6 +333,21 @@ class Norms(nn.Module):
         return self.gru(self.mean(self.pool(y)).transpose(1, 2))[0]
 
 
+class Transformer(nn.Module):
+    """Any number of steps: positions, masks of padding, and of what comes later."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.places = nn.Embedding(11, 6), nn.Embedding(9, 6)
+        self.layer = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+
+    def forward(self, t):
+        places = torch.arange(t.shape[1]).unsqueeze(0).expand_as(t)
+        x = self.words(t) + self.places(places)
+        before = nn.Transformer.generate_square_subsequent_mask(t.shape[1])
+        return self.layer(x, src_key_padding_mask=t == 3), self.layer(x, src_mask=before)
+
+
 def floats(*shape):
     return torch.randn(*shape)
 
@@ -342,7 +357,7 @@ def tokens(vocabulary, *shape):
 
 
 def models():
-    """Return name → (class, example inputs, the batch's axis in each)."""
+    """Return name → (class, example inputs, the batch's axis in each, or those that are free)."""
     return {
         "crnn": (CRNN, (floats(2, 1, 8, 12),), (0,)),
         "sentiment": (Sentiment, (tokens(20, 2, 7),), (0,)),
@@ -365,6 +380,7 @@ def models():
         "tied": (Tied, (tokens(11, 2, 5),), (0,)),
         "attended": (Attended, (floats(2, 5, 3),), (0,)),
         "norms": (Norms, (floats(2, 3, 11),), (0,)),
+        "transformer": (Transformer, (tokens(11, 3, 5),), ((0, 1),)),
         "bare": (Bare, (floats(2, 5, 4),), (0,)),
     }
 
@@ -380,6 +396,9 @@ def exported(name, path):
         if buffer.is_floating_point():
             nn.init.uniform_(buffer, 0.5, 1.5)
     batch = torch.export.Dim("batch", min=1, max=64)
-    shapes = tuple({axis: batch} for axis in axes)
+    free = torch.export.Dim.AUTO
+    shapes = tuple(
+        dict.fromkeys(axis, free) if isinstance(axis, tuple) else {axis: batch} for axis in axes
+    )
     torch.export.save(torch.export.export(model, inputs, dynamic_shapes=shapes), path)
     return model, inputs

@@ -1,4 +1,4 @@
-"""Cells and functions for generated MindSpore modules."""
+"""Cells for generated MindSpore modules."""
 
 import mindspore as ms
 from mindspore import Parameter, nn, ops
@@ -144,107 +144,14 @@ class LSTM(Recurrent):
         return self.recurrent_activation(o) * self.activation(c), c
 
 
-def hard_sigmoid(x):
-    """Keras's before version 3: of slope 0.2."""
-    return ops.clamp(0.2 * x + 0.5, 0.0, 1.0)
+class RMSNorm(nn.Cell):
+    """torch's nn.RMSNorm: over the last axes, as many as shape has."""
 
+    def __init__(self, shape, epsilon):
+        super().__init__()
+        self.weight = Parameter(ops.ones(shape, ms.float32))
+        self.axes, self.epsilon = tuple(range(-len(shape), 0)), epsilon
 
-def softmax(x):
-    """Over the last axis."""
-    return ops.softmax(x, axis=-1)
-
-
-def log_softmax(x):
-    """Over the last axis."""
-    return ops.log_softmax(x, axis=-1)
-
-
-def leaky_relu(x):
-    """Keras's activation of that name, of slope 0.2."""
-    return ops.leaky_relu(x, 0.2)
-
-
-def masked_mean(x, mask, keepdim=False):
-    """The mean over time of the steps that the mask has."""
-    mask = mask.expand_dims(2)
-    total = ops.sum(ops.where(mask, x, ops.zeros_like(x)), 1, keepdim=keepdim)
-    return total / ops.sum(mask.astype(x.dtype), 1, keepdim=keepdim)
-
-
-def causal(query, key):
-    """Which steps of key each step of query sees: those up to itself."""
-    rows = ops.arange(query.shape[-2]).reshape(1, -1, 1)
-    return rows >= ops.arange(key.shape[-2])
-
-
-def attend(query, key, value, mask=None, heads=1, zero_masked=False):
-    """Attention of heads that stand side by side: what it gives, and the weights.
-
-    Where mask (batch, steps of query, steps of key) is False, a step is not seen;
-    who sees none sees all alike, or nothing with zero_masked.
-    """
-    batch, steps, size = query.shape[0], query.shape[1], query.shape[2] // heads
-    query = query.reshape(batch, steps, heads, size).swapaxes(1, 2)
-    key = key.reshape(batch, key.shape[1], heads, size).swapaxes(1, 2)
-    size = value.shape[2] // heads
-    value = value.reshape(batch, value.shape[1], heads, size).swapaxes(1, 2)
-    scores = ops.matmul(query, key.swapaxes(2, 3)) / query.shape[3] ** 0.5
-    if mask is not None:
-        scores = ops.where(mask.expand_dims(1), scores, -1e30)
-    weights = ops.softmax(scores, axis=3)
-    if zero_masked:
-        weights = ops.where(mask.expand_dims(1), weights, 0.0)
-    y = ops.matmul(weights, value).swapaxes(1, 2)
-    return y.reshape(batch, steps, heads * size), weights
-
-
-def scaled_dot_product_attention(query, key, value):
-    """Attention over the last axis but one."""
-    scores = ops.matmul(query, key.swapaxes(-2, -1)) / query.shape[-1] ** 0.5
-    return ops.matmul(ops.softmax(scores, axis=-1), value)
-
-
-def unit(x, axis):
-    """x, of length one along an axis."""
-    return x * ops.rsqrt(ops.maximum(ops.sum(x * x, axis, keepdim=True), 1e-24))
-
-
-def hard_sigmoid_6(x):
-    """Keras 3's: of slope 1/6."""
-    return ops.clamp(x / 6 + 0.5, 0.0, 1.0)
-
-
-def softplus(x):
-    """log(1 + exp(x)), exactly for large x too."""
-    return ops.maximum(x, ops.zeros_like(x)) + ops.log1p(ops.exp(-ops.abs(x)))
-
-
-def log_sigmoid(x):
-    """log(1 / (1 + exp(-x))), finite for large -x too, as ops.logsigmoid is not."""
-    return -softplus(-x)
-
-
-def mish(x):
-    """x · tanh(log(1 + exp(x))), for large x too, where ops.mish is not a number."""
-    e = ops.exp(ops.minimum(x, 20 * ops.ones_like(x)))
-    return x * (e * (e + 2) / (e * (e + 2) + 2))
-
-
-def tanh_shrink(x):
-    """x - tanh(x)."""
-    return x - ops.tanh(x)
-
-
-def linear(x):
-    """As it is."""
-    return x
-
-
-def pad(x, sides, value=0.0):  # ops.pad leaves no length known, and nn.GRU needs one
-    for n, times in enumerate(sides):
-        axis = x.ndim - 1 - n // 2
-        if times:
-            edge = ops.full_like(ops.narrow(x, axis, 0, 1), value)
-            edge = ops.tile(edge, (1,) * axis + (times,) + (1,) * (n // 2))
-            x = ops.cat([x, edge] if n % 2 else [edge, x], axis)
-    return x
+    def construct(self, x):
+        squares = ops.mean(ops.square(x), self.axes, keep_dims=True)
+        return x * ops.rsqrt(squares + self.epsilon) * self.weight

@@ -172,10 +172,13 @@ def _tree(texts: Mapping[str, str], goal: Target) -> list[str]:
             places[group] = identifier(group.replace(".", "_"), (*places.values(), *used))
     for group, place in places.items():
         inside = {
-            p.rpartition(".")[2]: t for p, t in texts.items() if p.rpartition(".")[0] == group
+            p.rpartition(".")[2]: t
+            for p, t in texts.items()
+            if p.rpartition(".")[0] == group and p not in groups
         }
-        if group:
-            lines.append(f"        {place} = {goal.base}()")
+        if group:  # which may be a layer itself
+            head, arguments = calls.split(texts.get(group, f"{goal.base}()"))
+            lines += call(f"{place} = {head}", arguments, 8)
         lines += _assigned(place, inside)
     for group in sorted((g for g in places if g), key=lambda g: -g.count(".")):
         owner, _, name = group.rpartition(".")

@@ -65,6 +65,17 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "hard_tanh":       ("nn.functional.hardtanh",   "ops.hardtanh"),
     "tanh_shrink":     ("nn.functional.tanhshrink", "tanh_shrink"),
     "soft_shrink":     ("nn.functional.softshrink", "ops.softshrink"),
+    "log1p":           ("torch.log1p",              "ops.log1p"),
+    "log10":           ("torch.log10",              "ops.log10"),
+    "log2":            ("torch.log2",               "ops.log2"),
+    "expm1":           ("torch.expm1",              "ops.expm1"),
+    "erf":             ("torch.erf",                "ops.erf"),
+    "atan":            ("torch.atan",               "ops.atan"),
+    "sign":            ("torch.sign",               "ops.sign"),
+    "floor":           ("torch.floor",              "ops.floor"),
+    "ceil":            ("torch.ceil",               "ops.ceil"),
+    "round":           ("torch.round",              "ops.round"),
+    "trunc":           ("torch.trunc",              "ops.trunc"),
     "hard_shrink":     ("nn.functional.hardshrink", "ops.hardshrink"),
     "leaky_relu":      ("leaky_relu",               "leaky_relu"),
     "softmax":         ("softmax",                  "softmax"),
@@ -76,6 +87,13 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
 
 def _operator(symbol: str) -> Row:
     return Row(f"{{0}} {symbol} {{1}}", atom=False)
+
+
+def _named(name: str, other: str) -> Row:
+    return Row(f"torch.{name}({{0}}, {other})", f"ops.{name}({{0}}, {other})")
+
+
+_BITS = [(name, word) for name in ("bitwise", "logical") for word in ("and", "or", "xor")]
 
 
 def _reduce(torch: str, mindspore: str, keep: tuple[str, str]) -> Row:
@@ -97,10 +115,14 @@ EXPRESSIONS: Mapping[str, Row] = {
     "subtract": _operator("-"),
     "multiply": _operator("*"),
     "divide": _operator("/"),
+    "floor_divide": _operator("//"),
+    "remainder": _operator("%"),
     "add_number": Row("{0} + {number}", atom=False),
     "subtract_number": Row("{0} - {number}", atom=False),
     "multiply_number": Row("{0} * {number}", atom=False),
     "divide_number": Row("{0} / {number}", atom=False),
+    "floor_divide_number": Row("{0} // {number}", atom=False),
+    "remainder_number": Row("{0} % {number}", atom=False),
     "number_subtract": Row("{number} - {0}", atom=False),
     "number_add": Row("{number} + {0}", atom=False),
     "number_multiply": Row("{number} * {0}", atom=False),
@@ -111,14 +133,14 @@ EXPRESSIONS: Mapping[str, Row] = {
     "affine": Row("{0} * {scale} + {offset}", atom=False),
     "maximum": Row("torch.maximum({0}, {1})", "ops.maximum({0}, {1})"),
     "minimum": Row("torch.minimum({0}, {1})", "ops.minimum({0}, {1})"),
-    "logical_or": Row("torch.logical_or({0}, {1})", "ops.logical_or({0}, {1})"),
-    "logical_and": Row("torch.logical_and({0}, {1})", "ops.logical_and({0}, {1})"),
+    **{f"{name}_{word}": _named(f"{name}_{word}", "{1}") for name, word in _BITS},
+    **{f"bitwise_{word}_number": _named(f"bitwise_{word}", "{number}") for _, word in _BITS[:3]},
     "matmul": Row("torch.matmul({0}, {1})", "ops.matmul({0}, {1})"),
     "compare": Row(lambda a: spelling.compare(a, "{1}"), atom=False),
     "compare_number": Row(lambda a: spelling.compare(a, "{number}"), atom=False),
     "masked_fill": Row("{0}.masked_fill({1}, {value})"),
-    "masked_fill_lowest": Row('{0}.masked_fill({1}, float("-inf"))'),
     "where": Row("torch.where({0}, {1}, {2})", "ops.where({0}, {1}, {2})"),
+    "where_number": Row("torch.where({0}, {1}, {number})", "ops.where({0}, {1}, {number})"),
     "convert": Row(lambda a: f"{{0}}.to(torch.{a['dtype']})",
                    lambda a: f"{{0}}.astype(ms.{a['dtype']})"),
     "sdpa": Row("nn.functional.scaled_dot_product_attention({0}, {1}, {2})",
@@ -128,6 +150,8 @@ EXPRESSIONS: Mapping[str, Row] = {
                      "ops.where({0} > {theta}, {0}, ops.zeros_like({0}))"),
     "softmax": Row("torch.softmax({0}, dim={axis})", "ops.softmax({0}, axis={axis})"),
     "log_softmax": Row("torch.log_softmax({0}, dim={axis})", "ops.log_softmax({0}, axis={axis})"),
+    "softplus": Row("nn.functional.softplus({0}, {beta}, {threshold})",
+                    "softplus_of({0}, {beta}, {threshold})"),
     # MindSpore's elu takes no alpha but 1.
     "elu": Row("nn.functional.elu({0}, {alpha})",
                "ops.relu({0}) + {alpha} * ops.minimum(ops.elu({0}), 0)"),
@@ -138,16 +162,12 @@ EXPRESSIONS: Mapping[str, Row] = {
     "reshape": Row(lambda a: "{0}.reshape(-1, " + ", ".join(map(number, a["sizes"])) + ")"
                    if -1 not in a["sizes"]
                    else "{0}.reshape({0}.shape[0], " + ", ".join(map(number, a["sizes"])) + ")"),
-    "view": Row(lambda a: f"{{0}}.reshape({', '.join(map(number, a['sizes']))})"),
-    "tile": Row(lambda a: f"{{0}}.repeat({', '.join(map(number, a['times']))})",
-                "ops.tile({0}, {times})"),
-    "tile_as": Row(spelling.tile_as("{0}.repeat("), spelling.tile_as("ops.tile({0}, (")),
-    "zeros": Row(lambda a: f"torch.zeros({{sizes}}, dtype=torch.{a['dtype']})",
-                 lambda a: f"ops.zeros({{sizes}}, {spelling.dtype(a)})"),
-    "zeros_of": Row(lambda a: f"{{0}}.new_zeros(({spelling.sizes(a)}), dtype=torch.{a['dtype']})",
-                    lambda a: f"ops.zeros(({spelling.sizes(a)}), {spelling.dtype(a)})"),
-    "zeros_as": Row(lambda a: f"torch.zeros_like({{0}}, dtype=torch.{a['dtype']})",
-                    lambda a: f"ops.zeros_like({{0}}, dtype={spelling.dtype(a)})"),
+    "view": Row(lambda a: f"{{0}}.reshape({', '.join(map(spelling.size, a['sizes']))})"),
+    "tile": Row(lambda a: f"{{0}}.repeat({', '.join(map(spelling.size, a['times']))})",
+                lambda a: f"ops.tile({{0}}, ({spelling.sizes(a['times'])}))"),
+    "full": Row(spelling.filled(True), spelling.filled(False)),
+    "full_as": Row(spelling.filled_as(True), spelling.filled_as(False)),
+    "steps": Row(spelling.steps(True), spelling.steps(False)),
     "dense": Row("nn.functional.linear({all})", "ops.dense({all})"),
     "glu": Row("nn.functional.glu({0}, {axis})", "ops.glu({0}, {axis})"),
     "gelu_tanh": Row('nn.functional.gelu({0}, approximate="tanh")',
@@ -162,11 +182,25 @@ EXPRESSIONS: Mapping[str, Row] = {
     "repeat": Row("{0}.repeat_interleave({times}, dim={axis})",
                   "ops.repeat_elements({0}, {times}, {axis})"),
     "index": Row(spelling.cuts),
+    "take": Row(spelling.taken(True), spelling.taken(False)),
     "pad": Row(lambda a: f"nn.functional.pad({spelling.padded(a)})",
                lambda a: f"{spelling.pad_of_mindspore(a)}({spelling.padded(a)})"),
     "pad_same": Row("pad_same({0}, {size}, {stride})", "{0}"),  # MindSpore's layers pad so
+    "pad_edge": Row("nn.functional.pad({0}, {sides}, mode={mode})",
+                    "pad_edge({0}, {sides}, {mode})"),
+    "roll": Row("{0}.roll({shift}, {axis})", "roll({0}, {shift}, {axis})"),
+    "tril": Row("{0}.tril({diagonal})", "ops.tril({0}, {diagonal})"),
+    "triu": Row("{0}.triu({diagonal})", "ops.triu({0}, {diagonal})"),
     "flip": Row("{0}.flip({axis})", "ops.flip({0}, ({axis},))"),
-    "any": Row("{0}.any(-1)"),
+    "any": _reduce("{0}.any(AXESKEEP)", "ops.any({0}, AXESKEEP)", ("keepdim", "keep_dims")),
+    "all": _reduce("{0}.all(AXESKEEP)", "ops.all({0}, AXESKEEP)", ("keepdim", "keep_dims")),
+    "argmax": Row("{0}.argmax({axis}, {keep})", "ops.argmax({0}, {axis}, {keep})"),
+    "argmin": Row("{0}.argmin({axis}, {keep})", "ops.argmin({0}, {axis}, {keep}).astype(ms.int64)"),
+    "prod": Row("{0}.prod({axis}, {keep})", "ops.prod({0}, {axis}, {keep})"),
+    "topk": Row("{0}.topk({k}, {axis})[0]", "ops.topk({0}, {k}, {axis})[0]"),
+    "cumsum": Row("{0}.cumsum({axis})", "ops.cumsum({0}, {axis})"),
+    "gather": Row("{0}.gather({axis}, {1})", "ops.gather_elements({0}, {axis}, {1})"),
+    "one_hot": Row("nn.functional.one_hot({0}, {size})", "ops.one_hot({0}, {size}, 1, 0)"),
     "fill_masked": Row("torch.where({1}.unsqueeze(-1), {0}, {value})",
                        "ops.where({1}.expand_dims(-1), {0}, {value})"),
     "attend": Row(lambda a: "attend({all}, heads={heads}"
@@ -184,6 +218,12 @@ EXPRESSIONS: Mapping[str, Row] = {
     "masked_mean": Row(lambda a: f"masked_mean({{0}}, {{1}}{', keepdim=True' * a['keep']})"),
     "mean": _reduce("{0}.mean(AXESKEEP)", "ops.mean({0}, AXESKEEP)", ("keepdim", "keep_dims")),
     "sum": _reduce("{0}.sum(AXESKEEP)", "ops.sum({0}, AXESKEEP)", ("keepdim", "keepdim")),
+    "var": _reduce("{0}.var(AXES, correction={correction}KEEP)",
+                   "ops.var({0}, AXES, {correction}KEEP)", ("keepdim", "keepdims")),
+    "std": _reduce("{0}.std(AXES, correction={correction}KEEP)",
+                   "ops.std({0}, AXES, {correction}KEEP)", ("keepdim", "keepdims")),
+    "logsumexp": _reduce("{0}.logsumexp(AXESKEEP)", "logsumexp({0}, AXESKEEP)",
+                         ("keepdim", "keepdim")),
     "amax": _reduce("{0}.amax(AXESKEEP)", "ops.amax({0}, AXESKEEP)", ("keepdim", "keepdims")),
     "amin": _reduce("{0}.amin(AXESKEEP)", "ops.amin({0}, AXESKEEP)", ("keepdim", "keepdims")),
     "max_pool": Row(lambda a: spelling.pool(a, f"nn.functional.max_pool{a['rank']}d")),
@@ -201,5 +241,5 @@ def expression(
     function = FUNCTIONS.get(op)
     if function is not None and not arguments:
         return f"{function[target != 'torch']}({values[0]})", True
-    words = {key: number(value) for key, value in arguments.items()}
+    words = {key: spelling.size(value).format(*values) for key, value in arguments.items()}
     return row.template(target, arguments).format(*values, all=", ".join(values), **words), row.atom

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckptconv.codegen.constructor import constructor
+from ckptconv.codegen.emit import spelling
 from ckptconv.codegen.emit.expressions import FUNCTIONS
 from ckptconv.codegen.emit.text import number
 from ckptconv.errors import CkptconvError, LossyError
-from ckptconv.graph.forms import Forms
+from ckptconv.graph.forms import Call, Form, Forms
 from ckptconv.graph.graph import Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Network, Node
@@ -21,6 +22,11 @@ LONGEST_UNROLLED = 64
 _ORDINARY = {"LSTM": ("tanh",), "GRU": ("tanh",), "RNN": ("tanh", "relu")}
 _WITH_NUMBERS = {"leaky_relu": "nn.LeakyReLU", "clip": "nn.Hardtanh"}
 """Activations of a cell that have numbers of their own, in both frameworks."""
+
+_CELLS: Mapping[str, Forms] = {
+    "mindspore": {"RMSNorm": Form(Call("RMSNorm", "shape", "epsilon"))},
+}
+"""Kinds that a target has no layer of, and a cell of this project's in their place."""
 
 WEIGHTLESS: Mapping[str, tuple[str, str]] = {
     # op: (torch, MindSpore); an empty text: an expression instead
@@ -63,20 +69,26 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
         if layer.kind != PARAMETER:
             problem = f"the weights of a {layer.kind} are used by themselves"
             raise LossyError(problem, tensor=layer.path)
-        shape = number(layer.params[""].shape)
-        dtype = f"ms.{layer.params[''].dtype.name}"
-        zeros = "torch.zeros(" + shape if target == "torch" else f"ops.zeros({shape}, {dtype}"
-        return f"nn.Parameter({zeros}))" if target == "torch" else f"Parameter({zeros}))"
+        return _parameter(number(layer.params[""].shape), layer.params[""].dtype.name, target)
     settings = {**layer.attributes, **_settings(node)}
     kind = layer.kind if node.op == "recurrent" else str(settings.pop("kind", layer.kind))
-    text = constructor(
-        replace(layer, kind=kind, attributes=settings), columns.target, columns.source
-    )
+    own = _CELLS.get(target, {})
+    column = own if kind in own else columns.target
+    text = constructor(replace(layer, kind=kind, attributes=settings), column, columns.source)
     if not text or text.startswith("[") or "?" in text:
         raise LossyError(
             f"{layer.kind} cannot be written as a network for {target}", tensor=layer.path
         )
     return text.replace("'", '"')
+
+
+def _parameter(shape: str, dtype: str, target: str) -> str:
+    """Return the call that builds a parameter; of whole numbers torch's takes no gradient."""
+    if target != "torch":
+        return f"Parameter(ops.zeros({shape}, {spelling.dtype({'dtype': dtype})}))"
+    if "float" in dtype:
+        return f"nn.Parameter(torch.zeros({shape}))"
+    return f"nn.Parameter(torch.zeros({shape}, dtype=torch.{dtype}), requires_grad=False)"
 
 
 def weight(node: Node, layer: Layer, columns: Columns) -> str:

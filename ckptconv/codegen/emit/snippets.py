@@ -10,13 +10,14 @@ from importlib.resources import files
 
 @lru_cache
 def _definitions(target: str) -> dict[str, tuple[str, frozenset[str]]]:
-    """Return name → (source, names it uses) of a file of cells, in its order."""
-    source = files("ckptconv.codegen.cells").joinpath(f"{target}.py").read_text("utf-8")
-    found = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            used = frozenset(names_in(node))
-            found[node.name] = (ast.get_source_segment(source, node) or "", used)
+    """Return name → (source, names it uses) of a target's cells and functions, in order."""
+    folder, found = files("ckptconv.codegen.cells"), {}
+    for name in (target, f"{target}_functions"):
+        source = folder.joinpath(f"{name}.py").read_text("utf-8")
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                used = frozenset(names_in(node))
+                found[node.name] = (ast.get_source_segment(source, node) or "", used)
     return found
 
 

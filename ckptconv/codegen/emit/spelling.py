@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ckptconv.codegen.emit.text import number
+from ckptconv.graph.network import Size
 
 Arguments = Mapping[str, Any]
+_JOINED = {"add": " + ", "multiply": " * ", "floor_divide": " // "}
+_FILLED = {0: "zeros", 1: "ones"}
 _SYMBOLS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
@@ -21,10 +24,23 @@ def cuts(a: Arguments) -> str:
 
 
 def _one_cut(cut: Any) -> str:
-    if isinstance(cut, int):
-        return number(cut)
-    start, stop, step = ["" if n is None else number(n) for n in cut]
+    if isinstance(cut, int | Size):
+        return size(cut)
+    start, stop, step = ["" if n is None else size(n) for n in cut]
     return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
+
+
+def taken(torch: bool) -> Callable[[Arguments], str]:
+    """Indexed by values, along axes side by side; MindSpore's places count from the front alone."""
+
+    def text(a: Arguments) -> str:
+        axes = range(a["axis"], a["axis"] + a["count"])
+        places = [f"{{{i}}}" for i, _ in enumerate(axes, 1)]
+        if not torch:
+            places = [f"place({p}, {{0}}, {axis})" for p, axis in zip(places, axes, strict=True)]
+        return "{0}[" + ", ".join([":"] * a["axis"] + places) + "]"
+
+    return text
 
 
 def order(a: Arguments) -> str:
@@ -45,10 +61,19 @@ def repeat_vector(torch: bool) -> Callable[[Arguments], str]:
     return text
 
 
-def sizes(a: Arguments) -> str:
-    """Sizes of which one is that of a value's axis."""
-    row = [f"{{0}}.shape[{a['axis']}]" if n == -1 else number(n) for n in a["sizes"]]
-    return f"{row[0]}," if len(row) == 1 else ", ".join(row)
+def size(n: Any, inner: bool = False) -> str:
+    """Return a number, or a size with the values' braces."""
+    if not isinstance(n, Size):
+        return number(n)
+    if n.op == "axis":
+        return "{{{}}}.shape[{}]".format(*n.items)
+    text = _JOINED[n.op].join(size(item, inner=True) for item in n.items).replace("+ -", "- ")
+    return f"({text})" if inner else text
+
+
+def sizes(row: Sequence[Any]) -> str:
+    """Return sizes between brackets' commas."""
+    return f"{size(row[0])}," if len(row) == 1 else ", ".join(map(size, row))
 
 
 def dtype(a: Arguments) -> str:
@@ -56,11 +81,38 @@ def dtype(a: Arguments) -> str:
     return "ms.bool_" if a["dtype"] == "bool" else f"ms.{a['dtype']}"
 
 
-def tile_as(head: str) -> Callable[[Arguments], str]:
+def filled(torch: bool) -> Callable[[Arguments], str]:
+    """A new value of sizes; in torch on the device of another, where there is one."""
+
     def text(a: Arguments) -> str:
-        times = [number(n) for n in a["times"]]
-        times[a["free"]] = f"{{1}}.shape[{number(a['axis'])}]"
-        return head + ", ".join(times) + ("))" if "ops" in head else ")")
+        row, held = sizes(a["sizes"]), any(isinstance(n, Size) for n in a["sizes"])
+        word = _FILLED.get(a["value"], "full")
+        shown = "" if word != "full" else f"{number(a['value'])}, "
+        if not torch:
+            return f"ops.{word}(({row}), {shown}dtype={dtype(a)})"
+        if held:
+            return f"{{0}}.new_{word}(({row}), {shown}dtype=torch.{a['dtype']})"
+        return f"torch.{word}(({row}), {shown}dtype=torch.{a['dtype']})"
+
+    return text
+
+
+def filled_as(torch: bool) -> Callable[[Arguments], str]:
+    def text(a: Arguments) -> str:
+        word = _FILLED.get(a["value"], "full")
+        shown = "" if word != "full" else f"{number(a['value'])}, "
+        place, of = ("torch", f"torch.{a['dtype']}") if torch else ("ops", dtype(a))
+        return f"{place}.{word}_like({{0}}, {shown}dtype={of})"
+
+    return text
+
+
+def steps(torch: bool) -> Callable[[Arguments], str]:
+    """The whole numbers below a size."""
+
+    def text(a: Arguments) -> str:
+        place = ", device={0}.device" if torch and isinstance(a["size"], Size) else ""
+        return f"{'torch' if torch else 'ops'}.arange({size(a['size'])}{place})"
 
     return text
 

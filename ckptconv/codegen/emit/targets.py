@@ -70,8 +70,9 @@ def _mindspore_functions(network: Network, weights: str) -> list[str]:
         for value in network.inputs
     ]
     inputs = call("return [", shapes, 4, "]")
+    free = ": any batch" if all(value.shape[:1] == (None,) for value in network.inputs) else ""
     return [
-        "\n".join(["def inputs():", '    """Return what set_inputs takes: any batch."""', *inputs]),
+        "\n".join(["def inputs():", f'    """Return what set_inputs takes{free}."""', *inputs]),
         f'''def load(weights):
     """Return the network with these weights; one missing or one too many is an error."""
     net = Net()

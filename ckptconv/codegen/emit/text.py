@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ckptconv.errors import CkptconvError
 
+_WHOLE = 1 << 63
 WIDTH = 88
 """ruff's default; a trailing comma keeps what is broken broken at other lengths too."""
 
@@ -33,17 +34,17 @@ def number(value: object) -> str:
     """Return a number, a word or a row of them as Python writes it.
 
     Raises:
-        CkptconvError: anything else, such as a NaN.
+        CkptconvError: anything else, such as a NaN, or a whole number that no int64 is.
     """
-    if isinstance(value, bool) or value is None:
+    if value is None or (isinstance(value, int) and abs(value) < _WHOLE):
         return repr(value)
-    if isinstance(value, int | float) and math.isfinite(value):
-        return repr(value).replace("e+", "e")
+    if isinstance(value, float) and not math.isnan(value):
+        return repr(value).replace("e+", "e") if math.isfinite(value) else f'float("{value}")'
     if isinstance(value, str) and value.isidentifier():
         return f'"{value}"'
     if isinstance(value, list | tuple):
         row = ", ".join(number(item) for item in value)
         return f"({row},)" if len(value) == 1 else f"({row})"
     raise CkptconvError(
-        "cannot be written in a network", expected="a finite number or a word", found=value
+        "cannot be written in a network", expected="a number or a word", found=value
     )

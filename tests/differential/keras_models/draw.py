@@ -111,6 +111,10 @@ class Draw:
             options["activation"] = self.activation()
         return Spec("Dense", options | self.named())
 
+    def einsum_dense(self) -> Spec:
+        options = {"equation": "abc,cd->abd", "output_shape": (None, self.size())}
+        return Spec("EinsumDense", options | self.some(bias_axes=["d"], activation=["relu"]))
+
     def norm(self, rank: int) -> Spec:
         cls = self.rng.choice(["LayerNormalization", "BatchNormalization", "GroupNormalization",
                                "RMSNormalization"])  # fmt: skip
@@ -226,8 +230,7 @@ class Draw:
             (3, lambda: (Spec("Flatten"), 2)),
             (3, lambda: (Spec("TimeDistributed", {"layer": self.dense()} | self.named()), 3)),
             (3, lambda: (Spec("TimeDistributed", {"layer": self.norm(2)} | self.named()), 3)),
-            (2, lambda: (Spec("EinsumDense", {"equation": "abc,cd->abd",
-                                              "output_shape": (None, self.size())}), 3)),
+            (2, lambda: (self.einsum_dense(), 3)),
             (1, lambda: (Spec("SpectralNormalization", {"layer": self.dense()}), 3)),
             (5, lambda: (self.weightless(3), 3)),
         ]  # fmt: skip

@@ -20,7 +20,7 @@ from ckptconv.report import Report
 from tests.differential.mindspore_models.layers import PREFIXES, RECIPES, WEIGHTS, Made, fill
 from tests.differential.mindspore_models.save import SHARES, WRAPS, save
 from tests.differential.outcome import Case, Generator, Outcome, Void
-from tests.differential.piece import Piece, array, in_order, inside
+from tests.differential.piece import Piece, array, in_order, inside, named
 from tests.differential.pieces import Question, examine
 from tests.differential.running import called, first
 from tests.differential.targets import SUFFIX, loaded
@@ -46,7 +46,7 @@ def draw(seed: str) -> Plan:
     layers: dict[str, str] = {}
     prefix = rng.choice(PREFIXES)
     for recipe in in_order(rng, rng.choices(list(RECIPES), WEIGHTS, k=rng.choice([1, 2, 3, 4]))):
-        path = prefix + rng.choice(RECIPES[recipe][1])
+        path = prefix + named(rng, recipe, RECIPES)
         if not any(inside(path, other) or inside(other, path) for other in layers):
             layers[path] = recipe
     (wrapping,) = rng.choices(list(WRAPS), SHARES)

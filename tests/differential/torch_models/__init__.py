@@ -16,7 +16,7 @@ import ckptconv
 from ckptconv.live.arrays import torch_array
 from ckptconv.report import Report
 from tests.differential.outcome import Case, Generator, Outcome, Void
-from tests.differential.piece import Piece, array, in_order, inside
+from tests.differential.piece import Piece, array, in_order, inside, named
 from tests.differential.pieces import Question, examine
 from tests.differential.running import called, first
 from tests.differential.targets import SUFFIX, loaded
@@ -47,7 +47,7 @@ def draw(seed: str) -> Plan:
     chain = rng.random() < 0.15  # a Sequential's, where layers of all kinds differ in numbers alone
     count = rng.choice([4, 5, 6] if chain else [1, 2, 3, 4])
     for recipe in in_order(rng, rng.choices(list(RECIPES), WEIGHTS, k=count)):
-        path = prefix + (f"seq.{len(layers)}" if chain else rng.choice(RECIPES[recipe][1]))
+        path = prefix + (f"seq.{len(layers)}" if chain else named(rng, recipe, RECIPES))
         how = rng.choice(list(ALTERATIONS)) if rng.random() < 0.08 else ""
         if not any(inside(path, other) or inside(other, path) for other in layers):
             layers[path] = recipe, how

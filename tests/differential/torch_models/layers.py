@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -179,4 +180,14 @@ def fill(module: nn.Module, rng: Random) -> None:
             norm = value.dim() == 1 and name.endswith(("weight", "original0", "_g"))
             positive = "running_var" in name or norm
             value.copy_(noise.abs() + 0.6 if positive else noise + 0.07)
+        _settle(module.train())
     module.eval()
+
+
+def _settle(module: nn.Module) -> None:
+    """Let spectral norms iterate, as training does: one that fits no weight is all rounding."""
+    for part, _ in itertools.product([*module.modules()], range(15)):
+        for name in getattr(part, "parametrizations", ()):
+            getattr(part, name)
+        for hook in part._forward_pre_hooks.values():
+            hook(part, ())

@@ -91,9 +91,11 @@ def _half(b: Builder, x: Value, run: Run, i: int, sequences: bool, whole: bool) 
 def _join(b: Builder, site: Site, mode: Any, outs: list[Value]) -> list[Value]:
     if mode is None:
         return outs
+    sizes = [value.shape[-1] or 0 for value in outs]
     if mode == "concat":
-        sizes = [value.shape[-1] or 0 for value in outs]
         return [b.add("concat", outs, (*outs[0].shape[:-1], sum(sizes)), axis=-1)]
+    if sizes[0] != sizes[1]:
+        raise site.refuse(f"merge_mode {mode} of halves of {sizes[0]} and {sizes[1]} units")
     if mode in ("sum", "mul"):
         return [b.add("add" if mode == "sum" else "multiply", outs)]
     if mode == "ave":

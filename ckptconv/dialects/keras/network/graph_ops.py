@@ -65,7 +65,7 @@ def _not_equal(b: Builder, site: Site) -> list[Value]:
 def _any(b: Builder, site: Site) -> list[Value]:
     if site.get("axis") != -1 or site.get("keepdims"):
         raise site.refuse("any over an axis that is not the last")
-    return [b.add("any", (site.x,), site.x.shape[:-1], name="mask", dtype="bool")]
+    return [b.add("any", (site.x,), site.x.shape[:-1], name="mask", dtype="bool", axes=(-1,))]
 
 
 def _expand(b: Builder, site: Site) -> list[Value]:

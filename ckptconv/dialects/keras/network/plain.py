@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.elementwise import activate
@@ -15,6 +17,7 @@ from ckptconv.dialects.keras.network.structure import (
 from ckptconv.graph.forms import classes
 from ckptconv.graph.network import Value
 
+_DENSE = re.compile(r"(?P<rest>\.\.\.|\w*)(?P<over>\w),(?P=over)(?P<out>\w)->(?P=rest)(?P=out)")
 _VOLUMES = 5
 """The rank whose BatchNorm MindSpore gives other names."""
 
@@ -24,6 +27,25 @@ def dense(b: Builder, site: Site) -> list[Value]:
     units = integer(site, "units", "output_dim")
     made = b.add("module", (x,), (*x.shape[:-1], units), layer=b.path(site))
     return [activate(b, masked(made, x.mask), site.get("activation"), site.where)]
+
+
+def einsum_dense(b: Builder, site: Site) -> list[Value]:
+    """A product over the last axis, with a kernel of two, as a Dense's is."""
+    x, bias = site.x, site.get("bias_axes")
+    found = _DENSE.fullmatch(str(site.get("equation")).replace(" ", ""))
+    if not found or bias not in (None, "", found["out"]):
+        raise site.refuse("EinsumDense that is no product over the last axis alone")
+    letters = "".join(found.group("rest", "over", "out")).replace(".", "")
+    rest, units = found["rest"], site.get("output_shape")
+    if len({*letters}) < len(letters) or (rest != "..." and len(rest) != x.rank - 1):
+        raise site.refuse("EinsumDense of another number of axes")
+    units = units[-1] if isinstance(units, list | tuple) else units
+    if type(units) is not int:
+        raise site.refuse("EinsumDense whose last axis is of no size")
+    made = b.add("matmul", (x, b.weight(b.part(site, "kernel"))), (*x.shape[:-1], units))
+    if bias:
+        made = b.add("add", (made, b.weight(b.part(site, "bias"))))
+    return [activate(b, made, site.get("activation"), site.where)]
 
 
 def embedding(b: Builder, site: Site) -> list[Value]:
@@ -125,6 +147,7 @@ DENSE = tuple(name for name, kinds in classes(FORMS).items() if "Linear" in kind
 
 RULES = {
     **dict.fromkeys(DENSE, dense),
+    "EinsumDense": einsum_dense,
     "Embedding": embedding,
     "BatchNormalization": batch_norm,
     "LayerNormalization": layer_norm,

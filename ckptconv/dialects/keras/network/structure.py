@@ -160,7 +160,7 @@ def masking(b: Builder, site: Site) -> list[Value]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise site.refuse("Masking by something that is no number")
     differs = b.differing(site.x, float(value))
-    mask = b.add("any", (differs,), site.x.shape[:-1], name="mask")
+    mask = b.add("any", (differs,), site.x.shape[:-1], name="mask", axes=(-1,))
     return [masked(b.add("fill_masked", (site.x, mask), value=0.0), mask)]
 
 

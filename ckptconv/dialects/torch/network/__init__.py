@@ -45,21 +45,16 @@ def read(
             _apply(program, Operator(program, node))
         given = _outputs(source["signature"]["output_specs"])
         outputs = tuple(program.value(name).name for name in given)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise DialectError(f"a damaged description of the network: {error}"[:300]) from None
     return Network(tuple(program.nodes), tuple(program.inputs), outputs)
 
 
 def _apply(program: Program, operator: Operator) -> None:
-    rule = RULES.get(operator.name)
+    rule = RULES.get(operator.name.removesuffix("_") if operator.is_in_place else operator.name)
     if rule is not None and operator.outputs:
         rule(operator)
         _share(program, operator)
-    elif operator.name == "sym_size":
-        program.sizes[operator.raw["outputs"][0]["as_sym_int"]["as_name"]] = (
-            operator.tensor_name("self"),
-            operator.get("dim"),
-        )
     elif operator.outputs:  # others compute sizes, or check them
         hint = "padding and masks" if "pack" in operator.name else "another operator"
         raise LossyError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ckptconv.dialects.torch.network.program import Program
 from ckptconv.errors import LossyError
-from ckptconv.graph.network import Node, Shape, Value
+from ckptconv.graph.network import Shape, Value
 
 _WHOLE = 1 << 62
 _CONVERTED = ("float32", "int64", "int32")
@@ -119,9 +119,7 @@ class Operator:
         """
         name = f"{self.outputs[0]}_{given.name}_{op}"
         made = Value(name, (None,) * given.rank, str(arguments.get("dtype", given.dtype)))
-        inputs = (given.name, *(value.name for value in others))
-        self.program.nodes.append(Node(op, inputs, (name,), arguments))
-        return made
+        return self.program.append(op, (given, *others), made, **arguments)
 
     def refuse(self, problem: str) -> LossyError:
         return LossyError(f"{self.name} with {problem}", tensor=self.place or None)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ckptconv.dialects.narrowing import SAID
-from ckptconv.dialects.torch.network.call import Operator
+from ckptconv.dialects.torch.network.call import Operator, number
 from ckptconv.errors import LossyError
 from ckptconv.graph.graph import CELL_PARAMS, Layer
 from ckptconv.graph.kinds import PARAMETER
@@ -185,9 +185,8 @@ def _recurrent(o: Operator) -> None:
         states = [o.program.value(name) for name in names]
     settings: dict[str, Any] = {"kind": kind, "activation": activation}
     settings |= {"recurrent_activation": "sigmoid"} if kind != "RNN" else {}
-    settings |= {
-        key: o.get(key) for key in ("bidirectional", "batch_first", "num_layers", "dropout")
-    }
+    settings |= {key: bool(o.get(key)) for key in ("bidirectional", "batch_first")}
+    settings |= {"num_layers": int(o.get("num_layers", 1)), "dropout": number(o, "dropout", 0.0)}
     path, _ = _owner(o, (kind,), _of_levels(o))
     o.give("recurrent", x, *states, layer=path, masked=False, **settings)
 

@@ -5,87 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from ckptconv.dialects.torch.network import layers, masks, pools, shapes
+from ckptconv.dialects.torch.network import (
+    arithmetic,
+    bare,
+    choosing,
+    einsum,
+    layers,
+    made,
+    masks,
+    pools,
+    reductions,
+    shapes,
+)
 from ckptconv.dialects.torch.network.call import Operator, number
-from ckptconv.graph.network import Value
 
 Rule = Callable[[Operator], None]
 
 
 def _one(op: str) -> Rule:
-    return lambda o: o.give(op, o.tensor("self"))
+    return lambda o: o.give(op, o.typed())
 
 
-def _pair(op: str) -> Rule:
-    def rule(o: Operator) -> None:
-        if o.get("rounding_mode") is not None:
-            raise o.refuse("a rounding mode")
-        alpha = number(o, "alpha", 1)
-        if o.has_tensor("other"):
-            pair = o.tensor("self"), _times(o, o.tensor("other"), alpha)
-            if all(value.dtype == "bool" for value in pair) and op != "logical_and":
-                raise o.refuse("two bools, which are no numbers elsewhere")
-            o.give(op, *pair)
-        else:
-            o.give(f"{op}_number", o.tensor("self"), number=alpha * number(o, "other"))
-
-    return rule
-
-
-def _times(o: Operator, x: Value, alpha: float) -> Value:
-    return x if alpha == 1 else o.between("multiply_number", x, number=alpha)
-
-
-def _of_bools(rule: Rule) -> Rule:
-    """Take an operator that is logical for bool, and for whole numbers goes bit by bit."""
-
-    def checked(o: Operator) -> None:
-        keys = [key for key in ("self", "other") if key in o.given]
-        if not all(o.has_tensor(key) and o.tensor(key).dtype == "bool" for key in keys):
-            raise o.refuse("bits of whole numbers")
-        rule(o)
-
-    return checked
-
-
-def _reversed_subtraction(o: Operator) -> None:
-    x = _times(o, o.tensor("self"), number(o, "alpha", 1))
-    o.give("number_subtract", x, number=number(o, "other"))
-
-
-def _power(o: Operator) -> None:
-    if not o.has_tensor("self"):
-        o.give("number_power", o.tensor("exponent"), number=number(o, "self"))
-    elif o.has_tensor("exponent"):
-        o.give("power", o.tensor("self"), o.tensor("exponent"))
-    else:
-        o.give("power_number", o.tensor("self"), number=number(o, "exponent"))
-
-
-def _matmul(o: Operator) -> None:
-    o.give("matmul", o.tensor("self"), o.tensor("mat2" if "mat2" in o.given else "other"))
-
-
-def _reduce(op: str) -> Rule:
-    def rule(o: Operator) -> None:
-        given = o.get("dim")
-        rank = o.tensor("self").rank
-        axes = sorted(n % rank for n in ([given] if isinstance(given, int) else given or ()))
-        if not axes:
-            raise o.refuse("all axes, the batch's too")
-        keep = bool(o.get("keepdim", False))
-        # max.dim gives (values, indices)
-        o.program.give(op, [o.typed()], o.outputs[:1], axes=tuple(axes), keep=keep)
-
-    return rule
-
-
-def _maximum(o: Operator) -> None:
-    (_pair("maximum") if o.has_tensor("other") else _reduce("amax"))(o)
-
-
-def _softmax(op: str) -> Rule:
+def _along(op: str) -> Rule:
     return lambda o: o.give(op, o.typed(), axis=o.axis(default=-1))
+
+
+def _softmax(o: Operator) -> None:
+    x, axis = o.typed(), o.axis(default=-1)
+    if o.program.infinite:
+        masks.softmax(o, x, axis)
+    else:
+        o.give("softmax", x, axis=axis)
 
 
 def _clip(o: Operator) -> None:
@@ -122,9 +72,11 @@ def _leaky(o: Operator) -> None:
 
 
 def _softplus(o: Operator) -> None:
-    if o.get("beta", 1) != 1 or o.get("threshold", 20) != 20:
-        raise o.refuse("beta or a threshold")
-    o.give("softplus", o.tensor("self"))
+    beta, threshold = number(o, "beta", 1), number(o, "threshold", 20)
+    if (beta, threshold) == (1, 20):
+        o.give("softplus", o.tensor("self"))
+    else:
+        o.give("softplus", o.tensor("self"), beta=beta, threshold=threshold)
 
 
 def _dropout(o: Operator) -> None:
@@ -137,54 +89,39 @@ def _dropout(o: Operator) -> None:
 
 
 def _pad(o: Operator) -> None:
-    if o.get("mode", "constant") != "constant":
-        raise o.refuse("another mode than constant")
-    value = number(o, "value", 0.0) if o.get("value") is not None else 0.0
-    o.give("pad", o.tensor("self"), sides=tuple(o.get("pad")), value=float(value))
+    sides, mode = tuple(o.get("pad")), o.get("mode", "constant")
+    if mode == "constant":
+        value = number(o, "value", 0.0) if o.get("value") is not None else 0.0
+        o.give("pad", o.tensor("self"), sides=sides, value=float(value))
+    elif mode in _EDGES and min(sides) >= 0:
+        o.give("pad_edge", o.tensor("self"), sides=sides, mode=mode)
+    else:
+        raise o.refuse(f"mode={mode!r}, or sides that are cut off")
 
 
-def _zeros(o: Operator) -> None:
-    """Zeros: most are first states, which layers have by themselves."""
-    o.program.zeros.add(o.outputs[0])
-    sizes = o.given.get("size", {}).get("as_sym_ints")
-    shape, dtype = o.shape, o.program.dtype(o.outputs[0])
-    free = [i for i, n in enumerate(shape) if n is None]
-    if not free:
-        o.program.give("zeros", [], o.outputs, sizes=tuple(n or 0 for n in shape), dtype=dtype)
-        return
-    if o.name == "zeros_like":
-        o.give("zeros_as", o.tensor("self"), dtype=dtype)
-        return
-    if len(free) > 1 or sizes is None or "as_name" not in sizes[free[0]]:
-        raise o.refuse("sizes that are computed")
-    tensor, axis = o.program.sizes[sizes[free[0]]["as_name"]]
-    sizes_ = tuple(-1 if n is None else n for n in shape)
-    o.give("zeros_of", o.program.value(tensor), sizes=sizes_, axis=axis, dtype=dtype)
-
-
+_EDGES = ("reflect", "replicate", "circular")
 _ONE = {
     **{name: name for name in ("relu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "abs")},
     **{name: name for name in ("sin", "cos", "selu", "silu", "mish", "relu6", "square")},
     **{"neg": "negative", "hardswish": "hard_silu", "hardsigmoid": "hard_sigmoid"},
-    **{"softsign": "softsign", "log_sigmoid": "log_sigmoid"},
+    **{name: name for name in ("softsign", "log_sigmoid", "log1p", "expm1", "erf", "sign")},
+    **{name: name for name in ("floor", "ceil", "round", "trunc", "log2", "log10", "atan")},
 }
 RULES: Mapping[str, Rule] = {
+    **arithmetic.RULES,
+    **reductions.RULES,
+    **choosing.RULES,
     **layers.RULES,
+    **bare.RULES,
+    "einsum": einsum.einsum,
     **masks.RULES,
     **pools.RULES,
+    **made.RULES,
     **{name: _one(op) for name, op in _ONE.items()},
-    **{name: _one(op) for name, op in (("relu_", "relu"), ("tanh_", "tanh"), ("silu_", "silu"))},
-    **{n: _pair(op) for n, op in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"))},
-    **{"div": _pair("divide"), "maximum": _pair("maximum"), "minimum": _pair("minimum")},
-    **{"add_": _pair("add"), "mul_": _pair("multiply"), "rsub": _reversed_subtraction},
-    "reciprocal": lambda o: o.give("number_divide", o.tensor("self"), number=1),
-    **{"pow": _power, "matmul": _matmul, "bmm": _matmul, "mm": _matmul},
-    **{"mean": _reduce("mean"), "sum": _reduce("sum"), "amax": _reduce("amax")},
-    **{"amin": _reduce("amin"), "max": _maximum},
-    **{"softmax": _softmax("softmax"), "_softmax": _softmax("softmax")},
-    **{"log_softmax": _softmax("log_softmax"), "_log_softmax": _softmax("log_softmax")},
-    **{"glu": _softmax("glu")},
+    **{"softmax": _softmax, "_softmax": _softmax, "glu": _along("glu")},
+    **{"log_softmax": _along("log_softmax"), "_log_softmax": _along("log_softmax")},
     **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "mT"), shapes.permute),
+    **{"swapaxes": shapes.permute, "movedim": shapes.moved, "roll": shapes.roll},
     **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "squeeze"), shapes.shaped),
     **dict.fromkeys(("unsqueeze", "unflatten"), shapes.shaped),
     **{
@@ -196,23 +133,26 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("chunk", "split", "split_with_sizes"), shapes.chunk),
     **{
         "repeat": shapes.repeat,
+        "repeat_interleave": shapes.each_repeated,
+        "diff": shapes.differences,
+        "upsample_nearest1d": shapes.larger,
+        "upsample_nearest2d": shapes.larger,
         "flip": shapes.flip,
         "clamp": _clip,
         "clamp_max": _clip,
         "hardtanh": _hard_tanh,
-        "hardtanh_": _hard_tanh,
     },
-    **{"logical_not": _one("logical_not"), "logical_and": _pair("logical_and")},
-    "bitwise_not": _of_bools(_one("logical_not")),
-    **dict.fromkeys(("bitwise_and", "__and__"), _of_bools(_pair("logical_and"))),
-    **{"pad": _pad, "expand": shapes.expand, "unbind": shapes.unbind, "clamp_min": _clip},
-    **{"gelu": _gelu, "elu": _elu, "elu_": _elu, "leaky_relu": _leaky, "leaky_relu_": _leaky},
+    **{
+        "pad": _pad,
+        **dict.fromkeys(("expand", "expand_as"), shapes.expand),
+        "unbind": shapes.unbind,
+        "clamp_min": _clip,
+    },
+    **{"gelu": _gelu, "elu": _elu, "leaky_relu": _leaky},
     **{
         "softplus": _softplus,
         "dropout": _dropout,
         "feature_dropout": _dropout,
-        "dropout_": _dropout,
     },
     **dict.fromkeys(("contiguous", "clone", "detach", "alias", "lift_fresh_copy"), shapes.same),
-    **dict.fromkeys(("zeros", "new_zeros", "zeros_like"), _zeros),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ckptconv.errors import DialectError, LossyError
@@ -23,7 +24,8 @@ class Program:
     Attributes:
         layers: by path, those that hold weights.
         weights: the graph's name of a parameter or buffer → its path.
-        sizes: name of a symbolic size → (tensor, axis).
+        counts: name of a size → its expression.
+        infinite: some values hold minus infinity.
         zeros: values that hold zeros alone.
         tied: path of a weight → all paths of the same one.
     """
@@ -32,11 +34,13 @@ class Program:
         self.tied = {name: group for group in tied for name in group}
         self.layers, self.nodes = layers, list[Node]()
         self.described = source["graph"]["tensor_values"]
-        self.sizes: dict[str, tuple[str, int]] = {}
+        self.counts = source["graph"].get("sym_int_values") or {}
+        self.infinite = False
         self.zeros: set[str] = set()
         self.weights: dict[str, str] = {}
         self.inputs: list[Value] = []
         self._values: dict[str, Value] = {}
+        self._made: set[str] = set()
         self._constants: set[str] = set()
         self._views: dict[str, set[str]] = {}
         self._overwritten: dict[str, str] = {}
@@ -118,7 +122,9 @@ class Program:
 
     def overwrite(self, name: str, operator: str) -> None:
         """Note that an operator changes numbers in place: none that looked at them holds on."""
-        self._overwritten |= dict.fromkeys(self._views.get(name, {name}), operator)
+        group = self._views.get(name, {name})
+        self.zeros -= group
+        self._overwritten |= dict.fromkeys(group, operator)
 
     def give(
         self,
@@ -134,6 +140,15 @@ class Program:
             self._values[name] = Value(name, self.shape(name), self.dtype(name))
         names = tuple(value.name for value in inputs)
         self.nodes.append(Node(op, names, tuple(outputs), arguments, layer))
+
+    def append(self, op: str, inputs: Sequence[Value], made: Value, **arguments: Any) -> Value:
+        """Append a node that gives a value which the program has no name for."""
+        while made.name in self._made or made.name in self.described:
+            made = replace(made, name=f"{made.name}_")
+        self._made.add(made.name)
+        names = tuple(value.name for value in inputs)
+        self.nodes.append(Node(op, names, (made.name,), arguments))
+        return made
 
     def same(self, name: str, value: Value) -> None:
         """Let a name stand for a value that is there already."""

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ckptconv.dialects.torch.network.call import Operator
+from ckptconv.dialects.torch.network.sizes import Extent, extents, reshaped, row, single
+from ckptconv.graph.network import Size, Value
 
 VIEWS = frozenset(
     (
         *("permute", "transpose", "t", "numpy_T", "mT", "view", "reshape", "_unsafe_view"),
-        *("flatten", "squeeze"),
+        *("flatten", "squeeze", "swapaxes", "movedim"),
         *("unsqueeze", "unflatten", "select", "slice", "chunk", "split", "split_with_sizes"),
-        *("unbind", "expand", "contiguous", "detach", "alias", "to", "type_as"),
+        *("unbind", "expand", "expand_as", "contiguous", "detach", "alias", "to", "type_as"),
         *("dropout", "feature_dropout"),
     )
 )
 """Operators whose results are, or may be, the numbers of what they take and no copy."""
+
+
+_SWAPPED = {"transpose": ("dim0", "dim1"), "swapaxes": ("axis0", "axis1")}
 
 
 def same(o: Operator) -> None:
@@ -29,7 +34,8 @@ def permute(o: Operator) -> None:
     elif o.name == "numpy_T":
         order = tuple(reversed(range(rank)))
     else:
-        a, b = (o.axis("dim0"), o.axis("dim1")) if o.name == "transpose" else (rank - 2, rank - 1)
+        keys = _SWAPPED.get(o.name)
+        a, b = map(o.axis, keys) if keys else (rank - 2, rank - 1)
         swap = {a: b, b: a}
         order = tuple(swap.get(i, i) for i in range(rank))
     if len(order) != rank:
@@ -39,25 +45,36 @@ def permute(o: Operator) -> None:
 
 def shaped(o: Operator) -> None:
     """Any operator that gives the same numbers in another shape."""
-    shape = o.shape
     if o.overload == "dtype":
         raise o.refuse("the same bytes as another dtype")
-    if sum(n is None for n in shape) > 1:
-        raise o.refuse("two sizes that are free")
-    o.give("view", o.tensor("self"), sizes=tuple(-1 if n is None else n for n in shape))
+    given = [o.tensor("self")]
+    sizes = reshaped(o, given)
+    o.give("view", *given, sizes=sizes)
 
 
 def select(o: Operator) -> None:
-    o.give("index", o.tensor("self"), cuts=(*_whole(o.axis()), int(o.get("index"))))
+    given = [o.tensor("self")]
+    if (place := _place(o, "index", given)) is None:
+        raise o.refuse("no index")
+    o.give("index", *given, cuts=(*_whole(o.axis()), place))
+
+
+def _place(o: Operator, key: str, given: list[Value]) -> Extent | None:
+    found = single(o, key, given)
+    if not (found is None or type(found) is int or isinstance(found, Size)):
+        raise o.refuse(f"{key} that is no whole number")
+    return found
 
 
 def slice(o: Operator) -> None:
-    start, stop, step = o.get("start"), o.get("end"), o.get("step", 1)
-    cut, x, axis = (start or None, stop, None if step == 1 else step), o.tensor("self"), o.axis()
+    given = [x := o.tensor("self")]
+    start, stop, step = (_place(o, key, given) for key in ("start", "end", "step"))
+    axis = o.axis()
+    cut = (start or None, stop, None if step == 1 else step)
     if cut == (None, None, None) or (x.shape[axis] is not None and o.shape == x.shape):
         same(o)
     else:
-        o.give("index", x, cuts=(*_whole(axis), cut))
+        o.give("index", *given, cuts=(*_whole(axis), cut))
 
 
 def _whole(axis: int) -> tuple[tuple[None, None, None], ...]:
@@ -86,14 +103,67 @@ def chunk(o: Operator) -> None:
 
 
 def repeat(o: Operator) -> None:
-    o.give("tile", o.tensor("self"), times=tuple(o.get("repeats")))
+    given = [o.tensor("self")]
+    times = row(o, "repeats", given)
+    o.give("tile", *given, times=times)
+
+
+def moved(o: Operator) -> None:
+    x = o.tensor("self")
+    rows = [o.get(key) for key in ("source", "destination")]
+    pairs = zip(*([row] if isinstance(row, int) else row for row in rows), strict=True)
+    places = {there % x.rank: here % x.rank for here, there in pairs}
+    rest = iter(axis for axis in range(x.rank) if axis not in places.values())
+    order = tuple(places[axis] if axis in places else next(rest) for axis in range(x.rank))
+    o.give("permute", x, order=order)
+
+
+def each_repeated(o: Operator) -> None:
+    if o.get("dim") is None or type(o.get("repeats")) is not int:
+        raise o.refuse("all axes, or counts of their own")
+    if o.tensor("self").dtype == "bool":
+        raise o.refuse("bools")
+    o.give("repeat", o.tensor("self"), times=o.get("repeats"), axis=o.axis())
+
+
+def larger(o: Operator) -> None:
+    """Repeat along the last axes, as often as their scales say."""
+    x, scales = o.tensor("input"), o.get("scale_factors")
+    axes = range(2, x.rank)
+    if scales is None:
+        raise o.refuse("a size, and not a scale")
+    if len(scales) != len(axes) or any(n != int(n) or n < 1 for n in scales):
+        raise o.refuse("scales that are no whole numbers")
+    for axis, n in zip(axes, scales, strict=True):
+        x = o.between("repeat", x, times=int(n), axis=axis)
+    o.program.same(o.outputs[0], x)
+
+
+def differences(o: Operator) -> None:
+    if o.get("n", 1) != 1 or o.has_tensor("prepend") or o.has_tensor("append"):
+        raise o.refuse("n, prepend or append")
+    x, before = o.tensor("self"), _whole(o.axis(default=-1))
+    first = o.between("index", x, cuts=(*before, (1, None, None)))
+    second = o.between("index", x, cuts=(*before, (None, -1, None)))
+    o.give("logical_xor" if x.dtype == "bool" else "subtract", first, second)
+
+
+def _one_by_one(o: Operator, op: str, axes: list[int], *others: list[int]) -> None:
+    x = o.tensor("self")
+    for axis, *numbers in zip(axes, *others, strict=True):
+        x = o.between(op, x, axis=axis % x.rank, **dict(zip(("shift",), numbers, strict=False)))
+    o.program.same(o.outputs[0], x)
+
+
+def roll(o: Operator) -> None:
+    axes = o.get("dims")
+    if not axes:
+        raise o.refuse("all axes in one")
+    _one_by_one(o, "roll", axes, o.get("shifts"))
 
 
 def flip(o: Operator) -> None:
-    axes = o.get("dims")
-    if len(axes) != 1:
-        raise o.refuse("several axes")
-    o.give("flip", o.tensor("self"), axis=axes[0] % o.tensor("self").rank)
+    _one_by_one(o, "flip", o.get("dims"))
 
 
 def unbind(o: Operator) -> None:
@@ -103,18 +173,12 @@ def unbind(o: Operator) -> None:
 
 
 def expand(o: Operator) -> None:
-    """Repeat along axes of size one; one of them may be as long as an axis of another value."""
-    x, shape = o.tensor("self"), o.shape
-    if len(shape) != x.rank:
-        raise o.refuse("more axes")
-    times = [1 if n == m else m for n, m in zip(x.shape, shape, strict=True)]
-    free = [i for i, n in enumerate(times) if n is None]
-    if not free:
-        o.give("tile", x, times=tuple(times))
-        return
-    said = o.given["size"].get("as_sym_ints", [{}] * x.rank)[free[0]].get("as_name")
-    if len(free) > 1 or said not in o.program.sizes:
-        raise o.refuse("sizes that are computed")
-    name, axis = o.program.sizes[said]
-    o.give("tile_as", x, o.program.value(name), free=free[0], axis=axis,
-           times=tuple(n or 1 for n in times))  # fmt: skip
+    """Repeat along axes of size one, and along axes that come before."""
+    given = [x := o.tensor("self")]
+    sizes = extents(o, given)
+    own = (1,) * (len(sizes) - x.rank) + x.shape
+    times = tuple(size if n == 1 else 1 for n, size in zip(own, sizes, strict=True))
+    if all(n == 1 for n in times) and len(sizes) == x.rank:
+        same(o)
+    else:
+        o.give("tile", *given, times=times)

@@ -1,0 +1,61 @@
+"""aten operators that normalise without the weights of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ckptconv.dialects.torch.network.call import Operator, number
+from ckptconv.dialects.torch.network.layers import RULES as LAYERS
+from ckptconv.graph.network import Value
+
+_FLOAT32_EPSILON = 2.0**-23
+
+
+def _or_layer(rule: Callable[[Operator], None]) -> Callable[[Operator], None]:
+    """Take an operator for that of a layer where it has weights."""
+
+    def chosen(o: Operator) -> None:
+        if o.has_tensor("weight") or o.has_tensor("bias"):
+            LAYERS[o.name](o)
+        else:
+            rule(o)
+
+    return chosen
+
+
+def _layer_norm(o: Operator) -> None:
+    x = o.tensor("input")
+    axes = tuple(range(x.rank - len(o.get("normalized_shape")), x.rank))
+    _normalised(o, x, axes, number(o, "eps", 1e-5))
+
+
+def _rms_norm(o: Operator) -> None:
+    x = o.tensor("input")
+    axes = tuple(range(x.rank - len(o.get("normalized_shape")), x.rank))
+    epsilon = number(o, "eps") if o.get("eps") is not None else _FLOAT32_EPSILON
+    o.give("divide", x, _root(o, o.between("square", x), axes, epsilon))
+
+
+def _instance_norm(o: Operator) -> None:
+    if not o.get("use_input_stats", True) or o.has_tensor("weight"):
+        raise o.refuse("weights or statistics of its own")
+    x = o.tensor("input")
+    _normalised(o, x, range(2, x.rank), number(o, "eps", 1e-5))
+
+
+def _normalised(o: Operator, x: Value, axes: Sequence[int], epsilon: float) -> None:
+    mean = o.between("mean", x, axes=tuple(axes), keep=True)
+    centred = o.between("subtract", x, mean)
+    o.give("divide", centred, _root(o, o.between("square", centred), axes, epsilon))
+
+
+def _root(o: Operator, squares: Value, axes: Sequence[int], epsilon: float) -> Value:
+    mean = o.between("mean", squares, axes=tuple(axes), keep=True)
+    return o.between("sqrt", o.between("add_number", mean, number=epsilon))
+
+
+RULES: Mapping[str, Callable[[Operator], None]] = {
+    "layer_norm": _or_layer(_layer_norm),
+    "rms_norm": _or_layer(_rms_norm),
+    "instance_norm": _instance_norm,
+}

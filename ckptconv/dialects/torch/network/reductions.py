@@ -1,0 +1,145 @@
+"""aten operators that make one number of many along axes, or the place of one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ckptconv.dialects.torch.network.arithmetic import pair, truth
+from ckptconv.dialects.torch.network.call import Operator, number
+from ckptconv.graph.network import Shape, Value
+
+Rule = Callable[[Operator], None]
+
+
+def _axes(o: Operator, x: Value) -> tuple[int, ...]:
+    """Return the axes, in order; all of them where none is named."""
+    if not x.rank:
+        raise o.refuse("a single number")
+    given = o.get("dim")
+    axes = [given] if isinstance(given, int) else given or range(x.rank)
+    return tuple(sorted(n % x.rank for n in axes))
+
+
+def _length(o: Operator, x: Value, axes: tuple[int, ...], keep: bool, shape: Shape) -> Value:
+    """Return the root of the sum of squares."""
+    squares = Value(f"{o.outputs[0]}_{x.name}_squares", shape, x.dtype)
+    squares = o.program.append("sum", [o.between("square", x)], squares, axes=axes, keep=keep)
+    return o.between("sqrt", squares)
+
+
+def _reduce(op: str) -> Rule:
+    def rule(o: Operator) -> None:
+        x = o.typed()
+        if x.dtype == "bool":
+            raise o.refuse("bools")
+        keep = bool(o.get("keepdim", False))
+        # max.dim gives (values, indices)
+        o.program.give(op, [x], o.outputs[:1], axes=_axes(o, x), keep=keep)
+
+    return rule
+
+
+def _extreme(word: str) -> Rule:
+    """The largest of two values, or along axes, and then its first place."""
+
+    def rule(o: Operator) -> None:
+        if o.has_tensor("other"):
+            pair(f"{word}imum")(o)
+            return
+        _reduce(f"a{word}")(o)
+        if len(o.outputs) > 1:
+            keep = bool(o.get("keepdim", False))
+            o.program.give(
+                f"arg{word}", [o.tensor("self")], o.outputs[1:], axis=o.axis(), keep=keep
+            )
+
+    return rule
+
+
+def _place(op: str) -> Rule:
+    def rule(o: Operator) -> None:
+        if o.get("dim") is None:
+            raise o.refuse("all axes")
+        x = o.typed() if op == "prod" else o.tensor("self")
+        o.give(op, x, axis=o.axis(), keep=bool(o.get("keepdim", False)))
+
+    return rule
+
+
+def _truths(op: str) -> Rule:
+    def rule(o: Operator) -> None:
+        x = truth(o, o.tensor("self"))
+        o.give(op, x, axes=_axes(o, x), keep=bool(o.get("keepdim", False)))
+
+    return rule
+
+
+def _spread(op: str) -> Rule:
+    """Variance, or its root."""
+
+    def rule(o: Operator) -> None:
+        usual = int(o.get("unbiased", True))
+        lost = number(o, "correction", usual)
+        if lost != int(lost):
+            raise o.refuse("a correction that is no whole number")
+        axes, keep = _axes(o, o.tensor("self")), bool(o.get("keepdim", False))
+        o.give(op, o.tensor("self"), axes=axes, correction=int(lost), keep=keep)
+
+    return rule
+
+
+def _norm(o: Operator) -> None:
+    x, order = o.typed(), o.get("ord", 2)
+    told: dict[str, Any] = {"axes": _axes(o, x), "keep": bool(o.get("keepdim", False))}
+    if order == 2:
+        o.program.same(o.outputs[0], _length(o, x, **told, shape=o.shape))
+    elif order in _NORMS:
+        o.give(_NORMS[order], o.between("abs", x), **told)
+    else:
+        raise o.refuse(f"ord={order}")
+
+
+def _cosine(o: Operator) -> None:
+    pair, epsilon = [o.typed(o.tensor(key)) for key in ("x1", "x2")], number(o, "eps", 1e-8)
+    rank = max(x.rank for x in pair)
+    axis = o.get("dim", 1) % rank - rank
+    for i, x in enumerate(pair):
+        length = _length(o, x, (axis,), True, x.shape)
+        pair[i] = o.between("divide", x, o.between("clip", length, low=epsilon, high=None))
+    o.give("sum", o.between("multiply", *pair), axes=(axis,), keep=False)
+
+
+def _largest(o: Operator) -> None:
+    """The largest values; which of equal ones is meant by their places, nothing tells."""
+    if not (o.get("largest", True) and o.get("sorted", True)):
+        raise o.refuse("largest=False or sorted=False")
+    axis, x = o.axis(default=-1), o.tensor("self")
+    o.program.give("topk", [x], o.outputs[:1], k=int(o.get("k")), axis=axis)
+
+
+def _along(op: str) -> Rule:
+    return lambda o: o.give(op, o.typed(), axis=o.axis())
+
+
+def _distance(o: Operator) -> None:
+    """The length of a difference, to which a little is added."""
+    if o.get("p", 2) != 2:
+        raise o.refuse(f"p={o.get('p')}")
+    way = o.between("subtract", o.tensor("x1"), o.tensor("x2"))
+    way = o.between("add_number", way, number=number(o, "eps", 1e-6))
+    told: dict[str, Any] = {"axes": (-1,), "keep": bool(o.get("keepdim", False))}
+    o.program.same(o.outputs[0], _length(o, way, **told, shape=o.shape))
+
+
+_NORMS = {1: "sum", math.inf: "amax"}
+RULES: Mapping[str, Rule] = {
+    **{name: _reduce(name) for name in ("mean", "sum", "amax", "amin", "logsumexp")},
+    **{word: _extreme(word) for word in ("max", "min")},
+    **{name: _place(name) for name in ("argmax", "argmin")},
+    **{name: _truths(name) for name in ("any", "all")},
+    **{name: _spread(name) for name in ("var", "std")},
+    **{"linalg_vector_norm": _norm, "topk": _largest, "cumsum": _along("cumsum")},
+    **{"cosine_similarity": _cosine, "pairwise_distance": _distance, "prod": _place("prod")},
+}
