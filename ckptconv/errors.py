@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from ckptconv.spelling import option, patterns
@@ -16,12 +16,11 @@ _MAX_PART, _MAX_LINE, _SHOWN, _ALIKE, _ADVISED = 1000, 20_000, 10, 3, 100
 
 def printable(text: object) -> str:
     """Return ``text`` with control characters escaped, so that a file cannot drive a terminal."""
-    text = str(text)
-    if text.isprintable():
-        return text
+    if (shown := str(text)).isprintable():
+        return shown
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for c in text
+        for c in shown
     )
 
 
@@ -179,10 +178,20 @@ def _shortened(hints: Iterable[str]) -> Iterator[str]:
             yield f"and {len(group) - _ALIKE} more like these"
 
 
+class Gathered(list[CkptconvError]):
+    """A context, entered once for each module, out of which refusals come here."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if not isinstance(error, DialectError | LossyError):
+            return False
+        self.append(error)
+        return True
+
+
 @contextmanager
-def gathering(
-    modules: Callable[[], Collection[str]] = tuple,
-) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+def gathering(modules: Callable[[], Collection[str]] = tuple) -> Iterator[Gathered]:
     """Let a loop go on past modules that are refused; raise one error of all at its end.
 
     Args:
@@ -190,19 +199,10 @@ def gathering(
 
     >>> with gathering() as each:
     ...     for path in paths:
-    ...         with each():
+    ...         with each:
     ...             lift(path)
     """
-    errors: list[CkptconvError] = []
-
-    @contextmanager
-    def each() -> Iterator[None]:
-        try:
-            yield
-        except (DialectError, LossyError) as error:
-            errors.append(error)
-
-    yield each
+    yield (errors := Gathered())
     ambiguous = [error for error in errors if isinstance(error, AmbiguousKindError)]
     refused = [error for error in errors if not isinstance(error, AmbiguousKindError)]
     if ambiguous and not refused:

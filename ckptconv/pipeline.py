@@ -95,13 +95,7 @@ def finished(graph: Graph, options: ReadOptions, report: Mapping[str, Any] | Non
 
             columns = (row.forms for row in dialects.DIALECTS.values())
             graph = check_kinds(graph, options.kinds, columns)
-        graph = passes.after_lift(graph, options, _table(options.map))
-    if options.restore is not None and report is not None:
-        from ckptconv.passes import restore
-
-        with locating(options.restore):
-            graph = restore.undo(graph, report, path=os.fsdecode(options.restore))
-    return graph
+        return passes.after_lift(graph, options, _table(options.map), report)
 
 
 def given(graph: object) -> Graph:

@@ -59,6 +59,7 @@ class LayerEntry:
         notes: what differs in use.
         constructor: the call that builds it on the target; ``""`` where the target has none.
         unknown: hyper-parameters that the source does not record, each with what is assumed.
+        read_as: the path that the source has it under.
     """
 
     path: str
@@ -70,6 +71,7 @@ class LayerEntry:
     notes: list[str] = field(default_factory=list)
     constructor: str = ""
     unknown: list[str] = field(default_factory=list)
+    read_as: str = ""
 
 
 @dataclass
@@ -191,6 +193,7 @@ def _layer_entry(made: Made, lowered: Lowered, origin: Provenance, said: _Said) 
         [*layer.notes, *notes],
         call,
         list(missing),
+        layer.hint_path,
     )
 
 

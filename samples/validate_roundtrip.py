@@ -24,9 +24,7 @@ def validate(source, target, *, kinds=None, run=False):
     to = FRAMEWORKS[Path(target).suffix]
     ckptconv.convert(source, target, to=to, kinds=kinds, force=True, check=True)
     proof = ckptconv.verify(source, target, kinds=kinds, target_kinds=kinds, run=run)
-    wrong = [layer for layer in proof.layers if not layer.ok]
-    differences = [f"{target}: {layer.source}: {layer.cause}" for layer in wrong]
-    differences += [f"{target}: missing: {name}" for name in proof.missing]
+    differences = [f"{target}: {failure}" for failure in proof.failures]
     with tempfile.TemporaryDirectory() as folder:
         # The report keeps the two biases of which Keras has only the sum.
         report = Path(folder, "report.json")

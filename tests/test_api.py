@@ -202,10 +202,14 @@ def test_the_sizes_of_a_flat_weight_are_numbers():
         lift(flat, read)
 
 
-@pytest.mark.parametrize("options", [{"rename": {r"^fc\.": "x"}}, {"map": {"nothing": "x"}}])
-def test_an_entry_that_matches_nothing_lists_what_there_is(model, options):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"rename": {r"^fc\.": "x"}}, r"'^fc\.' matches"), ({"map": {"nothing": "x"}}, "nothing")],
+)
+def test_an_entry_that_matches_nothing_lists_what_there_is(model, options, said):
     with pytest.raises(ckptconv.CkptconvError, match="matches no module") as error:
         ckptconv.load(model, **options)
+    assert said in str(error.value), "as it was typed"
     assert {"rnn", "fc"} <= {word.strip("',:;") for word in str(error.value).split()}
 
 

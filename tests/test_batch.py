@@ -82,6 +82,17 @@ def test_targets_among_the_sources_are_no_sources(folder):
     assert {source.name for source, _ in find(folder, folder / "out", ".ckpt")} == set(FIRST)
 
 
+def test_a_folder_that_cannot_be_read_is_not_passed_by(folder, tmp_path, monkeypatch):
+    def scandir(path, scan=os.scandir):
+        if Path(path).name == "deep":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError, match="deep"):
+        find(folder, tmp_path / "out", ".ckpt")
+
+
 _KILLED = """
 import os, sys, ckptconv
 from ckptconv.batch import job

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ckptconv import formats
 from ckptconv import options as o
@@ -124,14 +124,18 @@ def find(source: o.StrPath, target: o.StrPath, suffix: str) -> list[tuple[Path, 
     """Pair every checkpoint below a folder with its target below another, sorted by name.
 
     Shards that an index lists are left to their index, and targets inside ``source`` alone.
+
+    Raises:
+        OSError: a folder that cannot be read.
     """
     root, inside = Path(source), Path(target).resolve()
     above = lru_cache(lambda folder: {(real := folder.resolve()), *real.parents})
     files = sorted(
         path
-        for path in root.rglob("*")
-        if path.name.lower().endswith(formats.SUFFIXES)
-        and path.is_file()
+        for folder, _, names in os.walk(root, onerror=_raise)
+        for name in names
+        if name.lower().endswith(formats.SUFFIXES)
+        and (path := Path(folder, name)).is_file()
         and inside not in above(path.resolve().parent if path.is_symlink() else path.parent)
     )
     shards = {Path(shard) for path in files for shard in files_of(str(path))[1:]}
@@ -140,6 +144,10 @@ def find(source: o.StrPath, target: o.StrPath, suffix: str) -> list[tuple[Path, 
         for path in files
         if path not in shards
     ]
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _run(

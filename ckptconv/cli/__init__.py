@@ -22,9 +22,17 @@ from ckptconv.spelling import quoted
 if TYPE_CHECKING:
     from ckptconv.report import Report
 
+_FIRST = """\b
+First:
+  ckptconv inspect model.pt             what is in the file
+  ckptconv torch2ms model.pt            writes model.ckpt, says how to load it
+  ckptconv verify model.pt model.ckpt   whether it is the same model
+"""
 app = typer.Typer(
     name="ckptconv",
-    help="Convert LSTM, GRU and RNN checkpoints between PyTorch, Keras and MindSpore.",
+    help="Convert checkpoints between PyTorch, Keras and MindSpore: LSTM, GRU, RNN and what stands "
+    "around them.",
+    epilog=_FIRST,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -49,7 +57,9 @@ def _print_version(wanted: bool) -> None:
     version=o.Row(
         bool,
         False,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="The version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     )
 )
 def _options(version: bool) -> None:

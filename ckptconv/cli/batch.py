@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from ckptconv.batch import Outcome
 
 _ROWS = {
-    "src": o.SRC._replace(declaration=typer.Argument(metavar="SRC_DIR", help="A folder.")),
+    "src": o.SRC._replace(
+        declaration=typer.Argument(metavar="SRC_DIR", help="The folder to search.")
+    ),
     "dst": o.SRC._replace(declaration=typer.Argument(metavar="DST_DIR", help="Made if missing.")),
     "to": o.Row(str, o.SRC.default, typer.Option("--to", metavar="NAME", help=o.TARGETS + ".")),
     "suffix": o.Row(
-        str | None, None, typer.Option("--suffix", metavar=".EXT", help="Of the targets.")
+        str | None, None, typer.Option("--suffix", metavar=".EXT", help="Suffix of the targets.")
     ),
-    "jobs": o.Row(int, 1, typer.Option("--jobs", metavar="N", min=1, help="Processes.")),
+    "jobs": o.Row(int, 1, typer.Option("--jobs", metavar="N", min=1, help="Number of processes.")),
     **{name: row for name, row in o.NAMES.items() if name != "restore"},
     "config": o.NETWORK["config"],
     "network": o.Row(
@@ -51,7 +53,7 @@ _ROWS = {
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    help_ = "Convert all below SRC_DIR, but not what is done already."
+    help_ = "Convert all below SRC_DIR; what is done already is skipped."
     app.command("batch", help=help_)(o.takes(**_ROWS)(_batch))
 
 

@@ -26,10 +26,14 @@ _ROWS = {
         )
     ),
     "output": o.Row(
-        str | None, None, typer.Option("-o", "--output", metavar="MAP", help="Write it for --map.")
+        str | None,
+        None,
+        typer.Option(
+            "-o", "--output", metavar="MAP", help="Write the map, to be edited, for --map."
+        ),
     ),
     "to": o.Row(
-        str | None, None, typer.Option("--to", metavar="NAME", help="Whose network TARGET is.")
+        str | None, None, typer.Option("--to", metavar="NAME", help="The framework of TARGET.")
     ),
     "mint": o.Row(bool, False, typer.Option("--mint", help="The same as --to mint.")),
     **{name: row for name, row in o.NAMES.items() if name not in o.LIKE_ALONE},

@@ -53,6 +53,8 @@ FORCE = _flag("--force", help="Replace an existing target.")
 KIND = _many("--kind", metavar="PATH=KIND", help="Say what a module is where the file cannot tell.")
 
 NAMES = {
+    "kind": KIND,
+    "select": SELECT,
     "rename": _many(
         "--rename",
         metavar="REGEX=REPL",
@@ -79,10 +81,8 @@ NAMES = {
     "restore": _text(
         "--restore",
         metavar="REPORT",
-        help="Undo the conversion that made SRC: names, stacking, biases.",
+        help="Undo the conversion that made SRC, by what its --report wrote.",
     ),
-    "kind": KIND,
-    "select": SELECT,
     "fuse": _many(
         "--fuse", metavar="NEW=A,B,…", help="Make one recurrent layer of several layers."
     ),
@@ -122,16 +122,20 @@ VALUES = {
     ),
     "z_convention": _flag("--z-convention", help="The source's GRU is h' = (1-z)·h + z·n."),
     "flat_layout": _text(
-        "--layout", metavar="cpu|gpu|ascend", help="Of an LSTM of MindSpore before 1.6."
+        "--layout", metavar="cpu|gpu|ascend", help="Of a flat LSTM of MindSpore before 1.6."
     ),
-    "hardware": _text("--target", metavar="ascend", help="Hold the result against this hardware."),
+    "hardware": _text(
+        "--target",
+        metavar="ascend",
+        help="Refuse what this hardware cannot run; name what it rounds away.",
+    ),
 }
 OUTPUT = {
     "check": _flag("--check", help="Read the target back and compare before it takes its name."),
     "dry_run": _flag("--dry-run", help="Do everything but write."),
     "force": FORCE,
     "as_json": JSON,
-    "report_file": _text("--report", metavar="FILE", help="Also write the report to FILE."),
+    "report_file": _text("--report", metavar="FILE", help="Also write the report, as JSON."),
     "quiet": QUIET,
 }
 
@@ -217,7 +221,7 @@ def named(options: dict[str, Any]) -> dict[str, Any]:
 
 
 READ = {
-    "source": _text("--from", metavar="NAME", help="Its framework; default: what SRC speaks."),
+    "source": _text("--from", metavar="NAME", help="Framework of SRC; default: what it speaks."),
     **{n: NAMES[n] for n in ("select", "kind", "rename", "map", "fuse", "split", "restore")},
     "config": NETWORK["config"],
     **{n: VALUES[n] for n in ("allow", "gates", "forget_bias", "z_convention", "flat_layout")},

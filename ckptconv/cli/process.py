@@ -88,6 +88,8 @@ def _closing(step: Callable[[], object]) -> int:
     try:
         code = step()
     except _Refused as error:
+        if type(error) is _Refused and error.ctx and _has_output(error.ctx.command):
+            error.message += "; try -o DST, which names what is written"  # beside the one source
         error.show()
         _document(UsageError(error.format_message()), error.exit_code)
         return int(error.exit_code)
@@ -101,6 +103,10 @@ def _closing(step: Callable[[], object]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 128 + signal.SIGINT
     return code if isinstance(code, int) else 0
+
+
+def _has_output(command: Any) -> bool:
+    return any(parameter.name == "output" for parameter in command.params)
 
 
 def _fail(error: CkptconvError, code: int) -> int:

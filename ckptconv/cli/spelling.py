@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +58,22 @@ def check_said(given: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
             raise typer.BadParameter(f"{typed}: expected {option.metavar}, found nothing")
 
 
+_JOINTS = {
+    "--kind": r"(.*)=([\w.]+(?:\(.*\))?)",
+    "--fill": r"(.*)=(.*)",
+    "--rename": r"((?:[^()=]|\((?:[^()]|\([^()]*\))*\))+)=(.*)",
+}
+"""Which ``=`` is the one between, where the left side may have its own."""
+
+
 def pairs(option: str, values: list[str] | None) -> list[tuple[str, str]]:
     """Split ``LEFT=RIGHT`` values; anything else is wrong usage."""
-    found = [value.partition("=") for value in values or ()]
-    for left, separator, right in found:
+    joint = re.compile(_JOINTS.get(option, "(.*?)=(.*)"), re.DOTALL)
+    found: list[tuple[str, str]] = []
+    for value in values or ():
+        whole = joint.fullmatch(value)
+        left, separator, right = (whole[1], "=", whole[2]) if whole else value.partition("=")
         if not separator or not (left or option == "--kind"):
             raise typer.BadParameter(f"{option} {left}{separator}{right}: expected LEFT=RIGHT")
-    return [(left, right) for left, _, right in found]
+        found.append((left, right))
+    return found

@@ -13,6 +13,8 @@ from ckptconv.cli.progress import reading
 from ckptconv.cli.targets import framework
 
 _BOTH = {**o.READ, **o.prefixed("target", o.READ, "the second file")}
+_DROP = {"drop": o.NAMES["drop"]}
+_DROP |= o.prefixed("target", _DROP, "the second file")
 _DEVICE = o.Row(
     str, "CPU", typer.Option("--device", metavar="CPU|GPU|Ascend", help="What MindSpore runs on.")
 )
@@ -21,7 +23,7 @@ _NETWORK = o.Row(
     None,
     typer.Option("--network", metavar="FILE.py", help="The written network to run, whole."),
 )
-_SEED = o.Row(int, 0, typer.Option("--seed", help="Of the inputs."))
+_SEED = o.Row(int, 0, typer.Option("--seed", help="Seed of the inputs."))
 _OUTPUT = {"as_json": o.JSON, "quiet": o.QUIET}
 
 
@@ -57,11 +59,14 @@ _VERIFY = {
     "run": o.Row(bool, False, typer.Option("--run", help="Also run both in their frameworks.")),
     "network": _NETWORK,
     "tolerance": o.Row(
-        float | None, None, typer.Option("--tolerance", help="Instead of the derived ones.")
+        float | None,
+        None,
+        typer.Option("--tolerance", help="How far outputs may be off, instead of what is derived."),
     ),
     "seed": _SEED,
     "device": _DEVICE,
     **_BOTH,
+    **_DROP,
     "html": _HTML,
     "force": o.FORCE,
     **_OUTPUT,
@@ -84,10 +89,14 @@ def verify(src: str, dst: str, html: str | None, force: bool, **options: Any) ->
 _GOLDEN = {
     "src": o.SRC,
     "output": o.Row(
-        str, o.SRC.default, typer.Option("-o", "--output", metavar="V.npz", help="To write.")
+        str,
+        o.SRC.default,
+        typer.Option("-o", "--output", metavar="V.npz", help="The vectors to write."),
     ),
     "network": o.Row(
-        bool, False, typer.Option("--network", help="Of the whole model, which is run.")
+        bool,
+        False,
+        typer.Option("--network", help="Of the whole model, which is run, not of layers."),
     ),
     "seed": _SEED,
     **o.READ,
@@ -137,7 +146,11 @@ def replay(dst: str, vectors: str, **options: Any) -> None:
 _DIFF = {
     "a": _path("A", "A checkpoint."),
     "b": _path("B", "Another one."),
-    "atol": o.Row(float, 0.0, typer.Option("--atol", help="Still the same; 0 means every bit.")),
+    "atol": o.Row(
+        float,
+        0.0,
+        typer.Option("--atol", help="Difference that counts as none; 0 means every bit."),
+    ),
     **_BOTH,
     **_OUTPUT,
 }
@@ -155,7 +168,9 @@ def diff(a: str, b: str, **options: Any) -> None:
 _ROUNDTRIP = {
     "src": o.SRC,
     "via": o.Row(
-        str, o.SRC.default, typer.Option("--via", metavar="NAME", help="torch, keras, mindspore.")
+        str,
+        o.SRC.default,
+        typer.Option("--via", metavar="NAME", help="There and back: torch, keras or mindspore."),
     ),
     "report": o.OUTPUT["report_file"],
     **o.READ,

@@ -87,7 +87,9 @@ class Dialect(NamedTuple):
         return self.load().FORMS
 
 
-_LOADED = "ms.load_param_into_net(network, ms.load_checkpoint({path}%s), strict_load=True)"
+_LEFT = "left = ms.load_param_into_net(network, ms.load_checkpoint({path}%s), strict_load=True)"
+_NOTHING = "assert left == ([], []), left"
+"""Strict or not, MindSpore raises for no name."""
 _MINDSPORE = Dialect(
     "mindspore",
     "ms",
@@ -97,8 +99,8 @@ _MINDSPORE = Dialect(
     ascend=True,
     others=("mint", "torch"),
     loads={
-        "mindspore-ckpt": ("import mindspore as ms", _LOADED % ""),
-        "safetensors": ("import mindspore as ms", _LOADED % ', format="safetensors"'),
+        "mindspore-ckpt": ("import mindspore as ms", _LEFT % "", _NOTHING),
+        "safetensors": ("import mindspore as ms", _LEFT % ', format="safetensors"', _NOTHING),
     },
     unloaded=("float8",),
     typed="strict_load refuses them unless parameter.set_dtype(ms.{dtype}) comes first",

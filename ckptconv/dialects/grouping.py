@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 
 from ckptconv.checkpoint import Module
@@ -13,7 +13,6 @@ from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 Groups = dict[str, dict[str, Tensor]]
-Each = Callable[[], AbstractContextManager[None]]
 _INNER = "bn2d"
 """What MindSpore's BatchNorm3d calls the BatchNorm2d that it holds; a user may call one so too."""
 _ATTENTION = {"in_proj_weight", "q_proj_weight"}
@@ -22,7 +21,7 @@ _ATTENTION = {"in_proj_weight", "q_proj_weight"}
 def modules(
     tensors: Mapping[str, Tensor],
     kinds: Mapping[str, KindHint],
-    each: Each,
+    each: AbstractContextManager[None],
     classes: Mapping[str, Module],
 ) -> Groups:
     """Group names by module; parameters of a known sub-module join its parent's group.
@@ -41,7 +40,7 @@ def modules(
         parent, _, child = path.rpartition(".")
         joins = child == "out_proj" and bool(_ATTENTION & set(groups.get(parent, {})))
         if child == _INNER and "moving_mean" in groups[path]:
-            with each():
+            with each:
                 known = classes.get(parent)
                 joins = (
                     known.class_name == "BatchNorm3d"

@@ -62,7 +62,7 @@ def recognise(evidence: Evidence) -> Recognised | None:
     if hint is not None:
         if hint.kind != PARAMETER and hint.kind not in found:
             raise DialectError(
-                f"cannot be a {hint.kind}",
+                hint.denied,
                 tensor=path,
                 expected=" or ".join(found) or "no known layer",
                 found=names_and_shapes(params),

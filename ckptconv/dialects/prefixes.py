@@ -12,6 +12,7 @@ from functools import partial
 
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.errors import DialectError
+from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
 
 _CONTENT = "module."
@@ -66,8 +67,11 @@ def without_wrappers(checkpoint: Checkpoint) -> Checkpoint:
     return plain
 
 
-def advice(names: Iterable[str]) -> tuple[str, ...]:
-    """Say how to take off a prefix that may be a wrapper's, and may be the network's own."""
+def advice(names: Iterable[str], options: ReadOptions) -> tuple[str, ...]:
+    """Say how to take off a prefix that may be a wrapper's, and may be the network's own; nothing
+    to whom gives the modules other paths already."""
+    if options.rename or options.map or options.restore:
+        return ()
     first, *others = {name.partition(".")[0] if "." in name else "" for name in names} or {""}
     if others or first not in _USUAL:
         return ()

@@ -31,7 +31,7 @@ def lift_group(evidence: Evidence) -> list[Layer]:
     own = bool(more) and not any("_l" in name for name in recurrent)
     if own or (hint and hint.kind == PARAMETER):
         return split_parameters(evidence, params, *([own_cell()] if own else []))
-    layer = lift_recurrent(replace(evidence, params=recurrent))
+    layer = lift_recurrent(replace(evidence, params=recurrent) if rest else evidence)
     if more:
         raise _more_than(layer, more)
     return [layer, *split_parameters(evidence, rest)]
@@ -57,7 +57,7 @@ def lift_recurrent(evidence: Evidence) -> RecurrentLayer:
             tensor=path,
             expected=f"weight_ih{suffix} and weight_hh{suffix}, both 2-D",
             found=names_and_shapes(params),
-            hint=_as_parameters(path),
+            hint=as_parameters(path),
         )
     hidden = w_hh.shape[1] if w_hr is None else w_hr.shape[1]
     blocks, rest = divmod(w_hh.shape[0], max(hidden, 1))
@@ -68,7 +68,7 @@ def lift_recurrent(evidence: Evidence) -> RecurrentLayer:
             tensor=f"{path}.weight_hh{suffix}".lstrip("."),
             expected="weight_hh of (4H, H) for LSTM, (3H, H) for GRU or (H, H) for RNN",
             found=w_hh.shape,
-            hint=_as_parameters(path),
+            hint=as_parameters(path),
         )
     kind = base + "Cell" if is_cell else base
     reason = f"weight_hh has {blocks} blocks of rows"
@@ -99,7 +99,8 @@ def _more_than(layer: Layer, more: Iterable[str]) -> AmbiguousKindError:
     return error
 
 
-def _as_parameters(path: str) -> str:
+def as_parameters(path: str) -> str:
+    """Return the advice that keeps a layer's parameters."""
     return f"{option('kinds', {path: PARAMETER})}; it keeps its parameters as they are"
 
 
@@ -143,7 +144,7 @@ def _check_shapes(layer: Layer, expected: Mapping[str, tuple[int, ...]]) -> None
                 tensor=layer.full_name(name),
                 expected=expected.get(name, "no such parameter beside the others"),
                 found=shape or "nothing",
-                hint=_as_parameters(layer.path),
+                hint=as_parameters(layer.path),
             )
 
 
@@ -154,6 +155,6 @@ def _with_what_is_said(layer: RecurrentLayer, evidence: Evidence) -> RecurrentLa
     if known and known not in (*RECURRENT, layer.kind):
         notes = (f"class {known} is taken to order its gates as torch.nn.{layer.base} does",)
     if hint is not None and hint.kind != layer.kind:
-        raise DialectError(f"cannot be a {hint.kind}", tensor=layer.path, expected=layer.kind)
+        raise DialectError(hint.denied, tensor=layer.path, expected=layer.kind)
     attributes = evidence.said
     return replace(layer, attributes=attributes, notes=notes) if attributes or notes else layer

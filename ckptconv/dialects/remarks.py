@@ -5,9 +5,11 @@ from __future__ import annotations
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.narrowing import BY_CHANNELS, BY_FLOW, BY_KERNELS, BY_NEIGHBOURS, BY_SIZE
 from ckptconv.graph.forms import classes
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.spelling import option
 
 _ASSUMED = "taken for {} by its name and the sizes around it; {} if it is another"
+_WORD = "taken for {} by its name; {} keeps its parameter as it is"
 _BESIDE = "taken for {} by the channels of the layers beside it; {} if it is another"
 _SLOPE = "taken for {}, since one value normed over itself is a constant; {} if it is another"
 _DEEP = "taken for {} by the kernel before it; {} if its input is no volume"
@@ -30,6 +32,11 @@ def unfit(evidence: Evidence) -> tuple[str, ...]:
     name = evidence.class_name
     known = evidence.hint is None and any(name in classes(c) for c in evidence.columns)
     return (_UNFIT.format(name),) if known else ()
+
+
+def by_word(kind: str) -> str:
+    """Return the note on a lone parameter that only the module's name tells from a user's own."""
+    return _WORD.format(kind, option("kinds", {"PATH": PARAMETER}))
 
 
 def own_cell() -> str:

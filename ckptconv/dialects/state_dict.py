@@ -12,8 +12,8 @@ from ckptconv.dialects.grouping import Groups, inside, modules, sizes_around
 from ckptconv.dialects.infer_kind import ambiguous, recognise
 from ckptconv.dialects.names import by_name
 from ckptconv.dialects.narrowing import SAID, by_class
-from ckptconv.dialects.recurrent import lift_group, split_parameters
-from ckptconv.dialects.remarks import remarks, unfit
+from ckptconv.dialects.recurrent import as_parameters, lift_group, split_parameters
+from ckptconv.dialects.remarks import by_word, remarks, unfit
 from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.axes import realign, sizes_said
 from ckptconv.graph.forms import Forms, slots
@@ -61,7 +61,7 @@ def lift_columns(
             before = layers if ordered else ()
             said = path, params, kinds, checkpoint.modules
             known = Evidence(*said, ranks, before, columns, fitting, *around, inner.get(path))
-            with each():
+            with each:
                 layers += _lift_group(known)
     check_used(kinds, dict.fromkeys((*groups, *beside)))
     return layers
@@ -72,7 +72,7 @@ def lower_layers(graph: Iterable[Layer], lower: Callable[[Layer], Part]) -> Lowe
     parts, layers = [], tuple(graph)
     with gathering(lambda: {layer.hint_path for layer in layers}) as each:
         for layer in layers:
-            with each():
+            with each:
                 parts.append((layer, lower(layer)))
     return gather(parts)
 
@@ -115,16 +115,29 @@ def _check_settings(layer: Layer, forms: Forms, owner: str) -> None:
                 tensor=layer.path,
                 expected=f"{only} along the first axis" if rows else only,
                 found=value,
+                hint=as_parameters(layer.hint_path),
             )
-    for param, slot in slots(layer.kind, forms) if len(layer.candidates) < 2 else ():
+    kinds = layer.candidates or (layer.kind,)
+    lacking = [slot for kind in kinds if (slot := _lacking(kind, layer, forms))]
+    if len(lacking) == len(kinds):
+        raise LossyError(
+            f"{owner}'s {form.call.name} has a {lacking[0][1]}, which this layer takes from every "
+            "batch anew",
+            tensor=layer.path,
+            expected=lacking[0][0],
+            found=", ".join(layer.params),
+        )
+    if lacking:
+        raise ambiguous(layer.hint_path, kinds, layer.params)
+
+
+def _lacking(kind: str, layer: Layer, forms: Forms) -> tuple[str, str] | None:
+    """Return the parameter that the target's layer cannot be without, and the source's is, with
+    its name there."""
+    for param, slot in slots(kind, forms) if kind != PARAMETER else ():
         if slot and slot.needed and param.name not in layer.params:
-            raise LossyError(
-                f"{owner}'s {form.call.name} has a {slot.name}, which this layer takes from every "
-                "batch anew",
-                tensor=layer.path,
-                expected=param.name,
-                found=", ".join(layer.params),
-            )
+            return param.name, slot.name
+    return None
 
 
 def as_named(layer: Layer) -> Part:
@@ -140,16 +153,16 @@ def _lift_group(evidence: Evidence) -> list[Layer]:
     if found is None or found.kinds == (PARAMETER,):
         return split_parameters(evidence, params, *unfit(evidence))
     kind = found.kinds[0]
-    if [*params] == ["w"] and found.evidence not in SAID:
-        named = by_name(path, (kind,)) or by_class(evidence, (kind,))
-        if not named:
+    notes = remarks(evidence, kind, found.evidence)
+    if [*params] == ["w"] and found.evidence not in SAID and not by_class(evidence, (kind,)):
+        if not by_name(path, (kind,)):
             raise ambiguous(path, (kind, PARAMETER), params)
+        notes += (by_word(kind),)
     rows = {slot.name: (slot, param) for param, slot in slots(kind, found.columns[kind]) if slot}
     lifted = {
         rows[name][1].name: realign(tensor, rows[name][0].axes, rows[name][1].axes)
         for name, tensor in params.items()
     }
-    notes = remarks(evidence, kind, found.evidence)
     return [Layer(path, kind, lifted, evidence.said, found.evidence, found.kinds, notes)]
 
 

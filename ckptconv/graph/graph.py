@@ -17,6 +17,7 @@ from ckptconv.tensors.tensor import Tensor
 
 Framework = Literal["torch", "keras", "mindspore"]
 RECURRENT = ("LSTM", "GRU", "RNN")
+_PROJECTION = frozenset(("weight_hr", "weight_hr_l0"))
 _NAME = re.compile(r"(weight|bias)_(ih|hh|hr)(?:_l(\d{1,4})(_reverse)?)?")
 
 
@@ -75,7 +76,7 @@ class Layer:
         return replace(self, path=path, read_as=self.hint_path)
 
     def full_name(self, param: str) -> str:
-        return ".".join(part for part in (self.path, param) if part)
+        return f"{self.path}.{param}" if self.path and param else self.path or param
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class RecurrentLayer(Layer):
 
 def is_projected(layer: Layer) -> TypeGuard[RecurrentLayer]:
     """Tell whether a layer is an LSTM with ``proj_size``."""
-    return isinstance(layer, RecurrentLayer) and layer.cells[0, 0].w_hr is not None
+    return isinstance(layer, RecurrentLayer) and not _PROJECTION.isdisjoint(layer.params)
 
 
 def cell_params(cell: Cell, layer: int | None = None, direction: int = 0) -> dict[str, Tensor]:

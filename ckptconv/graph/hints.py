@@ -25,6 +25,12 @@ class KindHint:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     evidence: str = USER
 
+    @property
+    def denied(self) -> str:
+        """The problem where a module cannot be this."""
+        whose = "" if self.evidence == USER else f", as {self.evidence} has it"
+        return f"cannot be a {self.kind}{whose}"
+
 
 def parse_hint(path: str, text: str | KindHint) -> KindHint:
     """Read ``LSTM(hidden_size=128, bias=True)``.

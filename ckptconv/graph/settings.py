@@ -58,4 +58,5 @@ def _value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         values = [_value(each) for each in value]
         return values[0] if len({*map(repr, values)}) == 1 else values
-    return float(np.float32(value)) if isinstance(value, float) else value
+    with np.errstate(over="ignore"):
+        return float(np.float32(value)) if isinstance(value, float) else value

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from ckptconv.dialects import Dialect
-from ckptconv.errors import DialectError
+from ckptconv.errors import DialectError, locating
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import ReadOptions, WriteOptions
@@ -21,16 +22,28 @@ from ckptconv.passes.gate_convention import to_canonical
 from ckptconv.spelling import option
 
 
-def after_lift(graph: Graph, options: ReadOptions, table: Mapping[str, str]) -> Graph:
-    """Do to a graph what the options of reading ask for.
+def after_lift(
+    graph: Graph,
+    options: ReadOptions,
+    table: Mapping[str, str],
+    report: Mapping[str, Any] | None = None,
+) -> Graph:
+    """Do to a graph what the options of reading ask for; those of layers and names speak of what
+    ``--restore`` has given back.
 
     Args:
         table: the entries of ``options.map``.
+        report: what ``options.restore`` names.
 
     Raises:
         CkptconvError: an option that fits nothing in the graph, or gives two modules one path.
     """
     graph = to_canonical(graph, options)
+    if options.restore is not None and report is not None:
+        from ckptconv.passes import restore
+
+        with locating(options.restore):
+            graph = restore.undo(graph, report)
     if options.split or options.fuse:
         from ckptconv.passes.stack import fuse, split
 

@@ -17,6 +17,9 @@ from ckptconv.tensors.computed import Elementwise
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor, names_and_shapes
 
+DROPPED = "dropped as"
+"""How the rule begins by which something was left out on the user's word."""
+
 
 def drop(graph: Graph, paths: Iterable[str]) -> Graph:
     """Leave out modules, with all below them, and parameters.
@@ -35,7 +38,7 @@ def drop(graph: Graph, paths: Iterable[str]) -> Graph:
         gone = {name: min(found) for name, found in above.items() if found}
         rest = {name: tensor for name, tensor in layer.params.items() if name not in gone}
         for name, path in gone.items():
-            rules |= dict.fromkeys(names.names(layer.params[name]), f"dropped as {path}")
+            rules |= dict.fromkeys(names.names(layer.params[name]), f"{DROPPED} {path}")
             met |= above[name]
         if gone and rest:
             _check_left(layer, rest)

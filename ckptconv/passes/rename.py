@@ -67,5 +67,5 @@ def _with_paths(graph: Graph, paths: Iterable[str]) -> Graph:
 
 def _matches_nothing(entry: str, graph: Graph) -> CkptconvError:
     there = listed((repr(layer.path) for layer in graph), _SHOWN)
-    problem = f"{option('rename')}: {entry!r} matches no module"
+    problem = f"{option('rename')}: '{entry}' matches no module"
     return CkptconvError(problem, expected=f"a path of {there}")

@@ -214,6 +214,8 @@ class Trace(NamedTuple):
 
 def trace(tensor: Tensor, known: Container[int] = ()) -> Trace:
     """Walk from a tensor to its origins: those whose ``id`` is ``known``, and leaves."""
+    if id(tensor) in known:
+        return Trace([tensor], [])
     origins: dict[int, Tensor] = {}
     operations: dict[str, None] = {}
     _follow(tensor, known, origins, operations)

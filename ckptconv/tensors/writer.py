@@ -77,8 +77,9 @@ class Sink:
 
     def seek(self, offset: int) -> None:
         """Go on writing at ``offset``; what stands between is left as it is."""
-        self._flush()
-        self._base = offset
+        if offset != self.position:
+            self._flush()
+            self._base = offset
 
     def patch(self, offset: int, data: bytes) -> None:
         """Overwrite bytes written earlier, in the end: a field that is known only now."""
@@ -139,11 +140,10 @@ class Sink:
 
     def _flush(self) -> None:
         if self._fill:
-            position = self.position
             self._buffer = self._writer.write(self._buffer, self._fill, self._base)
             if self._progress is not None:
                 self._progress(self._fill)
-            self._base, self._fill = position, 0
+            self._base, self._fill = self.position, 0
 
 
 class _Writer:

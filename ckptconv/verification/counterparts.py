@@ -16,6 +16,9 @@ from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification.pairing import Part
 from ckptconv.verification.reference.forward import GATES
 
+ABSENT = "(none)"
+"""What stands for the name of a parameter that a side does not have."""
+
 
 class Item(NamedTuple):
     """Two tensors that must be equal.
@@ -133,7 +136,7 @@ def _against_fill(full_name: str, tensor: Tensor, part: Part, name: str) -> Item
     kind = KINDS.get(part.layer.kind)
     fills = {param.name: param.fill for param in kind.params} if kind else {}
     fill = FilledTensor(tensor.shape, tensor.dtype, fills.get(name, 0.0))
-    return Item(full_name, "(none)", tensor, fill, how="against what its absence means")
+    return Item(full_name, ABSENT, tensor, fill, how="against what its absence means")
 
 
 class Names(Provenance):

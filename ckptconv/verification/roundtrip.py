@@ -8,11 +8,12 @@ import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ckptconv import api, dialects
+from ckptconv import api, dialects, pipeline
 from ckptconv.errors import ContainerError
 from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import check_target
-from ckptconv.options import ReadKeywords, StrPath, Target
+from ckptconv.options import ReadKeywords, ReadOptions, StrPath, Target
+from ckptconv.passes import restore
 from ckptconv.spelling import option, public
 from ckptconv.tensors.writer import Progress, write_text
 from ckptconv.verification.diff import diff_graphs
@@ -72,8 +73,8 @@ def roundtrip(
         if report is not None:
             text = json.dumps(written, ensure_ascii=False, indent=1)
             write_text(report, text, force=force)
-        kinds = _known(source) if via == "keras" else {}
-        returning = api.load(out, kinds=kinds, restore=report)
+        told = ReadOptions(restore=report).with_kinds(restore.kinds(written, {}))
+        returning = pipeline.read(out, told)
         api.save(returning, back, to=source.dialect, progress=progress)
         keras = source.dialect == "keras"
         again = api.load(back, kinds=options.get("kinds", ()) if keras else ())
@@ -83,16 +84,6 @@ def roundtrip(
     if written["restore"] and report is None:
         found.notes.append(_SUMMED.format(option("report", "FILE")))
     return found
-
-
-def _known(source: Graph) -> dict[str, str]:
-    """Return what a Keras file does not tell of a GRU without biases, and the source does."""
-    return {
-        layer.path + (f"_l{k}" if layer.num_layers > 1 else ""): "GRU(reset_after=True)"
-        for layer in source.recurrent
-        if layer.kind == "GRU" and layer.cells[0, 0].b_ih is None
-        for k in range(layer.num_layers)
-    }
 
 
 def _as_source(back: Graph, source: Graph) -> Graph:

@@ -9,11 +9,13 @@ from typing import Any, get_type_hints
 
 from ckptconv import formats, pipeline
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import AmbiguousKindError, UsageError
+from ckptconv.errors import AmbiguousKindError, UsageError, locating
 from ckptconv.graph.attention import LAST, in_steps
 from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import FlatLayout, Fuses, Pairs, ReadKeywords, ReadOptions, StrPath, choice
+from ckptconv.options.values import texts
+from ckptconv.passes.edit import drop
 from ckptconv.spelling import option, second_file
 
 _PREFIX, _DEFAULT_DEVICE = "target_", "CPU"
@@ -116,6 +118,21 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
             if not new:
                 raise
             known |= new
+
+
+def without(
+    source: Graph, target: Graph, of_source: Iterable[str], of_target: Iterable[str]
+) -> tuple[Graph, Graph]:
+    """Leave out what only one side has, by name.
+
+    Raises:
+        DialectError: no such module or parameter.
+        UsageError: no list of texts.
+    """
+    with locating(source.origin.path):
+        left = drop(source, texts("drop", of_source))
+    with locating(target.origin.path), second_file(_PREFIX):
+        return left, drop(target, texts("target_drop", of_target))
 
 
 def _bare(source: Graph, target: Checkpoint) -> dict[str, str]:

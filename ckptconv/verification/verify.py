@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from ckptconv.options import ReadOptions, StrPath
 from ckptconv.spelling import option, public
 from ckptconv.tensors.writer import Progress
 from ckptconv.verification.compare import compare_items, in_threads
-from ckptconv.verification.counterparts import Names, items
+from ckptconv.verification.counterparts import ABSENT, Names, items
 from ckptconv.verification.difference import narrower
 from ckptconv.verification.order import say_order
 from ckptconv.verification.pairing import Block, blocks, fold_like, pair
@@ -40,6 +40,7 @@ from ckptconv.verification.sides import (
     read_target,
     sides,
     whole,
+    without,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def verify(
     tolerance: float | None = None,
     seed: int = 0,
     device: str = "CPU",
+    drop: Iterable[str] = (),
+    target_drop: Iterable[str] = (),
     progress: Progress | None = None,
     **options: Unpack[SidesKeywords],
 ) -> VerifyReport:
@@ -89,6 +92,8 @@ def verify(
             network on inputs larger than 1, no less than that.
         seed: of the inputs.
         device: what MindSpore runs on (``CPU``, ``GPU``, ``Ascend``).
+        drop: modules and parameters that the conversion left out.
+        target_drop: what the target alone has, as ``fill`` gave it.
         progress: called with the number of bytes of ``src`` just compared, then with those of the
             layers computed and run.
         options: those of ``load`` that the conversion of ``src`` had (``rename``, ``gates``, …);
@@ -119,7 +124,7 @@ def verify(
     reading = ReadOptions(**source)
     a, recorded = networks.read(src, reading) if network else (pipeline.read(src, reading), None)
     reading.allow.check()
-    b = lift_target(read_target(dst, target), a, target)
+    a, b = without(a, lift_target(read_target(dst, target), a, target), drop, target_drop)
     report = VerifyReport(describe(a), describe(b), seed, graphs=(a, b))
     said = (b,) if network else (a, b)  # what is left to do by hand, a written network does
     report.notes += [f"{layer.path}: {note}" for g in said for layer in g for note in layer.notes]
@@ -197,9 +202,14 @@ def _weights(tensors: list[TensorDiff]) -> str:
 
 
 def _which(tensors: list[TensorDiff]) -> str:
-    said = {"rounded": "equal only if it is rounded itself"}
-    wrong = [f"{t.b or t.a} ({said.get(t.verdict, t.verdict)})" for t in tensors if not t.converted]
-    return f"weights differ: {listed(wrong, 3)}"
+    return f"weights differ: {listed((_said(t) for t in tensors if not t.converted), 3)}"
+
+
+def _said(t: TensorDiff) -> str:
+    if ABSENT in (t.a, t.b):
+        return f"{t.a if t.b == ABSENT else t.b} (only one side has it)"
+    rounded = t.verdict == "rounded"
+    return f"{t.b or t.a} ({'equal only if it is rounded itself' if rounded else t.verdict})"
 
 
 def _rounding(result: LayerResult, block: Block, given: Inputs, exact: Outputs) -> Limits:

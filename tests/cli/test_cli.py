@@ -304,3 +304,13 @@ def test_safetensors_for_mindspore(tagger, tmp_path):
 def test_an_unknown_device_is_not_ignored(tagger):
     _, err = run("torch2ms", tagger, "--target", "ascent", code=2)
     assert "unknown hardware 'ascent': expected ascend" in err
+
+
+def test_names_and_patterns_with_an_equals_sign_of_their_own(tmp_path):
+    state = {"net.a=b.weight": torch.ones(3), "net.a=b.bias": torch.ones(3)}
+    torch.save(state, tmp_path / "m.pt")
+    kind = ("--kind", "net.a=b=GroupNorm(num_groups=3)")
+    renamed = ("--rename", "(?<=net)[.]=_", "--rename", "(?=a=b)=x")
+    run("convert", tmp_path / "m.pt", tmp_path / "m.h5", *kind, *renamed)
+    out, _ = run("inspect", tmp_path / "m.h5")
+    assert "net_xa=b/net_xa=b/gamma:0" in out

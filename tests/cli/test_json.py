@@ -63,7 +63,7 @@ built keras Model network load_weights True False scalar are same tensor max abs
 result because outputs final states weights computed without counterpart what vectors
 recurrent takes all like and read gates converted unchanged failed json gate imports
 modules shape dtype parameters found with name holds several models for one loads
-load_state_dict torch nothing has names load weights_only added
+load_state_dict torch nothing has names load weights_only added assert
 """)
 """What makes tables and sentences of it."""
 

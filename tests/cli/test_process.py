@@ -103,6 +103,7 @@ def test_wrong_usage_is_2_and_a_document(tagger: Path, arguments: tuple, message
         ("diff tagger.pt tagger.pt --atol nan", "atol nan: expected a number"),
         ("diff tagger.pt tagger.pt --from tf", "unknown framework 'tf': expected torch or"),
         ("inspect tagger.pt --target-kind x=Linear", "No such option"),
+        ("torch2ms tagger.pt made.ckpt", "try -o DST"),
     ],
 )
 def test_wrong_usage_of_a_proof_is_2(tagger: Path, arguments: str, message: str) -> None:
@@ -250,3 +251,23 @@ def test_a_shell_reads_what_is_advised(word: str) -> None:
 
 def test_a_name_that_is_no_text_is_quoted_all_the_same() -> None:
     assert quoted("\ud800") == r"$'\xed\xa0\x80'"
+
+
+_HOST = """
+import atexit, runpy, sys
+atexit.register(lambda: print("at its end"))
+sys.argv = ["ckptconv", "inspect", "nothing.pt"]
+try:
+    runpy.run_module("ckptconv", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    print("goes on after", end.code)
+"""
+
+
+def test_a_program_that_runs_it_inside_ends_as_it_likes(tmp_path: Path) -> None:
+    given = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", _HOST]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=given, timeout=HANGS, check=True
+    )
+    assert done.stdout == "goes on after 1\nat its end\n"

@@ -112,7 +112,7 @@ def test_a_conversion_in_a_terminal(tagger: Path, columns: int) -> None:
             text += part
     assert process.returncode == 0
     lines = text.decode().replace("\r", "").splitlines()
-    copied = [line for line in lines if line.startswith(("nn.", "ms."))]
+    copied = [line for line in lines if line.startswith(("nn.", "left = "))]
     assert all(len(line) <= columns for line in lines if line not in copied)
     assert any("nn.LSTM(12, 16, num_layers=2" in line and "# lstm" in line for line in copied)
     assert any("embedding_table" in line for line in lines)
@@ -163,10 +163,14 @@ def test_the_lines_that_load_the_result_load_it(tmp_path, capsys, to, name, make
     source = Network()
     torch.save(source.state_dict(), tmp_path / "source.pt")
     print_report(ckptconv.convert(tmp_path / "source.pt", tmp_path / name, to=to))
-    lines = capsys.readouterr().out.rstrip().splitlines()[-2:]
+    lines = capsys.readouterr().out.rstrip().rpartition("\n\n")[2]
     network = make()
-    exec("\n".join(lines), {"network": network})
+    exec(lines, {"network": network})
     np.testing.assert_array_equal(kernel(network), source.fc.weight.detach().numpy())
+    if to == "mindspore":
+        network.fc.bias.name = "fc.offset"
+        with pytest.raises(AssertionError, match=r"\['fc.offset'\], \['fc.bias'\]"):
+            exec(lines, {"network": network})
 
 
 def test_many_of_the_same_are_one_line(tmp_path) -> None:

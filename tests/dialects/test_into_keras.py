@@ -107,3 +107,67 @@ def test_what_is_computed_of_weights_is_rounded_to_the_dtype_asked_for_alone(
     np.testing.assert_allclose(model.predict(x.numpy(), verbose=0), expected, atol=2e-6)
     proof = ckptconv.verify(tmp_path / "m.pt", tmp_path / "m.h5", run=True)
     assert proof.ok, proof.failures
+
+
+def test_the_order_of_a_file_that_sorts_its_names(tmp_path):
+    from safetensors.torch import save_file
+
+    network = torch.nn.Module()
+    network.steps = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(11)))
+    network.b, network.a = torch.nn.Linear(3, 3), torch.nn.Linear(3, 4)
+    with torch.no_grad():
+        for value in network.parameters():
+            value.uniform_(-1, 1, generator=torch.Generator().manual_seed(value.data_ptr() % 99))
+    save_file(network.state_dict(), tmp_path / "m.safetensors")
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    for name in ("m.h5", "m.weights.h5"):
+        report = ckptconv.convert(tmp_path / "m.safetensors", tmp_path / name, to="keras")
+        ordered = [f"steps.{n}" for n in range(11)]
+        assert [layer.path for layer in report.layers] == ["a", "b", *ordered]
+        (note,) = report.notes
+        assert note.startswith("b, steps.0, steps.1, ")
+        assert "does not tell their order" in note
+        model = keras.Sequential([keras.Input((3,))])
+        for path in [*ordered, "b", "a"]:
+            model.add(keras.layers.Dense(4 if path == "a" else 3, name=path.replace(".", "_")))
+        target = tmp_path / f"like{name[1:]}"
+        model.save(target) if name == "m.h5" else model.save_weights(target)
+        like = {"like": target, "force": True}
+        report = ckptconv.convert(tmp_path / "m.safetensors", tmp_path / name, to="keras", **like)
+        assert all(note.startswith("like: ") for note in report.notes)
+        model.load_weights(tmp_path / name)
+        for layer in model.layers:
+            expected = network.get_submodule(layer.name.replace("_", ".")).weight
+            np.testing.assert_array_equal(layer.get_weights()[0].T, expected.detach().numpy())
+    assert ckptconv.convert(tmp_path / "m.pt", tmp_path / "o.h5", to="keras").notes == []
+
+
+def test_a_norm_without_statistics_is_no_batchnorm_whatever_its_name(tmp_path):
+    network = torch.nn.ModuleDict({"fc": torch.nn.Linear(3, 4), "bn": torch.nn.LayerNorm(4)})
+    path, _ = converted(network, tmp_path, kinds={"bn": "LayerNorm"})
+    assert [layer.kind for layer in ckptconv.load(path)] == ["Linear", "LayerNorm"]
+    with pytest.raises(
+        ckptconv.DialectError, match=r"not the weights of a BatchNorm1d.*moving_mean"
+    ):
+        ckptconv.load(path, kinds={"bn": "BatchNorm1d"})
+
+
+def test_statistics_are_not_made_up_for_what_may_be_another_norm(tmp_path):
+    network = torch.nn.ModuleDict({"bn": torch.nn.LayerNorm(4)})
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    kinds = {"bn": "LayerNorm"}
+    ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mint", kinds=kinds)
+    with pytest.raises(ckptconv.AmbiguousKindError, match="'bn': 'LayerNorm'"):
+        ckptconv.convert(tmp_path / "m.ckpt", tmp_path / "m.h5", to="keras")
+    report = ckptconv.convert(tmp_path / "m.ckpt", tmp_path / "m.h5", to="keras", kinds=kinds)
+    assert [tensor.target for tensor in report.tensors] == ["bn/bn/gamma:0", "bn/bn/beta:0"]
+
+
+def test_a_number_of_many_digits_is_a_name(tmp_path):
+    from safetensors.torch import save_file
+
+    path, kinds = "9" * 5000, {"*": "Linear"}
+    layer = {f"{path}.weight": torch.ones(3, 2), f"{path}.bias": torch.ones(3)}
+    save_file(layer, tmp_path / "m.safetensors")
+    made = ckptconv.convert(tmp_path / "m.safetensors", tmp_path / "m.h5", to="keras", kinds=kinds)
+    assert [layer.path for layer in made.layers] == [path]

@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 TABLE: Sequence[Row] = (
-    Row("torch", "weights, gate order, states", Fate.EXACT, "load strictly"),
+    Row("torch", "weights, gate order, states", Fate.EXACT, "load by the lines that are printed"),
     Row("torch", "input_size, hidden_size", Fate.ARGUMENT, "from the shapes"),
     Row("torch", "num_layers", Fate.ARGUMENT, "Keras: one layer each, `<path>_l0`, `<path>_l1`, …"),
     Row("torch", "bias", Fate.ARGUMENT, "MindSpore `has_bias`; Keras `use_bias`, the sum of both"),
@@ -50,7 +50,7 @@ TABLE: Sequence[Row] = (
     Row("other", "gate order", Fate.EXACT, "`--gates iofc`, or an ecosystem: `--gates onnx`"),
     Row("other", "run-time forget bias", Fate.EXACT, "`--forget-bias 1.0`"),
     Row("other", "h' = (1 - z) h + z n", Fate.EXACT, "`--z-convention`"),
-    Row("Keras", "weights, gate order", Fate.EXACT, "load strictly"),
+    Row("Keras", "weights, gate order", Fate.EXACT, "load by the lines that are printed"),
     Row("Keras", "units", Fate.ARGUMENT, "hidden_size"),
     Row("Keras", "use_bias", Fate.ARGUMENT, "the second bias of torch's layer is zero"),
     Row("Keras", "activation", Fate.ALLOWED, "tanh; SimpleRNN: also relu, as nonlinearity"),
@@ -70,7 +70,7 @@ TABLE: Sequence[Row] = (
     Row("Keras", "mask, mask_zero", Fate.NOTED, "MindSpore: `seq_length`; torch: pack"),
     Row("Keras", "zero_output_for_mask", Fate.NOTED, "set masked outputs to zero"),
     Row("Keras", "reset_after=True", Fate.EXACT, ""),
-    Row("Keras", "reset_after=False", Fate.REFUSED, "train with reset_after=True"),
+    Row("Keras", "reset_after=False", Fate.REFUSED, "`--network` writes a layer that has it"),
     Row("Keras", "merge_mode=concat", Fate.EXACT, ""),
     Row("Keras", "merge_mode, others", Fate.REFUSED, "`--network` writes both, and merges them"),
     Row("Keras", "backward_layer of another kind", Fate.REFUSED, "`--network` writes two layers"),

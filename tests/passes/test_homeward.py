@@ -107,6 +107,12 @@ def test_a_report_of_another_conversion(tmp_path, network):  # noqa: ARG001
     (tmp_path / "report.json").write_text(json.dumps(report))
     with pytest.raises(ckptconv.CkptconvError, match=r"of another conversion.*x\.weight"):
         ckptconv.load(tmp_path / "m.pt", restore=tmp_path / "report.json")
+    report["layers"][0]["tensors"][0]["target"] = "rnn.weight_ih_l0"
+    report["layers"][0]["path"] = "rnn"
+    report["layers"][0]["tensors"][1]["target"] = "rnn.bias_ih_l0"
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(ckptconv.CkptconvError, match=r"rnn: cannot be .*, as the report of its"):
+        ckptconv.load(tmp_path / "m.pt", restore=tmp_path / "report.json")
     (tmp_path / "report.json").write_text('{"restore": []}')
     with pytest.raises(ckptconv.CkptconvError, match="not a report of a conversion"):
         ckptconv.load(tmp_path / "m.pt", restore=tmp_path / "report.json")
@@ -208,3 +214,64 @@ def test_parameters_of_no_layer_come_home_as_they_were(tmp_path, to, name):
     there_and_back(tmp_path, *paths, to, "torch", kinds=kinds)
     back = torch.load(tmp_path / "b.pt", weights_only=True)
     assert {k: v.tolist() for k, v in back.items()} == {k: v.tolist() for k, v in source.items()}
+
+
+def test_a_prefix_that_is_taken_off_is_not_said_to_be_kept(tmp_path):
+    torch.save({"fc.weight": torch.ones(2, 3), "fc.bias": torch.ones(2)}, tmp_path / "m.pt")
+    paths = (tmp_path / "m.pt", tmp_path / "m.ckpt", tmp_path / "b.pt")
+    kept = "all names begin with 'net.'"
+    back = there_and_back(tmp_path, *paths, "mindspore", "torch", rename=[("^", "net.")])
+    assert not any(kept in note for note in back.notes)
+    plain = ckptconv.convert(tmp_path / "m.ckpt", tmp_path / "o.pt", to="torch")
+    assert any(kept in note for note in plain.notes)
+
+
+def test_other_options_speak_of_what_was_given_back(tmp_path, network):  # noqa: ARG001
+    paths = (tmp_path / "m.pt", tmp_path / "m.h5")
+    report = ckptconv.convert(*paths, to="keras", rename=[("^", "net.")])
+    (tmp_path / "report.json").write_text(json.dumps(report.to_dict()))
+
+    def home(**options):
+        return ckptconv.load(tmp_path / "m.h5", restore=tmp_path / "report.json", **options)
+
+    paths = [layer.path for layer in home(rename=[("fc", "dense")])]
+    assert paths == ["rnn", "cell", "dense1", "dense2"]
+    paths = [layer.path for layer in home(split=["rnn"], map={"fc1": "fc2", "fc2": "fc1"})]
+    assert paths == ["rnn_0", "rnn_1", "cell", "fc2", "fc1"]
+    with pytest.raises(ckptconv.CkptconvError, match="matches no module"):
+        home(rename=[("net", "x")])
+
+
+def test_names_that_went_round_come_home_with_levels_among_them(tmp_path, network):
+    names = ["rnn", "cell", "fc1", "fc2"]
+    for step in (1, 2, 3):
+        table = dict(zip(names, names[step:] + names[:step], strict=True))
+        paths = (tmp_path / "m.pt", tmp_path / f"{step}.weights.h5", tmp_path / f"{step}.pt")
+        there_and_back(tmp_path, *paths, "keras", "torch", map=table)
+        again = torch.load(paths[2], weights_only=True)
+        assert list(again) == list(network)
+        assert all(torch.equal(value, again[name]) for name, value in network.items())
+
+
+def test_levels_come_home_beside_a_layer_that_is_called_as_one_of_them(tmp_path):
+    parts = {"low": nn.LSTM(3, 4), "high": nn.LSTM(4, 4), "both_0": nn.Linear(4, 4)}
+    network = n.fill(nn.ModuleDict(parts)).state_dict()
+    torch.save(network, tmp_path / "m.pt")
+    paths = (tmp_path / "m.pt", tmp_path / "m.ckpt", tmp_path / "b.pt")
+    fused = {"both": ["low", "high"]}
+    there_and_back(tmp_path, *paths, "mindspore", "torch", fuse=fused)
+    again = torch.load(tmp_path / "b.pt", weights_only=True)
+    assert list(again) == list(network)
+    assert all(torch.equal(value, again[name]) for name, value in network.items())
+
+
+def test_a_layer_of_another_size_is_told(tmp_path, network):  # noqa: ARG001
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore").to_dict()
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    state = ckptconv.to_state_dict(ckptconv.load(tmp_path / "m.ckpt"), "mindspore")
+    state["fc2.weight"], state["fc2.bias"] = np.ones((7, 4), "f4"), np.ones(7, "f4")
+    changed = ckptconv.from_state_dict(state, "mindspore")
+    ckptconv.save(changed, tmp_path / "n.ckpt", to="mindspore")
+    graph = ckptconv.load(tmp_path / "n.ckpt", restore=tmp_path / "report.json")
+    assert graph.notes == ("fc2.weight, fc2.bias: not of the shape that the report has",)
+    assert not ckptconv.load(tmp_path / "m.ckpt", restore=tmp_path / "report.json").notes

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_COPIED = ("nn.", "ms.", "import ", "network", "  try ")
+_COPIED = ("nn.", "left = ", "import ", "network", "  try ")
 """How lines begin that are to be copied, and may be longer than the screen."""
 
 

@@ -68,6 +68,42 @@ def test_same_model(tmp_path, to):
     assert all(len(row) == len(headers) for _, headers, rows in report.tables() for row in rows)
 
 
+def test_nothing_is_said_of_outputs_where_none_was_computed(tmp_path):
+    torch.save(torch.nn.ModuleDict({"fc": torch.nn.Linear(3, 2)}).state_dict(), tmp_path / "m.pt")
+    (title, _, rows), *others = verify(tmp_path / "m.pt", tmp_path / "m.pt").tables()
+    assert (title, len(rows), others) == ("weights equal; 0 of 1 layers computed", 1, [])
+
+
+def test_what_one_side_was_given_or_denied_is_left_out_by_name(tmp_path):
+    heads = {"own": torch.nn.Linear(5, 2), "fc": torch.nn.Linear(5, 3)}
+    for name, head in heads.items():
+        net = torch.nn.ModuleDict({"rnn": torch.nn.GRU(4, 5), name: head})
+        torch.save(net.state_dict(), tmp_path / f"{name}.pt")
+    torch.manual_seed(3)
+    ckptconv.convert(tmp_path / "fc.pt", tmp_path / "filled.pt", to="torch", drop=["fc"],
+                     like=tmp_path / "own.pt", fill={"own": "target"})  # fmt: skip
+    command = ("verify", tmp_path / "fc.pt", tmp_path / "filled.pt")
+    assert run(*command, "--drop", "fc", code=1)[0].startswith("NOT the same model")
+    out, _ = run(*command, "--drop", "fc", "--target-drop", "own", "--run")
+    assert out.startswith("weights equal; 1 of 1 layers run\n"), "it is not the same model"
+    assert "fc.pt: left out: fc.weight, fc.bias: dropped as fc" in out
+    assert "filled.pt: left out: own.weight, own.bias: dropped as own" in out
+    _, error = run(*command, "--target-drop", "nwo", code=1)
+    assert "nwo: --target-drop: no such module or parameter: expected rnn or own" in error
+    with pytest.raises(CkptconvError, match="target_drop: a text where a list of texts is meant"):
+        verify(*command[1:], target_drop="own")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_bias_that_one_side_has_is_named(tmp_path, turned):
+    for bias in (False, True):
+        net = torch.nn.ModuleDict({"conv": torch.nn.Conv1d(2, 4, 3, bias=bias)})
+        net.conv.weight.data.fill_(0.5)
+        torch.save(net.state_dict(), tmp_path / f"{bias != turned}.pt")
+    report = verify(tmp_path / "True.pt", tmp_path / "False.pt", kinds={"conv": "Conv1d"})
+    assert report.failures == ["conv: weights differ: conv.bias (only one side has it)"]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_rounded_exactly(tmp_path, dtype):
     source, _ = converted(tmp_path, "torch")

@@ -73,10 +73,10 @@ class PickleMachine(Stack):
         """
         try:
             return self._run()
-        except (IndexError, KeyError) as error:
-            reason = f"damaged pickle: nothing at {error}" if error.args else "damaged pickle"
-        except struct.error:
-            reason = "damaged pickle: it ends too early"
+        except KeyError as error:
+            reason = f"damaged pickle: nothing at {error}"
+        except (IndexError, struct.error):
+            reason = "damaged pickle: it ends too early, or takes what is not there"
         except (ValueError, TypeError, AttributeError) as error:
             reason = f"damaged pickle: {error}"
         except (RecursionError, MemoryError, OverflowError):
@@ -94,6 +94,9 @@ class PickleMachine(Stack):
                     raise MemoryError
                 if argument is None:
                     action(self)
+                elif size == 1:
+                    action(self, data[position])
+                    position += 1
                 elif size:
                     action(self, argument(data, position)[0])
                     position += size
@@ -150,7 +153,7 @@ class PickleMachine(Stack):
             return Instance(cls, args)
         self._memory -= 8 * len(args)
         made = known(*args)
-        if type(made) in COPIES:
+        if type(made) in COPIES and made:
             self._memory -= size_of(made)
         return made
 

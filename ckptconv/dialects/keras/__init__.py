@@ -19,7 +19,7 @@ from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.dialects.evidence import check_used, hint_of
 from ckptconv.dialects.keras.apart import lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
-from ckptconv.dialects.keras.grouping import Unit, dotted
+from ckptconv.dialects.keras.grouping import Group, Unit, dotted
 from ckptconv.dialects.keras.joints import Joints, joints
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.legacy_names import legacy_units
@@ -91,21 +91,21 @@ def lift(
     root = entry(facts.config)
     joined = joints(root)
     deep = any(tensor.ndim == 5 for tensor in checkpoint.tensors.values())
-    groups: dict[str, list[Unit]] = {}
+    groups: dict[str, Group] = {}
     for unit in _units(checkpoint.tensors, facts, root):
-        groups.setdefault(unit.path, []).append(unit)
+        groups.setdefault(unit.path, Group()).append(unit)
         if options.config is not None and root is not None:
             _check_described(unit, root)
     layers: list[Layer] = []
     with _advising(facts), gathering(groups.keys) as each:
-        for path, group in groups.items():
-            with each(), _offering(path, group, options, apart=apart):
-                if evidence := _kept(path, group, options, stubs):
+        for group in groups.values():
+            with each, _offering(group, options, apart=apart):
+                if evidence := _kept(group, options, stubs):
                     layers += lift_kept(group, evidence)
                     continue
-                rank = joined.ranks.get(group[0].part.path) if group[0].part else None
-                made = (apart and lift_apart(path, group, options)) or _lift_group(
-                    path, group, facts, options, deep=deep, rank=rank
+                rank = joined.ranks.get(group.part.path) if group.part else None
+                made = (apart and lift_apart(group, options)) or _lift_group(
+                    group, facts, options, deep=deep, rank=rank
                 )
                 layers += remarked(made, group[0], joined)
     check_used(options.kinds, groups)
@@ -125,35 +125,34 @@ def _masking(joined: Joints) -> list[str]:
     return [f"{listed(joined.masking, 4)}: Masking: {LENGTHS}"] if joined.masking else []
 
 
-def _kept(path: str, group: list[Unit], options: ReadOptions, stubs: tuple[str, ...]) -> str:
+def _kept(group: Group, options: ReadOptions, stubs: tuple[str, ...]) -> str:
     """Return who says that these weights are to be kept as they are, if somebody does."""
-    hint = hint_of(options.kinds, path)
+    hint = hint_of(options.kinds, group.path)
     if hint is not None and hint.kind == PARAMETER:
         return hint.evidence
     parts = [unit.part for unit in group if unit.part]
     names = {entry.name for part in parts for entry in (*part.around, part.entry)}
-    return "left to be written by hand" if {*path.split("."), *names} & {*stubs} else ""
+    return "left to be written by hand" if {*group.path.split("."), *names} & {*stubs} else ""
 
 
 @contextmanager
-def _offering(path: str, group: list[Unit], options: ReadOptions, *, apart: bool) -> Iterator[None]:
+def _offering(group: Group, options: ReadOptions, *, apart: bool) -> Iterator[None]:
     """Say of a layer that no target has how its weights are converted nevertheless."""
     try:
         yield
     except (DialectError, LossyError) as error:
-        part = group[0].part
         if apart:
-            name = part.name if part else path.rpartition(".")[2]
+            name = group.part.name if group.part else group.path.rpartition(".")[2]
             error.hint = "; or ".join(filter(None, (error.hint, by_hand(name))))
         elif error.hint is None and isinstance(error, LossyError):
-            keep = f"{option('kinds', {path: PARAMETER})}; it keeps its weights as they are"
-            error.hint = by_network() if part and _is_written(path, group, options) else keep
+            keep = f"{option('kinds', {group.path: PARAMETER})}; it keeps its weights as they are"
+            error.hint = by_network() if group.part and _is_written(group, options) else keep
         raise
 
 
-def _is_written(path: str, group: list[Unit], options: ReadOptions) -> bool:
+def _is_written(group: Group, options: ReadOptions) -> bool:
     with suppress(CkptconvError):
-        return bool(lift_apart(path, group, options))
+        return bool(lift_apart(group, options))
     return False
 
 
@@ -199,8 +198,7 @@ def _units(tensors: Mapping[str, Tensor], facts: KerasFacts, root: Entry | None)
 
 
 def _lift_group(
-    path: str,
-    group: list[Unit],
+    group: Group,
     facts: KerasFacts,
     options: ReadOptions,
     *,
@@ -208,24 +206,24 @@ def _lift_group(
     rank: int | None,
 ) -> list[Layer]:
     if any(map(is_recurrent, group)):
-        return [lift_sequence(path, group, facts, options)]
+        return [lift_sequence(group, facts, options)]
     if is_attention(group):
-        return [lift_attention(path, group)]
-    if len(group) > 1 and group[0].entry is not None:
+        return [lift_attention(group)]
+    if len(group) > 1 and group.entry is not None:
         names = " with ".join(dict.fromkeys(unit.entry.class_name for unit in group if unit.entry))
-        raise LossyError(f"{names} has no equal in torch and MindSpore", tensor=path)
+        raise LossyError(f"{names} has no equal in torch and MindSpore", tensor=group.path)
     if len(group) > 1:
         raise DialectError(
             "weights of several layers under one name",
-            tensor=path,
+            tensor=group.path,
             found=", ".join(unit.first for unit in group),
         )
     return lift_plain(group[0], options, facts, deep=deep, rank=rank)
 
 
-def _stacks(groups: Mapping[str, list[Unit]]) -> dict[str, str]:
+def _stacks(groups: Mapping[str, Group]) -> dict[str, str]:
     """Return path → path of the cells of StackedRNNCells, each of which feeds the next."""
-    parts = [group[0].part for group in groups.values()]
+    parts = [group.part for group in groups.values()]
     cells = [part for part in parts if part is not None and part.is_stacked]
     return {
         dotted(one.path): dotted(other.path)

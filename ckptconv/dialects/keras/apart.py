@@ -15,7 +15,7 @@ from typing import Any
 
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.keras.attention import is_attention, lift_projections
-from ckptconv.dialects.keras.grouping import Unit, incomplete
+from ckptconv.dialects.keras.grouping import Group, Unit, incomplete
 from ckptconv.dialects.keras.recurrent import is_recurrent, lift_cell
 from ckptconv.dialects.keras.separable import is_separable, lift_separable
 from ckptconv.dialects.keras.settings import settings
@@ -27,35 +27,34 @@ from ckptconv.options import ReadOptions
 _COMPUTING = ("activation", "recurrent_activation", "inner_activation", "reset_after")
 
 
-def lift_apart(path: str, group: list[Unit], options: ReadOptions) -> list[Layer]:
+def lift_apart(group: Group, options: ReadOptions) -> list[Layer]:
     """Return the layers that a layer's weights become here; none: as without a network.
 
     Raises:
         DialectError: weights that are not the layer's, or half of a Bidirectional alone.
     """
-    entry = group[0].entry
     if any(map(is_recurrent, group)):
-        return _sequence(path, group, options)
+        return _sequence(group, options)
     if is_attention(group):
-        return lift_projections(path, group)
+        return lift_projections(group)
     if is_separable(group[0]):
-        return lift_separable(path, group[0])
-    names = _names(group[0]) if entry else []
-    return _parameters(path, group[0], names) if names else []
+        return lift_separable(group[0])
+    names = _names(group[0]) if group.entry else []
+    return _parameters(group[0], names) if names else []
 
 
-def _sequence(path: str, group: list[Unit], options: ReadOptions) -> list[Layer]:
+def _sequence(group: Group, options: ReadOptions) -> list[Layer]:
     """Return a recurrent layer, or those of the two halves of a Bidirectional."""
     halves = sorted(group, key=lambda unit: unit.half or 0)
     if len(halves) > 2:
-        raise incomplete(path, group)
+        raise incomplete(group)
     lifted = [lift_cell(unit, options, any_gru=True)[1] for unit in halves]
     whole = halves[0].half is None or halves[0].stacked
     if whole or (len(halves) == 2 and _are_alike(halves, lifted)):
-        return [_layer(path, lifted, options)]
+        return [_layer(group.path, lifted, options)]
     names = ("forward_layer", "backward_layer")  # of a half alone, the other is several cells
     return [
-        _layer(f"{path}.{names[unit.half or 0]}", [cell], options)
+        _layer(f"{group.path}.{names[unit.half or 0]}", [cell], options)
         for unit, cell in zip(halves, lifted, strict=True)
     ]
 
@@ -66,6 +65,8 @@ def _names(unit: Unit) -> list[str]:
     if name == "PReLU":
         rank = next(iter(unit.leaves.values())).ndim
         return [] if sorted(said.get("shared_axes") or []) == [*range(1, rank)] else ["alpha"]
+    if name == "EinsumDense":
+        return ["kernel", "bias"] if said.get("bias_axes") else ["kernel"]
     scaled = said.get("use_scale", name == "AdditiveAttention") is True
     if name in ("Attention", "AdditiveAttention"):
         found = ["scale"] if scaled else []
@@ -73,12 +74,12 @@ def _names(unit: Unit) -> list[str]:
     return []
 
 
-def _parameters(path: str, unit: Unit, names: list[str]) -> list[Layer]:
+def _parameters(unit: Unit, names: list[str]) -> list[Layer]:
     leaves = {leaf.rpartition("/")[2]: tensor for leaf, tensor in unit.leaves.items()}
     if {*leaves} == {str(i) for i in range(len(names))}:
         leaves = {names[int(leaf)]: tensor for leaf, tensor in leaves.items()}
     return [
-        Layer(f"{path}.{leaf}", PARAMETER, {"": tensor}, evidence="model_config")
+        Layer(f"{unit.path}.{leaf}", PARAMETER, {"": tensor}, evidence="model_config")
         for leaf, tensor in leaves.items()
     ]
 

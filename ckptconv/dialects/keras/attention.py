@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckptconv.dialects.keras.assumed import assumed_of_plain
-from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.dialects.keras.grouping import Group
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.graph import Layer
 from ckptconv.spelling import option
@@ -30,22 +30,22 @@ _OPTIONS: Mapping[str, tuple[object, ...]] = {
 }
 
 
-def is_attention(group: list[Unit]) -> bool:
+def is_attention(group: Group) -> bool:
     """Tell whether the units are the projections of one MultiHeadAttention."""
     owners = {leaf.split("/")[0] for unit in group for leaf in unit.leaves if "/" in leaf}
     return owners == {*_INPUTS, _OUTPUT}
 
 
-def lift_attention(path: str, group: list[Unit]) -> Layer:
+def lift_attention(group: Group) -> Layer:
     """Return torch's MultiheadAttention of the four projections.
 
     Raises:
         LossyError: sizes that torch's layer cannot have.
     """
-    entry = group[0].entry
+    path, entry = group.path, group.entry
     config = entry.config if entry else {}
     _check(path, config)
-    kernels, biases = _weights(path, group)
+    kernels, biases = _weights(group)
     shapes = [kernel.shape for kernel in kernels.values()]
     (size, heads, dim), (_, *key), (_, *value), (*output, out) = shapes
     if key != [heads, dim] or value != [heads, dim] or output != [heads, dim]:
@@ -73,7 +73,7 @@ def lift_attention(path: str, group: list[Unit]) -> Layer:
     )
 
 
-def _weights(path: str, group: list[Unit]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _weights(group: Group) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the kernels and the biases of the projections.
 
     Raises:
@@ -90,20 +90,20 @@ def _weights(path: str, group: list[Unit]) -> tuple[dict[str, Tensor], dict[str,
     )
     shapes = [kernel.shape for kernel in kernels.values()]
     if weights or [len(shape) for shape in shapes] != [3, 3, 3, 3]:
-        raise DialectError("not the weights of MultiHeadAttention", tensor=path, found=shapes)
+        raise DialectError("not the weights of MultiHeadAttention", tensor=group.path, found=shapes)
     return kernels, biases
 
 
-def lift_projections(path: str, group: list[Unit]) -> list[Layer]:
+def lift_projections(group: Group) -> list[Layer]:
     """Return the projections as layers of their own, of whatever sizes.
 
     Raises:
         DialectError: weights that are none of MultiHeadAttention's.
         LossyError: heads of the query and of the key whose numbers differ.
     """
-    kernels, biases = _weights(path, group)
+    kernels, biases = _weights(group)
     if kernels["query"].shape[1:] != kernels["key"].shape[1:]:
-        raise LossyError("heads of different sizes", tensor=path)
+        raise LossyError("heads of different sizes", tensor=group.path)
     layers = []
     for owner, kernel in kernels.items():
         rows = math.prod(kernel.shape[:-1]) if owner == _OUTPUT else kernel.shape[0]
@@ -111,7 +111,7 @@ def lift_projections(path: str, group: list[Unit]) -> list[Layer]:
         params = {"weight": transpose(reshape(kernel, (rows, columns)), (1, 0))}
         if owner in biases:
             params["bias"] = reshape(biases[owner], (columns,))
-        layers.append(Layer(f"{path}.{owner}", "Linear", params, evidence="model_config"))
+        layers.append(Layer(f"{group.path}.{owner}", "Linear", params, evidence="model_config"))
     return layers
 
 

@@ -200,24 +200,33 @@ def match(scopes: list[Scope], known: list[Part]) -> dict[Scope, tuple[Part, Sco
 def _best(scope: Scope, known: list[Part]) -> list[int]:
     """Return the places of the parts that agree best with a scope."""
     for strip in (str, lambda name: COUNTER.sub("", name)):
-        agreed = [_agreement(scope, part, strip) for part in known]
-        top = max((n, n - part.depth) for (n, _), part in zip(agreed, known, strict=True))
-        best = [i for i, (n, _) in enumerate(agreed) if (n, n - known[i].depth) == top]
+        ranks = [
+            (count, count - part.depth, last)
+            for part in known
+            for count, last, _ in [_agreement(scope, part, strip)]
+        ]
+        top = max(ranks)
+        best = [i for i, rank in enumerate(ranks) if rank == top]
         if len(best) == 1:
             return best
     return best
 
 
-def _agreement(scope: Scope, part: Part, strip: Callable[[str], str]) -> tuple[int, int]:
-    """Return (how many of a part's names stand in a scope in their order, where the last does)."""
-    count, at = 0, 0
+def _agreement(scope: Scope, part: Part, strip: Callable[[str], str]) -> tuple[int, int, int]:
+    """Return how many of a part's names stand in a scope in their order, at most.
+
+    With it, which of them is the last, and after how many names of the scope it stands.
+    """
     bare = [strip(name) for name in scope]
-    for names in part.scopes:
-        places = [bare.index(n, at) for name in names if (n := strip(name)) in bare[at:]]
-        if places:
-            count, at = count + 1, min(places) + 1
-    return count, at
+    ends = {0: (0, 0)}  # of so many names: the last, and the first place where it can stand
+    for level, names in enumerate(part.scopes, 1):
+        for count, (_, at) in sorted(ends.items(), reverse=True):
+            places = [bare.index(n, at) + 1 for name in names if (n := strip(name)) in bare[at:]]
+            if places and min(places) <= ends.get(count + 1, (0, len(bare)))[1]:
+                ends[count + 1] = level, min(places)
+    most = max(ends)
+    return most, *ends[most]
 
 
 def _below_names(scope: Scope, part: Part) -> Scope:
-    return scope[_agreement(scope, part, str)[1] :]
+    return scope[_agreement(scope, part, str)[2] :]

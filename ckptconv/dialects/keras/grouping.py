@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ckptconv.dialects.keras.config_tree import Part, Scope
 from ckptconv.dialects.keras.model_config import Entry
+from ckptconv.dialects.recurrent import as_parameters
 from ckptconv.errors import DialectError
 from ckptconv.tensors.tensor import Tensor
 
@@ -76,13 +77,30 @@ class Unit:
         self.in_cell = any(part.wrapper(name) for name in ("RNN", "StackedRNNCells"))
 
 
-def incomplete(path: str, group: list[Unit]) -> DialectError:
+class Group(list[Unit]):
+    """The units of one path: one, the halves of a Bidirectional, or the parts of an attention."""
+
+    @property
+    def path(self) -> str:
+        return self[0].path
+
+    @property
+    def part(self) -> Part | None:
+        return self[0].part
+
+    @property
+    def entry(self) -> Entry | None:
+        return self[0].entry
+
+
+def incomplete(group: Group) -> DialectError:
     """Return the error of units that are not the two halves of a Bidirectional."""
     return DialectError(
         "an incomplete Bidirectional" if len(group) == 1 else "the weights of several cells",
-        tensor=path,
+        tensor=group.path,
         expected="a forward and a backward layer, or one layer",
         found=", ".join(unit.first for unit in group),
+        hint=as_parameters(group.path),
     )
 
 

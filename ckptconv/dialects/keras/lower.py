@@ -9,7 +9,7 @@ counter for each class in model order: ``layers/lstm_1/cell/vars/0``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ckptconv.checkpoint import KerasFacts
@@ -17,6 +17,7 @@ from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.dialects.keras.attention import lower_attention
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.model_config import snake_case
+from ckptconv.dialects.keras.order import in_order
 from ckptconv.dialects.keras.plain_weights import lower_slopes
 from ckptconv.dialects.keras.recurrent import lower_cell
 from ckptconv.dialects.state_dict import lower_layer
@@ -61,17 +62,19 @@ def lower(graph: Graph, variant: str = "") -> Lowered:
         AmbiguousKindError: a layer whose kind decides its class and is not known.
         DialectError: two layers of one name.
     """
+    graph, notes = in_order(graph)
     naming = _Numbered() if variant == "weights.h5" else _Named()
     parts: list[tuple[Layer, Part]] = []
     with gathering(lambda: {layer.hint_path for layer in graph}) as each:
         for layer in graph:
-            with each():
+            with each:
                 becomes = _becomes(layer, named=variant == "weights.h5")
                 tensors: dict[str, Tensor] = {}
                 for made in becomes.layers:
                     tensors |= naming.add(made, layer)
                 parts.append((layer, Part(tensors, becomes.dropped, becomes.notes)))
-    return gather(parts, naming.facts())
+    lowered = gather(parts, naming.facts())
+    return replace(lowered, notes=(*lowered.notes, *notes))
 
 
 class _Named:

@@ -136,7 +136,7 @@ def lift_kept(group: list[Unit], evidence: str) -> list[Layer]:
     layers = []
     for unit, scope in zip(group, scopes, strict=True):
         for leaf, tensor in unit.leaves.items():
-            path = ".".join((unit.path, *scope[shared : shared + 1], leaf.replace("/", ".")))
+            path = ".".join((unit.path, *scope[shared:], leaf.replace("/", ".")))
             layers.append(Layer(path, PARAMETER, {"": tensor}, evidence=evidence))
     return layers
 

@@ -41,6 +41,8 @@ def canonical(unit: Unit, kind: str) -> tuple[dict[str, Tensor], dict[str, int]]
             raise _misfit(unit, kind)
         sizes.update(zip(slot.axes, tensor.shape, strict=False))
         params[param.name] = realign(tensor, slot.axes, param.axes, KINDS[kind].products)
+    if any(slot.needed and param.name not in params for param, slot in _slots(kind) if slot):
+        raise _misfit(unit, kind)
     params |= _neutral(kind, params)
     row = KINDS.get(kind)
     told = {

@@ -23,7 +23,7 @@ def is_separable(unit: Unit) -> bool:
     return unit.entry is not None and unit.entry.class_name in _CLASSES
 
 
-def lift_separable(path: str, unit: Unit) -> list[Layer]:
+def lift_separable(unit: Unit) -> list[Layer]:
     """Return ``<path>.depthwise`` and ``<path>.pointwise``.
 
     Raises:
@@ -36,7 +36,7 @@ def lift_separable(path: str, unit: Unit) -> list[Layer]:
     if not {*_LEAVES[:2]} <= leaves.keys() <= {*_LEAVES}:
         raise DialectError(
             "weights that are not a separable convolution's",
-            tensor=path,
+            tensor=unit.path,
             expected=", ".join(_LEAVES),
             found=names_and_shapes(unit.leaves),
         )
@@ -47,8 +47,7 @@ def lift_separable(path: str, unit: Unit) -> list[Layer]:
         (POINTWISE, f"Conv{rank}d", {"kernel": pointwise, "bias": bias}),
     ):
         known = {name: tensor for name, tensor in held.items() if tensor is not None}
-        params, told = canonical(
-            replace(unit, path=f"{path}.{part}", leaves=known, part=None), kind
-        )
-        made.append(Layer(f"{path}.{part}", kind, params, told, "model_config"))
+        path = f"{unit.path}.{part}"
+        params, told = canonical(replace(unit, path=path, leaves=known, part=None), kind)
+        made.append(Layer(path, kind, params, told, "model_config"))
     return made

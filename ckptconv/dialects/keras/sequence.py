@@ -12,7 +12,7 @@ from typing import Any
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.evidence import Evidence, hint_of
 from ckptconv.dialects.keras.assumed import assumed_of_sequence
-from ckptconv.dialects.keras.grouping import Unit, incomplete
+from ckptconv.dialects.keras.grouping import Group, Unit, incomplete
 from ckptconv.dialects.keras.recurrent import lift_cell
 from ckptconv.dialects.keras.settings import (
     attributes,
@@ -33,19 +33,17 @@ _HARD = (
 )
 
 
-def lift_sequence(
-    path: str, group: list[Unit], facts: KerasFacts, options: ReadOptions
-) -> RecurrentLayer:
+def lift_sequence(group: Group, facts: KerasFacts, options: ReadOptions) -> RecurrentLayer:
     """Return the recurrent layer or cell of a unit, or of the two halves of a Bidirectional.
 
     Raises:
         DialectError: weights that are no recurrent layer's, or not both halves.
         LossyError: an option, or a difference of the halves, that nothing equals.
     """
-    halves = sorted(group, key=lambda unit: unit.half or 0)
+    path, halves = group.path, sorted(group, key=lambda unit: unit.half or 0)
     alone = len(halves) == 1 and halves[0].stacked
     if not alone and [unit.half for unit in halves] not in ([None], [0, 1]):
-        raise incomplete(path, group)
+        raise incomplete(group)
     lifted = [lift_cell(unit, options) for unit in halves]
     kind = _one_kind(path, lifted)
     _check_wrapper(path, halves[0])
@@ -103,7 +101,7 @@ def _is_cell(unit: Unit, kind: str, options: ReadOptions) -> bool:
     if hint is not None and hint.kind in (kind, f"{kind}Cell"):
         return hint.kind.endswith("Cell")
     if hint is not None:
-        raise DialectError(f"cannot be a {hint.kind}", tensor=unit.path, expected=kind)
+        raise DialectError(hint.denied, tensor=unit.path, expected=kind)
     if unit.entry is not None:
         return unit.entry.class_name.endswith("Cell") and not unit.in_cell
     if all(leaf.isdecimal() for leaf in unit.leaves):

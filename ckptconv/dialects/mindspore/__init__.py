@@ -52,12 +52,13 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     columns = _columns(rest.tensors)
     lifted = with_linear_names(lift_columns(rest, columns, kinds, beside=paths))
     layers = (*flat, *lifted)
+    names = (name for name, tensor in kept.items() if tensor.ndim)
     return Graph(
         layers,
         "mindspore",
         replace(checkpoint, modules={}),
         omitted={**checkpoint.omitted, **state.omitted},
-        notes=(*checkpoint.notes, *state.notes, *advice(n for n, t in kept.items() if t.ndim)),
+        notes=(*checkpoint.notes, *state.notes, *advice(names, options)),
     )
 
 

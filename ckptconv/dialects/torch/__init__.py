@@ -36,7 +36,7 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     plain = without_parametrizations(plain, options)
     layers = tuple(_told(layer, plain) for layer in lift_columns(plain, [FORMS], options.kinds))
     origin = replace(checkpoint, modules=plain.modules)
-    notes = (*plain.notes, *advice(plain.tensors))
+    notes = (*plain.notes, *advice(plain.tensors, options))
     return Graph(layers, "torch", origin, omitted=plain.omitted, notes=notes)
 
 

@@ -54,7 +54,7 @@ def without_parametrizations(checkpoint: Checkpoint, options: ReadOptions) -> Ch
     consumed: set[str] = set()
     with gathering() as each:
         for stem, parts in _stems(checkpoint.tensors).items():
-            with each():
+            with each:
                 tensor = _plain(stem, parts, checkpoint, options)
                 if tensor is not None:
                     made[next(iter(parts.values()))] = stem, tensor

@@ -128,7 +128,8 @@ def _dequantized(stored: Stored) -> Tensor:
     scheme, scale, zero, *axis = stored.quantizer or ()
     values = _view(stored)
     if isinstance(scheme, Name) and scheme.name == "per_tensor_affine":
-        factor, origin = np.float32(float(scale)), int(zero)
+        with np.errstate(over="ignore"):
+            factor, origin = np.float32(float(scale)), int(zero)
         return _affine(lambda q: (q.astype(np.int64) - origin).astype(np.float32) * factor, values)
     if not (isinstance(scheme, Name) and scheme.name in _PER_CHANNEL and values.ndim):
         raise ContainerError(f"the quantization {told(scheme)} cannot be converted")

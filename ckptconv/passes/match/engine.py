@@ -3,7 +3,8 @@
 Forced is what has one reading, given that a module keeps its shapes:
 
 1. what the user says (``--map``);
-2. in a group of equal structure, the names of both sides are the same set. Renumbering keeps the
+2. in a group of equal structure, the names of both sides are the same set, be it with ``_``
+   for dots where the other side has none, as in Keras. Renumbering keeps the
    order of layers, and an increasing map of a set of numbers onto itself is the identity; so equal
    sets are equal names, and sets that only overlap (``rnn1, rnn2`` and ``rnn0, rnn1``) prove
    nothing about any of their members;
@@ -51,7 +52,7 @@ def match(
     work = _Work(source, target)
     work.say(said or {})
     work.leave_copies()
-    for rule in (_same_names, _common_change, _only_one):
+    for rule in (_same_names, _same_without_dots, _common_change, _only_one):
         rule(work)
     if called is not None:
         _order_of_calls(work, called)
@@ -146,6 +147,17 @@ def _same_names(work: _Work) -> None:
     work.settle(same, own, "the same names")
 
 
+def _same_without_dots(work: _Work) -> None:
+    pairs: dict[str, str] = {}
+    for group in work.open:
+        sides = [{path.replace(".", "_"): path for path in paths} for paths in group.paths]
+        dotless = any(plain.keys() == {*plain.values()} for plain in sides)
+        alone = all(len(s) == len(p) for s, p in zip(sides, group.paths, strict=True))
+        if dotless and alone and sides[0].keys() == sides[1].keys():
+            pairs |= {path: sides[1][name] for name, path in sides[0].items()}
+    work.settle(lambda group: group.admits(pairs), pairs, "the same names, with _ for dots")
+
+
 def _common_change(work: _Work) -> None:
     """Force all that is open, or what is not settled by structure alone, by one change of names."""
     only = [group for group in work.open if _is_only(group)]
@@ -221,14 +233,17 @@ def _undecided(group: Group) -> Iterable[Entry]:
         yield Entry(None, path, why, candidates=closest(path, sources, place))
 
 
-def _by_shapes(modules: Sequence[Module]) -> dict[Structure, Module]:
-    return {
-        shapes: module for module in modules for shapes in map(without_dtypes, module.structures)
-    }
+def _by_shapes(modules: Sequence[Module]) -> dict[Structure, dict[str, Module]]:
+    found: dict[Structure, dict[str, Module]] = {}
+    for module in modules:
+        for shapes in map(without_dtypes, module.structures):
+            found.setdefault(shapes, {})[module.path] = module
+    return found
 
 
-def _nothing(module: Module, side: str, others: Mapping[Structure, Module]) -> str:
+def _nothing(module: Module, side: str, others: Mapping[Structure, Mapping[str, Module]]) -> str:
     for structure in module.structures:
-        if other := others.get(without_dtypes(structure)):
+        if alike := others.get(without_dtypes(structure)):
+            other = alike.get(module.path) or next(iter(alike.values()))
             return f"the {side} has {other.path or '(root)'} {ANOTHER_DTYPE}: {other.describe()}"
     return f"the {side} has no module of {module.describe()}"

@@ -48,7 +48,7 @@ def record(graph: Graph, lowered: Lowered) -> list[Split]:
     origin = graph.origin.provenance
     sums: dict[frozenset[int], tuple[str, Tensor]] = {}
     for name, tensor in lowered.tensors.items():
-        if not tensor.inputs:
+        if not tensor.inputs or tensor.ndim != 1:
             continue
         made = origin.trace(tensor)
         if BOTH_BIASES in made.operations and DTYPES.name(tensor.dtype):
@@ -65,34 +65,25 @@ def record(graph: Graph, lowered: Lowered) -> list[Split]:
     return found
 
 
-def split_sums(
-    graph: Graph, splits: Iterable[Split], *, report: str = ""
-) -> tuple[Graph, set[str]]:
+def split_sums(graph: Graph, splits: Iterable[Split]) -> tuple[Graph, set[str]]:
     """Put the biases back into a graph that was read from a file with their sums.
 
     A sum is known by its bytes, so that layers may have been renamed since; one that no split fits
     was trained since, and stays as it is: the graph's notes say so.
 
-    Args:
-        report: the file that the splits come from, for the error.
-
     Returns:
         The graph, and the names that the report has of the sums that were split.
-
-    Raises:
-        CkptconvError: none of the splits belongs to this file.
     """
     origin = graph.origin.provenance
     known: dict[str, list[Split]] = {}
     for split in splits:
         known.setdefault(split.sha256, []).append(split)
-    found, restored = 0, set[str]()
+    restored = set[str]()
     layers: list[Layer] = []
     notes: list[str] = []
     for layer in graph:
         params = dict(layer.params)
         for suffix in _summed(layer):
-            found += 1
             written = origin.trace(params[f"bias_ih{suffix}"]).origins[0]
             name = (origin.own(written) or [layer.full_name(f"bias_ih{suffix}")])[-1]
             fitting = known.get(_digest(written), [])
@@ -105,13 +96,6 @@ def split_sums(
             else:
                 notes.append(f"{name}: not a sum that the report tells of; left as it is")
         layers.append(replace(layer, params=params))
-    if known and not restored:
-        raise CkptconvError(
-            "the report is of another conversion",
-            file=report or graph.origin.path,
-            expected="the sums of biases in " + graph.origin.path,
-            found=f"{found} biases, none of them a sum that the report tells of",
-        )
     return replace(graph, layers=tuple(layers), notes=(*graph.notes, *notes)), restored
 
 

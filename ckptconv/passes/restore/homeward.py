@@ -33,6 +33,12 @@ class _Memory:
 
     def __init__(self, graph: Graph, told: Mapping[str, Told]) -> None:
         self._names, self._told = graph.origin.provenance, told
+        self._places = {name: place for place, name in enumerate(told)}
+
+    def place(self, layer: Layer) -> int | None:
+        """Return where in the report a layer stands, None for one that is new."""
+        names = (name for tensor in layer.params.values() for name in self._names.names(tensor))
+        return min((self._places[name] for name in names if name in self._places), default=None)
 
     def of(self, tensor: Tensor) -> list[Told]:
         found = (self._told.get(name) for name in self._names.names(tensor))
@@ -65,15 +71,16 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
             "the report is of another conversion",
             expected=f"tensors of {graph.origin.path or 'the file'}",
             found=listed(told, 3) or "none",
+            hint=f"{option('like', 'TARGET')}; TARGET is the network that it is to go back to",
         )
     for name, entry in told.items():
         if entry.kind == PARAMETER and _is_changed(entry):
             raise _remade(name, entry.sources)
-    graph = _without_added(graph, memory)
+    graph = _in_order(_without_added(graph, memory), memory)
     for layer in graph.recurrent:
         homes = _levels(layer, memory)
         if len(homes) > 1 and len({home.path for home in homes}) == len(homes):
-            graph = split(graph, layer.path)
+            graph = split(graph, layer.path, _joint(graph, layer))
     graph = _fused(_with_cells(graph, memory), memory)
     first = {layer.path: next(_homes(layer, memory), None) for layer in graph}
     table = {path: home for path, home in first.items() if home is not None}
@@ -85,6 +92,17 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
     changed = {old: new for old, new in table.items() if old != new and old not in apart}
     layers = [layer for layer in graph if layer.path in apart]
     return moved(graph, changed | dict(_by_parameter(layers, memory, framework)))
+
+
+def _in_order(graph: Graph, memory: _Memory) -> Graph:
+    """Put the layers in the order of the report; formats that sort names have lost it."""
+    last, placed = 0, list[tuple[int, Layer]]()
+    for layer in graph:
+        place = memory.place(layer)
+        last = last if place is None else place
+        placed.append((last, layer))
+    layers = tuple(layer for _, layer in sorted(placed, key=lambda pair: pair[0]))
+    return replace(graph, layers=layers)
 
 
 def _without_added(graph: Graph, memory: _Memory) -> Graph:
@@ -130,11 +148,19 @@ def _fused(graph: Graph, memory: _Memory) -> Graph:
         if not layer.is_cell and layer.num_layers == 1:
             for home in _levels(layer, memory):
                 stacks.setdefault(home.path, {})[home.level] = layer.path
-    for home_path, parts in stacks.items():
+    for parts in stacks.values():
         if len(parts) > 1:  # the report says that one feeds the other, whatever the file does
             ordered = [parts[level] for level in sorted(parts)]
-            graph = fuse(replace(graph, feeds=None), home_path, ordered)
+            graph = fuse(replace(graph, feeds=None), ordered[0], ordered)
     return graph
+
+
+def _joint(graph: Graph, layer: RecurrentLayer) -> str:
+    """Return what stands before the numbers of a layer's levels and gives no path twice."""
+    taken, joint = {other.path for other in graph}, "_"
+    while any(f"{layer.path}{joint}{k}" in taken for k in range(layer.num_layers)):
+        joint += "_"
+    return joint
 
 
 def _levels(layer: RecurrentLayer, memory: _Memory) -> list[_Home]:
@@ -155,14 +181,15 @@ def _home(layer: Layer, param: str, tensor: Tensor, memory: _Memory) -> _Home | 
     """Return the module of the source, and the level there, that a parameter comes from."""
     if not (sources := memory.sources(tensor)):
         return None
-    first, path = sources[0], memory.of(tensor)[0].path
+    first, entry = sources[0], memory.of(tensor)[0]
+    path = entry.path
     level = _LEVEL.search(first)
     number = int(level[1]) if level else 0
     if layer.kind == PARAMETER:
         return _Home(first, number)
     if "/" in first:
         scope = first.partition("/")[0]
-        return _Home(path if scope == "layers" else scope, number)
+        return _Home(entry.read_as if scope == "layers" else scope, number)
     inner = _PARTS.sub("", first.removesuffix(f".{param}"))
     below = all(source.startswith(f"{path}.") for source in sources)
     if below or (not path and inner == first):

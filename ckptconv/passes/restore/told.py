@@ -14,7 +14,9 @@ from ckptconv.graph.graph import Home
 from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS, PARAMETER
 from ckptconv.passes.gate_convention import AS_SAID
+from ckptconv.passes.restore.renamed import group_of, layer_names
 from ckptconv.tensors.computed import BOTH_BIASES
+from ckptconv.tensors.tensor import Tensor
 
 _UNDONE = re.compile(r"transpose.*|gates .*|reshape|join|two biases as rows|ones|zeros")
 """What reading a file back undoes; all else that a conversion computes stays."""
@@ -22,9 +24,13 @@ _SHOWN = 6
 
 
 class Told(NamedTuple):
-    """What a report says of one target tensor: its layer, its sources, what was done to them."""
+    """What a report says of one target tensor: its layer, its sources, what was done to them.
+
+    ``read_as`` is the layer's path in the source.
+    """
 
     path: str
+    read_as: str
     kind: str
     sources: tuple[str, ...]
     operations: tuple[str, ...]
@@ -40,6 +46,7 @@ def parse(report: Mapping[str, Any]) -> dict[str, Told]:
         return {
             str(tensor["target"]): Told(
                 str(layer["path"]),
+                str(layer.get("read_as", layer["path"])),
                 str(layer["kind"]),
                 tuple(map(str, tensor["sources"])),
                 tuple(map(str, tensor["operations"])),
@@ -94,9 +101,7 @@ def _paths(path: str, kind: str, names: list[str]) -> Iterator[str]:
     """Yield a layer's path in the file, one for each level where those are layers."""
     below = f"{path}." if path else ""
     if any("/vars/" in name for name in names):  # by classes: the layers' own names stand beside
-        levels = {"/".join(name.split("/")[:2]) for name in names}
-        own = path.replace(".", "_")
-        yield from (own if len(levels) == 1 else f"{own}_l{k}" for k in range(len(levels)))
+        yield from layer_names(path, map(group_of, names)).values()
     elif any("/" in name for name in names):
         yield from dict.fromkeys(name.partition("/")[0] for name in names)
     elif kind == PARAMETER or not all(name.startswith(below) for name in names):
@@ -138,6 +143,18 @@ def home(report: Mapping[str, Any], told: Mapping[str, Told], restored: Iterable
         left += [said[target]] if target in said else []
         reasons |= dict.fromkeys(entry.sources, ", ".join(left))
     return Home(framework, reasons)
+
+
+def resized(report: Mapping[str, Any], held: Mapping[str, Tensor]) -> list[str]:
+    """Say which tensors of a file cannot be those that were written: it was changed since, or the
+    report is another file's."""
+    shapes = {
+        str(tensor["target"]): tensor.get("shape")
+        for layer in report["layers"]
+        for tensor in layer["tensors"]
+    }
+    names = [n for n, shape in shapes.items() if n in held and shape != [*held[n].shape]]
+    return [f"{listed(names, _SHOWN)}: not of the shape that the report has"] if names else []
 
 
 def differences(home: Home, framework: str, names: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptconv.graph.graph import Graph
+from ckptconv.passes.edit import DROPPED
 from ckptconv.verification.results.network import HEADERS, NetworkResult
 from ckptconv.verification.results.run import RUN_HEADERS, Run, run_cells
 from ckptconv.verification.results.tensors import (
@@ -131,7 +132,9 @@ class VerifyReport:
         network = self.network.verdict if self.network else ""
         shown = all(done) if self.network is None else not self.network.unshown or all(done)
         shown = shown and not any(note.endswith(_ALTERED) for note in self.notes)
-        same = "the same model: " if compared and shown else ""
+        rules = (rule for rules in self.left_out.values() for rule in rules.values())
+        whole = not any(rule.startswith(DROPPED) for rule in rules)
+        same = "the same model: " if compared and shown and whole else ""
         return same + "; ".join(filter(None, (compared, count, network)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,7 +163,8 @@ class VerifyReport:
             ],
         )
         runs = [row for layer in self.layers for row in _run_rows(layer)]
-        yield "outputs and final states", ("layer", *RUN_HEADERS), runs
+        if runs:
+            yield "outputs and final states", ("layer", *RUN_HEADERS), runs
         if self.network is not None:
             title = f"the network {self.network.file}"
             title += f": {self.network.cause}" if self.network.cause else ""

@@ -106,6 +106,10 @@ EXACT = {
     "a layer that holds layers, in .keras": plan(S("own>Block", {"units": 2})),
     "Dense layers called query": plan(*(S("Dense", {"units": 3, "name": name}) for name in (
         "query", "key", "value", "attention_output")), saving="h5"),
+    "a model called query": plan(
+        nested(S("cross", {"layer": S("MultiHeadAttention", {"num_heads": 2, "key_dim": 2})}),
+               S("LSTM", {"units": 2, **SEQ}), name="query"), saving="h5", shape=(5, 4),
+    ),
     "a model called forward_": plan(
         nested(S("Bidirectional", {"layer": S("LSTM", {"units": 2, **SEQ})}), name="forward_m"),
         saving="h5",

@@ -177,13 +177,14 @@ def test_wrapped_tensors(tmp_path: Path) -> None:
     assert_same(found, {name: tensor.detach() for name, tensor in tensors.items()})
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("error::RuntimeWarning", "ignore::UserWarning")
 def test_quantized_tensors_are_dequantized_and_named(tmp_path: Path) -> None:
     values = torch.linspace(-3, 3, 12).reshape(3, 4)
     scales, zeros = torch.tensor([0.1, 0.03, 0.07], dtype=torch.float64), torch.tensor([3, 0, -2])
     tensors = {
         "tensor": torch.quantize_per_tensor(values, 0.07, 5, torch.quint8),
         "wide": torch.quantize_per_tensor(values, 1e-7, 0, torch.qint32),
+        "infinite": torch.quantize_per_tensor(values * 1e38, 1e39, 0, torch.qint8),
         "channel": torch.quantize_per_channel(values, scales, zeros, 0, torch.qint8),
         "columns": torch.quantize_per_channel(
             values, torch.rand(4).double() + 0.1, torch.zeros(4).long(), 1, torch.qint8
@@ -198,6 +199,7 @@ def test_quantized_tensors_are_dequantized_and_named(tmp_path: Path) -> None:
     assert stored == {
         "tensor": "uint8",
         "wide": "int32",
+        "infinite": "int8",
         "channel": "int8",
         "columns": "int8",
         "rows": "uint8",
