@@ -14,7 +14,6 @@ from ckptconv.errors import AmbiguousKindError, CkptconvError, SeveralError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.hints import parse_hint
 from ckptconv.options import Framework, Pairs, ReadOptions, StrPath
-from ckptconv.tensors.dtypes import name_of
 from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.tensor import Tensor
 
@@ -180,8 +179,8 @@ def _tensor(name: str, checkpoint: Checkpoint, tied: Mapping[str, list[str]]) ->
     tensor: Tensor = checkpoint.tensors[name]
     return {
         "name": name,
-        "dtype": name_of(tensor.dtype),
-        "stored": name_of((tensor.inputs[0] if tensor.label == ALLOW else tensor).dtype),
+        "dtype": tensor.dtype.name,
+        "stored": (tensor.inputs[0] if tensor.label == ALLOW else tensor).dtype.name,
         "shape": list(tensor.shape),
         "tied": [other for other in tied.get(name, []) if other != name],
     }

@@ -17,7 +17,6 @@ from ckptconv.errors import DialectError, listed
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered, Made
-from ckptconv.tensors.dtypes import name_of
 from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.tensor import Tensor
 
@@ -201,5 +200,5 @@ def _tensor_entry(target: str, tensor: Tensor, origin: Provenance) -> TensorEntr
     origins, operations = origin.trace(tensor)
     sources = [name for leaf in origins for name in origin.own(leaf)]
     return TensorEntry(
-        target, sources, operations, name_of(tensor.dtype), list(tensor.shape), tensor.nbytes
+        target, sources, operations, tensor.dtype.name, list(tensor.shape), tensor.nbytes
     )

@@ -10,7 +10,6 @@ from isal.isal_zlib import crc32
 
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Owner, Source
-from ckptconv.tensors.regions import Array
 
 _PIECE = 1 << 20
 _LEAST, _RATIO = 256 << 20, 64
@@ -31,7 +30,7 @@ class Inflated(Owner):
         self.path, self.size = path, size
         self._chunks = chunks
 
-    def read_into(self, buffer: Array, offset: int) -> None:
+    def read_into(self, buffer: memoryview, offset: int) -> None:
         self.fileno()
         super().read_into(buffer, offset)
 

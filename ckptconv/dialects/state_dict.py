@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
-
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.dialects.evidence import Evidence, check_used
 from ckptconv.dialects.grouping import Groups, inside, modules, sizes_around
@@ -21,6 +19,7 @@ from ckptconv.graph.graph import Layer, RecurrentLayer, is_recurrent_name
 from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
+from ckptconv.tensors.dtypes import named
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
 
 _SORTED = ("safetensors", "sharded-index")
@@ -193,7 +192,7 @@ def _is_due(row: Param, always: set[str], layer: Layer) -> bool:
 
 def _fill(row: Param, layer: Layer) -> Tensor:
     if not row.axes:
-        return FilledTensor((), np.dtype(np.int64), row.fill)
+        return FilledTensor((), named("int64"), row.fill)
     like = layer.params.get("weight", layer.params.get("running_mean"))
     if like is None:
         raise DialectError(f"has no parameter that tells the size of {row.name}", tensor=layer.path)

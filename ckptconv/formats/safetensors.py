@@ -17,8 +17,7 @@ from ckptconv.checkpoint import Checkpoint, SafetensorsFacts, most_tensors
 from ckptconv.codecs.json import MAX_MEMORY, memory
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
-from ckptconv.tensors.dtypes import DTypes
-from ckptconv.tensors.regions import DType
+from ckptconv.tensors.dtypes import DType, DTypes
 from ckptconv.tensors.tensor import FileTensor, Tensor
 from ckptconv.tensors.writer import Progress, open_sink
 

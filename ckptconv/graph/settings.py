@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import KINDS
+from ckptconv.tensors.lazy import np
 
 _TRAINING = {"dropout", "recurrent_dropout", "momentum", "training", "return_state"}
 _TOLD_TWICE = {"mode", "head_dim"}

@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from isal.isal_zlib import crc32
 
 from ckptconv.errors import ContainerError, StrPath
@@ -63,29 +61,28 @@ class Source:
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset``; refuse before allocating."""
         self._require(offset, length)
-        buffer = np.empty(length, np.uint8)
-        self.read_into(buffer, offset)
-        return buffer.tobytes()
+        self.read_into(memoryview(buffer := bytearray(length)), offset)
+        return bytes(buffer)
 
     def head(self, length: int) -> bytes:
         """Return up to ``length`` first bytes."""
         return self.read(0, min(length, self.size))
 
-    def read_into(self, buffer: npt.NDArray[np.uint8], offset: int) -> None:
-        """Fill ``buffer`` (1-D, contiguous uint8) from ``offset``."""
-        self._require(offset, buffer.size)
-        if buffer.size < _LARGE:
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill ``buffer`` (of bytes) from ``offset``."""
+        self._require(offset, len(buffer))
+        if len(buffer) < _LARGE:
             self._take(buffer, offset)
             return
-        half = buffer.size // 2
+        half = len(buffer) // 2
         rest = Apart(partial(self._take, buffer[half:], offset + half))
         try:
             self._take(buffer[:half], offset)
         finally:
             rest.finish()
 
-    def _take(self, buffer: npt.NDArray[np.uint8], offset: int) -> None:
-        view, position = buffer.data, self.base + offset
+    def _take(self, view: memoryview, offset: int) -> None:
+        position = self.base + offset
         while len(view):
             try:
                 count = platform.preadv(self._fd, [view[: 1 << 30]], position)
@@ -96,20 +93,20 @@ class Source:
                 raise ContainerError("the file was truncated while being read", file=self.path)
             view, position = view[count:], position + count
 
-    def read_runs(self, rows: npt.NDArray[np.uint8], offsets: Sequence[int]) -> None:
-        """Fill each row of ``rows`` (2-D, contiguous uint8) from its own offset."""
-        width = rows.shape[1]
+    def read_runs(self, buffer: memoryview, offsets: Sequence[int]) -> None:
+        """Fill ``buffer`` (of bytes) with runs of equal length, each from its own offset."""
+        width = len(buffer) // max(1, len(offsets))
         self._require(min(offsets, default=0), width)
         self._require(max(offsets, default=0), width)
-        fd, base, flat = self._fd, self.base, rows.reshape(-1).data
+        fd, base = self._fd, self.base
         try:
             for i, offset in enumerate(offsets):
-                part = flat[i * width : (i + 1) * width]
+                part = buffer[i * width : (i + 1) * width]
                 if platform.preadv(fd, (part,), base + offset) != width:
-                    self.read_into(rows[i], offset)  # a short read: go on, or say that it ends here
+                    self.read_into(part, offset)  # a short read: go on, or say that it ends here
         except OSError:
-            for row, offset in zip(rows, offsets, strict=True):
-                self.read_into(row, offset)  # which says what is wrong
+            for i, offset in enumerate(offsets):  # which says what is wrong
+                self.read_into(buffer[i * width : (i + 1) * width], offset)
 
     def span(self, offset: int, length: int) -> Span:
         """Return the checked byte range as seen from the whole file."""
@@ -118,11 +115,11 @@ class Source:
 
     def crc32(self, offset: int, length: int) -> int:
         """Return the CRC-32 of a byte range."""
-        buffer, crc = np.empty(min(length, PIECE), np.uint8), 0
+        buffer, crc = memoryview(bytearray(min(length, PIECE))), 0
         for start in range(0, length, PIECE):
             part = buffer[: min(PIECE, length - start)]
             self.read_into(part, offset + start)
-            crc = crc32(part.data, crc)
+            crc = crc32(part, crc)
         return crc
 
     def passing(self, _offset: int, _length: int, /) -> AbstractContextManager[Update | None]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from ckptconv.errors import CkptconvError
 from ckptconv.live.arrays import cell_array, torch_array
-from ckptconv.tensors.dtypes import NARROW, is_bfloat16, named
-from ckptconv.tensors.regions import Array, DType
+from ckptconv.tensors.dtypes import NARROW, DType, is_bfloat16, named
+from ckptconv.tensors.regions import Array
 
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module"}
 _WRAPPERS |= {"AveragedModel": "module", "OptimizedModule": "_orig_mod"}

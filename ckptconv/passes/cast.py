@@ -13,9 +13,8 @@ from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import Cast, cast, holding
-from ckptconv.tensors.dtypes import DTypes, is_float, name_of
+from ckptconv.tensors.dtypes import DType, DTypes, is_float
 from ckptconv.tensors.provenance import Provenance
-from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 _ENOUGH, _SHOWN, _LAYERS = 4, 4, "float32"
@@ -138,7 +137,7 @@ def narrow_notes(lowered: Lowered, source: Provenance, dtype: str | None) -> lis
 
 
 def _typed(lowered: Lowered, advice: str) -> list[str]:
-    found = Counter(name_of(t.dtype) for t in lowered.tensors.values() if is_float(t.dtype))
+    found = Counter(t.dtype.name for t in lowered.tensors.values() if is_float(t.dtype))
     if not found.keys() - {_LAYERS}:
         return []
     cast_all = option("dtype", _LAYERS)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from ckptconv.errors import LossyError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.tensors.computed import Cast
+from ckptconv.tensors.dtypes import named
 
 _HARDWARE = "ascend"
 _FLOAT16 = ("LSTM", "GRU")
@@ -76,7 +75,7 @@ def _losses(layer: Layer) -> list[str]:
     """Name the tensors whose values float16 cannot hold."""
     notes = []
     for name, tensor in layer.params.items():
-        cast = Cast(tensor, np.dtype(np.float16))
+        cast = Cast(tensor, named("float16"))
         for _ in cast.blocks():
             pass
         for count, fate in ((cast.overflowed, "overflow"), (cast.vanished, "vanish")):

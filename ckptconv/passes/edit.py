@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
-import numpy as np
-
 from ckptconv.errors import DialectError, listed
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import KINDS, Kind
 from ckptconv.options import Pairs
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import Elementwise
+from ckptconv.tensors.lazy import np
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor, names_and_shapes
 

@@ -20,14 +20,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
 from ckptconv.errors import CkptconvError, LossyError
 from ckptconv.graph.gates import CANONICAL, FLAT, ORDERS, order, permute
 from ckptconv.graph.graph import Cell, Graph, RecurrentLayer, cell_params
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import Elementwise
+from ckptconv.tensors.lazy import np
 from ckptconv.tensors.ops import concat, divide
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import FilledTensor, Tensor

@@ -6,10 +6,9 @@ import operator
 from collections.abc import Callable
 from functools import lru_cache
 
-import numpy as np
-
-from ckptconv.tensors.dtypes import is_float
-from ckptconv.tensors.regions import Array, DType, Region, whole
+from ckptconv.tensors.dtypes import DType, is_float, named
+from ckptconv.tensors.lazy import np
+from ckptconv.tensors.regions import Array, Region, whole
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 BOTH_BIASES = "sum of the two biases"
@@ -27,7 +26,7 @@ def holding(one: DType, other: DType) -> DType:
         return one
     limits = [_limits(dtype) for dtype in (one, other)]
     needed = [max(pair) for pair in zip(*limits, strict=True)]
-    fitting = (one, other, np.dtype(np.float32), np.dtype(np.float64))
+    fitting = (one, other, named("float32"), named("float64"))
     return next(d for d in fitting if all(map(operator.ge, _limits(d), needed)))
 
 

@@ -12,9 +12,9 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
-
-from ckptconv.tensors.regions import Array, DType
+from ckptconv.tensors.dtypes import DType
+from ckptconv.tensors.lazy import np
+from ckptconv.tensors.regions import Array
 
 _LARGE = 32 << 20
 """Bytes from which on glibc never keeps memory for itself (DEFAULT_MMAP_THRESHOLD_MAX)."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ckptconv.io.reader import Span
+from ckptconv.tensors.lazy import np
 from ckptconv.tensors.regions import Array, Region, extent, whole
 from ckptconv.tensors.tensor import BLOCK, Tensor
 

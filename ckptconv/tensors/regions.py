@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+from ckptconv.tensors.lazy import np
 
-Array = npt.NDArray[Any]
-DType = np.dtype[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ckptconv.tensors.dtypes import DType
+
+Array: TypeAlias = "npt.NDArray[Any]"
 Region = tuple[tuple[int, int], ...]
 
 _TILE = 256
@@ -43,6 +46,11 @@ def whole(shape: tuple[int, ...]) -> Region:
 def extent(region: Region) -> tuple[int, ...]:
     """Return the shape of a region."""
     return tuple(b - a for a, b in region)
+
+
+def bytes_of(array: Array) -> memoryview:
+    """Return the memory of a C-contiguous array."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 def contiguous(array: Array) -> Array:

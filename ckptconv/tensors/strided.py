@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
 from ckptconv.tensors import computed
 from ckptconv.tensors import ops as relayout
-from ckptconv.tensors.dtypes import is_bfloat16
-from ckptconv.tensors.regions import Array, DType, Region, extent, is_possible
+from ckptconv.tensors.dtypes import DType, is_bfloat16, named
+from ckptconv.tensors.lazy import np
+from ckptconv.tensors.regions import Array, Region, extent, is_possible
 from ckptconv.tensors.tensor import BLOCK, FileTensor, Tensor
 
 _MAX_EXPANDED = 64 << 20
@@ -50,10 +49,9 @@ def strided(
         raise _outside(f"offset {offset}, sizes {shape}, strides {strides}", expected)
     offset = offset if layout.size else 0
     if big_endian and is_bfloat16(dtype):  # numpy cannot swap what is not its own
-        words = _view(source, offset, layout, np.dtype(">u2"))
+        words = _view(source, offset, layout, named("uint16").big)
         return computed.Elementwise(lambda a: a.view(dtype), (words,), dtype, "", exact=True)
-    swap = big_endian and dtype.itemsize > 1
-    return _view(source, offset, layout, dtype.newbyteorder(">") if swap else dtype)
+    return _view(source, offset, layout, dtype.big if big_endian else dtype)
 
 
 def _view(source: Source, offset: int, layout: _Layout, dtype: DType) -> Tensor:
@@ -79,7 +77,7 @@ class _Strided(Tensor):
         strides: tuple[int, ...],
         dtype: DType,
     ) -> None:
-        self.shape, self.dtype, self._stored = shape, dtype.newbyteorder("<"), dtype
+        self.shape, self.dtype, self._stored = shape, dtype.little, dtype
         self._source, self._offset, self._strides = source, offset, strides
 
     def read(self, region: Region) -> Array:

@@ -14,15 +14,15 @@ from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
-
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source, Span
 from ckptconv.tensors import memory
+from ckptconv.tensors.dtypes import DType, of
+from ckptconv.tensors.lazy import np
 from ckptconv.tensors.regions import (
     Array,
-    DType,
     Region,
+    bytes_of,
     contiguous,
     extent,
     is_possible,
@@ -42,7 +42,7 @@ class Tensor(ABC):
 
     Attributes:
         shape: dimensions; ``()`` is a scalar.
-        dtype: a little-endian numpy dtype (bfloat16 and float8 come from ``ml_dtypes``).
+        dtype: of the values; little-endian.
         inputs: the tensors this one is computed from; ``()`` for a leaf.
         label: the operation as the report prints it; ``""`` for what is not worth telling.
         of_inputs: whether the values are a function of those of ``inputs``, in whatever dtype.
@@ -114,23 +114,22 @@ class FileTensor(Tensor):
     def __init__(self, source: Source, offset: int, shape: tuple[int, ...], dtype: DType) -> None:
         if not is_possible(shape, dtype):
             raise ContainerError("no array can have this shape", file=source.path, found=shape)
-        self.shape, self._stored = shape, dtype
-        self.dtype = dtype.newbyteorder("<")
+        self.shape, self.dtype, self._stored = shape, dtype.little, dtype
         self._source, self._offset = source, offset
         self.nbytes = math.prod(shape) * dtype.itemsize  # sooner than the cache of the property
         self._span = source.span(offset, self.nbytes)
 
     def extents(self) -> list[Span] | None:
-        return [self._span] if self._stored == self.dtype else None
+        return [self._span] if self._stored is self.dtype else None
 
     def read(self, region: Region) -> Array:
         shape = extent(region)
         out = memory.empty(shape, self._stored)
         if shape == self.shape:
-            self._source.read_into(out.reshape(-1).view(np.uint8), self._offset)
+            self._source.read_into(bytes_of(out), self._offset)
         else:
             self._fill(out, region)
-        return out if self._stored == self.dtype else out.astype(self.dtype)
+        return out if self._stored is self.dtype else out.astype(self.dtype)
 
     def _fill(self, out: Array, region: Region) -> None:
         """Read ``region`` into ``out`` in runs of whole trailing axes."""
@@ -140,7 +139,7 @@ class FileTensor(Tensor):
         item = self.dtype.itemsize
         if axis == 0:
             first = region[0][0] * math.prod(self.shape[1:]) if region else 0
-            self._source.read_into(out.reshape(-1).view(np.uint8), self._offset + first * item)
+            self._source.read_into(bytes_of(out), self._offset + first * item)
             return
         skipped = math.prod(self.shape[axis:]) - math.prod(extent(region[axis:]))
         if skipped * item < _READ_COST:
@@ -151,7 +150,7 @@ class FileTensor(Tensor):
         for (start, stop), stride in zip(region[:axis], strides, strict=False):
             firsts = firsts[..., None] + np.arange(start, stop, dtype=np.int64) * stride
         offsets = (self._offset + firsts * item).reshape(-1)
-        self._source.read_runs(out.reshape(len(offsets), -1).view(np.uint8), offsets.tolist())
+        self._source.read_runs(bytes_of(out), offsets.tolist())
 
     def _fill_widened(self, out: Array, region: Region, axis: int) -> None:
         """Read whole rows and keep a part of each: many small reads cost more than the rest."""
@@ -169,8 +168,8 @@ class ArrayTensor(Tensor):
     """Values that are in memory already."""
 
     def __init__(self, array: Array) -> None:
-        self._array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        self.shape, self.dtype = self._array.shape, self._array.dtype
+        self.shape, self.dtype = array.shape, of(array.dtype).little
+        self._array = array.astype(self.dtype, copy=False)
 
     def read(self, region: Region) -> Array:
         return self._array[tuple(slice(a, b) for a, b in region)]

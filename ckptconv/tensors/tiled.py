@@ -6,8 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
+from ckptconv.tensors.lazy import np
 from ckptconv.tensors.regions import Array, Region, extent
 from ckptconv.tensors.tensor import Tensor
 

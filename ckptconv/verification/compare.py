@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from ckptconv.tensors.dtypes import name_of
 from ckptconv.tensors.ops import divide
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.tensors.writer import Progress
@@ -55,7 +54,7 @@ def in_threads(function: Callable[[In], Out], arguments: Sequence[In], size: int
 
 def lonely(name: str, tensor: Tensor, *, first: bool) -> TensorDiff:
     """Describe a tensor that has no counterpart."""
-    shape, dtype = list(tensor.shape), name_of(tensor.dtype)
+    shape, dtype = list(tensor.shape), tensor.dtype.name
     if first:
         return TensorDiff(name, "", (shape, None), (dtype, None))
     return TensorDiff("", name, (None, shape), (None, dtype))
@@ -80,7 +79,7 @@ def _compare_all(items: Sequence[Item]) -> list[TensorDiff]:
 
 def _compare(item: Item) -> TensorDiff:
     a, b = item.a, item.b
-    shapes, dtypes = (list(a.shape), list(b.shape)), (name_of(a.dtype), name_of(b.dtype))
+    shapes, dtypes = (list(a.shape), list(b.shape)), (a.dtype.name, b.dtype.name)
     found = TensorDiff(item.name_a, item.name_b, shapes, dtypes, how=item.how, ulps=item.ulps)
     found.wider = a.dtype != b.dtype and narrower(a.dtype, b.dtype) == a.dtype
     if a.shape == b.shape:

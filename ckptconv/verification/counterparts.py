@@ -10,8 +10,8 @@ from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.graph.kinds import KINDS
 from ckptconv.passes.cast import recomputed
 from ckptconv.tensors.computed import Product, add, cast, holding
+from ckptconv.tensors.dtypes import DType
 from ckptconv.tensors.provenance import Provenance
-from ckptconv.tensors.regions import DType
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification.pairing import Part
 from ckptconv.verification.reference.forward import GATES

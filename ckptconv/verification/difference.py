@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ckptconv.io.reader import PIECE, Span
-from ckptconv.tensors.dtypes import is_bfloat16, is_float
-from ckptconv.tensors.regions import Array, DType, contiguous, split, whole
+from ckptconv.tensors.dtypes import DType, is_bfloat16, is_float, of
+from ckptconv.tensors.regions import Array, bytes_of, contiguous, split, whole
 from ckptconv.tensors.tensor import Tensor
 
 _BLOCK = 4 << 20
@@ -82,7 +82,7 @@ def compare_tensors(a: Tensor, b: Tensor) -> Difference:
 
 def compare_arrays(a: Array, b: Array) -> Difference:
     """Compare two arrays of one shape; dtypes may differ."""
-    narrow = narrower(a.dtype, b.dtype)
+    narrow = narrower(of(a.dtype), of(b.dtype))
     with np.errstate(over="ignore", invalid="ignore"):
         one, other = (x.astype(narrow, copy=False).reshape(-1) for x in (a, b))
     unlike = _bits(one) != _bits(other)
@@ -122,11 +122,11 @@ def _stored(spans: Iterable[Span]) -> Iterator[Array]:
         with source.passing(offset, length) as check:
             end = offset + length
             while offset < end:
-                room = buffer[fill : fill + end - offset]
+                room = bytes_of(buffer[fill : fill + end - offset])
                 source.read_into(room, offset)
                 if check is not None:
-                    check(room.data)
-                offset, fill = offset + room.size, fill + room.size
+                    check(room)
+                offset, fill = offset + len(room), fill + len(room)
                 if fill == PIECE:
                     yield buffer
                     fill = 0

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ckptconv.graph.graph import RecurrentLayer
-from ckptconv.tensors.dtypes import DTypes
-from ckptconv.tensors.regions import Array, DType
+from ckptconv.tensors.dtypes import DType, DTypes
+from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
 
 _SAMPLE = 128

@@ -15,7 +15,8 @@ from ckptconv.codecs.zip.reader import Archive, is_zip
 from ckptconv.errors import CkptconvError, StrPath, VerificationError
 from ckptconv.io.reader import File
 from ckptconv.spelling import option
-from ckptconv.tensors.regions import Array, DType
+from ckptconv.tensors.dtypes import DType
+from ckptconv.tensors.regions import Array
 from ckptconv.verification.fingerprint import Fingerprint, similar, well_formed
 
 _MAX_FILE = 256 << 20

@@ -13,6 +13,7 @@ from ckptconv.errors import UsageError, VerificationError, listed
 from ckptconv.graph.graph import CELL_PARAMS, Framework, Graph, RecurrentLayer
 from ckptconv.options import ReadKeywords, ReadOptions, StrPath
 from ckptconv.spelling import option, public
+from ckptconv.tensors.dtypes import named
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification import npz
@@ -150,7 +151,7 @@ def _layer(entry: Any, path: StrPath) -> RecurrentLayer:
         width = entry["input_size"] if k == 0 else entry["directions"] * out
         for suffix in ("", "_reverse")[: entry["directions"]]:
             for name, shape in (("w_ih", (rows, width)), ("w_hh", (rows, out))):
-                tensor = FilledTensor(shape, np.dtype(np.float32))
+                tensor = FilledTensor(shape, named("float32"))
                 params[f"{CELL_PARAMS[name]}_l{k}{suffix}"] = tensor
     said = {"nonlinearity": entry["nonlinearity"]}
     return RecurrentLayer(entry["path"], entry["kind"], params, said)
@@ -178,7 +179,7 @@ def _counterparts(
             expected=_shapes(recurrent),
             found=_shapes(made_for),
         )
-    dtype = recurrent.recurrent[0].cells[0, 0].w_hh.dtype if recurrent.layers else np.dtype("f4")
+    dtype = recurrent.recurrent[0].cells[0, 0].w_hh.dtype if recurrent.layers else named("float32")
     own = fingerprint(matrices(recurrent.recurrent))
     npz.check_model(path, meta, own, dtype, graph.origin.path)
     return found

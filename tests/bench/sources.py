@@ -12,6 +12,7 @@ import numpy as np
 import ckptconv
 from ckptconv.checkpoint import Checkpoint
 from ckptconv.formats import write
+from ckptconv.tensors.dtypes import of
 from ckptconv.tensors.tensor import Tensor
 
 SIZES = {
@@ -56,7 +57,7 @@ class _Random(Tensor):
     """Random values that exist only while they are written."""
 
     def __init__(self, shape: tuple[int, ...], seed: int) -> None:
-        self.shape, self.dtype, self._seed = shape, np.dtype("f4"), seed
+        self.shape, self.dtype, self._seed = shape, of("f4"), seed
 
     def read(self, region):  # type: ignore[no-untyped-def]
         rng = np.random.default_rng((self._seed, *(a for a, _ in region)))

@@ -17,6 +17,7 @@ from ckptconv.codecs.zip.reader import Archive
 from ckptconv.codecs.zip.writer import ZipWriter
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import File
+from ckptconv.tensors.dtypes import of
 from ckptconv.tensors.tensor import ArrayTensor, FileTensor
 from ckptconv.tensors.writer import open_sink
 from tests.noise import hold_against_noise
@@ -74,11 +75,11 @@ def test_a_stored_member_is_a_window(tmp_path: Path) -> None:
     members = Archive(File(zipped(tmp_path)))
     member = members.member("a/data/0")
     assert members.member("a/data/0") is member
-    tensor = FileTensor(member, 2, (3, 5), np.dtype("<i2"))
+    tensor = FileTensor(member, 2, (3, 5), of("<i2"))
     np.testing.assert_array_equal(
         tensor.numpy(), np.frombuffer(MEMBERS["a/data/0"], "<i2")[1:16].reshape(3, 5)
     )
-    assert tensor.extents() == FileTensor(member, 2, (15,), np.dtype("<i2")).extents()
+    assert tensor.extents() == FileTensor(member, 2, (15,), of("<i2")).extents()
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -121,7 +122,7 @@ def test_a_copy_checks_the_member(tmp_path: Path, size: int) -> None:
     for damage in (False, True):
         if damage:
             patched(path, size // 2, bytes([path.read_bytes()[size // 2] ^ 1]))
-        tensor = FileTensor(Archive(File(path)).member("t"), 0, (size,), np.dtype("u1"))
+        tensor = FileTensor(Archive(File(path)).member("t"), 0, (size,), of("u1"))
         for crc in (None, 0):
             out = tmp_path / "out"
             out.write_bytes(b"")

@@ -128,11 +128,11 @@ def _read_ranges(data: bytes) -> list[tuple[int, int]]:
     found: set[tuple[int, int]] = set()
     plain = Source.read_into
 
-    def recording(source: Source, buffer: object, offset: int) -> None:
+    def recording(source: Source, buffer: memoryview, offset: int) -> None:
         start = source.base + offset
-        if buffer.size:  # type: ignore[attr-defined]
-            found.add((start, start + buffer.size))  # type: ignore[attr-defined]
-        plain(source, buffer, offset)  # type: ignore[arg-type]
+        if len(buffer):
+            found.add((start, start + len(buffer)))
+        plain(source, buffer, offset)
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(Source, "read_into", recording):
         path = Path(folder, "seed")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ckptconv.tensors import memory
+from ckptconv.tensors.dtypes import of
 
 SHAPE = (memory._LARGE // 4096, 1024)
-FLOAT = np.dtype("f4")
+FLOAT = of("f4")
 
 
 def _address(array):
@@ -22,7 +23,7 @@ def test_what_nobody_refers_to_is_used_again():
         first = memory.empty(SHAPE, FLOAT)
         where = _address(first)
         del first
-        assert _address(memory.empty((SHAPE[0] * 4096,), np.dtype("u1"))) == where
+        assert _address(memory.empty((SHAPE[0] * 4096,), of("u1"))) == where
     assert next(memory._Kept.spare, None) is None
 
 
@@ -77,7 +78,7 @@ def test_no_two_threads_are_given_the_same(monkeypatch):
     def work(mark):
         for _ in range(3000):
             with memory.reused():
-                held = [memory.empty((64,), np.dtype("u1")) for _ in range(2)]
+                held = [memory.empty((64,), of("u1")) for _ in range(2)]
                 for i, array in enumerate(held):
                     array[...] = mark + i
                 if any((array != mark + i).any() for i, array in enumerate(held)):

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckptconv.io import platform
+from ckptconv.io import behind, platform
 from ckptconv.io.reader import File
 from ckptconv.tensors import writer as sinks
+from ckptconv.tensors.dtypes import of
 from ckptconv.tensors.tensor import ArrayTensor, FileTensor
 from ckptconv.tensors.writer import open_sink
 
@@ -42,8 +43,11 @@ def test_any_sequence_of_writes(folder, steps, seed):
     source, path, expected = File(folder / "source"), folder / "target", bytearray()
     path.write_bytes(b"")
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in (("_SIZE", 8192), ("PIECE", 1024), ("_STEP", 4096), ("_WINDOW", 8192)):
+        for name, size in (("SIZE", 8192), ("PIECE", 1024)):
             patch.setattr(sinks, name, size)  # so that buffers fill and go around
+            patch.setattr(behind, name, size)
+        for name, size in (("_STEP", 4096), ("_WINDOW", 8192)):
+            patch.setattr(behind, name, size)
         with open_sink(str(path)) as sink:
             for step, size in steps:
                 if step == "write":
@@ -54,7 +58,7 @@ def test_any_sequence_of_writes(folder, steps, seed):
                     expected += bytes(size)
                 elif step == "copy":
                     start = int(rng.integers(0, 40_000 - size))
-                    tensor = FileTensor(source, start, (size,), np.dtype("u1"))
+                    tensor = FileTensor(source, start, (size,), of("u1"))
                     crc = sink.write_tensor(tensor, crc=0)
                     part = noise[start : start + size].tobytes()
                     assert crc == zlib.crc32(part)
@@ -123,6 +127,6 @@ def test_an_interrupt_while_the_thread_starts(folder, monkeypatch):
     start = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     (folder / "interrupted").write_bytes(b"")
-    big = ArrayTensor(np.zeros(3 * sinks._SIZE, np.uint8))
+    big = ArrayTensor(np.zeros(3 * sinks.SIZE, np.uint8))
     with pytest.raises(KeyboardInterrupt), open_sink(str(folder / "interrupted")) as sink:
         sink.write_tensor(big)

@@ -237,7 +237,7 @@ def test_each_file_is_read_once(tmp_path, monkeypatch):
     read = Source.read_into
 
     def counting(self, buffer, offset):
-        total.append(buffer.size)
+        total.append(len(buffer))
         read(self, buffer, offset)
 
     monkeypatch.setattr(Source, "read_into", counting)

@@ -7,8 +7,6 @@ import math
 import zlib
 from typing import NamedTuple
 
-import numpy as np
-
 from ckptconv.codecs.hdf5.file import (
     ATTRIBUTE,
     DATASPACE,
@@ -25,8 +23,9 @@ from ckptconv.codecs.hdf5.file import (
 from ckptconv.codecs.hdf5.filters import DECODERS
 from ckptconv.codecs.hdf5.types import dataspace, datatype, texts
 from ckptconv.errors import ContainerError
-from ckptconv.tensors.dtypes import name_of
-from ckptconv.tensors.regions import Array, DType, Region, extent
+from ckptconv.tensors.dtypes import DType
+from ckptconv.tensors.lazy import np
+from ckptconv.tensors.regions import Array, Region, extent
 from ckptconv.tensors.tensor import ArrayTensor, FileTensor, Tensor
 
 _COMPACT, _CONTIGUOUS, _CHUNKED = 0, 1, 2
@@ -67,7 +66,7 @@ def tensor(file: H5File, messages: Object, name: str) -> Tensor:
     shape, kind = dataspace(file, bodies[DATASPACE]), datatype(file, bodies[DATATYPE])
     if shape is None:
         raise _refused(file, name, "an array", "a null dataspace")
-    if kind.dtype is None or _recorded(file, messages) not in (None, name_of(kind.dtype)):
+    if kind.dtype is None or _recorded(file, messages) not in (None, kind.dtype.name):
         raise _refused(file, name, "integers, floats or bfloat16", kind.found)
     filters = _filters(file, bodies.get(FILTERS), name)
     return _laid_out(file, Cursor(bodies[LAYOUT], file.path), shape, kind.dtype, filters, name)
@@ -182,7 +181,7 @@ class ChunkedTensor(Tensor):
         filters: list[_Filter],
         name: str,
     ) -> None:
-        self.shape, self.dtype, self._stored = shape, dtype.newbyteorder("<"), dtype
+        self.shape, self.dtype, self._stored = shape, dtype.little, dtype
         self._file, self._chunk, self._chunks = file, chunk, chunks
         self._filters, self._name = filters, name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 
-import numpy as np
+from ckptconv.tensors.lazy import np
 
 
 def _inflate(data: bytes, _: tuple[int, ...], size: int) -> bytes:

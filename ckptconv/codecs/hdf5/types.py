@@ -6,12 +6,9 @@ import math
 import struct
 from dataclasses import dataclass
 
-import numpy as np
-
 from ckptconv.codecs.hdf5.dense import objects
 from ckptconv.codecs.hdf5.file import ATTRIBUTE, ATTRIBUTE_INFO, UNDEFINED, Cursor, H5File, Object
-from ckptconv.tensors.dtypes import named
-from ckptconv.tensors.regions import DType
+from ckptconv.tensors.dtypes import DType, named
 
 _INTEGER, _FLOAT, _STRING, _OPAQUE, _VARIABLE = 0, 1, 3, 5, 9
 _TEXT = 1  # of what is of variable length
@@ -54,14 +51,14 @@ def datatype(file: H5File, body: bytes) -> Datatype:
     name = _CLASSES[kind] if kind < len(_CLASSES) else f"class {kind}"
     dtype: DType | None = None
     if kind == _INTEGER and size in (1, 2, 4, 8) and cursor.fields(_INTEGERS) == (0, 8 * size):
-        dtype = np.dtype(f"{'i' if bits & 8 else 'u'}{size}")
+        dtype = named(f"{'int' if bits & 8 else 'uint'}{8 * size}")
     elif kind == _FLOAT and not bits & 0x40:
         found = _FLOATS.get(cursor.fields(_REALS))
         dtype = named(found) if found and named(found).itemsize == size else None
     elif kind == _OPAQUE and size == 2:
         dtype = named("bfloat16")
     if dtype is not None and kind != _OPAQUE:
-        dtype = dtype.newbyteorder(">" if bits & 1 else "<")
+        dtype = dtype.big if bits & 1 else dtype
     is_text = kind == _STRING or (kind == _VARIABLE and bits & 15 == _TEXT)
     return Datatype(kind, size, dtype, f"{8 * size}-bit {name}", is_text)
 

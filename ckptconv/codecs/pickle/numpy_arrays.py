@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ckptconv.codecs.pickle.objects import Instance, told
-from ckptconv.tensors.regions import Array, DType
+from ckptconv.tensors.lazy import np
+from ckptconv.tensors.regions import Array
 
 _ARRAY = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
 _BUFFER = ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer")
@@ -85,7 +84,7 @@ def _shaped(data: object, dtype: object, shape: Any, *, fortran: bool) -> Array:
     return np.frombuffer(raw, element).reshape(sizes, order="F" if fortran else "C")
 
 
-def _dtype(value: object) -> DType:
+def _dtype(value: object) -> np.dtype[Any]:
     """Return the dtype of ``numpy.dtype(code, align, copy)`` with its state (3, order, …)."""
     if not isinstance(value, Instance) or value.class_name != "numpy.dtype":
         raise TypeError("an array without a dtype")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-import numpy as np
-
 from ckptconv.codecs.deflate import most
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source
@@ -110,7 +108,7 @@ def widen(extra: bytes, *fields: int) -> tuple[int, ...]:
         kind, length = struct.unpack_from("<2H", extra, at)
         wide = extra[at + 4 : at + 4 + length] if kind == 1 else wide
         at += 4 + length
-    words = iter(np.frombuffer(wide[: len(wide) & ~7], "<u8").tolist())
+    words = iter(struct.unpack(f"<{len(wide) // 8}Q", wide[: len(wide) & ~7]))
     return tuple(next(words, field) if field == _ONES else field for field in fields)
 
 

@@ -28,7 +28,6 @@ from ckptconv.codecs.zip.directory import (
 )
 from ckptconv.errors import ContainerError
 from ckptconv.io.reader import Source, Span, Update, Window
-from ckptconv.tensors.regions import Array
 
 _AHEAD = 16 << 10
 _STORED, _ENCRYPTED, _DESCRIPTOR = 0, 1, 8
@@ -135,20 +134,20 @@ class Member(Window):
         self.crc, self.name = crc, name
         self._trusted = crc == 0
 
-    def read_into(self, buffer: Array, offset: int) -> None:
+    def read_into(self, buffer: memoryview, offset: int) -> None:
         if self._trusted:
             super().read_into(buffer, offset)
-        elif (offset, buffer.size) == (0, self.size):
+        elif (offset, len(buffer)) == (0, self.size):
             super().read_into(buffer, offset)
-            self._compare(crc32(buffer.data))
+            self._compare(crc32(buffer))
         else:
             self._verify()
             super().read_into(buffer, offset)
 
-    def read_runs(self, rows: Array, offsets: Sequence[int]) -> None:
+    def read_runs(self, buffer: memoryview, offsets: Sequence[int]) -> None:
         if not self._trusted:
             self._verify()
-        super().read_runs(rows, offsets)
+        super().read_runs(buffer, offsets)
 
     def span(self, offset: int, length: int) -> Span:
         self._require(offset, length)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.errors import LossyError
 from ckptconv.tensors.computed import Elementwise, Product
+from ckptconv.tensors.lazy import np
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
 

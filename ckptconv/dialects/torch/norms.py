@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-import numpy as np
-
 from ckptconv.errors import AmbiguousKindError
 from ckptconv.spelling import option
 from ckptconv.tensors.computed import Elementwise
+from ckptconv.tensors.dtypes import named
+from ckptconv.tensors.lazy import np
 from ckptconv.tensors.ops import reshape, transpose
 from ckptconv.tensors.regions import Array, Region, split, whole
 from ckptconv.tensors.tensor import BLOCK, Tensor
@@ -110,7 +110,7 @@ class _Sigma(Tensor):
     """uᵀ W v as a tensor of shape (1,), computed once."""
 
     def __init__(self, matrix: Tensor, u: Tensor, v: Tensor) -> None:
-        self.inputs, self.shape, self.dtype = (matrix, u, v), (1,), np.dtype(np.float64)
+        self.inputs, self.shape, self.dtype = (matrix, u, v), (1,), named("float64")
 
     @cached_property
     def value(self) -> float:

@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.errors import ContainerError
 from ckptconv.spelling import option
-from ckptconv.tensors.dtypes import is_bfloat16
-from ckptconv.tensors.regions import DType
+from ckptconv.tensors.dtypes import DType, is_bfloat16
+from ckptconv.tensors.lazy import np
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.tensors.writer import Progress, open_sink
 
@@ -183,7 +181,7 @@ class _Maker:
         return self._spaces[shape]
 
     def _type(self, dtype: DType, name: str) -> Any:
-        if not issubclass(dtype.type, np.integer | np.floating) and not is_bfloat16(dtype):
+        if dtype.kind not in "iuf" and not is_bfloat16(dtype):
             raise ContainerError(
                 "cannot stand in an HDF5 file",
                 tensor=name,

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ckptconv.codecs.pickle.numpy_arrays import as_array, is_array
 from ckptconv.codecs.pickle.objects import Call, Name, told
 from ckptconv.errors import ContainerError
@@ -18,6 +16,7 @@ from ckptconv.formats.torch.dtypes import DTYPES, dtype_name
 from ckptconv.io.reader import Source
 from ckptconv.tensors import computed
 from ckptconv.tensors import ops as relayout
+from ckptconv.tensors.lazy import np
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.strided import strided
 from ckptconv.tensors.tensor import ArrayTensor, Tensor

@@ -13,15 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered
 from ckptconv.passes.cast import DTYPES
 from ckptconv.passes.restore.told import not_a_report
 from ckptconv.tensors.computed import BOTH_BIASES, cast
-from ckptconv.tensors.dtypes import name_of
+from ckptconv.tensors.dtypes import of
+from ckptconv.tensors.lazy import np
 from ckptconv.tensors.regions import Array, Region
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 
@@ -115,7 +114,7 @@ class _Restored(Tensor):
     """Values from a report, in the place of the sum ``bias``."""
 
     def __init__(self, bias: Tensor, array: Array) -> None:
-        self.inputs, self.shape, self.dtype = (bias,), array.shape, array.dtype
+        self.inputs, self.shape, self.dtype = (bias,), array.shape, of(array.dtype)
         self.label, self._array = "bias split restored from the report", array
 
     def read(self, region: Region) -> Array:
@@ -150,7 +149,7 @@ def _restored(bias: Tensor, suffix: str, split: Split) -> dict[str, Tensor]:
 
 def _split(name: str, total: Tensor, b_ih: Tensor, b_hh: Tensor) -> Split:
     values = (base64.b64encode(b.numpy().tobytes()).decode("ascii") for b in (b_ih, b_hh))
-    return Split(name, _digest(total), name_of(total.dtype), *values)
+    return Split(name, _digest(total), total.dtype.name, *values)
 
 
 def _digest(tensor: Tensor) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.network import Network, Value
-from ckptconv.tensors.regions import Array, DType
+from ckptconv.tensors.regions import Array
 
 _BATCH = 4
 _LENGTHS = (7, 12)
@@ -164,7 +164,11 @@ def _masks(network: Network) -> Iterator[tuple[str, float]]:
 
 
 def _array(
-    rng: np.random.Generator, dtype: DType, shape: tuple[int, ...], rows: int | None, masks: bool
+    rng: np.random.Generator,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    rows: int | None,
+    masks: bool,
 ) -> Array:
     """Return numbers of an input; zero is kept for masks where it can be."""
     if dtype.kind == "b":

@@ -16,6 +16,7 @@ from ckptconv.graph.graph import Graph
 from ckptconv.graph.network import Network
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import DEVICES, ReadOptions, StrPath
+from ckptconv.tensors.dtypes import named
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
 from ckptconv.verification import npz
@@ -111,7 +112,7 @@ def play(
     with locating(checkpoint.path):
         framework = dialects.detect(checkpoint, options.source)
     own = fingerprint(_matrices(checkpoint.tensors.values()))
-    npz.check_model(vectors, meta, own, np.dtype(np.float32), checkpoint.path)
+    npz.check_model(vectors, meta, own, named("float32"), checkpoint.path)
     runner = target_runner(framework, device)
     target = {"path": checkpoint.path, "container": checkpoint.format, "framework": framework}
     report = VerifyReport(meta["source"], target, meta["seed"], frameworks=[runner.by])

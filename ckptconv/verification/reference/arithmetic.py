@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ckptconv.tensors.regions import Array, DType
+from ckptconv.tensors.regions import Array
 
 Function = Callable[[Array], Array]
 
@@ -73,7 +74,7 @@ class Arithmetic:
     """
 
     name: str
-    dtype: DType
+    dtype: np.dtype[Any]
     functions: dict[str, Function]
     rounding: Function = _keep
     summed_bias: bool = False

@@ -9,7 +9,8 @@ import numpy as np
 
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.tensors.computed import add, cast
-from ckptconv.tensors.regions import Array, DType, whole
+from ckptconv.tensors.dtypes import DType
+from ckptconv.tensors.regions import Array, whole
 from ckptconv.tensors.tensor import FilledTensor, Tensor
 from ckptconv.verification.reference.arithmetic import (
     ASCEND,

@@ -19,6 +19,7 @@ from ckptconv.errors import ContainerError
 from ckptconv.formats import read, write
 from ckptconv.formats.torch import zip as torch_zip
 from ckptconv.formats.torch.dtypes import DTYPES
+from ckptconv.tensors.dtypes import of
 from ckptconv.tensors.tensor import ArrayTensor, FilledTensor, Tensor
 from tests.noise import hold_against_noise
 from tests.torch_samples import PLAIN, assert_same, raw, sample
@@ -148,7 +149,7 @@ def test_written_files_satisfy_everybody(tmp_path: Path) -> None:
 
 def test_a_state_dict_of_values_that_stand_in_no_file(tmp_path: Path) -> None:
     tensors: dict[str, Tensor] = {
-        "zeros": FilledTensor((2, 3), np.dtype("<f4")),
+        "zeros": FilledTensor((2, 3), of("<f4")),
         "näme \n": ArrayTensor(np.arange(3, dtype=ml_dtypes.bfloat16)),
         "": ArrayTensor(np.float64(4.5).reshape(())),
     }
