@@ -134,6 +134,7 @@ def public(*keywords: Any) -> Callable[[Called], Called]:
     """
 
     def mark(function: Called) -> Called:
+        @functools.cache
         def taken() -> set[str]:
             more = (name for kind in keywords for name in kind.__optional_keys__)
             return {*inspect.signature(function).parameters, *more}

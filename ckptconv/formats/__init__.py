@@ -71,7 +71,7 @@ def output(path: StrPath, suffixes: Mapping[str, tuple[str, str]]) -> Output:
     name = os.path.basename(os.fsdecode(path)).lower()
     for suffix in sorted(suffixes, key=len, reverse=True):
         if name.endswith(suffix):
-            return Output(_named(suffixes[suffix][0]), suffixes[suffix][1])
+            return Output(named(suffixes[suffix][0]), suffixes[suffix][1])
     expected = "a name that ends in " + " or ".join(suffixes)
     folder = os.path.isdir(path)
     raise UsageError(
@@ -187,7 +187,7 @@ def write(
         ContainerError: the target exists, cannot be written, or is not what was meant; or a source
             cannot be read or changed meanwhile.
     """
-    row = _named(checkpoint.format)
+    row = named(checkpoint.format)
     check_target(path, checkpoint.files, force=force)
     with locating(path):
         _check_tensors(checkpoint.tensors, checkpoint.files)
@@ -201,7 +201,8 @@ def write(
                 source.check_unchanged()
 
 
-def _named(name: str) -> Format:
+def named(name: str) -> Format:
+    """Return the format of this name."""
     return next(row for row in FORMATS if row.name == name)
 
 

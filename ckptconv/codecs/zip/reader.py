@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from weakref import WeakKeyDictionary
 
 from isal.isal_zlib import crc32
 
@@ -190,11 +191,19 @@ def is_zip(source: Source) -> bool:
 
 def has_member(source: Source, name: str) -> bool:
     """Tell whether a zip file seems to have a member of this name, in any folder."""
-    if not is_zip(source):
-        return False
+    names = _names.get(source)
+    if names is None:
+        names = _names[source] = _directory(source) if is_zip(source) else b""
+    return name.encode() in names
+
+
+def _directory(source: Source) -> bytes:
     try:
         offset, size, _ = find(source)
-        names = source.read(offset, size)
+        return source.read(offset, size)
     except ContainerError:
-        names = source.head(_AHEAD)  # truncated: reading will say so
-    return name.encode() in names
+        return source.head(_AHEAD)  # truncated: reading will say so
+
+
+_names = WeakKeyDictionary[Source, bytes]()
+"""Directories of files that several formats ask for their members, one after the other."""
