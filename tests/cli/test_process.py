@@ -34,6 +34,23 @@ def test_the_version_and_help() -> None:
     assert "--allow" in run("torch2ms", "-h")[0]
 
 
+@pytest.mark.parametrize("command", ["torch2ms --check", "torch2ms --json", "inspect"])
+def test_what_moves_bytes_alone_imports_no_numbers(tagger: Path, command: str) -> None:
+    """They would take longer than the conversion itself."""
+    code = "import sys, ckptconv.cli, atexit; atexit.register(lambda: print(*sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; ckptconv.cli.main()", *command.split(), str(tagger)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=HANGS,
+    )
+    loaded = {*done.stdout.splitlines()[-1].split()}
+    assert "ckptconv.formats.torch.zip" in loaded
+    assert not loaded & {"numpy", "ml_dtypes", "h5py", "torch", "mindspore", "keras"}
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
