@@ -89,7 +89,7 @@ class Behind:
 
 
 def new_buffer() -> memoryview:
-    """Return a buffer that takes memory where it is filled alone."""
+    """Return a buffer that takes memory only where it is filled."""
     return memoryview(mmap.mmap(-1, SIZE))
 
 

@@ -6,7 +6,7 @@ What only moves bytes needs a name and a size, and neither of those libraries.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from ckptconv.errors import CkptconvError
@@ -104,13 +104,15 @@ def of(dtype: npt.DTypeLike | DType) -> DType:
     return dtype if isinstance(dtype, DType) else _of(np.dtype(dtype))
 
 
-@lru_cache
+@cache
 def _of(dtype: np.dtype[Any]) -> DType:
-    known = _KNOWN.get(dtype.name)
-    if known is None:
+    little = dtype.newbyteorder("<")
+    if dtype != little:
+        return _of(little).big
+    if (known := _KNOWN.get(dtype.name)) is None:
         known = DType(dtype.name, dtype.kind, dtype.itemsize)
-        known.dtype = dtype.newbyteorder("<")
-    return known if known.dtype == dtype else known.big
+        known.dtype = dtype
+    return known
 
 
 def is_bfloat16(dtype: DType | np.dtype[Any]) -> bool:

@@ -46,6 +46,7 @@ def test_there_is_one_object_for_each_dtype_in_each_order(name: str) -> None:
     big = dtype.big
     assert pickle.loads(pickle.dumps(big)) is big.big is big
     assert big.little is dtype
+    assert of(big.dtype) is big
     assert (big is dtype) == (dtype.itemsize == 1) == (big == dtype)
     assert (big.name, big.itemsize) == (dtype.dtype.name, dtype.dtype.itemsize)
     assert big.kind == ("V" if name in NARROW else dtype.dtype.kind)
