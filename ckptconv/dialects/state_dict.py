@@ -24,10 +24,7 @@ from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
 
 _SORTED = ("safetensors", "sharded-index")
 """Formats whose tensors stand in no model's order."""
-_BY_NAME = (
-    "taken for {} by its name; other kinds would have the same values, in another shape or with "
-    "constants beside them"
-)
+_BY_NAME = "taken for {} by its name; other kinds would have the same values, in another shape"
 
 
 def lift_columns(
@@ -205,9 +202,9 @@ def _dropped_rule(row: Param, kind: str, owner: str) -> str:
     return f"{owner} has no {row.name} in {kind}"
 
 
-def signature(lowered: Part) -> list[object]:
-    """Return what tells two readings apart: names, shapes, values and their order."""
-    signature: list[object] = []
+def signature(lowered: Part) -> list[tuple[str, tuple[int, ...], list[str], list[float]]]:
+    """Return what tells two readings apart: names, shapes, operations and values, in order."""
+    signature = []
     for name, tensor in lowered.tensors.items():
         origins, operations = trace(tensor)
         leaves = [leaf.value if isinstance(leaf, FilledTensor) else id(leaf) for leaf in origins]
@@ -216,12 +213,9 @@ def signature(lowered: Part) -> list[object]:
 
 
 def _carried(lowered: Part) -> list[object]:
-    """Return what becomes of the source's values: their names and order; not their shape, and not
-    what a target's layer has beside them."""
+    """Return what becomes of the source's values: their names and order, and what stands beside
+    them; not their shape."""
     carried: list[object] = [sorted(id(dropped.tensor) for dropped in lowered.dropped)]
-    for name, tensor in lowered.tensors.items():
-        origins, operations = trace(tensor)
-        if not all(isinstance(leaf, FilledTensor) for leaf in origins):
-            order = [operation for operation in operations if operation != "reshape"]
-            carried.append((name, order, [id(leaf) for leaf in origins]))
+    for name, _, operations, leaves in signature(lowered):
+        carried.append((name, [one for one in operations if one != "reshape"], leaves))
     return carried

@@ -101,3 +101,17 @@ def test_what_holds_a_module_beside_its_weights_is_noted(tmp_path):
     graph = ckptconv.load(tmp_path / "m.pt", kinds={"fc.adapter": "Linear"})
     assert graph.layers[0].notes[0].startswith("holds fc.adapter too, as no Linear does")
     assert not ckptconv.load(tmp_path / "m.pt", kinds={"fc*": "Linear"}).layers[0].notes
+
+
+@pytest.mark.parametrize("name", ["bn", "batch_norm", "ln", "norm", "inorm"])
+def test_a_norm_without_statistics_is_asked_about_whatever_it_is_called(tmp_path, name):
+    """A BatchNorm of MindSpore's has them: what a LayerNorm called ``bn`` had would be made up."""
+    network = nn.ModuleDict({"lstm": nn.LSTM(3, 4), name: nn.LayerNorm(4), "out": nn.Linear(4, 2)})
+    torch.save(dict(network.state_dict()), tmp_path / "m.pt")  # without the versions of modules
+    with pytest.raises(ckptconv.AmbiguousKindError) as caught:
+        ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
+    assert {"LayerNorm", "BatchNorm1d"} <= {*caught.value.choices[name]}
+    report = ckptconv.convert(
+        tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore", kinds={name: "LayerNorm"}
+    )
+    assert [t.target for t in report.layers[1].tensors] == [f"{name}.gamma", f"{name}.beta"]
