@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import queue
 import threading
@@ -89,8 +88,7 @@ class Behind:
 
 
 def new_buffer() -> memoryview:
-    """Return a buffer that takes memory only where it is filled."""
-    return memoryview(mmap.mmap(-1, SIZE))
+    return platform.memory(SIZE)
 
 
 def _write_all(file: int, view: memoryview, offset: int) -> None:

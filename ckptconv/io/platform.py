@@ -8,6 +8,7 @@ refuses a target that exists.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import threading
 from collections.abc import Sequence
@@ -55,6 +56,12 @@ def _write_at(file: int, data: memoryview, offset: int) -> int:
 
 preadv: Any = getattr(os, "preadv", _read_at)
 pwrite: Any = getattr(os, "pwrite", _write_at)
+
+
+def memory(size: int) -> memoryview:
+    """Return zeros that take memory only where they are filled, and in this process alone."""
+    own = {"flags": mmap.MAP_PRIVATE} if hasattr(mmap, "MAP_PRIVATE") else {}
+    return memoryview(mmap.mmap(-1, size, **own))
 
 
 def leave_cache(file: int, offset: int, length: int) -> None:
