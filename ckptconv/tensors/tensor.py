@@ -42,7 +42,7 @@ class Tensor(ABC):
 
     Attributes:
         shape: dimensions; ``()`` is a scalar.
-        dtype: of the values; little-endian.
+        dtype: of the values, little-endian; numpy takes it for its own of that name, and equals it.
         inputs: the tensors this one is computed from; ``()`` for a leaf.
         label: the operation as the report prints it; ``""`` for what is not worth telling.
         of_inputs: whether the values are a function of those of ``inputs``, in whatever dtype.
