@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def read(path: StrPath, options: ReadOptions) -> Graph:
 def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     """Bring an opened checkpoint into the canonical graph, and do what was asked of its layers."""
     checkpoint, report = configured(checkpoint, options), report_of(options)
-    with locating(checkpoint.path):
+    with locating(checkpoint.path), _doubting(report, options, checkpoint):
         source = dialects.dialect(dialects.detect(checkpoint, options.source))
         hinted = _hinted(options.resolved(dialects.kind_of), report)
         graph = source.load().lift(checkpoint, hinted)
@@ -47,11 +48,7 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
 
 
 def report_of(options: ReadOptions) -> Mapping[str, Any] | None:
-    """Return the report of the conversion that ``--restore`` undoes.
-
-    Raises:
-        CkptconvError: it cannot be opened.
-    """
+    """Return the report of the conversion that ``--restore`` undoes; raise as ``read_object``."""
     return None if options.restore is None else documents.read_object(options.restore)
 
 
@@ -62,8 +59,17 @@ def _hinted(options: ReadOptions, report: Mapping[str, Any] | None) -> ReadOptio
     from ckptconv.passes import restore
 
     with locating(options.restore):
-        told = restore.kinds(report, options.kinds)
-    return options.with_kinds(told)
+        return options.with_kinds(restore.kinds(report, options.kinds))
+
+
+def _doubting(
+    report: Mapping[str, Any] | None, options: ReadOptions, held: Checkpoint
+) -> AbstractContextManager[None]:
+    if options.restore is None or report is None:
+        return nullcontext()
+    from ckptconv.passes import restore
+
+    return restore.doubting(options.restore, report, held)
 
 
 def configured(checkpoint: Checkpoint, options: ReadOptions) -> Checkpoint:
@@ -89,7 +95,7 @@ def configured(checkpoint: Checkpoint, options: ReadOptions) -> Checkpoint:
 def finished(graph: Graph, options: ReadOptions, report: Mapping[str, Any] | None) -> Graph:
     """Do what was asked of the layers of a graph that was read; see ``report_of``."""
     options = options.resolved(dialects.kind_of)
-    with locating(graph.origin.path):
+    with locating(graph.origin.path), _doubting(report, options, graph.origin):
         if options.kinds:
             from ckptconv.passes.check_kinds import check_kinds
 
@@ -200,9 +206,8 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
 
 
 def _checkpoint(graph: Graph, lowered: Lowered, output: formats.Output) -> Checkpoint:
-    facts = lowered.facts
-    if output.format.name == "safetensors":
-        facts = SafetensorsFacts({"format": output.variant})
+    labelled = output.format.name == "safetensors"
+    facts = SafetensorsFacts({"format": output.variant}) if labelled else lowered.facts
     return replace(
         graph.origin, format=output.format.name, tensors=lowered.tensors, facts=facts, omitted={}
     )

@@ -59,7 +59,8 @@ def after_lift(
         from ckptconv.passes.name_map import apply_map
 
         graph = apply_map(graph, table)
-    return _checked(graph) if table or options.rename or options.split or options.fuse else graph
+    moved = table or options.rename or options.split or options.fuse or options.restore
+    return _checked(graph) if moved else graph
 
 
 def before_lower(graph: Graph, target: Dialect, options: WriteOptions) -> Graph:

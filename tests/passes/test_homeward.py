@@ -101,18 +101,62 @@ def test_layers_that_were_fused_are_parted(tmp_path):
         np.testing.assert_array_equal(old, new)
 
 
-def test_a_report_of_another_conversion(tmp_path, network):  # noqa: ARG001
-    torch.save({"x.weight": torch.ones(2, 3), "x.bias": torch.ones(2)}, tmp_path / "x.pt")
-    report = ckptconv.convert(tmp_path / "x.pt", tmp_path / "x.ckpt", to="mindspore").to_dict()
-    (tmp_path / "report.json").write_text(json.dumps(report))
-    with pytest.raises(ckptconv.CkptconvError, match=r"of another conversion.*x\.weight"):
-        ckptconv.load(tmp_path / "m.pt", restore=tmp_path / "report.json")
-    report["layers"][0]["tensors"][0]["target"] = "rnn.weight_ih_l0"
-    report["layers"][0]["path"] = "rnn"
-    report["layers"][0]["tensors"][1]["target"] = "rnn.bias_ih_l0"
-    (tmp_path / "report.json").write_text(json.dumps(report))
-    with pytest.raises(ckptconv.CkptconvError, match=r"rnn: cannot be .*, as the report of its"):
-        ckptconv.load(tmp_path / "m.pt", restore=tmp_path / "report.json")
+def reported(stem, parts, suffix, **options):
+    """Convert a network of these parts; return the file and the report of it."""
+    torch.save(n.fill(nn.ModuleDict(parts)).state_dict(), f"{stem}.pt")
+    report = ckptconv.convert(f"{stem}.pt", f"{stem}{suffix}", **options).to_dict()
+    stem.with_suffix(".json").write_text(json.dumps(report))
+    return f"{stem}{suffix}", stem.with_suffix(".json")
+
+
+FC = {"fc": nn.Linear(3, 4)}
+
+
+@pytest.mark.parametrize("home", ["torch", "keras"])
+@pytest.mark.parametrize(
+    ("own", "other", "renamed", "refused"),
+    [
+        (FC, {"x": nn.Linear(3, 4)}, (), r"tells of no tensor of the file"),
+        ({"rnn": nn.LSTM(3, 4)}, {"rnn": nn.GRU(3, 4)}, (), r"rnn: cannot be a GRU"),
+        (FC | {"d": nn.Linear(3, 4)}, FC, [("fc", "d")], r"fc: two modules would get this path"),
+    ],
+)
+def test_a_report_of_another_file(tmp_path, own, other, renamed, refused, home):
+    file, _ = reported(tmp_path / "own", own, ".ckpt", to="mindspore")
+    _, report = reported(tmp_path / "other", other, ".ckpt", to="mindspore", rename=renamed)
+    said = rf"other\.json: the report is of another file, .*try restore='REPORT'.*; and .*{refused}"
+    with pytest.raises(ckptconv.CkptconvError, match=said):
+        ckptconv.convert(
+            file, tmp_path / f"home.{'pt' if home == 'torch' else 'h5'}", to=home, restore=report
+        )
+
+
+def test_the_own_report_is_not_called_anothers(tmp_path):
+    file, report = reported(tmp_path / "own", FC, ".ckpt", to="mindspore")
+    told = json.loads(report.read_text())
+    told["layers"][0]["kind"] = "Embedding"
+    report.write_text(json.dumps(told))
+    with pytest.raises(ckptconv.CkptconvError, match=r"cannot be a Embedding, as") as error:
+        ckptconv.load(file, restore=report)
+    assert "another file" not in str(error.value)
+
+
+def test_a_layer_that_was_added_is_asked_about(tmp_path):
+    file, report = reported(tmp_path / "own", FC, ".bin", to="torch")
+    torch.save(torch.load(file) | {"n.weight": torch.ones(4), "n.bias": torch.ones(4)}, file)
+    with pytest.raises(ckptconv.AmbiguousKindError, match=r"n: the file does not tell"):
+        ckptconv.convert(file, tmp_path / "home.h5", to="keras", restore=report)
+
+
+def test_a_second_direction_is_no_part_of_a_cell(tmp_path):
+    own = {"rnn": nn.LSTM(3, 4, bidirectional=True)}
+    file, _ = reported(tmp_path / "own", own, ".h5", to="keras")
+    _, report = reported(tmp_path / "other", {"rnn": nn.LSTMCell(3, 4)}, ".h5", to="keras")
+    graph = ckptconv.load(file, kinds={"rnn": "LSTM"}, restore=report)
+    assert [(layer.kind, len(layer.cells)) for layer in graph.recurrent] == [("LSTM", 2)]
+
+
+def test_what_is_no_report(tmp_path, network):  # noqa: ARG001
     (tmp_path / "report.json").write_text('{"restore": []}')
     with pytest.raises(ckptconv.CkptconvError, match="not a report of a conversion"):
         ckptconv.load(tmp_path / "m.pt", restore=tmp_path / "report.json")

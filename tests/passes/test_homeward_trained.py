@@ -106,5 +106,5 @@ def test_what_keras_has_trained_comes_home_from_each_layout(trained, tmp_path, f
 @pytest.mark.parametrize(("first", "then"), [(".h5", ".keras"), (".weights.h5", ".h5")])
 def test_layers_that_were_given_no_names_are_not_guessed(trained, first, then):
     folder, _ = trained
-    with pytest.raises(ckptconv.CkptconvError, match=r"of another conversion.*like='TARGET'"):
+    with pytest.raises(ckptconv.CkptconvError, match=r"of another file.*like='TARGET'"):
         ckptconv.load(folder / f"{first[1]}False{then}", restore=folder / f"m{first}.json")

@@ -9,11 +9,12 @@ from typing import Any
 from ckptconv.graph.graph import Graph
 from ckptconv.passes.restore import told
 from ckptconv.passes.restore.biases import parse, record, split_sums
+from ckptconv.passes.restore.fit import doubting
 from ckptconv.passes.restore.homeward import go_home
 from ckptconv.passes.restore.renamed import as_in
 from ckptconv.passes.restore.told import differences, kinds
 
-__all__ = ["differences", "kinds", "record", "undo"]
+__all__ = ["differences", "doubting", "kinds", "record", "undo"]
 
 
 def undo(graph: Graph, report: Mapping[str, Any]) -> Graph:
@@ -23,7 +24,7 @@ def undo(graph: Graph, report: Mapping[str, Any]) -> Graph:
         report: what ``--report`` wrote, as parsed JSON.
 
     Raises:
-        CkptconvError: not a report, or of another conversion.
+        CkptconvError: not a report, or one by which the graph cannot be taken back.
     """
     parse(report)  # both say what is no report, before anything else is read of it
     told.parse(report)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from ckptconv.errors import CkptconvError, listed
+from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.passes.name_map import moved
@@ -63,16 +63,11 @@ def go_home(graph: Graph, told: Mapping[str, Told], framework: str) -> Graph:
         framework: whose names that source had.
 
     Raises:
-        CkptconvError: the report of another conversion, or what cannot be taken back.
+        CkptconvError: a report of none of these tensors, or what cannot be taken back.
     """
     memory = _Memory(graph, told)
     if not any(name in told for name in graph.origin.tensors):
-        raise CkptconvError(
-            "the report is of another conversion",
-            expected=f"tensors of {graph.origin.path or 'the file'}",
-            found=listed(told, 3) or "none",
-            hint=f"{option('like', 'TARGET')}; TARGET is the network that it is to go back to",
-        )
+        raise CkptconvError("tells of no tensor of the file")
     for name, entry in told.items():
         if entry.kind == PARAMETER and _is_changed(entry):
             raise _remade(name, entry.sources)
@@ -133,7 +128,8 @@ def _with_cells(graph: Graph, memory: _Memory) -> Graph:
     for layer in graph:
         first = [tensor for name, tensor in layer.params.items() if name == "weight_ih_l0"]
         sources = [source for tensor in first for source in memory.sources(tensor)]
-        if isinstance(layer, RecurrentLayer) and any(s.endswith(".weight_ih") for s in sources):
+        was_cell = any(source.endswith(".weight_ih") for source in sources)
+        if was_cell and isinstance(layer, RecurrentLayer) and len(layer.cells) == 1:
             params = {name.removesuffix("_l0"): tensor for name, tensor in layer.params.items()}
             kept = {name: v for name, v in layer.attributes.items() if name in _OF_CELLS}
             layer = replace(layer, kind=f"{layer.base}Cell", params=params, attributes=kept)

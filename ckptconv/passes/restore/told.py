@@ -145,15 +145,23 @@ def home(report: Mapping[str, Any], told: Mapping[str, Told], restored: Iterable
     return Home(framework, reasons)
 
 
+def shapes(report: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
+    """Return what a report says of target tensors' shapes, None of what is no report."""
+    try:
+        return {
+            str(tensor["target"]): tuple(map(int, tensor["shape"]))
+            for layer in report["layers"]
+            for tensor in layer["tensors"]
+        }
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def resized(report: Mapping[str, Any], held: Mapping[str, Tensor]) -> list[str]:
     """Say which tensors of a file cannot be those that were written: it was changed since, or the
     report is another file's."""
-    shapes = {
-        str(tensor["target"]): tensor.get("shape")
-        for layer in report["layers"]
-        for tensor in layer["tensors"]
-    }
-    names = [n for n, shape in shapes.items() if n in held and shape != [*held[n].shape]]
+    told = shapes(report) or {}
+    names = [n for n, shape in told.items() if n in held and shape != held[n].shape]
     return [f"{listed(names, _SHOWN)}: not of the shape that the report has"] if names else []
 
 
