@@ -143,9 +143,10 @@ def test_the_own_report_is_not_called_anothers(tmp_path):
 
 def test_a_layer_that_was_added_is_asked_about(tmp_path):
     file, report = reported(tmp_path / "own", FC, ".bin", to="torch")
-    torch.save(torch.load(file) | {"n.weight": torch.ones(4), "n.bias": torch.ones(4)}, file)
-    with pytest.raises(ckptconv.AmbiguousKindError, match=r"n: the file does not tell"):
-        ckptconv.convert(file, tmp_path / "home.h5", to="keras", restore=report)
+    added = nn.ModuleDict({"new": nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 3, 3))})
+    torch.save(torch.load(file) | added.state_dict(), file)
+    with pytest.raises(ckptconv.AmbiguousKindError, match=r"new.weight: the file does not tell"):
+        ckptconv.load(file, restore=report)
 
 
 def test_a_second_direction_is_no_part_of_a_cell(tmp_path):
