@@ -18,6 +18,7 @@ from ckptconv.formats import documents
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
 from ckptconv.options import Like, ReadOptions, StrPath, WriteOptions
+from ckptconv.options.values import shapes_of
 from ckptconv.passes import cast
 from ckptconv.passes.check_ascend import checked
 from ckptconv.passes.edit import drop, fold_bias
@@ -241,9 +242,5 @@ def target_network(like: Like) -> Checkpoint:
         return like
     if isinstance(like, str | os.PathLike):
         return _without_training_state(shapes.read(like))
-    try:
-        tensors = {name: Declared(tuple(map(int, dims))) for name, dims in like.items()}
-    except (AttributeError, TypeError, ValueError):
-        expected = "a file, or a mapping of names to shapes"
-        raise CkptconvError("like", expected=expected, found=repr(like)[:100]) from None
+    tensors = {name: Declared(dims) for name, dims in shapes_of(like).items()}
     return Checkpoint(shapes.FORMAT, tensors)

@@ -111,6 +111,34 @@ def test_mappings_and_iterables_are_taken_alike(model, tmp_path):
     assert fused.layers[0].num_layers == 2
 
 
+NETWORK = torch.nn.Linear(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("like", "advised"),
+    [
+        (NETWORK, r"ckptconv\.load_into\(network, file\)"),
+        (NETWORK.state_dict(), r"value\.shape"),
+        (torch.nn.PReLU().state_dict(), r"value\.shape"),
+        ({"fc.weight": "12"}, r""),
+        (3, r""),
+    ],
+)
+def test_what_is_no_mapping_of_shapes_is_sent_where_it_belongs(model, tmp_path, like, advised):
+    wanted = r"^like: expected a file, or a mapping of names to shapes, found"
+    with pytest.raises(ckptconv.CkptconvError, match=rf"(?s){wanted}.*{advised}"):
+        ckptconv.convert(model, tmp_path / "x.ckpt", to="mindspore", like=like)
+
+
+def test_a_live_cell_or_keras_model_is_sent_where_it_belongs(model, tmp_path):
+    nn = pytest.importorskip("mindspore").nn
+    with pytest.raises(ckptconv.CkptconvError, match=r"ckptconv\.load_into\(cell, file\)"):
+        ckptconv.convert(model, tmp_path / "x.ckpt", to="mindspore", like=nn.Dense(3, 4))
+    dense = pytest.importorskip("keras").layers.Dense(2, name="fc")
+    with pytest.raises(ckptconv.CkptconvError, match=r"like='w\.weights\.h5'"):
+        ckptconv.convert(model, tmp_path / "x.h5", to="keras", like=dense)
+
+
 def test_many_files_are_renamed_alike(model, tmp_path):
     pairs = [(model, tmp_path / "1.ckpt"), (model, tmp_path / "2.ckpt")]
     rename = (pair for pair in [("^rnn$", "encoder")])

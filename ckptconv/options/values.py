@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
+from operator import index
 from types import NoneType
 from typing import Any, cast
 
@@ -59,6 +60,26 @@ def texts(name: str, given: Iterable[str] | None) -> tuple[str, ...]:
     if not all(isinstance(text, str) for text in found):
         raise UsageError(name, expected="a list of texts", found=repr(given)[:_LONGEST])
     return cast("tuple[str, ...]", found)
+
+
+_LIVE = {
+    "trainable_variables": "like='w.weights.h5'; that is of a model's save_weights",
+    "named_modules": "ckptconv.load_into(network, file); it fills the network itself",
+    "parameters_dict": "ckptconv.load_into(cell, file); it fills the cell itself",
+    "values": "{name: value.shape for name, value in like.items()}",
+}
+"""What a thing that is no mapping of shapes has → what to do with it."""
+
+
+def shapes_of(like: Any) -> dict[str, tuple[int, ...]]:
+    """Return a mapping of names to shapes; CkptconvError for anything else, such as a network."""
+    try:
+        return {name: tuple(map(index, dims)) for name, dims in like.items()}
+    except (AttributeError, TypeError, ValueError):
+        expected = "a file, or a mapping of names to shapes"
+        hint = next((advice for own, advice in _LIVE.items() if hasattr(like, own)), None)
+        found = repr(like)[:_LONGEST]
+        raise CkptconvError("like", expected=expected, found=found, hint=hint) from None
 
 
 class Allowance(frozenset[str]):
