@@ -6,6 +6,7 @@ import pytest
 import torch
 import typer
 from torch import nn
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import ckptconv
@@ -50,6 +51,29 @@ def test_an_option_that_is_given_nothing_is_wrong_usage():
         ended = CliRunner().invoke(app, [command, *words, option, ""])
         assert ended.exit_code == 2, (command, option)
         assert f"{option}: expected" in ended.stderr
+
+
+def test_an_option_of_one_value_is_given_once():
+    asked = [
+        (name, option)
+        for name, command in get_command(app).commands.items()
+        for option in command.params
+        if option.param_type_name == "option" and not option.is_flag
+    ]
+    assert len(asked) > 150
+    assert any(option.multiple for _, option in asked)
+    for command, option in asked:
+        value = "1" if option.name == "forget_bias" else "a=b"
+        words = [word for name in (option.opts * 2)[:2] for word in (name, value)]
+        ended = CliRunner().invoke(app, [command, "unread.pt", *words])
+        told = f"{option.opts[-1]}: expected one value, found 2" in ended.stderr
+        assert told != option.multiple, (command, words)
+
+
+def test_flags_and_lists_are_given_again():
+    words = ["unread.pt", "-q", "--quiet", "--kind", "a=Linear", "--kind", "b=Linear"]
+    ended = CliRunner().invoke(app, ["torch2ms", *words])
+    assert isinstance(ended.exception, ckptconv.ContainerError)
 
 
 WRONG = {

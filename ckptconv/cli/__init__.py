@@ -13,6 +13,7 @@ import typer
 from ckptconv._version import __version__
 from ckptconv.cli import batch, match
 from ckptconv.cli import options as o
+from ckptconv.cli.command import App
 from ckptconv.cli.process import run
 from ckptconv.cli.targets import check_beside, default_target, framework_of
 from ckptconv.cli.verify import add_to
@@ -28,7 +29,7 @@ First:
   ckptconv torch2ms model.pt            writes model.ckpt, says how to load it
   ckptconv verify model.pt model.ckpt   whether it is the same model
 """
-app = typer.Typer(
+app = App(
     name="ckptconv",
     help="Convert checkpoints between PyTorch, Keras and MindSpore: LSTM, GRU, RNN and what stands "
     "around them.",
