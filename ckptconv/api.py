@@ -23,6 +23,7 @@ from ckptconv.options import (
     Target,
     WriteOptions,
 )
+from ckptconv.passes.check_kinds import given
 from ckptconv.report import Report
 from ckptconv.spelling import public
 
@@ -158,7 +159,7 @@ def save(
         >>> save(load("model.h5"), "model.ckpt", to="mindspore")  # doctest: +SKIP
     """
     options = _chosen(WriteOptions, locals())
-    return pipeline.write(pipeline.given(graph), path, to, options)
+    return pipeline.write(given(graph), path, to, options)
 
 
 @public()

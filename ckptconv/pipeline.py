@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptconv import dialects, formats, passes
 from ckptconv.checkpoint import Checkpoint, KerasFacts, SafetensorsFacts
-from ckptconv.errors import CkptconvError, ContainerError, UsageError, locating
+from ckptconv.errors import CkptconvError, ContainerError, locating
 from ckptconv.formats import documents
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
@@ -21,6 +21,7 @@ from ckptconv.options import Like, ReadOptions, StrPath, WriteOptions
 from ckptconv.options.values import shapes_of
 from ckptconv.passes import cast
 from ckptconv.passes.check_ascend import checked
+from ckptconv.passes.check_kinds import check_kinds
 from ckptconv.passes.edit import drop, fold_bias
 from ckptconv.passes.fold_projection import unneeded
 from ckptconv.report import Report, account
@@ -98,19 +99,9 @@ def finished(graph: Graph, options: ReadOptions, report: Mapping[str, Any] | Non
     options = options.resolved(dialects.kind_of)
     with locating(graph.origin.path), _doubting(report, options, graph.origin):
         if options.kinds:
-            from ckptconv.passes.check_kinds import check_kinds
-
             columns = (row.forms for row in dialects.DIALECTS.values())
             graph = check_kinds(graph, options.kinds, columns)
         return passes.after_lift(graph, options, _table(options.map), report)
-
-
-def given(graph: object) -> Graph:
-    """Return a graph; UsageError for anything else, such as the name of a file."""
-    if not isinstance(graph, Graph):
-        expected = "what load, from_state_dict or from_torch gives"
-        raise UsageError("graph", expected=expected, found=type(graph).__name__)
-    return graph
 
 
 def edited(graph: Graph, options: WriteOptions) -> Graph:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,6 +147,31 @@ def test_many_files_are_renamed_alike(model, tmp_path):
         assert outcome.status == "converted"
         names = list(ckptconv.inspect(outcome.target).tensors)
         assert names[0] == "encoder.weight_ih_l0"
+
+
+def test_a_graph_edited_to_an_unknown_kind_is_refused(model, tmp_path):
+    graph = ckptconv.load(model)
+    cell = torch.nn.ModuleDict({"rnn": torch.nn.LSTM(3, 4)})
+    uses = (
+        lambda: ckptconv.save(graph, tmp_path / "x.pt", to="torch"),
+        lambda: ckptconv.save(graph, tmp_path / "x.ckpt", to="mindspore"),
+        lambda: ckptconv.save(graph, tmp_path / "x.h5", to="keras"),
+        lambda: ckptconv.to_state_dict(graph, "keras"),
+        lambda: ckptconv.load_into(cell, graph),
+        lambda: ckptconv.match(graph, cell),
+    )
+    whole = graph
+    for number, layer in enumerate(whole):
+        others = {"LSTM", "Conv2d", "Parameter", "Linear", "BatchNorm1d"} - {layer.kind}
+        for kind in ("Foo", "", None, 3, "linear", *others):
+            layers = [*whole]
+            layers[number] = replace(layer, kind=kind)
+            graph = replace(whole, layers=tuple(layers))
+            wrong = f"not the parameters of a {kind}"
+            said = wrong if kind in others else f"{kind!r} is no kind of"
+            for use in uses:
+                with pytest.raises(ckptconv.CkptconvError, match=f"{layer.path}: {said}"):
+                    use()
 
 
 def test_saving_leaves_the_graph_as_it_was(tmp_path):

@@ -23,6 +23,7 @@ from ckptconv.options import (
     WriteOptions,
 )
 from ckptconv.passes.cast import losses, narrow_notes
+from ckptconv.passes.check_kinds import given
 from ckptconv.report import Report, account
 from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
@@ -88,7 +89,7 @@ def to_state_dict(graph: Graph, dialect: Target) -> dict[str, Array]:
     Examples:
         >>> arrays = to_state_dict(load("model.h5"), "mindspore")  # doctest: +SKIP
     """
-    lowered = pipeline.lower(pipeline.given(graph), dialect, WriteOptions())
+    lowered = pipeline.lower(given(graph), dialect, WriteOptions())
     return {name: tensor.numpy().copy() for name, tensor in lowered.tensors.items()}
 
 

@@ -15,6 +15,7 @@ from ckptconv.live.arrays import tensors
 from ckptconv.live.cells import settings
 from ckptconv.live.filling import unwrapped
 from ckptconv.options import ReadOptions, WriteOptions
+from ckptconv.passes.check_kinds import given
 from ckptconv.spelling import option
 
 FORMAT = "memory"
@@ -125,7 +126,7 @@ def graph_of(source: Any, options: ReadOptions) -> Graph:
         if options != ReadOptions():
             problem = "options of reading, and a graph that was read already"
             raise UsageError(problem, expected="them where it is loaded")
-        return source
+        return given(source)
     if isinstance(source, str | os.PathLike):
         graph = pipeline.read(source, options)
     else:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ckptconv.codegen.arguments import facts_of, is_possible
 from ckptconv.dialects.evidence import hint_of
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, UsageError, listed
 from ckptconv.graph.forms import Forms, Has
-from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.hints import KindHint
-from ckptconv.graph.kinds import KINDS
+from ckptconv.graph.kinds import KINDS, PARAMETER, Family, Kind, Param
 from ckptconv.spelling import option
+
+_BARE = Kind(PARAMETER, (Param("", "*"),))
+_SHOWN = 4
+_LEVEL = re.compile(r"_l\d+(_reverse)?$")
 
 
 def check_kinds(graph: Graph, kinds: Mapping[str, KindHint], columns: Iterable[Forms]) -> Graph:
@@ -32,6 +37,47 @@ def check_kinds(graph: Graph, kinds: Mapping[str, KindHint], columns: Iterable[F
         if hint is not None and layer.kind in KINDS and hint.arguments:
             _check(layer, hint.arguments, columns)
     return graph
+
+
+def given(graph: object) -> Graph:
+    """Return a graph that a caller may have edited, held against the table of kinds.
+
+    Raises:
+        UsageError: anything else, such as the name of a file.
+        CkptconvError: a layer of no kind, or with the parameters of another.
+    """
+    if not isinstance(graph, Graph):
+        expected = "what load, from_state_dict or from_torch gives"
+        raise UsageError("graph", expected=expected, found=type(graph).__name__)
+    for layer in graph:
+        row = _BARE if layer.kind == PARAMETER else KINDS.get(layer.kind)
+        if row is None:
+            expected = ", ".join((*KINDS, PARAMETER))
+            problem = f"{layer.kind!r} is no kind of layer"
+            raise CkptconvError(problem, tensor=layer.path, expected=expected)
+        if not _fits(layer, row):
+            needed = (p.name or "one tensor" for p in row.params if not p.optional)
+            found = (f"{name or layer.path} {t.shape}" for name, t in layer.params.items())
+            raise CkptconvError(
+                f"not the parameters of a {layer.kind}",
+                tensor=layer.path,
+                expected=", ".join(needed) or None,
+                found=listed(found, _SHOWN) or "none",
+            )
+    return graph
+
+
+def _fits(layer: Layer, row: Kind) -> bool:
+    """Tell whether a layer has what its kind needs, and nothing else, of as many axes."""
+    recurrent = row.family is Family.RECURRENT
+    ranks = {p.name: len(p.axes) for p in row.params if p.axes != "*"}
+    held = {_LEVEL.sub("", n) if recurrent else n: t.ndim for n, t in layer.params.items()}
+    return (
+        recurrent == isinstance(layer, RecurrentLayer)
+        and {p.name for p in row.params if not p.optional} <= held.keys()
+        and held.keys() <= {p.name for p in row.params}
+        and all(ranks.get(name, rank) == rank for name, rank in held.items())
+    )
 
 
 def _check(layer: Layer, arguments: Mapping[str, Any], columns: tuple[Forms, ...]) -> None:
