@@ -12,8 +12,9 @@ from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Dropped, Lowered, Made
 from ckptconv.passes.cast import DTYPES
 from ckptconv.passes.match.bare import with_other_names
-from ckptconv.passes.match.engine import ANOTHER_DTYPE, Order, match
+from ckptconv.passes.match.engine import Order, match
 from ckptconv.passes.match.fills import filled
+from ckptconv.passes.match.lacking import ANOTHER_DTYPE, WITHOUT_BUFFERS
 from ckptconv.passes.match.plan import Entry, Plan
 from ckptconv.passes.match.sides import (
     Form,
@@ -227,6 +228,8 @@ def _unmatched(found: Matching) -> UnmatchedError:
         hints.insert(0, option("dtype", wanted[0]))
     if not plan.ambiguous and not plan.impossible:
         hints.insert(0, option("like_order", True))
+    if any(entry.why.endswith(WITHOUT_BUFFERS) for entry in plan.impossible):
+        hints.insert(0, "a list of all of state_dict() in torch, of get_parameters() in MindSpore")
     return UnmatchedError(
         f"{option('like')}: {plan.counts()}: {lines}",
         plan=plan,

@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 
 from ckptconv.errors import DialectError
 from ckptconv.passes.match.doubts import closest, doubts
+from ckptconv.passes.match.lacking import Rest
 from ckptconv.passes.match.names import common_change, crossings
 from ckptconv.passes.match.plan import Entry, Plan
-from ckptconv.passes.match.structure import Group, Module, Structure, groups, without_dtypes
+from ckptconv.passes.match.structure import Group, Module, groups
 from ckptconv.spelling import option
 
-ANOTHER_DTYPE = "of another dtype"
 Order = tuple[Sequence[str], Sequence[str]]
 """Paths of modules in the order in which each side called them; repeated for repeated calls."""
 
@@ -122,9 +122,10 @@ class _Work:
                 ambiguous += _undecided(group)
         lost = [module for group in self.alone for module in group.source]
         empty = [module for group in self.alone for module in group.target]
+        left, right = Rest("source", lost), Rest("target", empty)
         impossible = [
-            *(Entry(m.path, None, _nothing(m, "target", _by_shapes(empty))) for m in lost),
-            *(Entry(None, m.path, _nothing(m, "source", _by_shapes(lost))) for m in empty),
+            *(Entry(m.path, None, right.why_none(m)) for m in lost),
+            *(Entry(None, m.path, left.why_none(m)) for m in empty),
         ]
         places = {module.path: i for i, module in enumerate(self.source)}
         last = len(places)
@@ -231,19 +232,3 @@ def _undecided(group: Group) -> Iterable[Entry]:
         yield Entry(path, None, why, candidates=closest(path, targets, place))
     for place, path in enumerate(targets):
         yield Entry(None, path, why, candidates=closest(path, sources, place))
-
-
-def _by_shapes(modules: Sequence[Module]) -> dict[Structure, dict[str, Module]]:
-    found: dict[Structure, dict[str, Module]] = {}
-    for module in modules:
-        for shapes in map(without_dtypes, module.structures):
-            found.setdefault(shapes, {})[module.path] = module
-    return found
-
-
-def _nothing(module: Module, side: str, others: Mapping[Structure, Mapping[str, Module]]) -> str:
-    for structure in module.structures:
-        if alike := others.get(without_dtypes(structure)):
-            other = alike.get(module.path) or next(iter(alike.values()))
-            return f"the {side} has {other.path or '(root)'} {ANOTHER_DTYPE}: {other.describe()}"
-    return f"the {side} has no module of {module.describe()}"

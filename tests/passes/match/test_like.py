@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -202,6 +203,61 @@ def test_the_target_outweighs_a_name(tmp_path, leaf):
     }
     found = to_mindspore(tmp_path / "m.pt", tmp_path, like)
     np.testing.assert_array_equal(found[f"decoder.{leaf}"], state["decoder.weight"])
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize("to", ["torch", "mindspore"])
+def test_a_list_without_buffers_says_so(tmp_path, to, renamed):
+    parts = {
+        "fc": nn.Linear(3, 4),
+        "bn": nn.BatchNorm1d(4),
+        "rest": nn.BatchNorm1d(5, affine=False),
+    }
+    torch.save(n.fill(nn.ModuleDict(parts)).state_dict(), tmp_path / "m.pt")
+    name = "norm" if renamed else "bn"
+    cells = {"fc": ms.nn.Dense(3, 4), name: ms.nn.BatchNorm1d(4)}
+    listed = (
+        [(p.name, p.shape) for p in ms.nn.CellDict(cells).trainable_params()]
+        if to == "mindspore"
+        else [
+            (key, tuple(p.shape))
+            for key, p in nn.ModuleDict({"fc": parts["fc"], name: parts["bn"]}).named_parameters()
+        ]
+    )
+    (tmp_path / "like.txt").write_text("\n".join(f"{key} {shape}" for key, shape in listed))
+    kinds = dict.fromkeys(("bn", "rest"), "BatchNorm1d")
+    with pytest.raises(ckptconv.UnmatchedError) as error:
+        ckptconv.convert(
+            tmp_path / "m.pt",
+            tmp_path / "o.safetensors",
+            to=to,
+            like=tmp_path / "like.txt",
+            kinds=kinds,
+        )
+    mean = "running_mean (4,)" if to == "torch" else "moving_mean (4,)"
+    told = str(error.value)
+    assert re.search(
+        rf"bn → \?: the target has {name} without [^;:]*{re.escape(mean)}[^;:]*: buffers, which a "
+        r"list of trainable parameters leaves out;",
+        told,
+    )
+    assert re.search(r"rest → \?: [^:;]*: buffers, which", told) or to == "mindspore"
+    assert re.search(rf"\? → {name}: the source has bn .* too", told)
+    assert "try a list of all of state_dict() in torch, of get_parameters() in MindSpore" in told
+
+
+def test_what_a_module_has_more_or_less_is_said(tmp_path):
+    torch.save(nn.ModuleDict({"fc": nn.Linear(3, 4)}).state_dict(), tmp_path / "m.pt")
+    for like, said in (
+        ({"fc.weight": (4, 3)}, r"fc → \?: the target has fc without bias \(4,\)"),
+        (
+            {"fc.weight": (4, 3), "fc.bias": (4,), "fc.gain": (1,)},
+            r"fc → \?: the target has fc with gain \(1,\) too",
+        ),
+    ):
+        with pytest.raises(ckptconv.UnmatchedError, match=said) as error:
+            ckptconv.convert(tmp_path / "m.pt", tmp_path / "o.pt", to="torch", like=like)
+        assert "state_dict" not in str(error.value)
 
 
 def test_case_is_forgiven(tmp_path):
