@@ -152,6 +152,7 @@ _DIFF = {
         typer.Option("--atol", help="Difference that counts as none; 0 means every bit."),
     ),
     **_BOTH,
+    **_DROP,
     **_OUTPUT,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ckptconv import dialects, formats, pipeline
@@ -16,7 +16,14 @@ from ckptconv.verification.compare import compare_items, lonely
 from ckptconv.verification.counterparts import Item, Names, items
 from ckptconv.verification.pairing import fold_like, pair
 from ckptconv.verification.results.tensors import NONE, DiffReport, TensorDiff, describe, omitted
-from ckptconv.verification.sides import SidesKeywords, lift_target, limit, read_target, sides
+from ckptconv.verification.sides import (
+    SidesKeywords,
+    lift_target,
+    limit,
+    read_target,
+    sides,
+    without,
+)
 from ckptconv.verification.stored_weights import stacking
 
 if TYPE_CHECKING:
@@ -32,6 +39,8 @@ def diff(
     b: StrPath,
     *,
     atol: float = 0.0,
+    drop: Iterable[str] = (),
+    target_drop: Iterable[str] = (),
     progress: Progress | None = None,
     **options: Unpack[SidesKeywords],
 ) -> DiffReport:
@@ -47,6 +56,8 @@ def diff(
         a: a file.
         b: another one.
         atol: the largest absolute difference that is still the same.
+        drop: modules and parameters of ``a`` that the conversion left out.
+        target_drop: what ``b`` alone has, as ``fill`` gave it.
         progress: called with the number of bytes of ``a`` just compared.
         options: those of ``load`` for ``a``; for ``b`` with a prefix: ``target_kinds``, ….
 
@@ -55,7 +66,8 @@ def diff(
 
     Raises:
         ContainerError: a file that cannot be read.
-        DialectError: a file of another framework whose names cannot be explained.
+        DialectError: a file of another framework whose names cannot be explained, or nothing of a
+            name that is to be left out.
         TypeError: an option that reading does not take.
 
     Examples:
@@ -65,12 +77,14 @@ def diff(
     source, target = sides("diff", options)
     one, other = formats.read(a, select=source.get("select")), read_target(b, target)
     spoken = [s.get("source") or dialects.detect(f) for f, s in ((one, source), (other, target))]
-    if spoken[0] == spoken[1] and not (set(source) | set(target)) - _AS_THEY_ARE:
+    kept = not (drop or target_drop or (set(source) | set(target)) - _AS_THEY_ARE)
+    if spoken[0] == spoken[1] and kept:
         return _raw(one, other, spoken[0], atol, source, progress)
     reading = ReadOptions(**source)
     left = pipeline.lift(one, reading)
     reading.allow.check()
-    return diff_graphs(left, lift_target(other, left, target), atol=atol, progress=progress)
+    both = without(left, lift_target(other, left, target), drop, target_drop)
+    return diff_graphs(*both, atol=atol, progress=progress)
 
 
 def diff_graphs(

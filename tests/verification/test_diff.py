@@ -14,6 +14,7 @@ from ckptconv.tensors.tensor import ArrayTensor
 from ckptconv.verification.diff import diff
 from ckptconv.verification.difference import compare_arrays, compare_tensors
 from ckptconv.verification.roundtrip import roundtrip
+from tests.cli.test_cli import run
 
 SCHEMA = json.loads(
     importlib.resources.files("ckptconv").joinpath("report.schema.json").read_text()
@@ -134,6 +135,28 @@ def test_missing_added_and_shapes(tmp_path):
     arrays["fc.weight"] = arrays.pop("fc2.weight")
     report = diff(one, saved(tmp_path / "c.pt", arrays))
     assert [t.verdict for t in report.different] == ["shapes differ"]
+
+
+@pytest.mark.parametrize("to", ["torch", "mindspore"])
+def test_what_a_conversion_dropped_or_filled_is_left_out_by_name(tmp_path, to):
+    source, target = saved(tmp_path / "m.pt", values()), tmp_path / f"{to}.safetensors"
+    shapes = {name: v.shape for name, v in values().items() if name.startswith("lstm")}
+    like = {**shapes, "own.weight": (2, 7)}
+    ckptconv.convert(source, target, to=to, drop=["fc"], like=like, fill={"own.weight": "ones"})
+    alone = [t.verdict for t in diff(source, target).different]
+    assert alone == ["only in the first", "only in the first", "only in the second"]
+    command = ("diff", source, target, "--drop", "fc", "--target-drop", "own")
+    out, _ = run(*command)
+    assert out.startswith("4 of 4 tensors are the same")
+    assert "m.pt: left out: fc.weight, fc.bias: dropped as fc" in out
+    assert f"{to}.safetensors: left out: own.weight: dropped as own" in out
+    document = valid(diff(source, target, drop=["fc"], target_drop=["own"]))
+    assert sum("left out" in note for note in document["notes"]) == 3
+    assert not diff(source, target, drop=["fc"]).ok
+    _, error = run(*command[:3], "--target-drop", "nwo", code=1)
+    assert "nwo: --target-drop: no such module or parameter" in error
+    with pytest.raises(CkptconvError, match="drop: a text where a list of texts is meant"):
+        diff(source, target, drop="fc")
 
 
 def test_dtype_is_a_difference_and_named(tmp_path):
