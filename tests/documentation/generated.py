@@ -11,7 +11,7 @@ from ckptconv.cli import app
 from ckptconv.cli.options import FRAMEWORKS
 from ckptconv.dialects import DIALECTS
 from ckptconv.dialects.keras import network as keras
-from ckptconv.dialects.torch.network import operators
+from ckptconv.dialects.torch.network.operators import GROUPS as OPERATORS
 from ckptconv.formats.registry import FORMATS
 from ckptconv.graph.forms import Forms, slots, stored_by_row
 from ckptconv.graph.kinds import KINDS
@@ -108,6 +108,12 @@ def _listed(rules: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(rules, key=str.lower)) + "."
 
 
+def operators() -> str:
+    """Return a row for each group of operators of torch.export."""
+    rows = (f"| {group} | {_listed(rules)[:-1]} |" for group, rules in OPERATORS.items())
+    return "\n".join(["| for | operators |", "|---|---|", *rows])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "options": options,
@@ -115,7 +121,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "layers": layers,
     "fates": fates.markdown,
     "keras_layers": lambda: _listed(name for name in keras.RULES if "." not in name),
-    "torch_operators": lambda: _listed(operators.RULES),
+    "torch_operators": operators,
 }
 _MARKED = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->\n", re.DOTALL)
 

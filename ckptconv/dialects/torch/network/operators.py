@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 from ckptconv.dialects.torch.network import (
@@ -10,6 +9,7 @@ from ckptconv.dialects.torch.network import (
     bare,
     choosing,
     einsum,
+    functions,
     layers,
     made,
     masks,
@@ -17,142 +17,23 @@ from ckptconv.dialects.torch.network import (
     reductions,
     shapes,
 )
-from ckptconv.dialects.torch.network.call import Operator, number
+from ckptconv.dialects.torch.network.call import Operator
 
 Rule = Callable[[Operator], None]
-
-
-def _one(op: str) -> Rule:
-    return lambda o: o.give(op, o.typed())
-
-
-def _along(op: str) -> Rule:
-    return lambda o: o.give(op, o.typed(), axis=o.axis(default=-1))
-
-
-def _softmax(o: Operator) -> None:
-    x, axis = o.typed(), o.axis(default=-1)
-    if o.program.infinite:
-        masks.softmax(o, x, axis)
-    else:
-        o.give("softmax", x, axis=axis)
-
-
-def _clip(o: Operator) -> None:
-    none = {"min": (None, -math.inf), "max": (None, math.inf)}
-    low, high = (None if o.get(key) in said else number(o, key) for key, said in none.items())
-    if low is None and high is None:
-        raise o.refuse("no bounds")
-    o.give("clip", o.typed(), low=low, high=high)
-
-
-def _hard_tanh(o: Operator) -> None:
-    """Whole numbers stay whole, and so do their limits."""
-    low, high = number(o, "min_val", -1.0), number(o, "max_val", 1.0)
-    if "int" in o.program.dtype(o.outputs[0]):
-        low, high = int(low), int(high)
-    o.give("clip", o.tensor("self"), low=low, high=high)
-
-
-def _gelu(o: Operator) -> None:
-    if o.get("approximate", "none") != "none":
-        o.give("gelu_tanh", o.tensor("self"))
-    else:
-        o.give("gelu", o.tensor("self"))
-
-
-def _elu(o: Operator) -> None:
-    if o.get("scale", 1) != 1 or o.get("input_scale", 1) != 1:
-        raise o.refuse("a scale")
-    o.give("elu", o.tensor("self"), alpha=float(number(o, "alpha", 1.0)))
-
-
-def _leaky(o: Operator) -> None:
-    o.give("leaky_relu", o.tensor("self"), slope=number(o, "negative_slope", 0.01))
-
-
-def _softplus(o: Operator) -> None:
-    beta, threshold = number(o, "beta", 1), number(o, "threshold", 20)
-    if (beta, threshold) == (1, 20):
-        o.give("softplus", o.tensor("self"))
-    else:
-        o.give("softplus", o.tensor("self"), beta=beta, threshold=threshold)
-
-
-def _dropout(o: Operator) -> None:
-    if o.get("train", False) and o.get("p"):
-        raise o.refuse("effect in inference: export the model after eval()")
-    if o.is_in_place:
-        shapes.same(o)
-        return
-    o.give("dropout", o.tensor("input"), rate=float(number(o, "p", 0.5)))
-
-
-def _pad(o: Operator) -> None:
-    sides, mode = tuple(o.get("pad")), o.get("mode", "constant")
-    if mode == "constant":
-        value = number(o, "value", 0.0) if o.get("value") is not None else 0.0
-        o.give("pad", o.tensor("self"), sides=sides, value=float(value))
-    elif mode in _EDGES and min(sides) >= 0:
-        o.give("pad_edge", o.tensor("self"), sides=sides, mode=mode)
-    else:
-        raise o.refuse(f"mode={mode!r}, or sides that are cut off")
-
-
-_EDGES = ("reflect", "replicate", "circular")
-_ONE = {
-    **{name: name for name in ("relu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "abs")},
-    **{name: name for name in ("sin", "cos", "selu", "silu", "mish", "relu6", "square")},
-    **{"neg": "negative", "hardswish": "hard_silu", "hardsigmoid": "hard_sigmoid"},
-    **{name: name for name in ("softsign", "log_sigmoid", "log1p", "expm1", "erf", "sign")},
-    **{name: name for name in ("floor", "ceil", "round", "trunc", "log2", "log10", "atan")},
+GROUPS: Mapping[str, Mapping[str, Rule]] = {
+    "layers": layers.RULES,
+    "norms without weights": bare.RULES,
+    "functions": functions.RULES,
+    "arithmetic, logic, products": {**arithmetic.RULES, "einsum": einsum.einsum},
+    "sums and extremes": reductions.RULES,
+    "pooling": pools.RULES,
+    "comparisons, masks, casts, attention": masks.RULES,
+    "shapes": shapes.RULES,
+    "choice by place": choosing.RULES,
+    "new values": made.RULES,
 }
+"""What operators are for → theirs; of an operator in two groups the later one's rule calls the
+other's."""
 RULES: Mapping[str, Rule] = {
-    **arithmetic.RULES,
-    **reductions.RULES,
-    **choosing.RULES,
-    **layers.RULES,
-    **bare.RULES,
-    "einsum": einsum.einsum,
-    **masks.RULES,
-    **pools.RULES,
-    **made.RULES,
-    **{name: _one(op) for name, op in _ONE.items()},
-    **{"softmax": _softmax, "_softmax": _softmax, "glu": _along("glu")},
-    **{"log_softmax": _along("log_softmax"), "_log_softmax": _along("log_softmax")},
-    **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "mT"), shapes.permute),
-    **{"swapaxes": shapes.permute, "movedim": shapes.moved, "roll": shapes.roll},
-    **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "squeeze"), shapes.shaped),
-    **dict.fromkeys(("unsqueeze", "unflatten"), shapes.shaped),
-    **{
-        "select": shapes.select,
-        "slice": shapes.slice,
-        "cat": shapes.several("concat"),
-        "stack": shapes.several("stack"),
-    },
-    **dict.fromkeys(("chunk", "split", "split_with_sizes"), shapes.chunk),
-    **{
-        "repeat": shapes.repeat,
-        "repeat_interleave": shapes.each_repeated,
-        "diff": shapes.differences,
-        "upsample_nearest1d": shapes.larger,
-        "upsample_nearest2d": shapes.larger,
-        "flip": shapes.flip,
-        "clamp": _clip,
-        "clamp_max": _clip,
-        "hardtanh": _hard_tanh,
-    },
-    **{
-        "pad": _pad,
-        **dict.fromkeys(("expand", "expand_as"), shapes.expand),
-        "unbind": shapes.unbind,
-        "clamp_min": _clip,
-    },
-    **{"gelu": _gelu, "elu": _elu, "leaky_relu": _leaky},
-    **{
-        "softplus": _softplus,
-        "dropout": _dropout,
-        "feature_dropout": _dropout,
-    },
-    **dict.fromkeys(("contiguous", "clone", "detach", "alias", "lift_fresh_copy"), shapes.same),
+    name: rule for group in GROUPS.values() for name, rule in group.items()
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ckptconv.dialects.torch.network.call import Operator
 from ckptconv.dialects.torch.network.sizes import Extent, extents, reshaped, row, single
@@ -182,3 +182,17 @@ def expand(o: Operator) -> None:
         same(o)
     else:
         o.give("tile", *given, times=times)
+
+
+RULES: Mapping[str, Callable[[Operator], None]] = {
+    **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "mT", "swapaxes"), permute),
+    **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "squeeze"), shaped),
+    **dict.fromkeys(("unsqueeze", "unflatten"), shaped),
+    **dict.fromkeys(("chunk", "split", "split_with_sizes"), chunk),
+    **dict.fromkeys(("expand", "expand_as"), expand),
+    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d"), larger),
+    **dict.fromkeys(("contiguous", "clone", "detach", "alias", "lift_fresh_copy"), same),
+    **{"movedim": moved, "roll": roll, "flip": flip, "select": select, "slice": slice},
+    **{"cat": several("concat"), "stack": several("stack"), "unbind": unbind},
+    **{"repeat": repeat, "repeat_interleave": each_repeated, "diff": differences},
+}
