@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -47,6 +47,8 @@ class Source:
     size: int
     _fd = -1
     _identity = (0, 0, 0, 0)
+    _lost = ""
+    """Why a file was not opened again in another process."""
     _whole: Source | None = None
     """What this is a part of; never itself: a cycle would keep the file open for long."""
 
@@ -87,7 +89,8 @@ class Source:
             try:
                 count = platform.preadv(self._fd, [view[: 1 << 30]], position)
             except OSError as error:
-                reason = f"cannot be read: {error.strerror}"
+                lost = (self._whole or self)._lost
+                reason = f"cannot be read: {lost or error.strerror}"
                 raise ContainerError(reason, file=self.path) from error
             if count == 0:
                 raise ContainerError("the file was truncated while being read", file=self.path)
@@ -181,9 +184,13 @@ class Owner(Source):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the file again, if it still is what it was; else nothing can be read from it."""
         super().__setstate__(state)
-        with suppress(OSError):
+        try:
             self._fd = os.open(self.path, platform.READ)
+        except OSError as error:
+            self._lost = f"{error.strerror}, where it was opened before"
+        else:
             if _identity(os.fstat(self._fd)) != self._identity:
+                self._lost = "the file was changed since it was opened"
                 self.close()
 
 
