@@ -33,6 +33,8 @@ _KINDS = {
 class DType:
     """An element type. There is one object for each; numpy takes it wherever it takes a dtype.
 
+    It equals numpy's, and is a key apart from it in mappings: to have numpy's hash is to import it.
+
     Attributes:
         name: as numpy or ml_dtypes call it.
         kind: numpy's letter: ``i``, ``u``, ``f``, ``c``, ``b``; ``V`` for what it does not know.
