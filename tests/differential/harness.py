@@ -16,6 +16,7 @@ from tests.differential.outcome import DEFECTS, Case, Generator, Outcome, Result
 FRAMEWORKS = {
     # source framework → the module whose GENERATOR draws its models
     "keras": "tests.differential.keras_models",
+    "graphs": "tests.differential.graphs",
     "networks": "tests.differential.networks",
     "programs": "tests.differential.programs",
     "torch": "tests.differential.torch_models",

@@ -158,7 +158,13 @@ def features(keras):
             first = L.Bidirectional(layer(4, return_state=True))(i.x)
             return L.Bidirectional(layer(4, return_sequences=True))(i.z, initial_state=first[1:])
 
+        def bi_states_masked(i, layer=layer):
+            first = L.Bidirectional(layer(4, return_state=True))(i.x)
+            both = L.Bidirectional(layer(4, return_sequences=True))
+            return layer(3)(both(L.Masking()(i.z), initial_state=first[1:]))
+
         found |= {
+            f"{kind}-bi-states-masked": bi_states_masked,
             f"{kind}-states": states,
             f"{kind}-initial": initial,
             f"{kind}-initial-masked": initial_masked,
@@ -274,6 +280,13 @@ def features(keras):
         "Dot-time-unit": lambda i: L.Dot((1, 1), normalize=True)([i.x, i.z]),
         "Dot-mixed": lambda i: L.Dot((1, 2))([L.Dense(3)(i.v), i.x]),
         "operators": lambda i: (i.x + i.z) * 2.0 - 1.0,
+        "Multiply-masked-weights": lambda i: L.GRU(3)(
+            L.Multiply()([L.Masking()(i.x), L.Dense(1)(i.z), L.Reshape((1, 3))(L.Dense(3)(i.v))])
+        ),
+        "Multiply-two-masks": lambda i: L.GRU(3)(
+            L.Multiply()([L.Masking()(i.x), L.Dense(1)(L.Masking()(i.z))])
+        ),
+        "slice-ellipsis": lambda i: i.x[..., :2] * i.z[:, None, ..., -1:][:, 0],
         "slice": lambda i: L.Dense(2)(i.x[:, -1, :2]),
         "two-inputs": lambda i: L.Dense(2)(L.Concatenate()([L.LSTM(3)(i.x), L.Dense(4)(i.v)])),
     }

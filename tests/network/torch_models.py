@@ -294,11 +294,12 @@ class Tied(nn.Module):
         super().__init__()
         self.encoder = nn.Embedding(11, 6)
         self.rnn = nn.LSTM(6, 6, 2, batch_first=True)
-        self.decoder = nn.Linear(6, 11)
-        self.decoder.weight = self.encoder.weight
+        self.decoder, self.plain = nn.Linear(6, 11), nn.Linear(6, 11, bias=False)
+        self.decoder.weight = self.plain.weight = self.encoder.weight
 
     def forward(self, t):
-        return nn.functional.log_softmax(self.decoder(self.rnn(self.encoder(t))[0]), -1)
+        states, _ = self.rnn(self.encoder(t))
+        return nn.functional.log_softmax(self.decoder(states), -1), self.plain(states)
 
 
 class Attended(nn.Module):

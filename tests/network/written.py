@@ -75,6 +75,15 @@ def run_mindspore(_module, weights, arrays):
     return [value.asnumpy() for value in flat(network(*[ms.Tensor(a) for a in arrays]))]
 
 
+def run_compiled(module, weights, *sets):
+    """Compile a network of MindSpore once and run it on each set of inputs."""
+    import mindspore as ms
+
+    network = module.load(str(weights))
+    given = [network(*[ms.Tensor(a) for a in arrays]) for arrays in sets]
+    return [[value.asnumpy() for value in flat(values)] for values in given]
+
+
 def close(given, wanted, limit):
     """Compare arrays; the limit is of what lies within one, and grows with larger values."""
     assert [g.shape for g in given] == [w.shape for w in wanted]

@@ -11,6 +11,7 @@ from ckptconv.dialects.keras.network.recurrent import (
     batch_first,
     cells_of,
     initial,
+    mask_of,
     rows,
     run_layer,
     stack,
@@ -29,18 +30,19 @@ def bidirectional(b: Builder, site: Site) -> list[Value]:
     halves = [cells_of(b, half, site.where) for half in (forward, backward)]
     inner = Site(forward, site.path, site.inputs, site.kwargs)
     x = batch_first(b, inner)
+    mask = mask_of(b, inner, x)
     sequences = bool(inner.get("return_sequences"))
     zero = sequences and b.tf_keras
     flat = [cell for half in halves for cell in half]
     states = rows(initial(b, inner, flat), flat)
     paths = b.paths_of(site.path)
     if len(paths) == 1 and len(flat) == 2 and flat[0] == flat[1]:
-        runs = _both(b, x, flat, paths[0], states, zero=zero)
+        runs = _both(b, x, mask, flat, paths[0], states, zero=zero)
     else:
         check_paths(site, paths, len(flat), f"the weights of {len(flat)} recurrent layers")
         count = len(halves[0])
         runs = [
-            stack(b, x, x.mask, cells, paths[i * count :][: len(cells)],
+            stack(b, x, mask, cells, paths[i * count :][: len(cells)],
                    states[i * count :][: len(cells)], backwards=bool(i), zero=zero)
             for i, cells in enumerate(halves)
         ]  # fmt: skip
@@ -50,10 +52,17 @@ def bidirectional(b: Builder, site: Site) -> list[Value]:
 
 
 def _both(
-    b: Builder, x: Value, cells: list[Cell], path: str, states: list[list[Value]], *, zero: bool
+    b: Builder,
+    x: Value,
+    mask: Value | None,
+    cells: list[Cell],
+    path: str,
+    states: list[list[Value]],
+    *,
+    zero: bool,
 ) -> list[Run]:
     """Run one layer of the target that has both directions; y is whole in both runs."""
-    run = run_layer(b, x, x.mask, cells, path, states, zero=zero)
+    run = run_layer(b, x, mask, cells, path, states, zero=zero)
     return [Run(run.y, (states,)) for states in run.states]
 
 

@@ -91,10 +91,14 @@ def _concatenate(b: Builder, site: Site) -> list[Value]:
     return [b.add("concat", values, joined(values, axis % values[0].rank), axis=axis)]
 
 
+_ELLIPSIS = {"class_name": "__ellipsis__", "config": {}}
+_WHOLE_AXIS = {"class_name": "__slice__", "config": {}}
+
+
 def _get_item(b: Builder, site: Site) -> list[Value]:
     items = site.kwargs["args"][1:]
     key: Any = items[0] if len(items) == 1 else items
-    rows = key if isinstance(key, list) else [key]
+    rows = _every_axis(key if isinstance(key, list) else [key], site.x.rank)
     x, sizes = site.x, iter(site.x.shape)
     shape: list[int | None] = []
     cuts: list[Any] = []
@@ -117,6 +121,14 @@ def _get_item(b: Builder, site: Site) -> list[Value]:
     for axis in added:
         made = b.expand(made, axis)
     return [made]
+
+
+def _every_axis(rows: list[Any], rank: int) -> list[Any]:
+    """Return an index with whole axes for its ellipsis."""
+    if _ELLIPSIS not in rows:
+        return rows
+    at, taken = rows.index(_ELLIPSIS), len(rows) - rows.count(None) - 1
+    return [*rows[:at], *[_WHOLE_AXIS] * (rank - taken), *rows[at + 1 :]]
 
 
 def _slice(site: Site, row: Any) -> tuple[int | None, int | None, int | None]:

@@ -32,8 +32,10 @@ def merge(b: Builder, site: Site) -> list[Value]:
 
 def _of_counted(b: Builder, site: Site) -> Value:
     """Leave out what masks leave out: ones of a product, the other value of a maximum."""
-    op, values = _PAIRWISE[site.layer.class_name], site.inputs
-    if len({value.shape for value in values}) > 1 or values[0].rank != 3:
+    op, values = _PAIRWISE[site.layer.class_name], _of_one_rank(b, site.inputs)
+    several = len({value.shape for value in values}) > 1
+    steps = {value.shape[1] for value in values}
+    if values[0].rank != 3 or (several and (op != "multiply" or (len(steps) > 1 and _all(values)))):
         raise site.refuse(f"{site.layer.class_name} of masked values of several shapes")
     made, mask = values[0], values[0].mask
     if op == "multiply" and mask is not None:
@@ -46,11 +48,15 @@ def _of_counted(b: Builder, site: Site) -> Value:
             value = _chosen(b, given, value, before)
         if mask is not None and op != "multiply":
             made = _chosen(b, mask, made, value)
-        made = b.add(op, (made, value))
+        made = b.add(op, (made, value), broadcast([made.shape, value.shape]))
         mask = _reduce(b, "logical_or", [mask, given]) if mask and given else None
     if op == "multiply" and mask is not None:
         made = b.add("fill_masked", (made, mask), value=0.0)
     return masked(made, mask)
+
+
+def _all(values: Sequence[Value]) -> bool:
+    return all(value.mask is not None for value in values)
 
 
 def _chosen(b: Builder, mask: Value, value: Value, other: Value) -> Value:

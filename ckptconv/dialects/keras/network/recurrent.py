@@ -92,7 +92,7 @@ def layer(b: Builder, site: Site) -> list[Value]:
     backwards = bool(site.get("go_backwards"))
     zero = bool(site.get("zero_output_for_mask"))
     states = rows(initial(b, site, cells), cells)
-    run = stack(b, x, _mask(b, site, x), cells, paths, states, backwards=backwards, zero=zero)
+    run = stack(b, x, mask_of(b, site, x), cells, paths, states, backwards=backwards, zero=zero)
     return _given(b, site, run, _sequence_or_last(b, site, x, run), x)
 
 
@@ -201,7 +201,7 @@ def initial(b: Builder, site: Site, cells: Sequence[Cell]) -> list[Value]:
     return flat
 
 
-def _mask(b: Builder, site: Site, x: Value) -> Value | None:
+def mask_of(b: Builder, site: Site, x: Value) -> Value | None:
     """Keras 3 hands a mask on by itself only to layers that take one tensor."""
     given = "initial_state" in site.kwargs or len(site.inputs) > 1
     return None if given and b.version >= (3, 0) and site.kwargs.get("mask") is None else x.mask

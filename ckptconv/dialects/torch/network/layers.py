@@ -130,11 +130,14 @@ def _linear(o: Operator) -> None:
 
 def _is_apart(o: Operator, names: Mapping[str, str]) -> bool:
     """Tell whether a function takes the weight of a layer that it is not itself."""
-    if o.program.is_table(names["weight"]):
-        return True
     paths = _paths(o, ("Linear",), names)
-    layer = o.program.layers.get(paths["weight"].rpartition(".")[0])
-    return layer is not None and layer.kind == "Linear" and _own(layer) != paths
+    owner = paths["weight"].rpartition(".")[0]
+    layer = o.program.layers.get(owner)
+    linear = layer is not None and layer.kind == "Linear"
+    if layer is None or _own(layer) != paths:
+        return linear or o.program.is_table(names["weight"])
+    is_called = linear and owner == o.place and paths["weight"] in o.program.tied
+    return o.program.is_table(names["weight"]) and not is_called
 
 
 def _embedding(o: Operator) -> None:
