@@ -18,7 +18,16 @@ def features(keras):
         seen = keras.ops.matmul(i.x, keras.ops.transpose(i.z, (0, 2, 1)))
         return L.MultiHeadAttention(2, 3)(i.x, i.z, attention_mask=seen)
 
+    def beside(i):
+        """Two layers that take one masked value: the first to run takes its mask away."""
+        states, x = masked(i.z), masked(i.x)
+        read = L.LSTM(3, return_sequences=True)(states)
+        seen = L.MultiHeadAttention(2, 3)(states, states)
+        scores = L.MultiHeadAttention(2, 3)(x, x)
+        return [seen, L.Dense(2)(read), L.GRU(3)(x), L.Dense(2)(scores)]
+
     found = {
+        "MultiHead-beside": beside,
         "Attention": lambda i: L.Attention()([i.x, i.z]),
         "Attention-key": lambda i: L.Attention()([i.x, i.z, i.x]),
         "Attention-masked": lambda i: L.Attention()([masked(i.x), masked(i.z)]),

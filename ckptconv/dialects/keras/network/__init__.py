@@ -23,6 +23,7 @@ from ckptconv.dialects.keras.network import (
     structure,
 )
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.execution import is_heedless
 from ckptconv.dialects.keras.network.topology import Call, Ref, is_model, topology
 from ckptconv.dialects.keras.settings import computed_in
 from ckptconv.errors import DialectError, LossyError
@@ -144,7 +145,7 @@ def _time_distributed(b: Builder, site: Site) -> list[Value]:
     if direct:
         return apply(b, Site(inner, site.path, site.inputs))
     if x.mask is not None and x.mask.rank != 3:
-        if inner.class_name in _TAKE_MASKS or is_model(inner):
+        if inner.class_name in _TAKE_MASKS or (is_model(inner) and not is_heedless(inner)):
             raise site.refuse("TimeDistributed of a layer that takes masks, with a mask")
         mask = None
     else:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ckptconv.dialects.keras.model_config import Entry, entry
+from ckptconv.dialects.keras.network.execution import executed, takes_masks_away
 from ckptconv.errors import DialectError
 
 _MODELS = ("Sequential", "Functional", "Model")
@@ -120,13 +121,21 @@ def _graph(model: Entry, layers: list[Entry], listed: list[dict[str, Any]]) -> T
     ]
     inputs, outputs = (_ends(model.config[key]) for key in ("input_layers", "output_layers"))
     nested = [layer for layer in layers if layer.layers()]
-    if any(isinstance(node, dict) for item in listed for node in item.get("inbound_nodes") or ()):
+    keras3 = any(
+        isinstance(node, dict) for item in listed for node in item.get("inbound_nodes") or ()
+    )
+    if keras3:
         shift = {layer.name: 1 for layer in nested if layer.class_name != "Sequential"}
     else:
         shift = _first_calls(nested, [*inputs, *outputs, *(r for c in calls for r in refs_of(c))])
         calls = [_map(call, lambda ref: _shifted(ref, shift)) for call in calls]
     inputs, outputs = ([_shifted(ref, shift) for ref in refs] for refs in (inputs, outputs))
-    return Topology(tuple(_ordered(model, calls)), tuple(inputs), tuple(outputs))
+    calls = _ordered(model, calls)
+    if keras3 and takes_masks_away(layers):
+        nodes = {(call.layer.name, call.number): call for call in calls}
+        parents = {node: [ref[:2] for ref in refs_of(call)] for node, call in nodes.items()}
+        calls = [nodes[node] for node in executed(parents, [ref[:2] for ref in outputs])]
+    return Topology(tuple(calls), tuple(inputs), tuple(outputs))
 
 
 def _first_calls(nested: Iterable[Entry], used: Sequence[Ref]) -> dict[str, int]:
@@ -192,7 +201,7 @@ def _ends(value: Any) -> list[Ref]:
 
 def refs_of(call: Call) -> Iterable[Ref]:
     """Yield every reference of a call, those in nested lists too."""
-    return _refs((call.args, tuple(call.kwargs.values())))
+    return _refs((call.args, [call.kwargs[key] for key in sorted(call.kwargs)]))
 
 
 def _refs(value: Any) -> Iterable[Ref]:
