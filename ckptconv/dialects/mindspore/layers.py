@@ -61,6 +61,10 @@ def _instance_norm(rank: int) -> Form:
     return Form(call, _affine())
 
 
+_RANKS = (1, 2, 3)
+_PLANES = {1: "1k", 2: "hw", 3: "dhw"}
+
+
 def _kernel(name: str, axes: str, rank: int = 0) -> Form:
     call = Call(name, "i", "o", "kernel", **_KERNEL)
     before = Call(f"ConstantPad{rank}d", "causal_sides", "zero") if rank else None
@@ -71,6 +75,20 @@ def _kernel(name: str, axes: str, rank: int = 0) -> Form:
         before=before,
         notes=(CHANNELS, PADDING),
     )
+
+
+_ADDED = Note(
+    "output_padding: where the call has padding=?, build it with padding=0, and of each axis of "
+    "its output leave out the first `padding` and the last `padding - output_padding`; where that "
+    "is less than none, so many of the bias alone follow",
+    "output_padding",
+    tuple(v for n in range(1, 8) for k in _RANKS for v in (n, [n] * k, (n,) * k)),
+)
+
+
+def _transposed(rank: int) -> Form:
+    form = _kernel(f"Conv{rank}dTranspose", f"io{_PLANES[rank]}")
+    return form._replace(notes=(*form.notes, _ADDED))
 
 
 _ATTENTION = Call(
@@ -97,8 +115,6 @@ _LAYER_NORM = Form(
     defaults={"eps": 1e-7},
 )
 _EMBEDDED = {"weight": Slot("embedding_table")}
-_RANKS = (1, 2, 3)
-_PLANES = {1: "1k", 2: "hw", 3: "dhw"}
 FORMS: Forms = within(
     "nn",
     {
@@ -122,13 +138,8 @@ FORMS: Forms = within(
         **{f"InstanceNorm{n}d": _instance_norm(n) for n in _RANKS},
         **{f"Conv{n}d": _kernel(f"Conv{n}d", f"oi{_PLANES[n]}", n) for n in _RANKS},
         **{f"DepthwiseConv{n}d": _kernel(f"Conv{n}d", f"o1{_PLANES[n]}", n) for n in (1, 2)},
-        **{
-            f"ConvTranspose{n}d": _kernel(f"Conv{n}dTranspose", f"io{_PLANES[n]}")
-            for n in _RANKS[:2]
-        },
-        "ConvTranspose3d": _kernel("Conv3dTranspose", f"io{_PLANES[3]}")._replace(
-            first={"dilation": 1}
-        ),
+        **{f"ConvTranspose{n}d": _transposed(n) for n in _RANKS[:2]},
+        "ConvTranspose3d": _transposed(3)._replace(first={"dilation": 1}),
         "PReLU": Form(Call("PReLU", "n"), {"weight": Slot("w")}, notes=(CHANNELS,)),
         "MultiheadAttention": Form(_ATTENTION),
         "LSTM": _recurrent("LSTM", Note("hx is the tuple (h_0, c_0)")),

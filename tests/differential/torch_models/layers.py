@@ -74,6 +74,8 @@ def _embedding(rng: Random) -> Made:
 def _convolution(rank: int, rng: Random) -> Made:
     hyper = {"stride": rng.choice([1, 2]), "padding": rng.choice([0, 1])}
     kind = f"Conv{'Transpose' if rng.random() < 0.4 else ''}{rank}d"
+    if "Transpose" in kind and hyper["stride"] > 1 and rng.random() < 0.4:
+        hyper["output_padding"] = 1
     i = rng.choice([4, 4, 3])
     module = getattr(nn, kind)(i, 4, 3, bias=rng.random() < 0.7, **hyper)
     return Made(module, kind, hyper, [(2, i, *(5, 4, 6)[:rank])])
