@@ -6,7 +6,7 @@ rearranges them at run time, so a checkpoint is the same for CPU, GPU and Ascend
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,11 @@ from ckptconv.dialects.prefixes import advice
 from ckptconv.dialects.state_dict import lift_columns, lower_layer, lower_layers
 from ckptconv.errors import DialectError
 from ckptconv.graph.forms import Forms
-from ckptconv.graph.graph import Graph
+from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.kinds import KINDS
 from ckptconv.graph.lowered import Lowered
 from ckptconv.options import ReadOptions
+from ckptconv.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     from ckptconv.graph.network import Network
@@ -51,7 +53,7 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
     kinds = {path: hint for path, hint in options.kinds.items() if path not in paths}
     columns = _columns(rest.tensors)
     lifted = with_linear_names(lift_columns(rest, columns, kinds, beside=paths))
-    layers = (*flat, *lifted)
+    layers = (*flat, *(_as_mint_does(layer, rest.tensors) for layer in lifted))
     names = (name for name, tensor in kept.items() if tensor.ndim)
     return Graph(
         layers,
@@ -59,6 +61,20 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
         replace(checkpoint, modules={}),
         omitted={**checkpoint.omitted, **state.omitted},
         notes=(*checkpoint.notes, *state.notes, *advice(names, options)),
+    )
+
+
+def _as_mint_does(layer: Layer, tensors: Mapping[str, Tensor]) -> Layer:
+    """Assume of a layer that only mint has what mint does where nn's default is another."""
+    form, weight = FORMS.get(layer.kind), tensors.get(layer.full_name("weight"))
+    slot = form.slots.get("weight") if form else None
+    if form is None or slot is None or weight is None or layer.kind not in MINT:
+        return layer
+    if not slot.name and len(slot.axes) == weight.ndim:
+        return layer
+    usual = {n: KINDS[layer.kind].hyper[n] for n in form.defaults if n not in layer.attributes}
+    return replace(
+        layer, attributes={**usual, **layer.attributes}, assumed={**layer.assumed, **usual}
     )
 
 

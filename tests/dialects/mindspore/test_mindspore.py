@@ -253,3 +253,34 @@ def test_a_dilation_that_mindspore_does_not_take_is_refused():
         ckptconv.to_state_dict(graph, "mindspore")
     shallow = torch.nn.Sequential(torch.nn.ConvTranspose3d(2, 3, 3, dilation=(1, 2, 2)))
     assert ckptconv.to_state_dict(ckptconv.from_torch(shallow), "mindspore")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("LayerNorm", ((4,),)),
+        ("GroupNorm", (2, 4)),
+        ("BatchNorm1d", (4,)),
+        ("Conv1d", (4, 6, 3)),
+        ("PReLU", (4,)),
+    ],
+)
+def test_what_is_assumed_of_mint_is_what_mint_does(kind, arguments, tmp_path):
+    """nn.LayerNorm's epsilon is 1e-7 and nn.Conv1d pads; mint's have torch's defaults.
+
+    Their settings are compared: most of mint's layers do not run on CPU.
+    """
+    from mindspore import mint
+
+    held = msnn.CellDict({"m": getattr(mint.nn, kind)(*arguments)})
+    ms.save_checkpoint(held, str(tmp_path / "m.ckpt"))
+    said = f"{kind}(num_groups=2)" if kind == "GroupNorm" else kind
+    report = ckptconv.convert(tmp_path / "m.ckpt", tmp_path / "m.pt", to="torch", kinds={"m": said})
+    (layer,) = report.layers
+    assert ("eps (1e-05 is assumed)" in layer.unknown) == ("Norm" in kind)
+    made = eval(layer.constructor, {"nn": torch.nn})
+    names = ("eps", "momentum", "stride", "padding", "dilation", "groups", "num_groups")
+    both = [name for name in names if hasattr(held["m"], name) and hasattr(made, name)]
+    assert both or kind == "PReLU"
+    for name in both:
+        assert getattr(made, name) == pytest.approx(getattr(held["m"], name)), name
