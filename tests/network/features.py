@@ -295,6 +295,17 @@ def features(keras):
         shared = L.LSTM(4, return_sequences=True)
         return L.Subtract()([shared(i.x), shared(i.z)])
 
+    def twice_with_one_mask(i):
+        shared = L.Bidirectional(L.LSTM(4, return_sequences=True))
+        other = L.GRU(3)
+        masked = L.Masking()(i.x)
+        return [
+            shared(masked),
+            L.Subtract()([shared(i.z), i.x[..., :1]]),
+            other(i.z),
+            other(masked),
+        ]
+
     def residual(i):
         x = L.Dense(4)(i.x)
         y = L.LSTM(4, return_sequences=True)(x)
@@ -319,9 +330,15 @@ def features(keras):
         return L.TimeDistributed(L.Dense(3))(L.LSTM(4, return_sequences=True)(
             L.RepeatVector(3)(encoded)))  # fmt: skip
 
-    found |= {"twice": twice, "residual": residual, "nested": nested,
-              "nested-sequential": nested_sequential, "squeeze": squeeze,
-              "decoder": decoder}  # fmt: skip
+    found |= {
+        "twice": twice,
+        "twice-with-one-mask": twice_with_one_mask,
+        "residual": residual,
+        "nested": nested,
+        "nested-sequential": nested_sequential,
+        "squeeze": squeeze,
+        "decoder": decoder,
+    }
     for name in [name for name in found if name.startswith(_LENGTHS)]:
         found[f"{name}-then-GRU"] = lambda i, name=name: L.GRU(2)(found[name](i))
     return found | features_attention.features(keras) | features_operations.features(keras)

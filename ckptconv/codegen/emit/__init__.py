@@ -129,10 +129,12 @@ def _build(
     called: dict[str, str] = {}
     free: dict[str, str] = {}
     taken = {path.split(".")[0] for path in layers}
+    masked = {node.layer: node for node in network if node.arguments.get("masked")}
     for node in network:
         first = node.outputs[0]
         if node.layer is not None:
-            text = _layer_text(node, layers, network, goal, columns)
+            built = masked.get(node.layer, node)  # whose cell takes what comes without a mask, too
+            text = _layer_text(built, layers, network, goal, columns)
             if texts.setdefault(node.layer, text) != text:
                 raise CkptconvError(
                     "a layer that is called twice with different settings", tensor=node.layer
