@@ -35,6 +35,8 @@ def run(
     cut = _ADDED in " ".join(entry.notes) and "padding=?" in entry.constructor
     if "?" in entry.constructor and not cut:
         raise Silent(f"still not known: {entry.constructor}")
+    if not np.isfinite(piece.expected).all():
+        raise Void("the source's own output is not finite")
     layers = construct(entry.constructor.replace("padding=?", "padding=0"), target)
     if target == "keras":
         _run_in_keras(piece, entry, layers, written)
@@ -85,6 +87,8 @@ def run_whole(
 ) -> None:
     """Run a layer that holds several of the report's, whose weights stand below ``path``."""
     call = piece.wholes[target]
+    if not np.isfinite(piece.expected).all():
+        raise Void("the source's own output is not finite")
     layers = construct(call, target)
     loaded_strictly(layers, _weights(entries, path, arrays), target)
     _compare(piece, layers, target, call)
@@ -114,8 +118,6 @@ def _weights(entries: list[LayerEntry], path: str, arrays: Arrays) -> dict[str, 
 
 
 def _compare(piece: Piece, layers: list[Any], target: str, call: str) -> None:
-    if not np.isfinite(piece.expected).all():
-        raise Void("the source's own output is not finite")
     found = run_one(layers[0], piece, target)
     gap = difference(found, piece.expected)
     if gap > LIMIT:
