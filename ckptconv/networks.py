@@ -10,10 +10,17 @@ from dataclasses import replace
 from ckptconv import dialects, formats, pipeline
 from ckptconv._version import __version__
 from ckptconv.checkpoint import Checkpoint, KerasFacts, TorchFacts
-from ckptconv.codegen.emit import emit
+from ckptconv.codegen.emit import alive, emit
 from ckptconv.codegen.emit.modules import Columns
 from ckptconv.codegen.emit.names import paths
-from ckptconv.errors import CkptconvError, ContainerError, LossyError, UsageError, locating
+from ckptconv.errors import (
+    CkptconvError,
+    ContainerError,
+    DialectError,
+    LossyError,
+    UsageError,
+    locating,
+)
 from ckptconv.graph.graph import Graph, is_projected
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Network
@@ -24,7 +31,7 @@ from ckptconv.spelling import by_hand, option, public
 from ckptconv.tensors.dtypes import is_float
 
 _TARGETS = ("torch", "mindspore")
-_APART = ("like", "drop", "fold_bias", "fold_proj", "dtype")
+_APART = ("like", "fold_bias", "fold_proj", "dtype")
 """Options of writing by which the weights would be others than the network's."""
 
 
@@ -129,6 +136,18 @@ def _check_projections(graph: Graph, to: str) -> None:
             )
 
 
+def _check_dropped(network: Network, graph: Graph, left: Graph) -> None:
+    """Refuse to leave out what the network computes with."""
+    used, there = {node.layer for node in network}, {layer.path: layer.params for layer in left}
+    for layer in graph:
+        if layer.path in used and there.get(layer.path, {}).keys() != layer.params.keys():
+            raise DialectError(
+                f"{option('network')} with {option('drop')} leaves out layers that the network "
+                "does not use, and it uses this one",
+                tensor=layer.path,
+            )
+
+
 def _versions(checkpoint: Checkpoint) -> str:
     """Return what wrote the source and what reads it, for the reader of the text."""
     facts = checkpoint.facts
@@ -158,8 +177,10 @@ def convert(
     _check_dtypes(graph)
     _check_projections(graph, to)
     columns = Columns(dialects.dialect(to).forms, dialects.dialect(graph.dialect).forms)
+    network, left = alive(network), pipeline.edited(graph, writing)
     with locating(graph.origin.path), _advising(graph.dialect):
-        text = emit(network, graph, to, columns, weights=os.fsdecode(dst))
+        _check_dropped(network, graph, left)
+        text = emit(network, left, to, columns, weights=os.fsdecode(dst))
     if writing.dry_run:
         return _without_calls(pipeline.write(graph, dst, to, writing))
     check_target(target, graph.origin.files, force=writing.force)

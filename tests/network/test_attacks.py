@@ -80,7 +80,7 @@ def test_reserved_words_are_those_of_the_frameworks():
 
 @pytest.mark.parametrize(
     "option",
-    [{"drop": ["x"]}, {"fold_bias": {"a": "b"}}, {"dtype": "float16"}, {"like": {"a": [1]}}],
+    [{"fold_bias": {"a": "b"}}, {"dtype": "float16"}, {"like": {"a": [1]}}],
 )
 def test_a_network_is_not_written_for_other_weights(tmp_path, option):
     source, net = GOLDEN / "keras231_main_full.h5", tmp_path / "net.py"

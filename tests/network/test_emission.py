@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 import ckptconv
-from tests.network.written import close, flat, run_mindspore, run_torch, written
+from tests.network.written import close, flat, imported, run_mindspore, run_torch, written
 from tests.networks import fill
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -147,7 +147,7 @@ def test_names_and_reuse(target, program, tmp_path):
     assert ".exp(x)" not in text  # nothing needs it
 
 
-def test_weights_that_the_network_does_not_use_are_refused(tmp_path):
+def test_weights_that_the_network_does_not_use_are_left_out_when_asked(tmp_path):
     class Half(nn.Module):
         def __init__(self):
             super().__init__()
@@ -156,10 +156,21 @@ def test_weights_that_the_network_does_not_use_are_refused(tmp_path):
         def forward(self, x):
             return self.used(x)
 
-    program = torch.export.export(fill(Half()), (torch.randn(2, 3),))
-    torch.export.save(program, tmp_path / "m.pt2")
-    with pytest.raises(ckptconv.DialectError, match=r"does not use all .*unused: spare"):
-        written(tmp_path / "m.pt2", "torch", tmp_path)
+    source, model, x = tmp_path / "m.pt2", fill(Half()), torch.randn(2, 3)
+    torch.export.save(torch.export.export(model, (x,)), source)
+    with pytest.raises(
+        ckptconv.DialectError, match=r"all .*unused: spare; try .*'spare'"
+    ) as caught:
+        written(source, "torch", tmp_path)
+    assert "drop=['spare']" in str(caught.value)
+    names = {"to": "torch", "network": tmp_path / "net.py"}
+    for path in (["used"], ["used.bias", "spare"]):
+        with pytest.raises(ckptconv.DialectError, match=r"used: .*it uses this one"):
+            ckptconv.convert(source, tmp_path / "m.pt", drop=path, **names)
+    report = ckptconv.convert(source, tmp_path / "m.pt", drop=["spare"], **names)
+    assert [*report.omitted] == ["spare.weight", "spare.bias"]
+    found = run_torch(imported(tmp_path / "net.py"), tmp_path / "m.pt", [x.numpy()])
+    close(found, [model(x).detach().numpy()], 1e-6)
 
 
 def test_a_stub_that_is_called_with_several_numbers_of_values(tmp_path):

@@ -20,6 +20,9 @@ from ckptconv.codegen.emit.text import WIDTH, call
 from ckptconv.errors import CkptconvError, DialectError, listed
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.network import Network, Node
+from ckptconv.spelling import option
+
+_SHOWN = 10
 
 
 def emit(
@@ -38,7 +41,6 @@ def emit(
             not use.
     """
     goal = TARGETS[target]
-    network = _alive(network)
     _check_all_used(network, graph)
     built, called = _build(network, graph, goal, columns)
     stubs = _stubs(network, snippets.names(goal.name))
@@ -100,7 +102,7 @@ def _given(counts: set[int]) -> str:
     return ", ".join(letters[: max(counts)]) or "x" if few else "*values"
 
 
-def _alive(network: Network) -> Network:
+def alive(network: Network) -> Network:
     """Leave out what no output needs."""
     needed, kept = set(network.outputs), []
     for node in reversed(network.nodes):
@@ -116,7 +118,8 @@ def _check_all_used(network: Network, graph: Graph) -> None:
         raise DialectError(
             "the network does not use all layers that hold weights",
             expected="each layer of the file in its network",
-            found=f"unused: {listed(unused, 10)}",
+            found=f"unused: {listed(unused, _SHOWN)}",
+            hint=f"{option('drop', unused[:_SHOWN])}; it leaves them out",
         )
 
 
