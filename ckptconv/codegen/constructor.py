@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ckptconv.codegen.arguments import facts_of, hyper_parameters
-from ckptconv.graph.forms import Call, Facts, Form, Forms
+from ckptconv.graph.forms import Call, Facts, Form, Forms, Note
 from ckptconv.graph.graph import Layer, RecurrentLayer
-from ckptconv.graph.kinds import UNKNOWN
+from ckptconv.graph.kinds import KINDS, PARAMETER, UNKNOWN
 
 
 def constructor(layer: Layer, target: Forms, source: Forms) -> str:
@@ -57,12 +57,19 @@ def unknown(layer: Layer, source: Forms) -> list[str]:
 
 def standing_notes(layer: Layer, target: Forms) -> list[str]:
     """Return what a user of ``target`` must know of this layer, beside how it is built."""
-    form, said = target.get(layer.kind), layer.attributes
-    return [
-        note.text
-        for note in (form.notes if form else ())
-        if not note.attribute or (note.attribute in said and said[note.attribute] in note.values)
-    ]
+    form, said, notes = target.get(layer.kind), layer.attributes, list[str]()
+    for note in form.notes if form else _without(layer):
+        if not note.attribute or (note.attribute in said and said[note.attribute] in note.values):
+            settings = [f"{name}={said[name]!r}" for name in note.settings if name in said]
+            notes.append(note.text + (f", with {', '.join(settings)}" if settings else ""))
+    return notes
+
+
+def _without(layer: Layer) -> list[Note]:
+    """Return what is to be known of a layer that the target does not have."""
+    text = f"there is no {layer.kind} here: a module of your own computes it of these parameters"
+    named = layer.kind != PARAMETER
+    return [Note(text, settings=tuple(KINDS[layer.kind].hyper))] if named else []
 
 
 def _assumption(name: str, value: object, owner: str = "") -> str:

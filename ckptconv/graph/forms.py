@@ -97,11 +97,15 @@ class Slot(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What a user must know of every layer of a form, or of those that record one of ``values``."""
+    """What a user must know of every layer of a form, or of those that record one of ``values``.
+
+    ``settings`` are said with it, where they are recorded: nothing else of the report has them.
+    """
 
     text: str
     attribute: str = ""
     values: tuple[object, ...] = ()
+    settings: tuple[str, ...] = ()
 
 
 class Form(NamedTuple):

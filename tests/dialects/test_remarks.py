@@ -115,3 +115,13 @@ def test_a_norm_without_statistics_is_asked_about_whatever_it_is_called(tmp_path
         tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore", kinds={name: "LayerNorm"}
     )
     assert [t.target for t in report.layers[1].tensors] == [f"{name}.gamma", f"{name}.beta"]
+
+
+def test_what_a_target_lacks_is_said_with_its_settings(tmp_path):
+    """Nothing else of the report has them: no call builds such a layer."""
+    bag = nn.EmbeddingBag(7, 3, mode="sum", padding_idx=1)
+    torch.save(nn.ModuleDict({"norm": nn.RMSNorm(4, eps=0.1), "bag": bag}), tmp_path / "m.pt")
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
+    notes = {layer.path: " ".join(layer.notes) for layer in report.layers}
+    assert notes["norm"].endswith("computes it of these parameters, with eps=0.1")
+    assert notes["bag"].endswith("reduce the bag yourself, with mode='sum', padding_idx=1")

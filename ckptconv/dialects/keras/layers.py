@@ -181,7 +181,9 @@ FORMS: Forms = within(
             _EMBEDDED,
             fixed={"padding_idx": None},
             nearest=True,
-            notes=(Note("only looks up: reduce the bag yourself"),),
+            notes=(
+                Note("only looks up: reduce the bag yourself", settings=("mode", "padding_idx")),
+            ),
         ),
         "LayerNorm": _LAYER_NORM,
         "GroupNorm": Form(

@@ -125,7 +125,9 @@ FORMS: Forms = within(
             Call("Embedding", "v", "n"),
             _EMBEDDED,
             nearest=True,
-            notes=(Note("only looks up: reduce the bag yourself"),),
+            notes=(
+                Note("only looks up: reduce the bag yourself", settings=("mode", "padding_idx")),
+            ),
         ),
         "LayerNorm": _LAYER_NORM,
         "GroupNorm": Form(
