@@ -19,12 +19,15 @@ from ckptconv.graph.graph import Layer, RecurrentLayer, is_recurrent_name
 from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS, PARAMETER, Param
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
-from ckptconv.tensors.dtypes import named
+from ckptconv.tensors import dtypes
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
 
 _SORTED = ("safetensors", "sharded-index")
 """Formats whose tensors stand in no model's order."""
-_BY_NAME = "taken for {} by its name; other kinds would have the same values, in another shape"
+_BY_NAME = (
+    "taken for {} by its name; other kinds would have the same values, in another shape or with "
+    "constants beside them"
+)
 
 
 def lift_columns(
@@ -92,9 +95,9 @@ def lower_layer(layer: Layer, forms: Forms, owner: str) -> Part:
         return results[0]
     named = by_name(layer.path, layer.candidates)
     if named and len({repr(_carried(result)) for result in results}) == 1:
-        chosen = layer.candidates.index(named[0])
-        note = f"{layer.path}: {_BY_NAME.format(named[0])}"
-        return results[chosen]._replace(notes=(note,))
+        chosen = results[layer.candidates.index(named[0])]
+        if not any(map(_is_made_up, chosen.tensors.values())):  # which nothing would notice
+            return chosen._replace(notes=(f"{layer.path}: {_BY_NAME.format(named[0])}",))
     raise ambiguous(layer.hint_path, layer.candidates, layer.params)
 
 
@@ -189,7 +192,7 @@ def _is_due(row: Param, always: set[str], layer: Layer) -> bool:
 
 def _fill(row: Param, layer: Layer) -> Tensor:
     if not row.axes:
-        return FilledTensor((), named("int64"), row.fill)
+        return FilledTensor((), dtypes.named("int64"), row.fill)
     like = layer.params.get("weight", layer.params.get("running_mean"))
     if like is None:
         raise DialectError(f"has no parameter that tells the size of {row.name}", tensor=layer.path)
@@ -202,9 +205,9 @@ def _dropped_rule(row: Param, kind: str, owner: str) -> str:
     return f"{owner} has no {row.name} in {kind}"
 
 
-def signature(lowered: Part) -> list[tuple[str, tuple[int, ...], list[str], list[float]]]:
-    """Return what tells two readings apart: names, shapes, operations and values, in order."""
-    signature = []
+def signature(lowered: Part) -> list[object]:
+    """Return what tells two readings apart: names, shapes, values and their order."""
+    signature: list[object] = []
     for name, tensor in lowered.tensors.items():
         origins, operations = trace(tensor)
         leaves = [leaf.value if isinstance(leaf, FilledTensor) else id(leaf) for leaf in origins]
@@ -213,9 +216,16 @@ def signature(lowered: Part) -> list[tuple[str, tuple[int, ...], list[str], list
 
 
 def _carried(lowered: Part) -> list[object]:
-    """Return what becomes of the source's values: their names and order, and what stands beside
-    them; not their shape."""
+    """Return what becomes of the source's values: their names and order; not their shape, and not
+    what a target's layer has beside them."""
     carried: list[object] = [sorted(id(dropped.tensor) for dropped in lowered.dropped)]
-    for name, _, operations, leaves in signature(lowered):
-        carried.append((name, [one for one in operations if one != "reshape"], leaves))
+    for name, tensor in lowered.tensors.items():
+        if not _is_made_up(tensor):
+            origins, operations = trace(tensor)
+            order = [operation for operation in operations if operation != "reshape"]
+            carried.append((name, order, [id(leaf) for leaf in origins]))
     return carried
+
+
+def _is_made_up(tensor: Tensor) -> bool:
+    return all(isinstance(leaf, FilledTensor) for leaf in trace(tensor).origins)
