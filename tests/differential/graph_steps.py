@@ -126,6 +126,12 @@ FUNCTIONS: dict[str, Callable[[Made, Any, Any, Any, Any], Any]] = {
     "vector": lambda m, x, y, v, s: layers.Dense(s.whole, "relu")(v),
     "norm": lambda m, x, y, v, s: layers.LayerNormalization()(x),
     "batch": lambda m, x, y, v, s: layers.BatchNormalization()(x),
+    "adapted": lambda m, x, y, v, s: m.keep(
+        layers.Normalization(axis=(-1, None)[s.mode % 2], invert=s.flag)
+    )(x),
+    "numbers": lambda m, x, y, v, s: layers.Normalization(
+        mean=s.number, variance=1 + s.number**2, invert=s.flag
+    )(x),
     "noise": lambda m, x, y, v, s: (
         layers.GaussianNoise(0.3) if s.flag else layers.SpatialDropout1D(0.2)
     )(x),

@@ -217,6 +217,18 @@ def features(keras):
                 lambda: L.LSTM(2),
             )
     chain("RMSNormalization", L.RMSNormalization, lambda: L.Dense(2))
+    for axis, invert in ((-1, False), (1, True), ([2, 1], False), (None, False)):
+        chain(
+            f"Normalization-{axis}",
+            lambda axis=axis, invert=invert: L.Normalization(axis=axis, invert=invert),
+            lambda: L.Dense(2),
+        )
+    for invert in (False, True):
+        chain(
+            f"Normalization-numbers-{invert}", L.Masking,
+            lambda invert=invert: L.Normalization(mean=0.7, variance=2.3, invert=invert),
+            lambda: L.LSTM(2),
+        )  # fmt: skip
     chain("UnitNormalization", lambda: L.UnitNormalization(axis=1), lambda: L.Dense(2))
     chain("BatchNormalization", L.BatchNormalization)
     chain("BatchNormalization-v", L.BatchNormalization, of="v")

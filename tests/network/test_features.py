@@ -32,6 +32,9 @@ def fill(model, seed=0):
         positive = weight.path.endswith(("variance", "gamma"))
         low, high = (0.6, 1.5) if positive else (-0.5, 0.5)
         weight.assign(rng.uniform(low, high, weight.shape).astype(np.float32))
+    for layer in model.layers:
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()  # a Normalization computes with copies
 
 
 def model_of(names, path):

@@ -10,14 +10,14 @@ shapes and the names of groups do, and all else is listed as assumed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.dialects.evidence import check_used, hint_of
-from ckptconv.dialects.keras.apart import lift_apart
+from ckptconv.dialects.keras.apart import counted, lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
 from ckptconv.dialects.keras.grouping import Group, Unit, dotted
 from ckptconv.dialects.keras.joints import Joints, joints
@@ -114,10 +114,16 @@ def lift(
         tuple(layers),
         "keras",
         replace(checkpoint, modules={}),
-        omitted=checkpoint.omitted,
+        omitted={**checkpoint.omitted, **(_counts(checkpoint, groups.values()) if apart else {})},
         notes=(*checkpoint.notes, *_masking(joined), *(() if ordered else (_UNORDERED,))),
         feeds={**_stacks(groups), **{dotted(a): dotted(b) for a, b in joined.feeds.items()}},
     )
+
+
+def _counts(checkpoint: Checkpoint, groups: Iterable[Group]) -> dict[str, str]:
+    found = [tensor for group in groups if (tensor := counted(group)) is not None]
+    names = [name for tensor in found for name in checkpoint.provenance.names(tensor)]
+    return dict.fromkeys(names, "the count of adapt(), which no output depends on")
 
 
 def _masking(joined: Joints) -> list[str]:

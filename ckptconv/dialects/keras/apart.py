@@ -9,7 +9,7 @@ convolution two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,10 @@ from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.graph.graph import Cell, Layer, cell_params
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import ReadOptions
+from ckptconv.tensors.tensor import Tensor
 
+_ADAPTED = ("mean", "variance", "count")
+"""A Normalization's weights, in Keras's order."""
 _COMPUTING = ("activation", "recurrent_activation", "inner_activation", "reset_after")
 
 
@@ -40,7 +43,7 @@ def lift_apart(group: Group, options: ReadOptions) -> list[Layer]:
     if is_separable(group[0]):
         return lift_separable(group[0])
     names = _names(group[0]) if group.entry else []
-    return _parameters(group[0], names) if names else []
+    return _parameters(group[0], _named(group[0], names), counted(group)) if names else []
 
 
 def _sequence(group: Group, options: ReadOptions) -> list[Layer]:
@@ -65,6 +68,8 @@ def _names(unit: Unit) -> list[str]:
     if name == "PReLU":
         rank = next(iter(unit.leaves.values())).ndim
         return [] if sorted(said.get("shared_axes") or []) == [*range(1, rank)] else ["alpha"]
+    if name == "Normalization":
+        return list(_ADAPTED)
     if name == "EinsumDense":
         return ["kernel", "bias"] if said.get("bias_axes") else ["kernel"]
     scaled = said.get("use_scale", name == "AdditiveAttention") is True
@@ -74,13 +79,25 @@ def _names(unit: Unit) -> list[str]:
     return []
 
 
-def _parameters(unit: Unit, names: list[str]) -> list[Layer]:
+def _named(unit: Unit, names: Sequence[str]) -> Mapping[str, Tensor]:
+    """Return the leaves by Keras's names, where the file only numbers them."""
     leaves = {leaf.rpartition("/")[2]: tensor for leaf, tensor in unit.leaves.items()}
     if {*leaves} == {str(i) for i in range(len(names))}:
-        leaves = {names[int(leaf)]: tensor for leaf, tensor in leaves.items()}
+        return {names[int(leaf)]: tensor for leaf, tensor in leaves.items()}
+    return leaves
+
+
+def counted(group: Group) -> Tensor | None:
+    """Return how many numbers a Normalization was adapted to, where the group is one."""
+    known = group.entry is not None and group.entry.class_name == "Normalization"
+    return _named(group[0], _ADAPTED).get(_ADAPTED[-1]) if known else None
+
+
+def _parameters(unit: Unit, leaves: Mapping[str, Tensor], unused: Tensor | None) -> list[Layer]:
     return [
         Layer(f"{unit.path}.{leaf}", PARAMETER, {"": tensor}, evidence="model_config")
         for leaf, tensor in leaves.items()
+        if tensor is not unused
     ]
 
 

@@ -125,8 +125,13 @@ def fill(model: Any, seed: int) -> None:
         if "int" in variable.dtype or "seed" in variable.path:
             continue
         noise = rng.normal(size=variable.shape) * 0.3
-        positive = variable.name in ("gamma", "scale", "moving_variance", "kernel_scale")
+        positive = variable.name in (
+            *("gamma", "scale", "moving_variance", "kernel_scale", "variance"),
+        )
         variable.assign((np.abs(noise) + 0.6 if positive else noise + 0.07).astype("f4"))
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()  # a Normalization computes with copies
 
 
 @dataclass

@@ -6,7 +6,7 @@ import re
 
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
-from ckptconv.dialects.keras.network.elementwise import activate
+from ckptconv.dialects.keras.network.elementwise import activate, number
 from ckptconv.dialects.keras.network.structure import (
     channels_first,
     channels_last,
@@ -20,6 +20,8 @@ from ckptconv.graph.network import Value
 _DENSE = re.compile(r"(?P<rest>\.\.\.|\w*)(?P<over>\w),(?P=over)(?P<out>\w)->(?P=rest)(?P=out)")
 _VOLUMES = 5
 """The rank whose BatchNorm MindSpore gives other names."""
+_LEAST = 1e-7
+"""Below which a Normalization takes no standard deviation (keras.config.epsilon)."""
 
 
 def dense(b: Builder, site: Site) -> list[Value]:
@@ -104,10 +106,8 @@ def _without_weights(b: Builder, site: Site, axes: tuple[int, ...]) -> Value:
     mean = b.add("mean", (site.x,), shape, axes=axes, keep=True)
     centred = b.add("subtract", (site.x, mean))
     variance = b.add("mean", (b.add("square", (centred,)),), shape, axes=axes, keep=True)
-    number = float(site.get("epsilon", default=1e-3))
-    return b.add(
-        "divide", (centred, b.add("sqrt", (b.add("add_number", (variance,), number=number),)))
-    )
+    above = b.add("add_number", (variance,), number=number(site, "epsilon", default=1e-3))
+    return b.add("divide", (centred, b.add("sqrt", (above,))))
 
 
 def unit_norm(b: Builder, site: Site) -> list[Value]:
@@ -122,6 +122,33 @@ def rms_norm(b: Builder, site: Site) -> list[Value]:
     if [n % x.rank for n in integers(site, "axis")] != [x.rank - 1]:
         raise site.refuse("RMSNormalization over an axis that is not the last")
     return [b.add("module", (x,), layer=b.path(site))]
+
+
+def normalization(b: Builder, site: Site) -> list[Value]:
+    """(x - mean) / max(√variance, 1e-7), or back (keras.layers.Normalization.call)."""
+    if site.get("mean") is not None:
+        return [masked(_by_numbers(b, site), site.x.mask)]
+    x, said = site.x, site.get("axis", default=-1)
+    axes = {n % x.rank for n in integers(site, "axis")} if said not in (None, []) else set()
+    shape = tuple(n if i in axes else 1 for i, n in enumerate(x.shape))
+    mean, variance = (
+        b.add("view", (b.weight(b.part(site, name)),), shape, sizes=shape)
+        for name in ("mean", "variance")
+    )
+    scale = b.add("clip", (b.add("sqrt", (variance,)),), low=_LEAST, high=None)
+    if site.get("invert"):
+        made = b.add("add", (b.add("multiply", (x, scale)), mean))
+    else:
+        made = b.add("divide", (b.add("subtract", (x, mean)), scale))
+    return [masked(made, x.mask)]
+
+
+def _by_numbers(b: Builder, site: Site) -> Value:
+    """Normalize by what the configuration holds, of which the file has no weights."""
+    mean, scale = number(site, "mean"), max(number(site, "variance") ** 0.5, _LEAST)
+    if site.get("invert"):
+        return b.add("affine", (site.x,), scale=scale, offset=mean)
+    return b.add("divide_number", (b.add("subtract_number", (site.x,), number=mean),), number=scale)
 
 
 def group_norm(b: Builder, site: Site) -> list[Value]:
@@ -153,6 +180,7 @@ RULES = {
     "LayerNormalization": layer_norm,
     "GroupNormalization": group_norm,
     "RMSNormalization": rms_norm,
+    "Normalization": normalization,
     "UnitNormalization": unit_norm,
     "PReLU": prelu,
 }
