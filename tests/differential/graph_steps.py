@@ -55,13 +55,27 @@ def _both_initial(m: Made, x: Any, y: Any, v: Any, s: Any) -> Any:
 
 
 def _halves(s: Any, **options: Any) -> Any:
-    back = KINDS[s.whole % 3](s.whole, go_backwards=True, **options)
-    return layers.Bidirectional(KINDS[s.mode % 3](s.whole, **options), backward_layer=back)
+    turned = s.mode % 2 == 0
+    back = KINDS[s.whole % 3](s.whole, go_backwards=not turned, **options)
+    first = KINDS[s.mode % 3](s.whole, go_backwards=turned, **options)
+    return layers.Bidirectional(first, backward_layer=back, merge_mode=MODES[s.mode % 4])
 
 
 def _cells(s: Any, **options: Any) -> Any:
     cells = [CELLS[(s.mode + i * s.whole) % 3](2 + i) for i in range(1 + s.whole % 3)]
     return layers.RNN(cells, **options)
+
+
+def _frames(m: Made, x: Any, y: Any, v: Any, s: Any) -> Any:
+    """A ConvLSTM of what a sequence holds, of one channel or of all in each place."""
+    shape = (*x.shape[1:], 1) if s.mode % 2 else (x.shape[1], 1, x.shape[2])
+    layer = layers.ConvLSTM1D(
+        s.whole, 1 + s.mode % 3, padding="same", return_sequences=s.flag,
+        go_backwards=s.whole < 4 and s.mode % 5 == 0, activation=("tanh", "relu")[s.mode % 4 == 0],
+    )  # fmt: skip
+    wrapped = layers.Bidirectional(layer, merge_mode=MODES[s.mode % 4]) if s.whole > 3 else layer
+    made = m.keep(wrapped)(layers.Reshape(shape)(ops.multiply(x, 1.0)))
+    return layers.TimeDistributed(layers.Flatten())(made) if s.flag else layers.Flatten()(made)
 
 
 def _nested(m: Made, x: Any, y: Any, v: Any, s: Any) -> Any:
@@ -110,6 +124,7 @@ FUNCTIONS: dict[str, Callable[[Made, Any, Any, Any, Any], Any]] = {
     ),
     "masking": lambda m, x, y, v, s: layers.Masking(0.0 if s.flag else s.number)(x),
     "relu_masking": lambda m, x, y, v, s: layers.Masking()(ops.relu(x - s.number)),
+    "frames": _frames,
     "nested": _nested,
     "pair": _pair,
     "sequential": lambda m, x, y, v, s: m.keep(

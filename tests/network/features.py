@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from tests.network import features_attention, features_operations
+from tests.network import features_attention, features_frames, features_operations
 
 STEPS, FEATURES, VOCABULARY = 6, 3, 9
 _LENGTHS = (
@@ -79,6 +79,12 @@ def features(keras):
             f"{add}-bi-masking", L.Masking,
             lambda layer=layer, k=k: L.Bidirectional(layer(4, **k)),
         )  # fmt: skip
+
+        def turned(layer=layer, k=k):
+            back = layer(4, go_backwards=False, **k)
+            return L.Bidirectional(layer(4, go_backwards=True, **k), backward_layer=back)
+
+        chain(f"{add}-bi-turned-masking", L.Masking, turned)
     for kind in ("LSTM", "GRU"):
         layer = getattr(L, kind)
         for gate in ("hard_sigmoid", "tanh", "relu"):
@@ -353,4 +359,5 @@ def features(keras):
     }
     for name in [name for name in found if name.startswith(_LENGTHS)]:
         found[f"{name}-then-GRU"] = lambda i, name=name: L.GRU(2)(found[name](i))
-    return found | features_attention.features(keras) | features_operations.features(keras)
+    parts = (features_attention, features_frames, features_operations)
+    return found | {name: made for part in parts for name, made in part.features(keras).items()}

@@ -1,5 +1,6 @@
 """Functions for generated MindSpore modules."""
 
+import mindspore as ms
 from mindspore import ops
 
 
@@ -145,3 +146,32 @@ def pad_edge(x, sides, mode):
 def place(index, x, axis):
     """Places along an axis, of which those below zero count from the end."""
     return ops.where(index < 0, index + x.shape[axis], index)
+
+
+def conv_lstm(
+    x,
+    weight,
+    h=None,
+    c=None,
+    activation=ops.tanh,
+    recurrent_activation=ops.sigmoid,
+):
+    """Keras's ConvLSTM of gates (batch, time, 4 * filters, ...): y, last states."""
+    conv = ops.conv3d if x.ndim == 6 else ops.conv2d
+    line = x.ndim == 4  # nn.Conv1d's weight is one of images of one row
+    x = x.expand_dims(3).swapaxes(0, 1) if line else x.swapaxes(0, 1)
+    outputs = ops.zeros_like(ops.chunk(x, 4, 2)[0])
+    if h is None:
+        h = c = outputs[0]
+    elif line:
+        h, c = h.expand_dims(2), c.expand_dims(2)
+    n = x.shape[0]
+    t = ops.zeros((), ms.int64)
+    while t < n:
+        i, f, g, o = ops.chunk(x[t] + conv(h, weight, pad_mode="same"), 4, 1)
+        c = recurrent_activation(f) * c + recurrent_activation(i) * activation(g)
+        h = recurrent_activation(o) * activation(c)
+        outputs[t] = h
+        t += 1
+    y = outputs.swapaxes(0, 1)
+    return (y.squeeze(3), h.squeeze(2), c.squeeze(2)) if line else (y, h, c)

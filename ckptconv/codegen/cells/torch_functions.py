@@ -97,3 +97,24 @@ def avg_pool_same(x, size, stride):
 def linear(x):
     """As it is."""
     return x
+
+
+def conv_lstm(
+    x,
+    weight,
+    h=None,
+    c=None,
+    activation=torch.tanh,
+    recurrent_activation=torch.sigmoid,
+):
+    """Keras's ConvLSTM of gates (batch, time, 4 * filters, ...): y, last states."""
+    conv = getattr(nn.functional, f"conv{x.ndim - 3}d")
+    if h is None:
+        h = c = torch.zeros_like(x[:, 0].chunk(4, dim=1)[0])
+    outputs = []
+    for t in range(x.shape[1]):
+        i, f, g, o = (x[:, t] + conv(h, weight, padding="same")).chunk(4, dim=1)
+        c = recurrent_activation(f) * c + recurrent_activation(i) * activation(g)
+        h = recurrent_activation(o) * activation(c)
+        outputs.append(h)
+    return torch.stack(outputs, dim=1), h, c

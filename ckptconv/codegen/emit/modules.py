@@ -9,7 +9,7 @@ from typing import Any
 
 from ckptconv.codegen.constructor import constructor
 from ckptconv.codegen.emit import spelling
-from ckptconv.codegen.emit.expressions import FUNCTIONS
+from ckptconv.codegen.emit.functions import FUNCTIONS
 from ckptconv.codegen.emit.text import number
 from ckptconv.errors import CkptconvError, LossyError
 from ckptconv.graph.forms import Call, Form, Forms

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ckptconv.codegen.emit.functions import FUNCTIONS
 from ckptconv.codegen.emit.text import number
 from ckptconv.graph.network import Size
 
@@ -129,3 +130,14 @@ def padded(a: Arguments) -> str:
 def pad_of_mindspore(a: Arguments) -> str:
     """Its own is left where it crops: it takes the lengths from what comes after."""
     return "ops.pad" if min(a["sides"]) < 0 else "pad"
+
+
+def gated(torch: bool) -> Callable[[Arguments], str]:
+    """A call of a cell's function, with the activations that are others than usual."""
+    usual = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+
+    def text(a: Arguments) -> str:
+        said = [f"{key}={FUNCTIONS[a[key]][not torch]}" for key in usual if a[key] != usual[key]]
+        return f"conv_lstm({', '.join(['{all}', *said])})"
+
+    return text

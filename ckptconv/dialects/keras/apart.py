@@ -4,7 +4,7 @@ What a layer computes stands in the network, which has cells of its own for what
 target can hold; here only weights are brought into the canonical convention. The halves of a
 Bidirectional that differ become two layers, ``<path>.forward_layer`` and ``.backward_layer``, and
 a MultiHeadAttention four, which torch's layer would hold in one for some sizes alone; a separable
-convolution two.
+convolution and a ConvLSTM are two convolutions.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 from ckptconv.dialects.evidence import Evidence
 from ckptconv.dialects.keras.attention import is_attention, lift_projections
-from ckptconv.dialects.keras.grouping import Group, Unit, incomplete
+from ckptconv.dialects.keras.convolution_pairs import is_pair, lift_pair
+from ckptconv.dialects.keras.grouping import HALVES, Group, Unit, incomplete
 from ckptconv.dialects.keras.recurrent import is_recurrent, lift_cell
-from ckptconv.dialects.keras.separable import is_separable, lift_separable
 from ckptconv.dialects.keras.settings import settings
 from ckptconv.dialects.recurrent import lift_recurrent
 from ckptconv.graph.graph import Cell, Layer, cell_params
@@ -36,14 +36,24 @@ def lift_apart(group: Group, options: ReadOptions) -> list[Layer]:
     Raises:
         DialectError: weights that are not the layer's, or half of a Bidirectional alone.
     """
+    if all(map(is_pair, group)):
+        return _pairs(group)
     if any(map(is_recurrent, group)):
         return _sequence(group, options)
     if is_attention(group):
         return lift_projections(group)
-    if is_separable(group[0]):
-        return lift_separable(group[0])
     names = _names(group[0]) if group.entry else []
     return _parameters(group[0], _named(group[0], names), counted(group)) if names else []
+
+
+def _pairs(group: Group) -> list[Layer]:
+    """Return the convolutions of a layer, or of the two halves of a Bidirectional."""
+    if len(group) == 1:
+        return lift_pair(group[0])
+    if {unit.half for unit in group} != {0, 1} or len(group) > 2:
+        raise incomplete(group)
+    paths = {unit.half: f"{unit.path}.{HALVES[unit.half or 0]}" for unit in group}
+    return [layer for unit in group for layer in lift_pair(replace(unit, path=paths[unit.half]))]
 
 
 def _sequence(group: Group, options: ReadOptions) -> list[Layer]:
@@ -55,9 +65,9 @@ def _sequence(group: Group, options: ReadOptions) -> list[Layer]:
     whole = halves[0].half is None or halves[0].stacked
     if whole or (len(halves) == 2 and _are_alike(halves, lifted)):
         return [_layer(group.path, lifted, options)]
-    names = ("forward_layer", "backward_layer")  # of a half alone, the other is several cells
+    # Of a half alone, the other is several cells.
     return [
-        _layer(f"{group.path}.{names[unit.half or 0]}", [cell], options)
+        _layer(f"{group.path}.{HALVES[unit.half or 0]}", [cell], options)
         for unit, cell in zip(halves, lifted, strict=True)
     ]
 

@@ -25,6 +25,8 @@ ATTENTION: Mapping[str, str] = {
     }),
     **{f"_{attribute}": layer for attribute, layer in projections.items()},  # tf_keras
 }  # fmt: skip
+HALVES = ("forward_layer", "backward_layer")
+"""What a Bidirectional calls its layers."""
 PROJECTIONS = frozenset(ATTENTION.values())
 
 

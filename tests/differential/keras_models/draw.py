@@ -93,14 +93,15 @@ class Draw:
         inner = self.recurrent(sequences)
         inner.options.pop("go_backwards", None) if self.odd(0.8) else None
         options: dict[str, Any] = {"layer": inner, **self.named()}
-        if self.odd(0.25):
+        turned = bool(inner.options.get("go_backwards"))
+        if turned or self.odd(0.25):
             kind = inner.name if self.odd(0.8) else "GRU"
             flip = {"return_sequences": True} if sequences else {}
             back = {"units": 2} if kind == "RNN" else self.recurrent_options(kind)
             if "units" in inner.options and self.odd(0.8):
                 back["units"] = inner.options["units"]
             if kind != "RNN":
-                options["backward_layer"] = Spec(kind, back | flip | {"go_backwards": True})
+                options["backward_layer"] = Spec(kind, back | flip | {"go_backwards": not turned})
         return Spec("Bidirectional", options | self.some(merge_mode=["sum", "mul", "ave"]))
 
     # --- the other layers, by the rank of their input

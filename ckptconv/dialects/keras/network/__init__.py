@@ -14,6 +14,7 @@ from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.dialects.keras.network import (
     attention,
     bidirectional,
+    conv_lstm,
     convolutions,
     elementwise,
     graph_ops,
@@ -237,6 +238,7 @@ RULES: Mapping[str, Rule] = {
     **attention.RULES,
     **plain.RULES,
     **convolutions.RULES,
+    **conv_lstm.RULES,
     **recurrent.RULES,
     **bidirectional.RULES,
     **graph_ops.RULES,

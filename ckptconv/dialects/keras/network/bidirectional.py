@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ckptconv.dialects.keras.network import conv_lstm
 from ckptconv.dialects.keras.network.builder import Builder, Site, check_paths, masked
 from ckptconv.dialects.keras.network.recurrent import (
     Cell,
@@ -27,28 +28,40 @@ def bidirectional(b: Builder, site: Site) -> list[Value]:
     if forward is None:
         raise DialectError("a Bidirectional without a layer", tensor=site.where)
     backward = site.layer.inner("backward_layer") or forward
+    if {forward.class_name, backward.class_name} <= {*conv_lstm.CLASSES}:
+        outs = conv_lstm.bidirectional(b, site, (forward, backward))
+        return _join(b, site, site.get("merge_mode", default="concat"), outs)
     halves = [cells_of(b, half, site.where) for half in (forward, backward)]
     inner = Site(forward, site.path, site.inputs, site.kwargs)
     x = batch_first(b, inner)
-    mask = mask_of(b, inner, x)
+    fed, mask = in_time(b, inner, x), mask_of(b, inner, x)
+    mask = None if mask is None else in_time(b, inner, mask)
     sequences = bool(inner.get("return_sequences"))
     zero = sequences and b.tf_keras
     flat = [cell for half in halves for cell in half]
     states = rows(initial(b, inner, flat), flat)
     paths = b.paths_of(site.path)
     if len(paths) == 1 and len(flat) == 2 and flat[0] == flat[1]:
-        runs = _both(b, x, mask, flat, paths[0], states, zero=zero)
+        runs = _both(b, fed, mask, flat, paths[0], states, zero=zero)
     else:
         check_paths(site, paths, len(flat), f"the weights of {len(flat)} recurrent layers")
         count = len(halves[0])
         runs = [
-            stack(b, x, mask, cells, paths[i * count :][: len(cells)],
+            stack(b, fed, mask, cells, paths[i * count :][: len(cells)],
                    states[i * count :][: len(cells)], backwards=bool(i), zero=zero)
             for i, cells in enumerate(halves)
         ]  # fmt: skip
         if sequences:
             runs[1] = Run(b.add("flip", (runs[1].y,), axis=1), runs[1].states)
     return _merged(b, site, inner, x, runs, whole=runs[0].y is runs[-1].y)
+
+
+def in_time(b: Builder, inner: Site, x: Value) -> Value:
+    """Return what the forward layer reads in order: where it goes backwards, all is turned.
+
+    The backward layer goes forwards then, and its outputs are turned once more as they always are.
+    """
+    return b.add("flip", (x,), axis=1) if inner.get("go_backwards") else x
 
 
 def _both(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckptconv.dialects.keras.convolution_pairs import DEPTHWISE, POINTWISE
 from ckptconv.dialects.keras.network.builder import Builder, Site
 from ckptconv.dialects.keras.network.elementwise import activate
 from ckptconv.dialects.keras.network.structure import (
@@ -14,38 +15,38 @@ from ckptconv.dialects.keras.network.structure import (
     padded,
     per_axis,
 )
-from ckptconv.dialects.keras.separable import DEPTHWISE, POINTWISE
 from ckptconv.graph.axes import lacking
 from ckptconv.graph.network import Value
 
 
 def conv(b: Builder, site: Site) -> list[Value]:
-    x, last = _first(b, site)
+    x, last = to_channels_first(b, site)
     filters, groups = _outputs(site, x.shape[1])
-    made = _convolved(b, site, x, b.path(site), filters, groups)
+    made = convolved(b, site, x, b.path(site), filters, groups)
     made = channels_last(b, made) if last else made
     return [activate(b, made, site.get("activation"), site.where)]
 
 
 def separable(b: Builder, site: Site) -> list[Value]:
-    x, last = _first(b, site)
+    x, last = to_channels_first(b, site)
     channels, each = x.shape[1], site.get("depth_multiplier", default=1)
     if channels is None or type(each) is not int or each < 1:
         raise site.refuse("a depthwise convolution of an unknown number of channels")
-    x = _convolved(b, site, x, b.part(site, DEPTHWISE), channels * each, channels)
+    x = convolved(b, site, x, b.part(site, DEPTHWISE), channels * each, channels)
     shape = (x.shape[0], integer(site, "filters", "nb_filter"), *x.shape[2:])
     made = b.add("module", (x,), shape, layer=b.part(site, POINTWISE), padding=0, stride=1)
     made = channels_last(b, made) if last else made
     return [activate(b, made, site.get("activation"), site.where)]
 
 
-def _first(b: Builder, site: Site) -> tuple[Value, bool]:
+def to_channels_first(b: Builder, site: Site) -> tuple[Value, bool]:
     """Return the input with its channels first, and whether they were last."""
     last = are_channels_last(site)
     return (channels_first(b, site.x) if last else site.x), last
 
 
-def _convolved(b: Builder, site: Site, x: Value, path: str, filters: int, groups: int) -> Value:
+def convolved(b: Builder, site: Site, x: Value, path: str, filters: int, groups: int) -> Value:
+    """Append the convolution at a path, with the settings of a layer; channels are first."""
     rank = x.rank - 2
     size, stride, dilation = (
         _windows(site, rank, *keys)

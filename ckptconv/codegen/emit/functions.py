@@ -1,0 +1,55 @@
+"""Functions of one value, which cells take as arguments too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+FUNCTIONS: Mapping[str, tuple[str, str]] = {
+    # op               torch                        MindSpore
+    "relu":            ("torch.relu",               "ops.relu"),
+    "sigmoid":         ("torch.sigmoid",            "ops.sigmoid"),
+    "tanh":            ("torch.tanh",               "ops.tanh"),
+    "exp":             ("torch.exp",                "ops.exp"),
+    "log":             ("torch.log",                "ops.log"),
+    "sqrt":            ("torch.sqrt",               "ops.sqrt"),
+    "rsqrt":           ("torch.rsqrt",              "ops.rsqrt"),
+    "abs":             ("torch.abs",                "ops.abs"),
+    "square":          ("torch.square",             "ops.square"),
+    "negative":        ("torch.neg",                "ops.neg"),
+    "sin":             ("torch.sin",                "ops.sin"),
+    "cos":             ("torch.cos",                "ops.cos"),
+    "logical_not":     ("torch.logical_not",        "ops.logical_not"),
+    "selu":            ("torch.selu",               "ops.selu"),
+    "elu":             ("nn.functional.elu",        "ops.elu"),
+    "celu":            ("nn.functional.celu",       "ops.celu"),
+    "silu":            ("nn.functional.silu",       "ops.silu"),
+    "gelu":            ("nn.functional.gelu",       "ops.gelu"),
+    "mish":            ("nn.functional.mish",       "mish"),
+    "relu6":           ("nn.functional.relu6",      "ops.relu6"),
+    "softplus":        ("nn.functional.softplus",   "softplus"),
+    "softsign":        ("nn.functional.softsign",   "ops.softsign"),
+    "log_sigmoid":     ("nn.functional.logsigmoid", "log_sigmoid"),
+    "hard_sigmoid":    ("nn.functional.hardsigmoid", "hard_sigmoid_6"),
+    "hard_sigmoid_02": ("hard_sigmoid",             "hard_sigmoid"),
+    "hard_silu":       ("nn.functional.hardswish",  "ops.hardswish"),
+    "hard_tanh":       ("nn.functional.hardtanh",   "ops.hardtanh"),
+    "tanh_shrink":     ("nn.functional.tanhshrink", "tanh_shrink"),
+    "soft_shrink":     ("nn.functional.softshrink", "ops.softshrink"),
+    "log1p":           ("torch.log1p",              "ops.log1p"),
+    "log10":           ("torch.log10",              "ops.log10"),
+    "log2":            ("torch.log2",               "ops.log2"),
+    "expm1":           ("torch.expm1",              "ops.expm1"),
+    "erf":             ("torch.erf",                "ops.erf"),
+    "atan":            ("torch.atan",               "ops.atan"),
+    "sign":            ("torch.sign",               "ops.sign"),
+    "floor":           ("torch.floor",              "ops.floor"),
+    "ceil":            ("torch.ceil",               "ops.ceil"),
+    "round":           ("torch.round",              "ops.round"),
+    "trunc":           ("torch.trunc",              "ops.trunc"),
+    "hard_shrink":     ("nn.functional.hardshrink", "ops.hardshrink"),
+    "leaky_relu":      ("leaky_relu",               "leaky_relu"),
+    "softmax":         ("softmax",                  "softmax"),
+    "log_softmax":     ("log_softmax",              "log_softmax"),
+    "linear":          ("linear",                   "linear"),
+}  # fmt: skip
+"""Functions of one value. A layer takes them as arguments too, so each is a name."""
