@@ -7,7 +7,6 @@ each rule says what becomes of its inputs' masks, and what says nothing drops th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ckptconv.dialects.keras.model_config import Entry
@@ -24,11 +23,13 @@ from ckptconv.dialects.keras.network import (
     structure,
 )
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.called import require_inference, with_masks
 from ckptconv.dialects.keras.network.execution import is_heedless
-from ckptconv.dialects.keras.network.topology import Call, Ref, is_model, topology
+from ckptconv.dialects.keras.network.inputs import input_of
+from ckptconv.dialects.keras.network.topology import Ref, is_model, topology
 from ckptconv.dialects.keras.settings import computed_in
 from ckptconv.errors import DialectError, LossyError
-from ckptconv.graph.network import Network, Shape, Value
+from ckptconv.graph.network import Network, Value
 from ckptconv.spelling import by_hand
 
 Rule = Callable[[Builder, Site], list[Value]]
@@ -79,7 +80,7 @@ def _model(
         place = len(taken)
         if given is not None and place >= len(given):
             raise DialectError("a model called with too few values", tensor=".".join(path))
-        values[ref] = given[place] if given is not None else _input(b, model, layer, plan.calls)
+        values[ref] = given[place] if given is not None else input_of(b, model, layer, plan.calls)
         taken.append(values[ref])
     for call in plan.calls:
         if call.layer.class_name == "InputLayer":
@@ -110,10 +111,10 @@ def apply(b: Builder, site: Site) -> list[Value]:
     b.enter(site)
     if narrow := computed_in(layer.config):
         b.remark(f"Keras computes layers in {narrow} where this network computes in float32.")
+    site = with_masks(site)
     if is_model(layer):
+        require_inference(b, site)
         return _model(b, layer, site.path, site.inputs)[1]
-    if isinstance(mask := site.kwargs.get("mask"), Value):
-        site = replace(site, inputs=(masked(site.x, mask), *site.inputs[1:]))
     if layer.name in b.stubs:
         weights = [b.weight(path) for path in b.paths_of(site.path)]
         return [b.add("stub", (*site.inputs, *weights), about=layer.name)]
@@ -125,6 +126,7 @@ def apply(b: Builder, site: Site) -> list[Value]:
 
 
 def _written(b: Builder, site: Site) -> list[Value]:
+    require_inference(b, site)
     rule = RULES.get(site.layer.class_name)
     if rule is None:
         problem = f"{site.layer.class_name} cannot be written as a network"
@@ -155,56 +157,6 @@ def _time_distributed(b: Builder, site: Site) -> list[Value]:
     outs = apply(b, Site(inner, site.path, (masked(folded, mask),)))
     kept = x.mask if x.mask is not None and x.mask.rank == 2 else None
     return [masked(b.add("unfold", (out, x), (*x.shape[:2], *out.shape[1:])), kept) for out in outs]
-
-
-def _input(b: Builder, model: Entry, layer: Entry | None, calls: Sequence[Call]) -> Value:
-    """Return an input of the whole model, of the shape that the configuration records."""
-    first = layer if layer is not None and layer.class_name == "InputLayer" else None
-    known = [first] if first else [calls[0].layer if calls else model, model]
-    for place in known:
-        config = place.config
-        build = config.get("build_config")
-        shape = (
-            config.get("batch_shape")
-            or config.get("batch_input_shape")
-            or config.get("build_input_shape")
-            or (build.get("input_shape") if isinstance(build, dict) else None)
-        )
-        if shape is not None:
-            break
-    else:
-        shape = _implied(known[0])
-    said = (place.config.get(key) for place in known for key in ("input_dtype", "dtype"))
-    dtype = next((word for word in said if isinstance(word, str)), "float32")
-    embeds = first is not None and any(
-        call.layer.class_name == "Embedding"
-        and any(isinstance(arg, Ref) and arg.layer == first.name for arg in call.args)
-        for call in calls
-    )
-    whole = dtype.startswith(("int", "uint")) or embeds or known[0].class_name == "Embedding"
-    name = first.name if first else "x"
-    return b.value(_shape(shape, name), name=name, dtype="int32" if whole else "float32")
-
-
-def _implied(layer: Entry) -> Any:
-    """Return the shape that a first layer's class implies, or None."""
-    if layer.class_name == "Embedding":
-        return [None, None]
-    if layer.class_name in recurrent.RULES and isinstance(layer.config.get("input_dim"), int):
-        return [None, layer.config.get("input_length"), layer.config["input_dim"]]
-    return None
-
-
-def _shape(value: Any, where: str) -> Shape:
-    good = isinstance(value, list | tuple) and 0 < len(value) <= 8
-    if not good or any(n is not None and (type(n) is not int or n < 0) for n in value):
-        raise DialectError(
-            "the configuration does not record the shape of this input",
-            tensor=where,
-            found=str(value)[:80],
-            hint="saving the model after it was built",
-        )
-    return (None, *value[1:])
 
 
 def _value(values: Mapping[Ref, Value], ref: Ref) -> Value:

@@ -1,0 +1,81 @@
+"""What a call of Keras says beside its inputs: masks by name, and that it trains."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+import ckptconv
+from ckptconv.errors import CkptconvError
+from tests.network.test_features import fill
+from tests.network.written import close, flat, run_mindspore, run_torch, written
+
+RUN = {"torch": run_torch, "mindspore": run_mindspore}
+
+
+@pytest.mark.parametrize("target", RUN)
+@pytest.mark.parametrize("count", [1, 2])
+def test_masks_of_a_model_inside_are_those_of_its_call(tmp_path, target, count):
+    """Also where an attention that runs before has taken them away from the values themselves."""
+    import keras
+
+    L = keras.layers  # noqa: N806
+    x, z = keras.Input((5, 4), name="x"), keras.Input((5, 4), name="z")
+    entries = [keras.Input((5, 4)) for _ in range(count)]
+    states = [L.LSTM(3)(entry) for entry in entries]
+    inner = keras.Model(entries, sum(states[1:], states[0]))
+    steps = L.Masking()(x)
+    seen = L.MultiHeadAttention(2, 2)(steps, z)
+    outputs = [inner([steps, z][:count]), keras.ops.flip(seen, axis=1)]
+    model = keras.Model([x, z], outputs)
+    fill(model)
+    model.save(tmp_path / "m.keras")
+    rng = np.random.default_rng(0)
+    given = {name: rng.normal(size=(3, 5, 4)).astype("f4") for name in "xz"}
+    given["x"][:, 3:] = 0
+    module, weights, names = written(tmp_path / "m.keras", target, tmp_path)
+    wanted = [np.asarray(value) for value in flat(model.predict(list(given.values()), verbose=0))]
+    close(RUN[target](module, weights, [given[name] for name in names]), wanted, 2e-6)
+
+
+def _trained(folder, kind):
+    import keras
+
+    L = keras.layers  # noqa: N806
+    x = keras.Input((5, 4), name="x")
+    layer = L.BatchNormalization() if kind == "BatchNormalization" else L.Dropout(0.4)
+    model = keras.Model(x, L.LSTM(3)(layer(x, training=True)))
+    fill(model)
+    model.save(folder / "m.keras")
+    return model
+
+
+@pytest.mark.parametrize("kind", ["BatchNormalization", "Dropout"])
+def test_a_call_that_trains_is_noted(tmp_path, kind):
+    model = _trained(tmp_path, kind)
+    x = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("f4")
+    module, weights, _ = written(tmp_path / "m.keras", "torch", tmp_path)
+    close(run_torch(module, weights, [x]), [np.asarray(model.predict(x, verbose=0))], 2e-6)
+    assert any("in training mode" in note for note in ckptconv.network(tmp_path / "m.keras").notes)
+
+
+@pytest.mark.parametrize(("kind", "refused"), [("BatchNormalization", True), ("Dropout", False)])
+def test_before_keras_3_a_call_that_trains_does_so_in_predict(tmp_path, kind, refused):
+    _trained(tmp_path, kind)
+    with (
+        zipfile.ZipFile(tmp_path / "m.keras") as old,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as new,
+    ):
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "metadata.json":
+                data = json.dumps({**json.loads(data), "keras_version": "2.13.1"}).encode()
+            new.writestr(name, data)
+    if not refused:
+        assert ckptconv.network(tmp_path / "old.keras").notes
+        return
+    with pytest.raises(CkptconvError, match=r"training=True, which changes .*stubs=\["):
+        ckptconv.network(tmp_path / "old.keras")
