@@ -19,7 +19,6 @@ from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.dialects.evidence import check_used, hint_of
 from ckptconv.dialects.keras.apart import counted, lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
-from ckptconv.dialects.keras.convolution_pairs import is_pair
 from ckptconv.dialects.keras.grouping import Group, Unit, dotted
 from ckptconv.dialects.keras.joints import Joints, joints
 from ckptconv.dialects.keras.layers import FORMS
@@ -153,10 +152,7 @@ def _offering(group: Group, options: ReadOptions, *, apart: bool) -> Iterator[No
             error.hint = "; or ".join(filter(None, (error.hint, by_hand(name))))
         elif error.hint is None and isinstance(error, LossyError):
             keep = f"{option('kinds', {group.path: PARAMETER})}; it keeps its weights as they are"
-            error.hint = keep
-            if group.part and _is_written(group, options):
-                plain = is_pair(group[0]) or not is_recurrent(group[0])
-                error.hint = f"{by_network()}; or {keep}" if plain else by_network()
+            error.hint = by_network() if group.part and _is_written(group, options) else keep
         raise
 
 

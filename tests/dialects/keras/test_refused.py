@@ -224,9 +224,7 @@ def test_what_no_layer_holds_is_kept_as_it_is_where_the_advice_is_typed(tmp_path
     )
     for name in ("m.keras", "m.h5"):
         model.save(tmp_path / name)
-        with pytest.raises(
-            CkptconvError, match=r"a: ConvLSTM1D has no equal.*FILE.py.*'a': 'Parameter'"
-        ):
+        with pytest.raises(CkptconvError, match=r"a: ConvLSTM1D has no equal.*FILE\.py"):
             ckptconv.load(tmp_path / name)
         graph = ckptconv.load(tmp_path / name, kinds=dict.fromkeys("abc", "Parameter"))
         assert len({layer.path for layer in graph}) == 3 + 2 * 3 + 3
