@@ -174,6 +174,9 @@ FUNCTIONS: dict[str, Callable[[Made, Any, Any, Any, Any], Any]] = {
     "attention_causal": lambda m, x, y, v, s: layers.Attention(
         score_mode="concat" if s.flag else "dot"
     )([x, y], use_causal_mask=True),
+    "told_attention": lambda m, x, y, v, s: (
+        layers.Attention() if s.whole > 2 else layers.AdditiveAttention()
+    )([x, y], mask=[ops.any(x > 0, axis=-1) if s.flag else None, ops.any(y > s.number, axis=-1)]),
     "additive": lambda m, x, y, v, s: layers.AdditiveAttention()([x, y]),
     "heads": lambda m, x, y, v, s: layers.MultiHeadAttention(2, s.whole)(
         x, y, use_causal_mask=s.flag

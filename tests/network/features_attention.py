@@ -26,7 +26,21 @@ def features(keras):
         scores = L.MultiHeadAttention(2, 3)(x, x)
         return [seen, L.Dense(2)(read), L.GRU(3)(x), L.Dense(2)(scores)]
 
+    def told(i):
+        """Masks by name, beside those of the values, and none where a value has one."""
+        x, z = (keras.ops.any(value > 0.1, axis=-1) for value in (i.x, i.z))
+        rows = [
+            *(([i.x, i.z], [None, z]), ([masked(i.x), masked(i.z)], [x, None])),
+            *(([i.x, i.z, i.z], [x, z]), ([masked(i.x), i.z, masked(i.x)], [None, z, x])),
+        ]
+        return [
+            L.LSTM(2)(layer()(values, mask=masks))
+            for layer in (L.Attention, L.AdditiveAttention)
+            for values, masks in rows
+        ]
+
     found = {
+        "Attention-told": told,
         "MultiHead-beside": beside,
         "Attention": lambda i: L.Attention()([i.x, i.z]),
         "Attention-key": lambda i: L.Attention()([i.x, i.z, i.x]),

@@ -16,11 +16,18 @@ _AT_RANDOM = {*INERT, *CLASSES, "RNN", "Bidirectional", "MultiHeadAttention", "A
 
 
 def with_masks(site: Site) -> Site:
-    """Return a call whose inputs have the masks that it gives them by name."""
+    """Return a call whose inputs have the masks that it gives them by name.
+
+    A list has one for each; what it has none for is without, but for the inputs of a model.
+    """
     given = site.kwargs.get("mask")
-    masks = given if isinstance(given, list) and is_model(site.layer) else [given]
-    pairs = zip_longest(site.inputs, masks[: len(site.inputs)])
-    inputs = (masked(x, mask) if isinstance(mask, Value) else x for x, mask in pairs)
+    masks = given[: len(site.inputs)] if isinstance(given, list) else [given]
+    bare = isinstance(given, list) and not is_model(site.layer)
+    inputs = (
+        masked(x, mask if isinstance(mask, Value) else None if bare else x.mask)
+        for x, mask in zip_longest(site.inputs, masks)
+        if x is not None
+    )
     return replace(site, inputs=tuple(inputs))
 
 
