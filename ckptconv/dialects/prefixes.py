@@ -42,9 +42,9 @@ def without_wrappers(checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         DialectError: two tensors would get one name.
     """
-    plain, names = checkpoint, ".\n".join((*checkpoint.tensors, *checkpoint.modules, ""))
+    plain, text = checkpoint, ".\n".join((*checkpoint.tensors, *checkpoint.modules, ""))
     for segment, owner in _INNER.items():
-        if segment in names:
+        if segment in text:
             named = _renamed(plain, partial(_without, segment))
             told = f"'{segment}' of {owner} was taken out of the names"
             plain = _noted(named, told) if named is not plain else plain
@@ -57,14 +57,21 @@ def without_wrappers(checkpoint: Checkpoint) -> Checkpoint:
     while wrapper := _wrapper(plain):
         counted = [name for name in plain.tensors if name == _AVERAGED]
         rule = "how many models AveragedModel has averaged"
+        names = names_in_file(checkpoint, plain)
         inner = replace(
             plain,
             tensors={n: t for n, t in plain.tensors.items() if n not in counted},
-            omitted={**plain.omitted, **dict.fromkeys(counted, rule)},
+            omitted={**plain.omitted, **{names[name]: rule for name in counted}},
         )
         plain = _renamed(inner, lambda name: name.removeprefix(_CONTENT))
         plain = _noted(plain, f"the prefix '{_CONTENT}' of {wrapper} was taken off all names")
     return plain
+
+
+def names_in_file(checkpoint: Checkpoint, bare: Checkpoint) -> dict[str, str]:
+    """Return the names without wrappers → those of the file, for what is left out by them."""
+    kept = (name for name in checkpoint.tensors if name not in bare.omitted)
+    return dict(zip(bare.tensors, kept, strict=True))
 
 
 def advice(names: Iterable[str], options: ReadOptions) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+
 import numpy as np
 import pytest
 
@@ -46,11 +49,22 @@ def test_a_group_that_is_called_as_another_class(tmp_path):
     assert (embedding.kind, dense.kind) == ("Linear", "BatchNorm1d")
 
 
-def test_two_layers_of_one_name(tmp_path):
-    network = inside(fc=torch.nn.Linear(3, 4))
-    network.enc_fc = torch.nn.Linear(3, 4)
-    with pytest.raises(ckptconv.CkptconvError, match="enc_fc: two layers would get this name"):
+@pytest.mark.parametrize(
+    "make", [lambda: torch.nn.Linear(3, 4), lambda: torch.nn.LSTM(3, 4, 2)], ids=["Linear", "LSTM"]
+)
+@pytest.mark.parametrize("first", ["enc.fc", "enc_fc"])
+def test_two_layers_of_one_name(tmp_path, make, first):
+    """The advice makes them two."""
+    network = inside(fc=make())
+    network.enc_fc = make()
+    if first == "enc_fc":
+        network = torch.nn.ModuleDict({"enc_fc": network.enc_fc, "enc": network.enc})
+    with pytest.raises(ckptconv.CkptconvError, match=r"enc_fc.*two layers would get") as caught:
         converted(network, tmp_path)
+    (rule,) = re.findall(r"rename=({.*?})", str(caught.value))
+    rename = ast.literal_eval(rule)
+    path, _ = converted(network, tmp_path, rename=rename)
+    assert ckptconv.verify(tmp_path / "m.pt", path, run=True, rename=rename).ok
 
 
 @pytest.mark.parametrize(("slopes", "shared"), [(4, [1]), (1, [1, 2]), (4, [1, 2])])

@@ -8,6 +8,7 @@ counter for each class in model order: ``layers/lstm_1/cell/vars/0``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from ckptconv.errors import DialectError, LossyError, gathering
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _ATTENTION_GROUPS = {"attention_output": "output_dense"}
@@ -82,15 +84,17 @@ class _Named:
 
     def __init__(self) -> None:
         self._weights: dict[str, list[str]] = {}
+        self._paths: dict[str, str] = {}
 
-    def add(self, made: _KerasLayer, _: Layer) -> dict[str, Tensor]:
+    def add(self, made: _KerasLayer, layer: Layer) -> dict[str, Tensor]:
         """Return the weights of one more layer under their names.
 
         Raises:
             DialectError: another layer has its name.
         """
         if made.name in self._weights and made.class_name:
-            raise DialectError("two layers would get this name", tensor=made.name)
+            raise self._two(made.name, layer.path)
+        self._paths.setdefault(made.name, layer.path)
         names = self._weights.setdefault(made.name, [])
         tensors: dict[str, Tensor] = {}
         for weight in made.weights:
@@ -98,6 +102,14 @@ class _Named:
             names.append(name)
             tensors[f"{made.name}/{name}"] = weight.tensor
         return tensors
+
+    def _two(self, name: str, path: str) -> DialectError:
+        """Advise to rename the layer whose path is not the name, which proofs pair by it."""
+        other = self._paths.get(name, path)
+        moved = other if "." in other else path
+        rule = option("rename", {f"^{re.escape(moved)}$": f"{moved}_2"})
+        both = f"{other}, {path}"
+        return DialectError("two layers would get this name", tensor=name, found=both, hint=rule)
 
     def facts(self) -> KerasFacts:
         weights = {layer: tuple(names) for layer, names in self._weights.items()}

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ckptconv.checkpoint import Checkpoint, TorchFacts, ties
-from ckptconv.dialects.prefixes import advice, without_wrappers
+from ckptconv.dialects.prefixes import advice, names_in_file, without_wrappers
 from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer, lower_layers
 from ckptconv.dialects.torch.layers import FORMS
 from ckptconv.dialects.torch.parametrized import without_parametrizations
 from ckptconv.dialects.torch.quantized import without_quantization
+from ckptconv.dialects.torch.weight_drop import without_weight_drop
 from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.lowered import Lowered
@@ -32,12 +33,15 @@ def lift(checkpoint: Checkpoint, options: ReadOptions) -> Graph:
             quantized weights without leave (``quantized``).
     """
     _check_own(checkpoint)
-    plain = without_quantization(without_wrappers(checkpoint), options)
-    plain = without_parametrizations(plain, options)
+    bare = without_wrappers(checkpoint)
+    plain = without_parametrizations(without_quantization(bare, options), options)
+    plain = without_weight_drop(plain, options)
     layers = tuple(_told(layer, plain) for layer in lift_columns(plain, [FORMS], options.kinds))
     origin = replace(checkpoint, modules=plain.modules)
     notes = (*plain.notes, *advice(plain.tensors, options))
-    return Graph(layers, "torch", origin, omitted=plain.omitted, notes=notes)
+    names = names_in_file(checkpoint, bare)
+    omitted = {names.get(name, name): rule for name, rule in plain.omitted.items()}
+    return Graph(layers, "torch", origin, omitted=omitted, notes=notes)
 
 
 def _check_own(checkpoint: Checkpoint) -> None:

@@ -4,16 +4,15 @@
   norm over the axes in which g has length 1;
 - spectral_norm: ``W_orig, W_u, W_v`` or ``parametrizations.W.original, 0._u, 0._v``;
   W = W_orig / (uᵀ W_orig v);
-- prune: ``W_orig, W_mask``; W = W_orig · mask;
-- AWD-LSTM: ``weight_hh_l0_raw``, which is the weight; what stands beside it is a dropped-out copy.
+- prune: ``W_orig, W_mask``; W = W_orig · mask.
 
 What a parametrization computes stands in its class. A whole module tells that; a state_dict tells
 by ``_metadata`` only how many there are on a weight, so ``original0`` and ``original1``, which any
 class may have, need the user's word (``--allow weight_norm``). Of several on one weight none is
 guessed.
 
-Source: ``torch.nn.utils`` (weight_norm, spectral_norm, prune, parametrizations); Salesforce's
-WeightDrop and fastai's WeightDropout. Values are computed in float64 when read, and rounded once.
+Source: ``torch.nn.utils`` (weight_norm, spectral_norm, prune, parametrizations). Values are
+computed in float64 when read, and rounded once.
 """
 
 from __future__ import annotations
@@ -26,14 +25,12 @@ from functools import lru_cache
 from ckptconv.checkpoint import Checkpoint, Module, join
 from ckptconv.dialects.torch.norms import pruned, spectral_norm, weight_norm
 from ckptconv.errors import AmbiguousKindError, CkptconvError, LossyError, gathering
-from ckptconv.graph.graph import is_recurrent_name
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _OLD = re.compile(r"(\w*?(?:weight|bias)\w*?)(_g|_v|_u|_orig|_mask)")
 _NEW = "parametrizations."
-_RAW = "_raw"
 _CLASS = "Parametrized"
 _AXES = 5
 _CLASSES = ("_WeightNorm", "_SpectralNorm")
@@ -60,7 +57,7 @@ def without_parametrizations(checkpoint: Checkpoint, options: ReadOptions) -> Ch
                     made[next(iter(parts.values()))] = stem, tensor
                     consumed.update(parts.values())
     plain = _substitute(checkpoint, made, consumed)
-    return _without_weight_drop(replace(plain, modules=_plain_classes(checkpoint)))
+    return replace(plain, modules=_plain_classes(checkpoint))
 
 
 def _stems(names: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
@@ -187,33 +184,3 @@ def _plain_classes(checkpoint: Checkpoint) -> dict[str, Module]:
         else module
         for path, module in checkpoint.modules.items()
     }
-
-
-def _without_weight_drop(checkpoint: Checkpoint) -> Checkpoint:
-    """Put AWD-LSTM's raw weights in the place of their dropped-out copies.
-
-    The wrapper holds ``weight_hh_l0_raw`` itself and the LSTM as ``module``, or puts the raw weight
-    into the LSTM.
-    """
-    if not any(name.endswith(_RAW) for name in checkpoint.tensors):
-        return checkpoint
-    homes = {
-        name[: len(name) - len(leaf)]
-        for name in checkpoint.tensors
-        if is_recurrent_name(leaf := name.rpartition(".")[2])
-    }
-    moved: dict[str, str] = {}
-    for name in checkpoint.tensors:
-        leaf = name.rpartition(".")[2]
-        plain = leaf.removesuffix(_RAW)
-        path = name[: len(name) - len(leaf)]
-        home = next((h for h in (f"{path}module.", path) if h in homes), None)
-        if plain != leaf and is_recurrent_name(plain) and home is not None:
-            moved[name] = home + plain
-    dropped = set(moved.values()) & set(checkpoint.tensors)
-    rule = "a copy of the raw weight with dropout, made anew in each step of training"
-    tensors = {
-        moved.get(n, n): tensor for n, tensor in checkpoint.tensors.items() if n not in dropped
-    }
-    omitted = {**checkpoint.omitted, **dict.fromkeys(dropped, rule)}
-    return replace(checkpoint, tensors=tensors, omitted=omitted)
