@@ -45,6 +45,11 @@ _OTHERS = (
     (b"<", "a page, as a download gives for a file that it refuses", "downloading it again"),
     (b"GGUF", "a GGUF file", "the files that it was made of"),
     (b"\x93NUMPY", "an array without a name", "a safetensors file of named arrays"),
+    (
+        b"\x80",
+        "a plain pickle",
+        "torch.save(pickle.load(…), 'model.pt'), if you trust it: it runs code",
+    ),
 )
 """Files that often stand in the place of checkpoints."""
 
@@ -155,15 +160,18 @@ def recognise(source: Source) -> Format:
 
 
 def _inside(source: Source) -> str | None:
-    """Say which members of a zip file may be checkpoints: Stable-Baselines has them so."""
+    """Say which members of a zip file may be checkpoints, as of Stable-Baselines, or arrays."""
     from ckptconv.codecs.zip.reader import Archive, is_zip  # no start waits for it
 
     if not is_zip(source):
         return None
     try:
-        names = [name for name in Archive(source).records if name.lower().endswith(SUFFIXES)]
+        held = [*Archive(source).records]
     except ContainerError:
         return None
+    if held and all(name.endswith(".npy") for name in held):
+        return "a safetensors file of its arrays"
+    names = [name for name in held if name.lower().endswith(SUFFIXES)]
     return f"extracting {listed(names, _MAX_LISTED)}" if names else None
 
 

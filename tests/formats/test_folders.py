@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 import shlex
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
@@ -25,6 +28,12 @@ from ckptconv.formats import folders
 from tests.conftest import ROOT
 
 WEIGHTS = {"fc.weight": torch.arange(6.0).reshape(3, 2) + 0.5, "fc.bias": torch.arange(3.0) - 7}
+
+
+def archive_of_arrays() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **{name: value.numpy() for name, value in WEIGHTS.items()})
+    return file.getvalue()
 
 
 def torch_file(path: Path) -> Path:
@@ -170,6 +179,9 @@ def test_what_cannot_be_read_says_who_can(tmp_path: Path, names: list[str], way:
         (b"\n<!DOCTYPE html><html><body>401", "a page", "downloading"),
         (b"GGUF\3\0\0\0", "GGUF", "made of"),
         (b"\x93NUMPY\1\0v\0{'descr': '<f4'}", "an array", "safetensors"),
+        (pickle.dumps({"w": np.ones(3)}, 2), "a plain pickle", r"torch\.save"),
+        (pickle.dumps({"w": np.ones(3)}, 5), "a plain pickle", r"torch\.save"),
+        (archive_of_arrays(), "PK", "safetensors file of its arrays"),
     ],
 )
 def test_what_often_stands_for_a_checkpoint_is_known(
