@@ -140,9 +140,15 @@ def _bare(source: Graph, target: Checkpoint) -> dict[str, str]:
     whatever layer their names would make them; but for an attention that it has in steps."""
     layers = {layer.path for layer in source if layer.kind != PARAMETER}
     layers |= {path.removesuffix(f".{LAST}") for path in layers}
-    bare = {layer.path.rpartition(".")[0] for layer in source if layer.kind == PARAMETER} - layers
-    held = {name.rpartition(".")[0] for name in target.tensors} - {""}
-    return dict.fromkeys(held & bare, PARAMETER)
+    own = [layer.path.rpartition(".") for layer in source if layer.kind == PARAMETER]
+    bare = {path for path, _, _ in own} - layers
+    groups = {(path or leaf).replace(".", "_") for path, _, leaf in own if path not in layers}
+    groups -= {path.replace(".", "_") for path in layers}  # as Keras calls a module
+    slashed = {name for name in target.tensors if "/" in name}
+    held = {name.rpartition(".")[0] for name in target.tensors.keys() - slashed}
+    held |= {name.rpartition(".")[0] for name in slashed} - {""}
+    named = {name.partition("/")[0] for name in slashed}
+    return dict.fromkeys([*sorted(held & bare), *sorted(named & groups)], PARAMETER)
 
 
 def _closest(kind: str, fitting: Sequence[str]) -> str:

@@ -52,18 +52,19 @@ def test_a_group_that_is_called_as_another_class(tmp_path):
 @pytest.mark.parametrize(
     "make", [lambda: torch.nn.Linear(3, 4), lambda: torch.nn.LSTM(3, 4, 2)], ids=["Linear", "LSTM"]
 )
+@pytest.mark.parametrize("file", ["m.h5", "m.weights.h5"])
 @pytest.mark.parametrize("first", ["enc.fc", "enc_fc"])
-def test_two_layers_of_one_name(tmp_path, make, first):
+def test_two_layers_of_one_name(tmp_path, make, first, file):
     """The advice makes them two."""
     network = inside(fc=make())
     network.enc_fc = make()
     if first == "enc_fc":
         network = torch.nn.ModuleDict({"enc_fc": network.enc_fc, "enc": network.enc})
     with pytest.raises(ckptconv.CkptconvError, match=r"enc_fc.*two layers would get") as caught:
-        converted(network, tmp_path)
+        converted(network, tmp_path, file)
     (rule,) = re.findall(r"rename=({.*?})", str(caught.value))
     rename = ast.literal_eval(rule)
-    path, _ = converted(network, tmp_path, rename=rename)
+    path, _ = converted(network, tmp_path, file, rename=rename)
     assert ckptconv.verify(tmp_path / "m.pt", path, run=True, rename=rename).ok
 
 

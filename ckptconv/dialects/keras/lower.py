@@ -8,50 +8,30 @@ counter for each class in model order: ``layers/lstm_1/cell/vars/0``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
-from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.dialects.keras.attention import lower_attention
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.model_config import snake_case
+from ckptconv.dialects.keras.naming import KerasLayer, Named, Numbered, Weight
 from ckptconv.dialects.keras.order import in_order
 from ckptconv.dialects.keras.plain_weights import lower_slopes
 from ckptconv.dialects.keras.recurrent import lower_cell
 from ckptconv.dialects.state_dict import lower_layer
-from ckptconv.errors import DialectError, LossyError, gathering
+from ckptconv.errors import LossyError, gathering
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
-from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _ATTENTION_GROUPS = {"attention_output": "output_dense"}
 
 
-@dataclass
-class _Weight:
-    """One weight: its scopes below the layer in either layout, and its number in its group."""
-
-    scope: str
-    leaf: str
-    group: str
-    number: int
-    tensor: Tensor
-
-
-@dataclass
-class _KerasLayer:
-    name: str
-    class_name: str
-    weights: list[_Weight]
-
-
 class _Becomes(NamedTuple):
-    layers: list[_KerasLayer]
+    layers: list[KerasLayer]
     dropped: tuple[Dropped, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -65,7 +45,7 @@ def lower(graph: Graph, variant: str = "") -> Lowered:
         DialectError: two layers of one name.
     """
     graph, notes = in_order(graph)
-    naming = _Numbered() if variant == "weights.h5" else _Named()
+    naming = Numbered() if variant == "weights.h5" else Named()
     parts: list[tuple[Layer, Part]] = []
     with gathering(lambda: {layer.hint_path for layer in graph}) as each:
         for layer in graph:
@@ -79,76 +59,6 @@ def lower(graph: Graph, variant: str = "") -> Lowered:
     return replace(lowered, notes=(*lowered.notes, *notes))
 
 
-class _Named:
-    """The legacy layout: groups are layers, by name."""
-
-    def __init__(self) -> None:
-        self._weights: dict[str, list[str]] = {}
-        self._paths: dict[str, str] = {}
-
-    def add(self, made: _KerasLayer, layer: Layer) -> dict[str, Tensor]:
-        """Return the weights of one more layer under their names.
-
-        Raises:
-            DialectError: another layer has its name.
-        """
-        if made.name in self._weights and made.class_name:
-            raise self._two(made.name, layer.path)
-        self._paths.setdefault(made.name, layer.path)
-        names = self._weights.setdefault(made.name, [])
-        tensors: dict[str, Tensor] = {}
-        for weight in made.weights:
-            name = "/".join(filter(None, (made.name, weight.scope, weight.leaf))) + ":0"
-            names.append(name)
-            tensors[f"{made.name}/{name}"] = weight.tensor
-        return tensors
-
-    def _two(self, name: str, path: str) -> DialectError:
-        """Advise to rename the layer whose path is not the name, which proofs pair by it."""
-        other = self._paths.get(name, path)
-        moved = other if "." in other else path
-        rule = option("rename", {f"^{re.escape(moved)}$": f"{moved}_2"})
-        both = f"{other}, {path}"
-        return DialectError("two layers would get this name", tensor=name, found=both, hint=rule)
-
-    def facts(self) -> KerasFacts:
-        weights = {layer: tuple(names) for layer, names in self._weights.items()}
-        return KerasFacts("legacy", weights=weights)
-
-
-class _Numbered:
-    """``.weights.h5``: groups are classes, with a counter for each."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._names: dict[str, str] = {}
-
-    def add(self, made: _KerasLayer, layer: Layer) -> dict[str, Tensor]:
-        """Return the weights of one more layer under their numbers.
-
-        Raises:
-            LossyError: a parameter that is no layer's.
-        """
-        if not made.class_name:
-            raise LossyError(
-                "a parameter of no known layer has no place in .weights.h5",
-                tensor=layer.path,
-                hint="a target that ends in .h5, which keeps it under its name",
-            )
-        group = snake_case(made.class_name)
-        number = self._counts[group] = self._counts.get(group, -1) + 1
-        path = f"layers/{group}_{number}" if number else f"layers/{group}"
-        self._names[path] = made.name
-        tensors: dict[str, Tensor] = {}
-        for weight in made.weights:
-            inner = "/".join(filter(None, (path, weight.group)))
-            tensors[f"{inner}/vars/{weight.number}"] = weight.tensor
-        return tensors
-
-    def facts(self) -> KerasFacts:
-        return KerasFacts("weights.h5", names=self._names)
-
-
 def _becomes(layer: Layer, *, named: bool) -> _Becomes:
     """Return the Keras layers that one layer becomes."""
     if isinstance(layer, RecurrentLayer):
@@ -160,19 +70,19 @@ def _becomes(layer: Layer, *, named: bool) -> _Becomes:
         for full, tensor in lower_attention(layer).items():
             owner, leaf = full.split("/")
             group = _ATTENTION_GROUPS.get(owner, f"{owner}_dense")
-            weights.append(_Weight(owner, leaf, group, int(leaf == "bias"), tensor))
-        return _Becomes([_KerasLayer(name, class_name, weights)], (), notes)
+            weights.append(Weight(owner, leaf, group, int(leaf == "bias"), tensor))
+        return _Becomes([KerasLayer(name, class_name, weights)], (), notes)
     if layer.kind == PARAMETER:
         owner, _, leaf = layer.path.rpartition(".")
-        weight = _Weight("", leaf, "", 0, layer.params[""])
-        return _Becomes([_KerasLayer(layer_name(owner or leaf), "", [weight])], (), notes)
+        weight = Weight("", leaf, "", 0, layer.params[""])
+        return _Becomes([KerasLayer(layer_name(owner or leaf), "", [weight])], (), notes)
     if layer.kind == "PReLU":
-        weight = _Weight("", "alpha", "", 0, lower_slopes(layer))
-        return _Becomes([_KerasLayer(name, class_name, [weight])], (), notes)
+        weight = Weight("", "alpha", "", 0, lower_slopes(layer))
+        return _Becomes([KerasLayer(name, class_name, [weight])], (), notes)
     part = lower_layer(layer, FORMS, "keras")
     leaves = ((full.rpartition(".")[2], tensor) for full, tensor in part.tensors.items())
-    weights = [_Weight("", leaf, "", i, tensor) for i, (leaf, tensor) in enumerate(leaves)]
-    return _Becomes([_KerasLayer(name, class_name, weights)], part.dropped, notes)
+    weights = [Weight("", leaf, "", i, tensor) for i, (leaf, tensor) in enumerate(leaves)]
+    return _Becomes([KerasLayer(name, class_name, weights)], part.dropped, notes)
 
 
 def layer_name(path: str) -> str:
@@ -180,7 +90,7 @@ def layer_name(path: str) -> str:
     return path.replace(".", "_")
 
 
-def _recurrent(layer: RecurrentLayer) -> Iterator[_KerasLayer]:
+def _recurrent(layer: RecurrentLayer) -> Iterator[KerasLayer]:
     kind, cells = layer.base, layer.cells
     depth, sides = layer.num_layers, layer.num_directions
     alone = layer.is_cell
@@ -196,10 +106,10 @@ def _recurrent(layer: RecurrentLayer) -> Iterator[_KerasLayer]:
             group = [f"{half}_layer"] if half else []
             group += [] if alone else ["cell"]
             weights += [
-                _Weight("/".join(scope), leaf, "/".join(group), i, tensor)
+                Weight("/".join(scope), leaf, "/".join(group), i, tensor)
                 for i, (leaf, tensor) in enumerate(lower_cell(cells[k, d], kind).items())
             ]
-        yield _KerasLayer(name, _pair(layer.kind) if sides == 2 else single, weights)
+        yield KerasLayer(name, _pair(layer.kind) if sides == 2 else single, weights)
 
 
 def _class_name(kind: str) -> str | None:
