@@ -365,13 +365,15 @@ def test_a_job_that_fails_leaves_the_records_as_they_were(folder, tmp_path):
     [
         ("SIGINT", 2, 40, 8),
         ("SIGTERM", 2, 40, 8),
+        ("SIGHUP", 2, 40, 8),
         ("SIGINT", 1, 40, 8),
         ("SIGTERM", 2, 1000, 0),
         ("SIGINT", 1, 1000, 0),
+        ("SIGHUP", 2, 1000, 0),
     ],
 )
 def test_stopped_with_all_its_jobs_and_nothing_partial(tmp_path, stop, jobs, count, megabytes):
-    """Ctrl-C reaches every process of the terminal, SIGTERM the first alone."""
+    """Ctrl-C and a terminal that is closed reach every process of it, SIGTERM the first alone."""
     make_source(tmp_path / "0.safetensors", megabytes)
     (tmp_path / "in").mkdir()
     for i in range(count):
@@ -388,7 +390,7 @@ def test_stopped_with_all_its_jobs_and_nothing_partial(tmp_path, stop, jobs, cou
     )
     assert batch.stdout.readline().startswith("converted: ")
     number = getattr(signal, stop)
-    (os.killpg if stop == "SIGINT" else os.kill)(batch.pid, number)
+    (os.kill if stop == "SIGTERM" else os.killpg)(batch.pid, number)
     _, err = batch.communicate(timeout=HANGS)
     assert batch.returncode == 128 + number, err
     assert f"of {count} done; the same command goes on from here" in err

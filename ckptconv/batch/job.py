@@ -177,10 +177,12 @@ class _Worker:
 def stoppable() -> None:
     """Make a worker process end its job cleanly, and do no other, when it is told to stop.
 
-    For the ``initializer`` of a process pool: Ctrl-C, which reaches every process of a terminal,
-    is left to the parent, which sends SIGTERM to its workers.
+    For the ``initializer`` of a process pool: Ctrl-C and the end of a terminal, which reach every
+    process of it, are left to the parent, which sends SIGTERM to its workers.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
 
 

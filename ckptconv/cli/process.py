@@ -28,13 +28,17 @@ _WRITTEN = {
 }
 _CLOSED = (errno.EPIPE, errno.EINVAL)
 """What a system says of a pipe that nobody reads; Windows says the second."""
+_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What ends a program from outside; the second, that its terminal is gone, Windows has not."""
 _Refused: type[Any] = typer.BadParameter.__mro__[1]
 """typer's error of usage, which it has no public name for."""
 
 
 def run(app: typer.Typer) -> NoReturn:
     """Run the command line; every error becomes one line on stderr and, with --json, a document."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in _STOPS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup hands it on
+            signal.signal(number, _terminate)
     _open_closed()
     _prepare_output()
     _leave_out_options(app, next((word for word in _words() if word[:1] != "-"), ""))

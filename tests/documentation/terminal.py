@@ -112,7 +112,7 @@ def _undisturbed(folder: Path) -> Iterator[None]:
     """Work in a folder; afterwards the process is as a command found it."""
     commands = cli.app.registered_commands
     callbacks = [command.callback for command in commands]
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     main = sys.modules["__main__"]
     there, paths, settings = os.getcwd(), list(sys.path), dict(os.environ)
     os.chdir(folder)
@@ -124,7 +124,8 @@ def _undisturbed(folder: Path) -> Iterator[None]:
         for command, callback in zip(commands, callbacks, strict=True):
             command.callback = callback
         sys.modules["__main__"] = main
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         os.chdir(there)
         sys.path[:] = paths
         for name in {*os.environ, *settings}:  # and no more: threads of frameworks may read them

@@ -58,7 +58,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 @targets
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_removes_the_temporary_file(tmp_path: Path, name: str, stop: int) -> None:
     """The signal comes when the temporary file is there."""
     source, target = tmp_path / "source.safetensors", tmp_path / name
@@ -70,8 +70,24 @@ def test_an_interrupt_removes_the_temporary_file(tmp_path: Path, name: str, stop
     run.send_signal(stop)
     code = run.wait()
     assert not leftovers(tmp_path)
+    assert code in (0, 128 + stop)
     assert code != 0 or target.stat().st_size > 3
     assert code == 0 or target.read_bytes() == b"old"
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(tmp_path: Path) -> None:
+    source, target = tmp_path / "source.safetensors", tmp_path / next(iter(TARGETS))
+    make_source(source, 32)
+    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup hands it on
+    try:
+        run = start(source, target)
+    finally:
+        signal.signal(signal.SIGHUP, handler)
+    while not leftovers(tmp_path) and run.poll() is None:
+        pass
+    run.send_signal(signal.SIGHUP)
+    assert run.wait() == 0
+    assert target.exists()
 
 
 @pytest.mark.parametrize("where", ["os.open", "fcntl.flock"])
