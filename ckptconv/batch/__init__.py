@@ -197,7 +197,7 @@ def _shares(jobs: Sequence[Job], rest: Sequence[int]) -> Iterator[tuple[int, ...
             share, size, made = [], 0, set()
         share.append(index)
         made |= {*map(os.path.abspath, made_by(jobs[index]))}
-        with suppress(OSError):  # its conversion will say what is wrong
+        with suppress(OSError, ValueError):  # its conversion will say what is wrong
             size += os.path.getsize(jobs[index].source)
     if share:
         yield tuple(share)
@@ -210,8 +210,15 @@ def _doubled(jobs: list[Job]) -> dict[int, str]:
         index: f"{path} is the target of {other.source} too"
         for index, job in enumerate(jobs)
         for path in made_by(job)
-        if (other := first.setdefault(os.path.realpath(path), job)) is not job
+        if (other := first.setdefault(_real(path), job)) is not job
     }
+
+
+def _real(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # its conversion will say that no file can have this name
+        return path
 
 
 def _sides(

@@ -16,7 +16,7 @@ from ckptconv import formats, pipeline
 from ckptconv._version import __version__
 from ckptconv.codecs.json import to_json
 from ckptconv.errors import CkptconvError, exists_already
-from ckptconv.io.atomic import Files, atomic_path, begun
+from ckptconv.io.atomic import Files, atomic_path, begun, check_name
 from ckptconv.options import ReadOptions, Target, WriteOptions
 from ckptconv.report import Report
 from ckptconv.tensors.writer import write_text
@@ -101,6 +101,8 @@ def _strides(job: Job, synced: set[str]) -> Generator[None, None, str]:
 
     It pauses where its files are written, and where they have their names.
     """
+    check_name(job.source, "opened")
+    check_name(job.target, "written")
     state, record = _state(job), _read_record(job.target)
     if record.get("batch") == {**state, **_made(job)}:
         return UNCHANGED

@@ -111,8 +111,7 @@ class _File:
         self._name, self._temporary, self._held = "", "", -1
 
     def begin(self) -> str:
-        if "\0" in self._target:
-            raise ContainerError("cannot be written: no file can have this name", file=self._path)
+        check_name(self._target, "written")
         stem = _stem(self._target)
         while self._held < 0:
             self._name = _free_name(stem)
@@ -160,6 +159,20 @@ def _refusals(path: StrPath) -> Iterator[None]:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ContainerError(f"cannot be written: {reason}", file=path) from error
+
+
+def check_name(path: str, verb: str) -> None:
+    """Refuse what no file can be called.
+
+    Raises:
+        ContainerError: NUL, or half a character, in ``path``, so that it cannot be ``verb``.
+    """
+    try:
+        if b"\0" not in os.fsencode(path):
+            return
+    except UnicodeEncodeError:
+        pass
+    raise ContainerError(f"cannot be {verb}: no file can have this name", file=path)
 
 
 def begun(path: str) -> bool:

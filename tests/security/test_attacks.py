@@ -26,6 +26,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+import ckptconv
 from ckptconv import api, formats
 from ckptconv.codecs.protobuf import encode, field_of
 from ckptconv.errors import ContainerError
@@ -151,6 +152,24 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         ):
             with pytest.raises(ContainerError, match=words):
                 formats.read(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "\0" + "x" * 300, "x" * 300 + "\0"])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "x.pt"
+    torch.save(torch.nn.GRU(3, 2).state_dict(), source)
+    target, said = str(tmp_path / name), "no file can have this name"
+    for suffix, to in ((".ckpt", "mindspore"), (".pt", "torch"), (".h5", "keras")):
+        with pytest.raises(ContainerError, match=said):
+            ckptconv.convert(source, target + suffix, to=to)
+    with pytest.raises(ContainerError, match=said):
+        ckptconv.golden(source, target + ".npz")
+    with pytest.raises(ContainerError, match="cannot be opened"):
+        ckptconv.load(target)
+    pairs = [(source, target + ".ckpt"), (target, tmp_path / "y.ckpt")]
+    for outcome in ckptconv.convert_many(pairs, to="mindspore"):
+        assert said in outcome.error
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
 
 
 def many(count: int) -> bytes:
