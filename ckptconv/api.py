@@ -138,7 +138,8 @@ def save(
         like_order: accept what is paired by order, where shapes and names do not decide.
         fill: module or parameter that only the target has → ``zeros``, ``ones``, or ``target`` for
             its own values.
-        drop: modules and parameters of the source to leave out.
+        drop: modules and parameters of the source to leave out, by the names that ``rename``,
+            ``split``, ``fuse`` and ``map`` gave them, if they did.
         fold_bias: convolution → the BatchNorm that follows it, into which its bias goes.
         dtype: cast floating-point tensors.
         fold_proj: turn an LSTM's ``proj_size`` into an exactly equal LSTM and a Dense.

@@ -46,8 +46,12 @@ def drop(graph: Graph, paths: Iterable[str]) -> Graph:
     if asked - met:
         there = listed((layer.path for layer in graph), 8, " or ")
         path = min(asked - met)
+        moved = next((layer.path for layer in graph if layer.hint_path == path), None)
         raise DialectError(
-            f"{option('drop')}: no such module or parameter", tensor=path, expected=there
+            f"{option('drop')}: no such module or parameter",
+            tensor=path,
+            expected=there,
+            hint=moved and f"{option('drop', [moved])}; it was renamed before",
         )
     if not layers:
         raise DialectError(f"{option('drop')} leaves nothing", found=", ".join(sorted(asked)))

@@ -120,3 +120,13 @@ def test_two_modules_of_one_path_are_refused(clash, liked, tmp_path):
     target = tmp_path / ("out.pt" if to == "torch" else "out.ckpt")
     with pytest.raises(ckptconv.DialectError, match="two modules would get this path"):
         ckptconv.convert(tmp_path / "m.pt", target, to=to, **options)
+
+
+@pytest.mark.parametrize("moving", [{"map": {"fc": "net.out"}}, {"rename": {"^fc$": "net.out"}}])
+def test_what_was_renamed_is_dropped_by_its_new_name(model, moving):
+    out = model.parent / "z.pt"
+    with pytest.raises(ckptconv.DialectError) as error:
+        ckptconv.convert(model, out, to="torch", drop=["fc"], **moving)
+    assert "drop=['net.out']" in str(error.value.hint)
+    report = ckptconv.convert(model, out, to="torch", drop=["net.out"], force=True, **moving)
+    assert report.omitted["fc.weight"] == "dropped as net.out"
