@@ -16,9 +16,9 @@ import numpy as np
 from ckptconv import CkptconvError
 from tests.differential.graph_steps import FUNCTIONS, Made
 from tests.differential.keras_models import build, save
-from tests.differential.networks import COMPILED, TARGETS, WAYS, compared, results
+from tests.differential.networks import COMPILED, TARGETS, WAYS, answered, compared, results
 from tests.differential.outcome import Case, Generator, Outcome, Result, Void
-from tests.network.written import run_compiled, written
+from tests.network.written import run_compiled
 
 STEPS, FEATURES, VOCABULARY, GIVEN = 5, 4, 7, 2
 
@@ -62,9 +62,9 @@ def draw(seed: str) -> Graph:
         )
         for _ in range(rng.randint(2, 7))
     )
-    target = list(TARGETS)[index // 2 % 2]
+    target = list(TARGETS)[index // 3 % 2]
     compiled = target == "mindspore" and rng.random() < COMPILED
-    return Graph(target, WAYS[index % 2], rng.random() < 0.3, compiled, steps)
+    return Graph(target, WAYS[index % 3], rng.random() < 0.3, compiled, steps)
 
 
 def _model(drawn: Graph) -> Any:
@@ -120,7 +120,7 @@ def _run(case: Case, tmp: Path) -> Outcome:
     except Exception as error:
         raise Void(f"not made: {type(error).__name__}: {error}"[:70]) from error
     try:
-        module, weights, names = written(path, drawn.target, tmp)
+        module, weights, names = answered(path, drawn.target, tmp)
     except CkptconvError as error:
         return Outcome(Result.REFUSED, error.problem[:70], str(error))
     arrays = [[given[name] for name in names] for given in sets]

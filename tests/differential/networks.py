@@ -6,6 +6,7 @@ MindSpore some are compiled.
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from ckptconv import CkptconvError
@@ -23,7 +25,7 @@ from tests.differential.outcome import Case, Generator, Outcome, Result, Void
 from tests.network.written import flat, run_compiled, run_mindspore, run_torch, written
 
 LIMIT = {"torch": 2e-5, "mindspore": 1.5e-4}  # MindSpore's tanh on CPU
-WAYS = ("keras", "h5")
+WAYS = ("keras", "h5", "weights.h5, model.json")
 TARGETS = {"torch": run_torch, "mindspore": run_mindspore}
 
 
@@ -51,15 +53,13 @@ class Saved(NamedTuple):
 
 def draw(seed: str) -> Saved:
     index, rng = int(seed.rpartition(":")[2]), Random(f"{seed}:network")
-    drawn, target = plan(seed), list(TARGETS)[index // 2 % 2]
+    drawn, target = plan(seed), list(TARGETS)[index // 3 % 2]
     free = rng.random() < 0.3 and len(drawn.shape) == 2 - drawn.tokens
     compiled = target == "mindspore" and rng.random() < COMPILED
-    return Saved(drawn, WAYS[index % 2], target, free, compiled)
+    return Saved(drawn, WAYS[index % 3], target, free, compiled)
 
 
 def _run(case: Case, tmp: Path) -> Outcome:
-    import keras
-
     drawn, way, target, free, compiled = case.data
     seed = zlib.crc32(case.text.encode())
     keras.backend.clear_session(free_memory=False)
@@ -85,11 +85,30 @@ def _run(case: Case, tmp: Path) -> Outcome:
         stubs += advised
     if stubs:
         return Outcome(Result.REFUSED, "but for what is to be written by hand", str(stubs))
-    module, weights, _ = written(path, target, tmp)
+    module, weights, _ = answered(path, target, tmp)
     found = [TARGETS[target](module, weights, [given]) for given in sets]
     if compiled:
         found += run_compiled(module, weights, *[[given] for given in sets])
     return compared(found, outputs * (1 + compiled), target)
+
+
+def answered(path: Path, target: str, tmp: Path, **options: Any) -> tuple[Any, Path, list[str]]:
+    """Write a network, with the configuration beside it, which names its Keras where that is asked.
+
+    Raises:
+        CkptconvError: the file is refused, whatever was answered.
+    """
+    beside = path.with_name(save.CONFIGURATION)
+    if not beside.exists():
+        return written(path, target, tmp, **options)
+    try:
+        return written(path, target, tmp, config=beside, **options)
+    except CkptconvError as error:
+        if "keras_version" not in (error.hint or ""):
+            raise
+    named = json.loads(beside.read_text()) | {"keras_version": keras.__version__}
+    beside.write_text(json.dumps(named))
+    return written(path, target, tmp, config=beside, **options)
 
 
 def results(model: Any, given: np.ndarray) -> list[np.ndarray]:
@@ -99,7 +118,7 @@ def results(model: Any, given: np.ndarray) -> list[np.ndarray]:
 
 def _refusal(path: Path, target: str, tmp: Path, stubs: list[str]) -> CkptconvError | None:
     try:
-        written(path, target, tmp, stubs=stubs)
+        answered(path, target, tmp, stubs=stubs)
     except CkptconvError as error:
         return error
     return None

@@ -158,3 +158,33 @@ def test_a_stub_is_given_the_weights_of_its_layer(tmp_path, target):
         module = imported(text)
         found = {"torch": run_torch, "mindspore": run_mindspore}[target](module, weights, [given])
         close(found, [np.asarray(model(given).detach())], 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["Multiply", "Maximum", "Minimum", "MultiHeadAttention"])
+def test_what_depends_on_a_version_that_nothing_names_is_asked(kind, tmp_path):
+    """``to_json`` of Keras 3 names no version, and neither does ``.weights.h5``."""
+    import keras
+
+    layers = keras.layers
+    tokens, x = keras.Input((5,), dtype="int32"), keras.Input((5, 4))
+    words = layers.Embedding(9, 4, mask_zero=True)(tokens)
+    heads = kind == "MultiHeadAttention"
+    made = (
+        layers.MultiHeadAttention(2, 3)(words, x) if heads else getattr(layers, kind)()([words, x])
+    )
+    model = keras.Model([tokens, x], [made, layers.GRU(3)(words)])
+    fill(model)
+    path, beside = tmp_path / "m.weights.h5", tmp_path / "m.json"
+    model.save_weights(path)
+    beside.write_text(model.to_json())
+    with pytest.raises(ckptconv.LossyError, match=f"a {kind} of masked values") as refused:
+        written(path, "torch", tmp_path, config=beside)
+    assert '"keras_version"' in refused.value.hint
+    named = json.loads(model.to_json()) | {"keras_version": keras.__version__}
+    beside.write_text(json.dumps(named))
+    module, weights, _ = written(path, "torch", tmp_path, config=beside)
+    rng = np.random.default_rng(0)
+    given = [np.array([[0, 1, 0, 2, 3], [4, 5, 6, 0, 0]], "i4"), rng.normal(size=(2, 5, 4))]
+    given[1] = given[1].astype("f4")
+    wanted = [np.asarray(value.detach()) for value in model(given)]
+    close(run_torch(module, weights, given), wanted, 2e-6)

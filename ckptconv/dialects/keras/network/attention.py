@@ -68,7 +68,7 @@ def multi_head(b: Builder, site: Site) -> list[Value]:
     ]  # fmt: skip
     told = _asked(site, "return_attention_scores")
     # Keras has two ways: of its own, where weights are given or dropped out, and the backend's.
-    zero = mask is not None and b.version >= (3, 14) and (told or bool(site.get("dropout")))
+    zero = mask is not None and (told or bool(site.get("dropout"))) and b.since(site, 14)
     shapes = {"y": (*parts[0].shape[:2], heads * sizes["value"]),
               "weights": (query.shape[0], heads, query.shape[1], key.shape[1])}  # fmt: skip
     if mask is not None:
@@ -81,8 +81,9 @@ def multi_head(b: Builder, site: Site) -> list[Value]:
         "module", (made,), (*query.shape[:2], given[0]), layer=b.part(site, "attention_output")
     )
     made = masked(made, query.mask)
-    if b.version >= (3, 8):
-        b.unmasked |= {query.name, value.name, key.name}
+    given_masks = {v.name for v in (query, value, key) if v.mask is not None}
+    if given_masks and b.since(site, 8):
+        b.unmasked |= given_masks
     return [made, weights] if told else [made]
 
 

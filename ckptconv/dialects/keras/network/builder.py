@@ -65,6 +65,7 @@ class Builder:
         self, version: str | None, paths: Sequence[str], stubs: Sequence[str] = ()
     ) -> None:
         match = _VERSION.match(version or "")
+        self._is_told = match is not None
         self.version = (int(match[1]), int(match[2])) if match else (3, 0)
         self.tf_keras = self.version >= (2, 4) or "-tf" in (version or "")
         self.nodes: list[Node] = []
@@ -76,6 +77,23 @@ class Builder:
         self._paths = list(paths)
         self._names: set[str] = set()
         self._hint = "x"
+
+    def since(self, site: Site, minor: int) -> bool:
+        """Tell whether a Keras 3 of at least this minor version wrote the file.
+
+        Raises:
+            LossyError: nothing names the version: ``model.to_json()`` of Keras 3 does not.
+        """
+        if not self._is_told:
+            raise LossyError(
+                f"a {site.layer.class_name} of masked values is computed otherwise since Keras "
+                f"3.{minor}, and neither the weights nor the configuration name a version",
+                tensor=site.where,
+                expected='"keras_version" in the configuration',
+                hint='"keras_version": "3.…", the version that the model was saved with, beside '
+                '"class_name" in the configuration; the whole model, saved as .keras or .h5',
+            )
+        return self.version >= (3, minor)
 
     def enter(self, site: Site) -> None:
         """Name what follows after this layer."""

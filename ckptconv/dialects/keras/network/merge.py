@@ -18,7 +18,8 @@ _KERAS_1 = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum",
 def merge(b: Builder, site: Site) -> list[Value]:
     """Add, Multiply, Average, Maximum, Minimum."""
     name = site.layer.class_name
-    if name in _OTHERWISE_MASKED and b.version >= (3, 4) and any(v.mask for v in site.inputs):
+    masks = any(value.mask for value in site.inputs)
+    if name in _OTHERWISE_MASKED and masks and b.since(site, 4):
         return [_of_counted(b, site)]
     values = _of_one_rank(b, site.inputs)
     made = values[0]
