@@ -9,6 +9,7 @@ import pytest
 
 import ckptconv
 from tests.conftest import ROOT
+from tests.differential.keras_models import save
 from tests.network import features_operations
 from tests.network.test_features import fill
 from tests.network.written import close, imported, run_mindspore, run_torch, written
@@ -158,6 +159,35 @@ def test_a_stub_is_given_the_weights_of_its_layer(tmp_path, target):
         module = imported(text)
         found = {"torch": run_torch, "mindspore": run_mindspore}[target](module, weights, [given])
         close(found, [np.asarray(model(given).detach())], 1e-6)
+
+
+@pytest.mark.parametrize("target", ["torch", "mindspore"])
+@pytest.mark.parametrize("first", ["Embedding", "Masking"])
+@pytest.mark.parametrize("way", ["keras 2 h5", "h5"])
+def test_what_an_inner_layer_masks_in_keras_2(way, first, target, tmp_path):
+    """There a TimeDistributed gives the mask on; Keras 3 does so inside of one model alone."""
+    import keras
+
+    layers = keras.layers
+    given = np.array([[[1, 0, 2, 0], [0, 0, 0, 0], [3, 4, 0, 0]], [[5, 6, 0, 1], [0] * 4, [2] * 4]])
+    entry, layer = {
+        "Embedding": (keras.Input((4,), dtype="int32"), layers.Embedding(9, 3, mask_zero=True)),
+        "Masking": (keras.Input((4, 1)), layers.Masking()),
+    }[first]
+    characters, words, head = layers.LSTM(5), layers.GRU(4), layers.Dense(2)
+    tokens = keras.Input((3, *entry.shape[1:]), dtype=entry.dtype)
+    parts = layers.TimeDistributed(layer)(tokens)
+    x = layers.TimeDistributed(characters)(parts)
+    model = keras.Model(tokens, head(words(x)))
+    fill(model)
+    whole = layers.TimeDistributed(keras.Model(entry, characters(layer(entry))))(tokens)
+    array = given.astype("i4") if first == "Embedding" else given[..., None].astype("f4")
+    seen = (given != 0).any(-1)
+    x = np.asarray(keras.Model(tokens, whole)(array).detach())
+    wanted = head(words(x, mask=seen)) if way != "h5" else model(array)
+    module, weights, _ = written(save.save(model, way, tmp_path), target, tmp_path)
+    found = {"torch": run_torch, "mindspore": run_mindspore}[target](module, weights, [array])
+    close(found, [np.asarray(wanted.detach())], 2e-5)
 
 
 @pytest.mark.parametrize("kind", ["Multiply", "Maximum", "Minimum", "MultiHeadAttention"])

@@ -155,8 +155,26 @@ def _time_distributed(b: Builder, site: Site) -> list[Value]:
         mask = x.mask and b.add("fold", (x.mask,), (None, *x.mask.shape[2:]), name="mask")
     folded = b.add("fold", (x,), (None, *x.shape[2:]))
     outs = apply(b, Site(inner, site.path, (masked(folded, mask),)))
-    kept = x.mask if x.mask is not None and x.mask.rank == 2 else None
-    return [masked(b.add("unfold", (out, x), (*x.shape[:2], *out.shape[1:])), kept) for out in outs]
+    shapes = [(*x.shape[:2], *out.shape[1:]) for out in outs]
+    return [
+        masked(b.add("unfold", (out, x), shape), _mask_of_steps(b, site, out))
+        for out, shape in zip(outs, shapes, strict=True)
+    ]
+
+
+def _mask_of_steps(b: Builder, site: Site, out: Value) -> Value | None:
+    """Return the mask behind a TimeDistributed: Keras 2 gives on what the inner layer masks."""
+    mask = site.x.mask
+    if b.version >= (3, 0) or (out.mask is None and mask is None):
+        return mask if mask is not None and mask.rank == 2 else None
+    if b.version < (2, 2) and (out.mask is not None or (mask and mask.rank > 2)):
+        raise site.refuse("TimeDistributed over masked steps, by a Keras before 2.2")
+    if out.mask is not None:
+        shape = (*site.x.shape[:2], *out.mask.shape[1:])
+        return b.add("unfold", (out.mask, site.x), shape, name="mask", dtype="bool")
+    if mask is not None and mask.rank > 2:
+        return b.add("any", (mask,), mask.shape[:2], name="mask", axes=tuple(range(2, mask.rank)))
+    return mask
 
 
 def _value(values: Mapping[Ref, Value], ref: Ref) -> Value:
