@@ -17,6 +17,8 @@ INERT = (
     *("GaussianNoise", "AlphaDropout", "ActivityRegularization", "Identity"),
 )
 """Layers that change nothing at inference."""
+_CLASSES = {"GroupQueryAttention": "GroupedQueryAttention"}
+"""Names under which Keras exports a class that is called otherwise, as groups of weights are."""
 _MODELS = ("Sequential", "Functional", "Model", "Graph")
 
 
@@ -41,7 +43,8 @@ class Entry:
     @property
     def snake(self) -> str:
         """The class in snake case, as Keras names its groups in ``.weights.h5``."""
-        return snake_case(re.split(r"[>.]", self.class_name)[-1])
+        name = re.split(r"[>.]", self.class_name)[-1]
+        return snake_case(_CLASSES.get(name, name) if self.is_keras else name)
 
     @property
     def is_keras(self) -> bool:
