@@ -41,6 +41,32 @@ def test_masks_of_a_model_inside_are_those_of_its_call(tmp_path, target, count):
     close(RUN[target](module, weights, [given[name] for name in names]), wanted, 2e-6)
 
 
+def edit(folder, member, change):
+    """Write ``old.keras``: ``m.keras`` with one of its documents changed."""
+    with (
+        zipfile.ZipFile(folder / "m.keras") as given,
+        zipfile.ZipFile(folder / "old.keras", "w") as made,
+    ):
+        for name in given.namelist():
+            data = given.read(name)
+            if name == member:
+                change(said := json.loads(data))
+                data = json.dumps(said).encode()
+            made.writestr(name, data)
+
+
+@pytest.mark.parametrize("key", ["activation", "recurrent_activation"])
+def test_an_activation_that_is_not_recorded_is_not_taken_for_none(tmp_path, key):
+    """Without one a layer is linear, and by default it never is."""
+    import keras
+
+    layer = keras.layers.ConvLSTM1D(3, 2, name="frames")
+    keras.Sequential([keras.Input((2, 5, 4)), layer]).save(tmp_path / "m.keras")
+    edit(tmp_path, "config.json", lambda said: said["config"]["layers"][1]["config"].pop(key))
+    with pytest.raises(CkptconvError, match="frames: the activation that is not recorded"):
+        ckptconv.network(tmp_path / "old.keras")
+
+
 def _trained(folder, kind):
     import keras
 
@@ -65,17 +91,10 @@ def test_a_call_that_trains_is_noted(tmp_path, kind):
 @pytest.mark.parametrize(("kind", "refused"), [("BatchNormalization", True), ("Dropout", False)])
 def test_before_keras_3_a_call_that_trains_does_so_in_predict(tmp_path, kind, refused):
     _trained(tmp_path, kind)
-    with (
-        zipfile.ZipFile(tmp_path / "m.keras") as old,
-        zipfile.ZipFile(tmp_path / "old.keras", "w") as new,
-    ):
-        for name in old.namelist():
-            data = old.read(name)
-            if name == "metadata.json":
-                data = json.dumps({**json.loads(data), "keras_version": "2.13.1"}).encode()
-            new.writestr(name, data)
+    edit(tmp_path, "metadata.json", lambda said: said.update(keras_version="2.13.1"))
     if not refused:
-        assert ckptconv.network(tmp_path / "old.keras").notes
+        notes = ckptconv.network(tmp_path / "old.keras").notes
+        assert any("in training mode" in note for note in notes)
         return
     with pytest.raises(CkptconvError, match=r"training=True, which changes .*stubs=\["):
         ckptconv.network(tmp_path / "old.keras")

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Set
 
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.keras.config_tree import COUNTER, Part, Scope, parts
-from ckptconv.dialects.keras.grouping import ATTENTION, PROJECTIONS, Unit, dotted
+from ckptconv.dialects.keras.grouping import ATTENTION, HALVES, PROJECTIONS, Unit, dotted
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.errors import DialectError
 from ckptconv.tensors.tensor import Tensor
 
-_HALVES = {"forward_layer": 0, "backward_layer": 1}
+_HALVES = {name: half for half, name in enumerate(HALVES)}
 
 
 def group_units(

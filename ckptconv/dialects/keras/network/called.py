@@ -21,12 +21,11 @@ def with_masks(site: Site) -> Site:
     A list has one for each; what it has none for is without, but for the inputs of a model.
     """
     given = site.kwargs.get("mask")
-    masks = given[: len(site.inputs)] if isinstance(given, list) else [given]
+    masks = (given if isinstance(given, list) else [given])[: len(site.inputs)]
     bare = isinstance(given, list) and not is_model(site.layer)
     inputs = (
         masked(x, mask if isinstance(mask, Value) else None if bare else x.mask)
         for x, mask in zip_longest(site.inputs, masks)
-        if x is not None
     )
     return replace(site, inputs=tuple(inputs))
 

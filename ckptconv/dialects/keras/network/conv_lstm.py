@@ -19,9 +19,12 @@ from ckptconv.dialects.keras.network.structure import channels_first, channels_l
 from ckptconv.graph.network import Value
 
 CLASSES = tuple(f"ConvLSTM{n}D" for n in (1, 2, 3))
+_UNSAID = "that is not recorded"
+"""For an activation: which one a layer has by default depends on the version of Keras."""
 
 
 def conv_lstm(b: Builder, site: Site) -> list[Value]:
+    """A ConvLSTM of any rank: its gates i, f, g, o of filters each (ConvLSTMCell.call)."""
     x, filters = site.x, integer(site, "filters")
     if x.mask is not None or site.get("stateful"):
         raise site.refuse("a ConvLSTM with a mask, or that is stateful")
@@ -38,8 +41,10 @@ def conv_lstm(b: Builder, site: Site) -> list[Value]:
         "conv_lstm",
         (gates, kernel, *states),
         {"y": (*x.shape[:2], *shape[1:]), "h": shape, "c": shape},
-        activation=activation_name(b, site.get("activation"), site.where),
-        recurrent_activation=activation_name(b, site.get("recurrent_activation"), site.where),
+        **{
+            key: activation_name(b, site.get(key, default=_UNSAID), site.where)
+            for key in ("activation", "recurrent_activation")
+        },
     )
     if last:
         y = moved(b, y, (0, 1, *range(3, y.rank), 2))
