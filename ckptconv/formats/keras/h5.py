@@ -62,6 +62,8 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
         file=source.path,
         expected="@layer_names, or groups named 'vars'",
         found=listed(sorted(p for p in objects if p), 6) or "an empty file",
+        hint="the file that Keras's save or save_weights wrote; what another program wrote is read "
+        "once its arrays are saved as .safetensors, under the names of a state_dict",
     )
 
 
