@@ -99,7 +99,7 @@ def test_a_few_in_mindspore(tmp_path):
 
 
 def in_mindspore(names, folder, ways):
-    """Compare in these ways; what ``jit`` compiles is compiled for the MINDIR, which runs it too."""
+    """Compare in these ways; what ``jit`` compiles, a MINDIR compiles and runs too."""
     import mindspore as ms
 
     counts, model = model_of(names, folder / "m.keras")

@@ -44,17 +44,17 @@ def format_version(archive: Archive, root: str) -> str:
     return text.decode("ascii", "replace")
 
 
-def unpickle_record(archive: Archive, root: str) -> Any:
-    """Return the object in ``<root>data.pkl``, whose storages are ``<root>data/<key>``.
+def unpickle_record(archive: Archive, root: str, name: str = "data") -> Any:
+    """Return the object in ``<root><name>.pkl``, whose storages are ``<root><name>/<key>``.
 
     Raises:
         ContainerError: damaged, or larger than a pickle may be.
     """
     machine = PickleMachine(
-        archive.read(f"{root}data.pkl", MAX_PICKLE),
+        archive.read(f"{root}{name}.pkl", MAX_PICKLE),
         archive.source.path,
         calls=CALLS,
-        persistent=partial(_storage, archive, f"{root}data/", is_big_endian(archive, root)),
+        persistent=partial(_storage, archive, f"{root}{name}/", is_big_endian(archive, root)),
     )
     return machine.run()
 

@@ -2,6 +2,7 @@
 
 ``data.pkl`` holds the module tree with tensors as plain attributes; which of them are parameters
 and buffers, and the attributes that are ``Final``, stand in ``code/**.py``, which is read as text.
+``constants.pkl`` holds the tensors that this text calls ``CONSTANTS.c0`` and so on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ckptconv.codecs.pickle.objects import Instance, Name
 from ckptconv.codecs.zip.reader import Archive, has_member
 from ckptconv.errors import ContainerError
 from ckptconv.formats.torch.checkpoint import filled, with_facts
-from ckptconv.formats.torch.members import members
+from ckptconv.formats.torch.members import count_tensors, members
 from ckptconv.formats.torch.modules import Tree, attributes, short_name, take_attributes
 from ckptconv.formats.torch.records import find_root, format_version, unpickle_record
 from ckptconv.io.reader import Source
@@ -27,6 +28,7 @@ _TENSORS = re.compile(r"^  __(?:parameters|buffers)__ = \[(.*)\]$", re.MULTILINE
 _TEXT = re.compile(r'"([^"\\]*)"')
 _FINAL = re.compile(r"^  (\w+) : Final\[.*?\] = (.+)$", re.MULTILINE)
 _MAX_CODE, _MAX_LITERAL = 16 << 20, 4096
+_CONSTANT = "a constant of the code, as torch.jit.freeze makes of weights; not a parameter"
 
 
 class _Class(NamedTuple):
@@ -61,8 +63,16 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:
     if not tree.values:
         hint = "saving the module before torch.jit.freeze"
         raise ContainerError("no parameters or buffers in it", file=source.path, hint=hint)
+    tree.omitted |= dict.fromkeys(_constants(archive, root), _CONSTANT)
     checkpoint = filled("torchscript", tree, source)
     return with_facts(checkpoint, format_version=format_version(archive, root))
+
+
+def _constants(archive: Archive, root: str) -> list[str]:
+    """Return what the code calls its constants that are tensors, or hold some."""
+    held = unpickle_record(archive, root, "constants")
+    items, seen = held if isinstance(held, (list, tuple)) else [held], set[int]()
+    return [f"CONSTANTS.c{i}" for i, item in enumerate(items) if count_tensors(item, seen)]
 
 
 class _Code:

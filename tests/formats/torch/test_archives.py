@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -90,6 +91,18 @@ def test_frozen_torchscript_is_refused_with_the_way_out(tmp_path: Path, net: Net
     torch.jit.save(torch.jit.freeze(torch.jit.script(net)), tmp_path / "x.pt")
     with pytest.raises(ContainerError, match=r"try saving the module before torch\.jit\.freeze"):
         read(tmp_path / "x.pt")
+
+
+def test_constants_of_torchscript_are_accounted_for(tmp_path: Path, net: Net) -> None:
+    frozen = torch.jit.freeze(torch.jit.script(net.eval()), preserved_attrs=["fc"])
+    torch.jit.save(frozen, tmp_path / "x.pt")
+    checkpoint = read(tmp_path / "x.pt")
+    assert_same(checkpoint.tensors, {f"fc.{k}": v for k, v in net.fc.state_dict().items()})
+    with zipfile.ZipFile(tmp_path / "x.pt") as archive:
+        code = "".join(archive.read(n).decode() for n in archive.namelist() if n.endswith(".py"))
+    named = set(re.findall(r"CONSTANTS\.c\d+", code))
+    assert set(checkpoint.omitted) == named
+    assert len(named) > len(net.rnn.state_dict())
 
 
 def test_code_of_a_torchscript_file_is_text(tmp_path: Path, net: Net) -> None:
