@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mindspore as ms
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -56,6 +58,23 @@ def test_a_norm_of_instances_with_statistics_computes_what_a_batch_norm_does():
         (layer,) = ckptconv.from_torch(nn.ModuleDict({"norm": norm}))
         assert layer.kind == ("BatchNorm2d" if track else "InstanceNorm2d")
         assert layer.evidence == "class in the file"
+
+
+def test_a_norm_of_instances_runs_as_a_norm_of_groups_where_mindspore_has_none(tmp_path):
+    """As its note says: MindSpore's runs on GPU alone."""
+    norm = nn.ModuleDict({"norm": nn.InstanceNorm1d(4, affine=True, eps=0.1)})
+    for parameter in norm.parameters():
+        nn.init.uniform_(parameter, 0.5, 1.5)
+    torch.save(norm, tmp_path / "m.pt")
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore")
+    assert "on others convert it as a GroupNorm" in report.layers[0].notes[0]
+    kinds, path = {"norm": "GroupNorm"}, tmp_path / "g.ckpt"
+    ckptconv.convert(tmp_path / "m.pt", path, to="mindspore", kinds=kinds)
+    made = ms.nn.CellDict({"norm": ms.nn.GroupNorm(4, 4, eps=0.1)})
+    assert ms.load_param_into_net(made, ms.load_checkpoint(str(path)), strict_load=True) == ([], [])
+    x = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(1))
+    found, wanted = made["norm"](ms.Tensor(x.numpy())), norm["norm"](x).detach().numpy()
+    np.testing.assert_allclose(found.asnumpy(), wanted, atol=1e-6)
 
 
 def test_attention_with_a_key_of_zeros_is_none_of_keras():

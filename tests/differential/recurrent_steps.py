@@ -150,6 +150,8 @@ def owners() -> dict[str, Owner]:
         table("instance_affine", lambda nn, n: nn.InstanceNorm1d(
             n, affine=True, track_running_stats=True),
               lambda m, x, y, s: _by_time(m(_by_time(x)))),
+        table("instance_weights", lambda nn, n: nn.InstanceNorm1d(n, affine=True),
+              lambda m, x, y, s: _by_time(m(_by_time(x)))),
         table("rms", lambda nn, n: nn.RMSNorm(n), lambda m, x, y, s: m(x)),
         table("prelu", lambda nn, n: nn.PReLU(), lambda m, x, y, s: m(x)),
         table("bilinear", lambda nn, n: nn.Bilinear(n, n, 3), lambda m, x, y, s: m(x, y)),

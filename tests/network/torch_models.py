@@ -319,7 +319,8 @@ class Attended(nn.Module):
 
 
 class Norms(nn.Module):
-    """Convolutions whose weights are normed, in both ways, and pools that reach over the end."""
+    """Convolutions whose weights are normed, in both ways, pools that reach over the end, and norms
+    of instances."""
 
     def __init__(self):
         super().__init__()
@@ -328,10 +329,12 @@ class Norms(nn.Module):
         self.pool = nn.MaxPool1d(3, stride=2, padding=1, ceil_mode=True)
         self.mean = nn.AvgPool1d(2, ceil_mode=True)
         self.gru = nn.GRU(4, 3, batch_first=True)
+        self.each = nn.InstanceNorm1d(4, affine=True, eps=0.1)
+        self.kept = nn.InstanceNorm1d(4, affine=True, track_running_stats=True)
 
     def forward(self, x):
-        y = self.second(torch.relu(self.first(x)))
-        return self.gru(self.mean(self.pool(y)).transpose(1, 2))[0]
+        y = self.each(self.second(torch.relu(self.first(x))))
+        return self.gru(self.kept(self.mean(self.pool(y))).transpose(1, 2))[0]
 
 
 class Transformer(nn.Module):

@@ -19,6 +19,10 @@ _RAGGED = Note(
     "takes 3-D input alone; sequences of different lengths (packed or "
     "masked in the source) need seq_length, and outputs beyond it are zero"
 )
+_ON_GPU = Note(
+    "MindSpore runs it on GPU alone; on others convert it as a GroupNorm (its kind), which gives "
+    "the same with as many groups as channels"
+)
 _STATE = Note("hx must be given; takes 2-D input alone")
 
 
@@ -58,7 +62,7 @@ def _batch_norm(rank: int) -> Form:
 
 def _instance_norm(rank: int) -> Form:
     call = Call(f"InstanceNorm{rank}d", "n", eps=Arg(), affine=Has("weight"))
-    return Form(call, _affine())
+    return Form(call, _affine(), notes=(_ON_GPU,))
 
 
 _RANKS = (1, 2, 3)

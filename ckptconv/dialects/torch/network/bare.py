@@ -1,4 +1,4 @@
-"""aten operators that normalise without the weights of a layer."""
+"""aten operators that normalise without the weights of a layer, or with those of one as factors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ckptconv.dialects.torch.network.layers import RULES as LAYERS
 from ckptconv.graph.network import Value
 
 _FLOAT32_EPSILON = 2.0**-23
+_AFFINE = {"weight": "multiply", "bias": "add"}
 
 
 def _or_layer(rule: Callable[[Operator], None]) -> Callable[[Operator], None]:
@@ -37,8 +38,10 @@ def _rms_norm(o: Operator) -> None:
 
 
 def _instance_norm(o: Operator) -> None:
-    if not o.get("use_input_stats", True) or o.has_tensor("weight"):
-        raise o.refuse("weights or statistics of its own")
+    """MindSpore's own layer runs on GPU alone, and one with statistics is a BatchNorm."""
+    if not o.get("use_input_stats", True):
+        LAYERS[o.name](o)
+        return
     x = o.tensor("input")
     _normalised(o, x, range(2, x.rank), number(o, "eps", 1e-5))
 
@@ -46,7 +49,17 @@ def _instance_norm(o: Operator) -> None:
 def _normalised(o: Operator, x: Value, axes: Sequence[int], epsilon: float) -> None:
     mean = o.between("mean", x, axes=tuple(axes), keep=True)
     centred = o.between("subtract", x, mean)
-    o.give("divide", centred, _root(o, o.between("square", centred), axes, epsilon))
+    steps = [("divide", _root(o, o.between("square", centred), axes, epsilon))]
+    steps += [(op, _by_channel(o, key)) for key, op in _AFFINE.items() if o.has_tensor(key)]
+    for op, other in steps[:-1]:
+        centred = o.between(op, centred, other)
+    o.give(steps[-1][0], centred, steps[-1][1])
+
+
+def _by_channel(o: Operator, key: str) -> Value:
+    given = o.tensor(key)
+    sizes = (*given.shape, *(1,) * (o.tensor("input").rank - 2))
+    return o.between("view", given, shape=sizes, sizes=sizes)
 
 
 def _root(o: Operator, squares: Value, axes: Sequence[int], epsilon: float) -> Value:

@@ -112,13 +112,16 @@ class Operator:
     def give(self, op: str, *inputs: Value, layer: str | None = None, **arguments: Any) -> None:
         self.program.give(op, inputs, self.outputs, layer=layer, **arguments)
 
-    def between(self, op: str, given: Value, *others: Value, **arguments: Any) -> Value:
+    def between(
+        self, op: str, given: Value, *others: Value, shape: Shape | None = None, **arguments: Any
+    ) -> Value:
         """Append a node that stands before this operator's, and return what it gives.
 
-        It has the rank of the first value, and its dtype where ``dtype`` says no other.
+        It has the rank of the first value where ``shape`` does not tell, and its dtype where
+        ``dtype`` says no other.
         """
-        name = f"{self.outputs[0]}_{given.name}_{op}"
-        made = Value(name, (None,) * given.rank, str(arguments.get("dtype", given.dtype)))
+        name, shape = f"{self.outputs[0]}_{given.name}_{op}", shape or (None,) * given.rank
+        made = Value(name, shape, str(arguments.get("dtype", given.dtype)))
         return self.program.append(op, (given, *others), made, **arguments)
 
     def refuse(self, problem: str) -> LossyError:

@@ -23,13 +23,12 @@ _CELLS = {"lstm_cell": "LSTMCell", "gru_cell": "GRUCell", "rnn_tanh_cell": "RNNC
           "rnn_relu_cell": "RNNCell"}  # fmt: skip
 _AFFINE = ("weight", "bias")
 _RANKS = (1, 2, 3)
+_STATISTICS = (*_AFFINE, "running_mean", "running_var")
+_BATCH_NORMS = tuple(f"BatchNorm{n}d" for n in _RANKS)
 _CALLED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Mapping[str, Any]]] = {
     # operator: kinds of layer, their parameters, settings with the operator's defaults
-    "batch_norm": (
-        tuple(f"BatchNorm{n}d" for n in _RANKS),
-        (*_AFFINE, "running_mean", "running_var"),
-        {"eps": 1e-5},
-    ),
+    "batch_norm": (_BATCH_NORMS, _STATISTICS, {"eps": 1e-5}),
+    "instance_norm": (_BATCH_NORMS, _STATISTICS, {"eps": 1e-5}),
     "layer_norm": (("LayerNorm",), _AFFINE, {"eps": 1e-5}),
     "group_norm": (("GroupNorm",), _AFFINE, {"num_groups": None, "eps": 1e-5}),
     "rms_norm": (("RMSNorm",), ("weight",), {"eps": None}),

@@ -121,8 +121,8 @@ def _scores(o: Operator, query: Value, key: Value) -> tuple[Value, list[Value]]:
             unseen.append(o.between("logical_not", mask))
         else:
             scores = o.between("add", scores, mask)
-            below = {"number": -LARGEST, "by": "lt", "dtype": "bool"}
-            unseen.append(o.between("compare_number", scores, **below))
+            low = o.between("compare_number", scores, number=-LARGEST, by="lt", dtype="bool")
+            unseen.append(low)
     if o.get("is_causal"):
         seen = o.between("causal", query, key, dtype="bool")
         unseen.append(o.between("logical_not", seen))

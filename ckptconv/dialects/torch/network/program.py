@@ -12,7 +12,7 @@ from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Node, Shape, Value
 
 _DTYPES = {4: "int32", 5: "int64", 7: "float32", 8: "float64", 12: "bool", 6: "float16"}
-_SHARED = ("Linear", "Embedding")
+_SHARED = ("Linear", "Embedding", *(f"InstanceNorm{n}d" for n in (1, 2, 3)))
 
 Raw = Mapping[str, Any]
 Groups = Sequence[Sequence[str]]
