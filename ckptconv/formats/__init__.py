@@ -9,6 +9,7 @@ name in a file is only a name. Adding a format is one module and one row of
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -38,6 +39,7 @@ __all__ = [
     "write",
 ]
 
+_SHARD = re.compile(r"\d[-_]of[-_]\d|_\d{5}\.weights\.h5$")
 _MAX_SMALL, _MAX_RATIO, _MAX_LISTED = 1 << 30, 64, 12
 _OTHERS = (
     # how it begins, what it is, what to do
@@ -123,8 +125,19 @@ def read(path: StrPath, *, select: str | None = None) -> Checkpoint:
 
             checkpoint = bundle.read_member(source, member, select)
         else:
-            checkpoint = opened(recognise(source), source, select)
+            checkpoint = _alone(source, select)
     return replace(checkpoint, path=os.fsdecode(path), files=checkpoint.files or (source,))
+
+
+def _alone(source: Source, select: str | None) -> Checkpoint:
+    """Read a file that no other one names, as it is for all that is known."""
+    notes: tuple[str, ...] = ()
+    if _SHARD.search(source.path):
+        from ckptconv.formats import shards
+
+        notes = shards.notes_on(source.path)
+    checkpoint = opened(recognise(source), source, select)
+    return replace(checkpoint, notes=(*checkpoint.notes, *notes))
 
 
 def opened(row: Format, source: Source, select: str | None) -> Checkpoint:

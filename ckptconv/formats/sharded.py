@@ -7,12 +7,13 @@ Source of the format: ``transformers``' ``model.safetensors.index.json`` and
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from ckptconv import formats
 from ckptconv.checkpoint import Checkpoint, IndexFacts, Module
 from ckptconv.codecs.json import parse
-from ckptconv.errors import ContainerError
+from ckptconv.errors import ContainerError, locating
 from ckptconv.io.reader import File, Source
 from ckptconv.tensors.tensor import Tensor
 
@@ -94,9 +95,12 @@ def _open(source: Source, file: str, select: str | None) -> Checkpoint:
     if not os.path.exists(path):
         raise _error(source, "a shard is missing", file, "no such file beside the index")
     shard = File(path)
-    if formats.recognise(shard).name in (_NAME, "bundle"):  # which could name this one again
+    row = formats.recognise(shard)
+    if row.name in (_NAME, "bundle"):  # which could name this one again
         raise _error(source, "an index or a bundle as a shard", "a checkpoint", file)
-    return formats.read(path, select=select)
+    with locating(path):
+        checkpoint = formats.opened(row, shard, select)
+    return replace(checkpoint, files=checkpoint.files or (shard,))
 
 
 def _error(source: Source, problem: str, expected: object, found: object) -> ContainerError:
