@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ckptconv.report import LayerEntry, Report
 
 T = TypeVar("T")
-_WIDE, _SHOWN = 200, 4
+_WIDE, _SHOWN, _TOLD = 200, 4, 8
 
 
 def print_report(report: Report) -> None:
@@ -125,8 +125,8 @@ def left_out(omitted: Mapping[str, str]) -> Iterator[str]:
     for head, entries in _grouped(((name, said), head) for name, head, said in rules):
         told = dict.fromkeys(said for _, said in entries)
         if len(told) > 1:
-            listed = ", ".join(f"{name} ({said})" for name, said in entries)
-            yield f"left out: {head}: {listed}"
+            shown = listed((f"{name} ({said})" for name, said in entries), _TOLD)
+            yield f"left out: {head}: {shown}"
         else:
             rule = ": ".join(filter(None, [head, *told]))
             yield f"left out: {_listed([name for name, _ in entries], 'tensors')}: {rule}"

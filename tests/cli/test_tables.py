@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import ckptconv
-from ckptconv.cli.render import print_report
+from ckptconv.cli.render import left_out, print_report
 from ckptconv.cli.tables import print_error, print_table
 from tests.cli.test_cli import run, tagger
 from tests.conftest import ROOT
@@ -192,6 +192,14 @@ def test_sizes_are_those_of_what_was_written(tmp_path) -> None:
     assert (
         run("inspect", tmp_path / "one.pt")[0].splitlines()[1] == "1 tensor, 2 parameters, 8 bytes"
     )
+
+
+def test_what_is_left_out_by_many_rules_is_cut_short() -> None:
+    """An optimizer's state has a rule for each tensor, which filled screens."""
+    omitted = {f"moment1.fc{i}.weight": f"training state: mirrors fc{i}.weight" for i in range(30)}
+    (line,) = left_out({"step": "training state: a number"} | omitted)
+    assert line.startswith("left out: training state: step (a number), moment1.fc0.weight (mirrors")
+    assert line.endswith("(mirrors fc6.weight) and 23 more")
 
 
 def test_a_proof_says_what_was_left_out_as_the_conversion_does(tmp_path) -> None:

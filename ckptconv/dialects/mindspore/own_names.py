@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from ckptconv.dialects.mindspore.named_shapes import Shape
 from ckptconv.dialects.mindspore.optimizers import Optimizer
 from ckptconv.spelling import option
 
@@ -69,17 +70,25 @@ def rename_note(found: Found) -> str:
     )
 
 
-def copies(kept: list[str], renamed: Mapping[str, str]) -> list[str]:
-    """Say of a second copy of parameters, such as their average, that it stays."""
-    own = {*renamed.values()}
-    rest = (name for name in kept if name not in renamed)
-    found = Counter(name.partition(".")[0] for name in rest if _repeats(name, own))
+def copies(shapes: Mapping[str, Shape], kept: list[str], renamed: Mapping[str, str]) -> list[str]:
+    """Say of a second copy of parameters, such as their average, that it stays.
+
+    Where no optimizer's state names the network's own parameters, a copy is what repeats others by
+    names and shapes under one prefix, and nothing else stands there.
+    """
+    own = {new: shapes[name] for name, new in renamed.items()}
+    rest = [name for name in kept if name not in renamed]
+    held = own or {name: shapes[name] for name in rest}
+    under = Counter(name.partition(".")[0] for name in rest)
+    found = Counter(name.partition(".")[0] for name in rest if _repeats(name, shapes[name], held))
     return [
         f"{count} parameters under '{first}.' have the names of others, as their average would: "
         f"kept; {option('drop', [first])} leaves them out"
         for first, count in found.items()
+        if own or count == under[first]
     ]
 
 
-def _repeats(name: str, own: Collection[str]) -> bool:
-    return any(name[at + 1 :] in own for at, letter in enumerate(name) if letter == ".")
+def _repeats(name: str, shape: Shape, held: Mapping[str, Shape]) -> bool:
+    cuts = (name[at + 1 :] for at, letter in enumerate(name) if letter == ".")
+    return any(held.get(cut) == shape for cut in cuts)

@@ -80,7 +80,7 @@ def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
     notes = [rename_note(f) for f in found if any(f.wrapper + t in renamed for t in f.trained)]
     counters = {scope + leaf for scope, leaf in scopes}
     omitted = {name: omitted[name] for name in shapes if name in omitted}
-    notes += copies(kept, renamed)
+    notes += copies(shapes, kept, renamed)
     return TrainingState(omitted, renamed, (*notes, *_unproven(kept, tensors, counters)))
 
 

@@ -237,3 +237,38 @@ def test_an_average_beside_the_network_stays_and_tears_no_layer_apart(tmp_path):
     assert next(layer.kind for layer in report.layers if layer.path == "bn") == "BatchNorm1d"
     (note,) = (note for note in report.notes if "as their average would" in note)
     assert "drop=['ema'] leaves them out" in note
+
+
+@pytest.mark.parametrize("make", [nn.Adam, None])
+def test_copies_beside_a_network_of_its_own_names_are_told(tmp_path, make):
+    """As TrainOneStepCell leaves them: sums of gradients, an average, and no prefix at all."""
+    network = Net()
+    parameters = ms.ParameterTuple(network.trainable_params())
+    cell = nn.CellList([make(parameters)] if make else [], auto_prefix=False)
+    cell.append(network)
+    cell.grads = parameters.clone("accu_grads", init="zeros")
+    cell.average = ms.ParameterTuple(network.get_parameters()).clone("ema", init="same")
+    report = kept(cell, tmp_path)[1]
+    notes = [note for note in report.notes if "as their average would" in note]
+    told = ["4 parameters under 'accu_grads.'", "6 parameters under 'ema.'"]
+    assert [note.partition(" have")[0] for note in notes] == told
+    again = ckptconv.convert(
+        tmp_path / "t.ckpt",
+        tmp_path / "n.pt",
+        to="torch",
+        drop=["accu_grads", "ema"],
+        kinds={"bn": "BatchNorm1d"},
+    )
+    assert {source for entry in again.tensors for source in entry.sources} == NAMES
+
+
+def test_parts_of_a_network_are_no_copies(tmp_path):
+    class Twins(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.student, self.teacher = Net(), Net()
+            self.fc = nn.Dense(3, 4)
+            self.block = nn.CellDict({"fc": nn.Dense(3, 4), "own": nn.Dense(3, 5)})
+
+    report = kept(Twins(), tmp_path)[1]
+    assert not [note for note in report.notes if "average" in note]
