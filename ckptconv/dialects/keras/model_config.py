@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ckptconv.dialects.keras.branches import functional
+
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
 INERT = (
     *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout"),
@@ -76,6 +78,9 @@ def entry(value: object) -> Entry | None:
         return None
     name, config = value.get("class_name"), value.get("config")
     if isinstance(config, list):  # Sequential before Keras 2.2.3
+        joined = functional(config)
+        if joined is not None:
+            return Entry("Model", joined)
         config = {"layers": config}
     if not isinstance(name, str) or not isinstance(config, dict):
         return None

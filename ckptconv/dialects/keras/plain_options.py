@@ -37,6 +37,9 @@ def check_options(unit: Unit) -> None:
     """Raise LossyError where a layer has other weights, since it computes something else."""
     if _config(unit).get("rms_scaling"):
         raise _refused(unit, "rms_scaling", True, "False")
+    mode = _config(unit).get("mode", 0)
+    if mode != 0 and unit.entry and unit.entry.class_name == "BatchNormalization":
+        raise _refused(unit, "mode", mode, "0")
 
 
 def _told(layer: Layer, **attributes: Any) -> Layer:

@@ -63,7 +63,7 @@ def embedding(b: Builder, site: Site) -> list[Value]:
 
 def batch_norm(b: Builder, site: Site) -> list[Value]:
     x, (axis, *more) = site.x, integers(site, "axis")
-    if more or not -x.rank <= axis < x.rank or site.get("mode", default=0) != 0:
+    if more or not -x.rank <= axis < x.rank:
         raise site.refuse("BatchNormalization over several axes")
     axis %= x.rank
     first, *others = (i for i in range(x.rank) if i != axis)

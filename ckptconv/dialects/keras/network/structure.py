@@ -51,7 +51,8 @@ def moved(b: Builder, x: Value, order: tuple[int, ...]) -> Value:
 
 
 def are_channels_last(site: Site) -> bool:
-    return bool(site.get("data_format") != "channels_first")
+    """Tell where the channels are; Keras 1 calls that ``dim_ordering``."""
+    return site.get("data_format", "dim_ordering") not in ("channels_first", "th")
 
 
 def channels_first(b: Builder, x: Value) -> Value:
