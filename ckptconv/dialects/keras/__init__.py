@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.dialects.evidence import check_used, hint_of
+from ckptconv.dialects.keras import theano
 from ckptconv.dialects.keras.apart import counted, lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
 from ckptconv.dialects.keras.grouping import Group, Unit, dotted
@@ -67,7 +68,7 @@ def lift_with_network(
             hint=f"a file of model.save(), or {_configuration()}",
         )
     paths = [layer.path for layer in graph]
-    return graph, network.read(root, facts.keras_version or None, paths, stubs)
+    return graph, network.read(root, facts.keras_version or None, paths, stubs, facts.backend)
 
 
 def lift(
@@ -107,6 +108,8 @@ def lift(
                 made = (apart and lift_apart(group, options)) or _lift_group(
                     group, facts, options, deep=deep, rank=rank
                 )
+                if facts.backend == theano.NAME:
+                    made = theano.correlating(made, group[0])
                 layers += remarked(made, group[0], joined)
     check_used(options.kinds, groups)
     ordered = facts.config is not None or (facts.layout == "legacy" and facts.weights)
@@ -224,7 +227,7 @@ def _lift_group(
             tensor=group.path,
             found=", ".join(unit.first for unit in group),
         )
-    return lift_plain(group[0], options, facts, deep=deep, rank=rank)
+    return lift_plain(group[0], options, deep=deep, rank=rank)
 
 
 def _stacks(groups: Mapping[str, Group]) -> dict[str, str]:

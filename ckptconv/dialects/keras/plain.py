@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.evidence import REPORT, hint_of
 from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.dialects.keras.assumed import assumed_of_plain
@@ -23,13 +22,10 @@ from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS, PARAMETER
 from ckptconv.options import ReadOptions
 from ckptconv.spelling import option
-from ckptconv.tensors.ops import concat, divide
 from ckptconv.tensors.tensor import Tensor, names_and_shapes
 
 
-def lift_plain(
-    unit: Unit, options: ReadOptions, facts: KerasFacts, *, deep: bool, rank: int | None
-) -> list[Layer]:
+def lift_plain(unit: Unit, options: ReadOptions, *, deep: bool, rank: int | None) -> list[Layer]:
     """Return a unit as a layer of the table, or its weights as parameters of no known layer.
 
     Args:
@@ -56,7 +52,7 @@ def lift_plain(
     said, given = settings(unit), hint.arguments if hint else {}
     attributed = {**attributes(first, said), **given, **told}
     layer = Layer(unit.path, first, params, attributed, evidence, candidates, tuple(notes(said)))
-    layer = with_options(_settled(layer, facts, deep), unit, rank)
+    layer = with_options(_settled(layer, deep), unit, rank)
     if unit.entry is None:
         assumed = assumed_of_plain(layer.kind, _class_name(layer.kind), known=attributed)
         layer = replace(layer, assumed={**layer.assumed, **assumed})
@@ -68,8 +64,8 @@ def _class_name(kind: str) -> str:
     return form.call.name if form else kind
 
 
-def _settled(layer: Layer, facts: KerasFacts, deep: bool) -> Layer:
-    """Finish what the rest of the file decides: the rank of a BatchNorm, Theano's kernels.
+def _settled(layer: Layer, deep: bool) -> Layer:
+    """Finish what the rest of the file decides: the rank of a BatchNorm.
 
     Args:
         deep: whether the file has a kernel for volumes.
@@ -79,13 +75,7 @@ def _settled(layer: Layer, facts: KerasFacts, deep: bool) -> Layer:
         fitting = tuple(kind for kind in ranks if deep or KINDS[kind].rank < 3)
         told = layer.evidence == REPORT or layer.kind not in fitting
         return replace(layer, candidates=(layer.kind,) if told else fitting)
-    kernel = layer.params.get("weight")
-    if kernel is None or "Conv" not in layer.kind or facts.backend != "theano":
-        return layer
-    for axis in range(2, kernel.ndim):
-        parts = divide(kernel, axis, kernel.shape[axis])
-        kernel = concat(parts[::-1], axis, "reversed, as Theano convolves")
-    return replace(layer, params={**layer.params, "weight": kernel})
+    return layer
 
 
 def _said_kind(unit: Unit, hint: KindHint | None) -> tuple[str | None, str]:

@@ -39,7 +39,11 @@ _BY_NUMBER = {**elementwise.RULES, **dict.fromkeys(plain.DENSE, plain.dense)}
 
 
 def read(
-    root: Entry, version: str | None, paths: Sequence[str], stubs: Sequence[str] = ()
+    root: Entry,
+    version: str | None,
+    paths: Sequence[str],
+    stubs: Sequence[str] = (),
+    backend: str = "",
 ) -> Network:
     """Return the network that a configuration describes.
 
@@ -47,12 +51,13 @@ def read(
         version: of the Keras that wrote it; activations and masks depend on it.
         paths: of the layers that hold weights, in the file's order.
         stubs: names of layers that become functions to be written by hand.
+        backend: that Keras ran on, as the file names it.
 
     Raises:
         DialectError: a configuration that records no calls, or that the weights do not fit.
         LossyError: a layer or a setting that no rule covers, by its name.
     """
-    b = Builder(version, paths, stubs)
+    b = Builder(version, paths, stubs, backend)
     try:
         given, outputs = _model(b, root, (), None)
     except RecursionError:

@@ -56,18 +56,24 @@ class Builder:
         version: of the Keras that wrote the file.
         paths: of the layers that hold weights, in the file's order.
         stubs: names of layers that become functions to be written by hand.
+        backend: that Keras ran on.
 
     Attributes:
         unmasked: values that a layer took the mask away from, for all that take them later.
     """
 
     def __init__(
-        self, version: str | None, paths: Sequence[str], stubs: Sequence[str] = ()
+        self,
+        version: str | None,
+        paths: Sequence[str],
+        stubs: Sequence[str] = (),
+        backend: str = "",
     ) -> None:
         match = _VERSION.match(version or "")
         self._is_told = match is not None
         self.version = (int(match[1]), int(match[2])) if match else (3, 0)
         self.tf_keras = self.version >= (2, 4) or "-tf" in (version or "")
+        self.backend = backend
         self.nodes: list[Node] = []
         self.notes: list[str] = []
         self.state_inputs: list[Value] = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from ckptconv.dialects.keras import theano
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked, reduced
 from ckptconv.errors import DialectError
 from ckptconv.graph.axes import lacking
@@ -123,6 +124,8 @@ def pool(b: Builder, site: Site) -> list[Value]:
     given = site.get("strides", "stride")
     stride = size if given is None else per_axis(site, rank, "strides", "stride")
     padding = site.get("padding", "border_mode", default="valid")
+    if padding == "same" and b.backend == theano.NAME:
+        raise site.refuse(theano.PADS)
     last = are_channels_last(site)
     x = channels_first(b, x) if last else x
     spatial = tuple(
