@@ -122,6 +122,10 @@ NETWORK = torch.nn.Linear(3, 4)
         (NETWORK.state_dict(), r"value\.shape"),
         (torch.nn.PReLU().state_dict(), r"value\.shape"),
         ({"fc.weight": "12"}, r""),
+        ([*NETWORK.state_dict()], r"try \{name: value\.shape .*network\.state_dict\(\)"),
+        ({*NETWORK.state_dict()}, r"try \{name: value\.shape .*network\.state_dict\(\)"),
+        ([*NETWORK.named_parameters()], r"try \{name: value\.shape for name, value in like\}"),
+        ([("fc.weight", (4, 3))], r"try dict\(like\)"),
         (3, r""),
     ],
 )
@@ -135,6 +139,9 @@ def test_a_live_cell_or_keras_model_is_sent_where_it_belongs(model, tmp_path):
     nn = pytest.importorskip("mindspore").nn
     with pytest.raises(ckptconv.CkptconvError, match=r"ckptconv\.load_into\(cell, file\)"):
         ckptconv.convert(model, tmp_path / "x.ckpt", to="mindspore", like=nn.Dense(3, 4))
+    parameters = [*nn.Dense(3, 4).get_parameters()]
+    with pytest.raises(ckptconv.CkptconvError, match=r"\{value\.name: value\.shape for value in"):
+        ckptconv.convert(model, tmp_path / "x.ckpt", to="mindspore", like=parameters)
     dense = pytest.importorskip("keras").layers.Dense(2, name="fc")
     with pytest.raises(ckptconv.CkptconvError, match=r"like='w\.weights\.h5'"):
         ckptconv.convert(model, tmp_path / "x.h5", to="keras", like=dense)

@@ -117,13 +117,14 @@ def _flat_biases(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _expected_shapes(
     params: Mapping[str, Tensor], blocks: int, hidden: int, suffix: str
 ) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes of a whole layer of the sizes that layer 0 tells."""
+    """Return the names and shapes of a whole layer of the sizes that layer 0 tells; 0 for none."""
     rows, output = blocks * hidden, params["weight_hh" + suffix].shape[1]
     first = params.get("weight_ih" + suffix)
     features = first.shape[-1] if first is not None and first.ndim else 0
-    bias, projected = "bias_ih" + suffix in params, "weight_hr" + suffix in params
-    sides = ["", "_reverse"] if "weight_hh_l0_reverse" in params else [""]
-    depth = sum(name.startswith("weight_hh") for name in params) // len(sides) if suffix else 1
+    bias = any(name.startswith("bias") for name in params)
+    projected = "weight_hr" + suffix in params
+    sides = ["", "_reverse"] if any(name.endswith("_reverse") for name in params) else [""]
+    depth = len({name.partition("_l")[2].removesuffix("_reverse") for name in params})
     shapes: dict[str, tuple[int, ...]] = {}
     for k in range(depth):
         for side in sides:
@@ -139,10 +140,13 @@ def _check_shapes(layer: Layer, expected: Mapping[str, tuple[int, ...]]) -> None
     for name in {**expected, **layer.params}:
         shape = layer.params[name].shape if name in layer.params else None
         if shape != expected.get(name):
+            sizes = ", ".join(str(n or "input_size") for n in expected.get(name, ()))
             raise DialectError(
                 f"not what a whole {layer.kind} has",
                 tensor=layer.full_name(name),
-                expected=expected.get(name, "no such parameter beside the others"),
+                expected=f"({sizes}{',' * (',' not in sizes)})"
+                if sizes
+                else "no such parameter beside the others",
                 found=shape or "nothing",
                 hint=as_parameters(layer.path),
             )

@@ -146,7 +146,9 @@ def as_named(layer: Layer) -> Part:
 
 def _lift_group(evidence: Evidence) -> list[Layer]:
     path, params = evidence.path, evidence.params
-    if any(name.startswith("weight_hh") and is_recurrent_name(name) for name in params):
+    recurrent = [name for name in params if is_recurrent_name(name)]
+    torn = len(recurrent) == len(params) and any(n.startswith("weight_ih_l") for n in recurrent)
+    if torn or any(name.startswith("weight_hh") for name in recurrent):
         return lift_group(evidence)
     found = recognise(evidence)
     if found is None or found.kinds == (PARAMETER,):

@@ -27,19 +27,25 @@ from ckptconv.tensors.tensor import Tensor
 FORMAT = "shapes"
 _MAX_LIST, _MAX_LINE = 64 << 20, 4096
 _MARKS = {"torch": "torch.", "mindspore": "Parameter ("}
+_BRACKETS = r"(?P<dims>[\[(][\d\s,]*[\])])"
 _DIMS = r"(?P<dims>[\[(][\d\s,]*[\])]|\d+(?:\s*[,x×\s]\s*\d+)*)"
 _DTYPE = r"(?:(?:dtype=)?(?:\w+\.)?(?P<dtype>[A-Za-z]+\d+|[Bb]ool))"
 _PARAMETER = re.compile(
-    r"Parameter\s*\(name=(?P<name>[^,\s]+),\s*shape=(?P<dims>\([\d\s,]*\))"
+    r"Parameter\s*\(name=(?P<name>[^,\n]+),\s*shape=(?P<dims>\([\d\s,]*\))"
     r"(?:,\s*dtype=(?:\w+\.)?(?P<dtype>\w+))?"
 )
 _QUOTED = re.compile(
-    r"""(?P<q>['"])(?P<name>[^'"\s]+)(?P=q)\s*[:,]\s*(?:torch\.Size\()?"""
+    r"""(?P<q>['"])(?P<name>[^'"\n]+)(?P=q)\s*[:,]\s*(?:torch\.Size\()?"""
     r"""(?P<dims>[\[(][\d\s,]*[\])])\)*(?:\s*,\s*(?:\w+\.)(?P<dtype>\w+))?"""
 )
-_LINE = re.compile(
-    rf"""['"]?(?P<name>[^\s'":=|]+?)['"]?(?:\s*[:=|,]\s*|\s*(?:->|→)\s*|\s+)"""
-    rf"""(?:shape=)?(?:torch\.Size\()?{_DIMS}\)?\s*[,|]?\s*{_DTYPE}?(?:\s+(?:True|False))?[\s,|]*"""
+_BETWEEN = r"(?:\s*[:=|,]\s*|\s*(?:->|→)\s*|\s+)(?:shape=)?(?:torch\.Size\()?"
+_AFTER = rf"\)?\s*[,|]?\s*{_DTYPE}?(?:\s+(?:True|False))?[\s,|]*"
+_LINES = (
+    re.compile(rf"""['"]?(?P<name>[^\s'":=|]+?)['"]?{_BETWEEN}{_DIMS}{_AFTER}"""),
+    re.compile(  # a name with spaces in it, but no dtype, and its sizes in brackets
+        rf"""(?!.*\s(?:\w+\.)?(?:b?float|u?int|bool|complex)\d*\s*[\[(])"""
+        rf"""(?P<q>['"]?)(?P<name>[^'":=|()\[\]]+?)(?P=q){_BETWEEN}{_BRACKETS}{_AFTER}"""
+    ),
 )
 
 
@@ -129,8 +135,14 @@ def _from_text(text: str) -> list[_Declaration]:
         return [_entry(m) for m in _QUOTED.finditer(text)] if whole else []
     # Runs of blanks, which could be shared out in very many ways, count as one.
     lines = [" ".join(words) for line in text.splitlines() if (words := line.split())]
-    matches = [_LINE.fullmatch(line) if len(line) <= _MAX_LINE else None for line in lines]
+    matches = [_line(line) for line in lines]
     return [_entry(m) for m in matches if m] if all(matches) else []
+
+
+def _line(text: str) -> re.Match[str] | None:
+    if len(text) > _MAX_LINE:
+        return None
+    return next((match for line in _LINES if (match := line.fullmatch(text))), None)
 
 
 def _entry(match: re.Match[str]) -> _Declaration:

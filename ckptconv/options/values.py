@@ -77,9 +77,22 @@ def shapes_of(like: Any) -> dict[str, tuple[int, ...]]:
         return {name: tuple(map(index, dims)) for name, dims in like.items()}
     except (AttributeError, TypeError, ValueError):
         expected = "a file, or a mapping of names to shapes"
-        hint = next((advice for own, advice in _LIVE.items() if hasattr(like, own)), None)
+        hint = next((advice for own, advice in _LIVE.items() if hasattr(like, own)), _row(like))
         found = repr(like)[:_LONGEST]
         raise CkptconvError("like", expected=expected, found=found, hint=hint) from None
+
+
+def _row(like: Any) -> str | None:
+    """Say how names, parameters or pairs of both, one after the other, become a mapping."""
+    if isinstance(like, str | bytes) or not hasattr(like, "__iter__"):
+        return None
+    first = next(iter(like), None)
+    if hasattr(first, "shape") and hasattr(first, "name"):
+        return "{value.name: value.shape for value in like}"
+    if isinstance(first, tuple | list) and len(first) == 2:
+        shaped = hasattr(first[1], "shape")
+        return "{name: value.shape for name, value in like}" if shaped else "dict(like)"
+    return "{name: value.shape for name, value in network.state_dict().items()}"
 
 
 class Allowance(frozenset[str]):

@@ -43,6 +43,34 @@ def test_every_usual_printing(tmp_path, text):
     assert found["fc.weight"].dtype_known is told
 
 
+SPACED = {
+    "tuples": "my fc.weight (5, 3)\ns ()",
+    "quoted": "'my fc.weight': torch.Size([5, 3])\n's': torch.Size([])",
+    "arrows": "my fc.weight -> [5, 3] float32\ns -> []",
+    "pairs": "('my fc.weight', torch.Size([5, 3]))\n('s', torch.Size([]))",
+    "a dict": "{'my fc.weight': (5, 3), 's': ()}",
+    "mindspore": "Parameter (name=my fc.weight, shape=(5, 3), dtype=Float32)\n"
+    "Parameter (name=s, shape=(), dtype=Int64)",
+}
+
+
+@pytest.mark.parametrize("text", SPACED.values(), ids=SPACED)
+def test_names_with_spaces(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text)
+    found = shapes.read(tmp_path / "list.txt").tensors
+    shown = {name: tensor.shape for name, tensor in found.items()}
+    assert shown == {"my fc.weight": (5, 3), "s": ()}
+
+
+@pytest.mark.parametrize(
+    "text", ["a fine page 3", "see (3) of (4)", "(fc): Linear (3)", "a, b (3)\n[3]"]
+)
+def test_text_is_no_list(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(ContainerError, match="not a list of parameters"):
+        shapes.read(tmp_path / "list.txt")
+
+
 def test_what_the_frameworks_print(tmp_path):
     nn = pytest.importorskip("mindspore").nn
     cell = nn.SequentialCell(nn.Dense(3, 5), nn.BatchNorm1d(5))
