@@ -88,6 +88,19 @@ def test_a_call_that_trains_is_noted(tmp_path, kind):
     assert any("in training mode" in note for note in ckptconv.network(tmp_path / "m.keras").notes)
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("kind", ["BatchNormalization", "Dropout"])
+def test_weights_alone_say_which_calls_train(tmp_path, kind, suffix):
+    model = _trained(tmp_path, kind)
+    model.save(tmp_path / f"m{suffix}")
+    report = ckptconv.convert(tmp_path / f"m{suffix}", tmp_path / "m.pt", to="torch")
+    (note,) = (note for note in report.notes if "training=True" in note)
+    assert note.startswith(f"{model.layers[1].name}: called with training=True in the source")
+    network = {"network": tmp_path / "net.py", "force": True}
+    report = ckptconv.convert(tmp_path / f"m{suffix}", tmp_path / "m.pt", to="torch", **network)
+    assert not [note for note in report.notes if "training=True" in note]
+
+
 @pytest.mark.parametrize(("kind", "refused"), [("BatchNormalization", True), ("Dropout", False)])
 def test_before_keras_3_a_call_that_trains_does_so_in_predict(tmp_path, kind, refused):
     _trained(tmp_path, kind)

@@ -21,7 +21,7 @@ from ckptconv.dialects.keras import theano
 from ckptconv.dialects.keras.apart import counted, lift_apart
 from ckptconv.dialects.keras.attention import is_attention, lift_attention
 from ckptconv.dialects.keras.grouping import Group, Unit, dotted
-from ckptconv.dialects.keras.joints import Joints, joints
+from ckptconv.dialects.keras.joints import joints
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.legacy_names import legacy_units
 from ckptconv.dialects.keras.lower import lower
@@ -29,8 +29,8 @@ from ckptconv.dialects.keras.model_config import Entry, entry
 from ckptconv.dialects.keras.plain import lift_kept, lift_plain
 from ckptconv.dialects.keras.recurrent import is_recurrent
 from ckptconv.dialects.keras.sequence import lift_sequence
-from ckptconv.dialects.keras.settings import LENGTHS, by_network
-from ckptconv.dialects.keras.surroundings import remarked
+from ckptconv.dialects.keras.settings import by_network
+from ckptconv.dialects.keras.surroundings import of_model, remarked
 from ckptconv.dialects.keras.weights_h5_names import group_units
 from ckptconv.errors import CkptconvError, DialectError, LossyError, gathering, listed
 from ckptconv.graph.graph import Graph, Layer
@@ -118,7 +118,10 @@ def lift(
         "keras",
         replace(checkpoint, modules={}),
         omitted={**checkpoint.omitted, **(_counts(checkpoint, groups.values()) if apart else {})},
-        notes=(*checkpoint.notes, *_masking(joined), *(() if ordered else (_UNORDERED,))),
+        notes=(
+            *(*checkpoint.notes, *of_model(joined, apart=apart)),
+            *(() if ordered else (_UNORDERED,)),
+        ),
         feeds={**_stacks(groups), **{dotted(a): dotted(b) for a, b in joined.feeds.items()}},
     )
 
@@ -127,11 +130,6 @@ def _counts(checkpoint: Checkpoint, groups: Iterable[Group]) -> dict[str, str]:
     found = [tensor for group in groups if (tensor := counted(group)) is not None]
     names = [name for tensor in found for name in checkpoint.provenance.names(tensor)]
     return dict.fromkeys(names, "the count of adapt(), which no output depends on")
-
-
-def _masking(joined: Joints) -> list[str]:
-    """Say what takes steps out without any weights."""
-    return [f"{listed(joined.masking, 4)}: Masking: {LENGTHS}"] if joined.masking else []
 
 
 def _kept(group: Group, options: ReadOptions, stubs: tuple[str, ...]) -> str:

@@ -37,12 +37,14 @@ class Joints:
         feeds: path → the path of the one layer that takes its whole output, and nothing beside.
         given: path → what a layer is called with beside its input.
         masking: the names of layers that mask what follows.
+        training: the names of layers that are called in training mode.
     """
 
     ranks: dict[Scope, int] = field(default_factory=dict)
     feeds: dict[Scope, Scope] = field(default_factory=dict)
     given: dict[Scope, list[str]] = field(default_factory=dict)
     masking: list[str] = field(default_factory=list)
+    training: list[str] = field(default_factory=list)
 
 
 def joints(root: Entry | None) -> Joints:
@@ -67,6 +69,7 @@ def _walk(model: Entry, path: Scope, given: int | None, found: Joints) -> int | 
         own = (*path, call.layer.name)
         found.given[own] = _given(call)
         found.masking += [call.layer.name] if call.layer.class_name == "Masking" else []
+        found.training += [".".join(own)] if call.kwargs.get("training") is True else []
         rank = _declared(call.layer) or rank
         if rank is not None:
             found.ranks.setdefault(own, rank)

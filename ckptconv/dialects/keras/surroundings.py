@@ -6,12 +6,32 @@ from dataclasses import replace
 
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.joints import Joints
+from ckptconv.dialects.keras.settings import LENGTHS
+from ckptconv.errors import listed
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import PARAMETER
 
 _ANY_AXES = ("Linear", "LayerNorm", "RMSNorm", "Embedding", PARAMETER)
 """Kinds that take whatever axes stand before their own."""
 _FOLD = "TimeDistributed: fold the time axis into the batch before this layer, and unfold it after"
+_MOST = 4
+
+
+def of_model(joined: Joints, *, apart: bool) -> list[str]:
+    """Return what to know of layers without weights, and of calls that train.
+
+    Args:
+        apart: a network is written too, which tells of the calls itself.
+    """
+    masking, training = joined.masking, [] if apart else [*dict.fromkeys(joined.training)]
+    notes = [f"{listed(masking, _MOST)}: Masking: {LENGTHS}"] if masking else []
+    if training:
+        notes.append(
+            f"{listed(training, _MOST)}: called with training=True in the source, which Keras 3 "
+            "passes over in predict, and Keras before it does not: the target needs its training "
+            "mode for what is dropped, or normed by the batch, to be so"
+        )
+    return notes
 
 
 def remarked(layers: list[Layer], unit: Unit, joined: Joints) -> list[Layer]:
