@@ -154,3 +154,26 @@ def test_norms_by_what_they_are_given_are_refused(mode, network, tmp_path):
     more = {"network": tmp_path / "net.py"} if network else {}
     with pytest.raises(ckptconv.LossyError, match=f"mode={mode} of BatchNormalization"):
         ckptconv.convert(path, tmp_path / "m.pt", to="torch", **more)
+
+
+MORE = {
+    "highway_1": {"W": (4, 4), "W_carry": (4, 4), "b": (4,), "b_carry": (4,)},
+    "attention_1": {"W": (4, 4), "b": (4,), "u": (4,)},
+    "parametricsoftplus_1": {"alphas": (4,), "betas": (4,)},
+}
+
+
+@pytest.mark.parametrize("described", [False, True])
+@pytest.mark.parametrize("name", MORE)
+def test_what_holds_more_than_a_layer_is_none(name, described, tmp_path):
+    """A Highway was printed as a Dense, and its second kernel stood beside it."""
+    held = [(f"{name}_{leaf}", draw(*shape)) for leaf, shape in MORE[name].items()]
+    first = layer("Own", name, batch_input_shape=[None, 4])
+    path = saved(tmp_path / "m.h5", [first], {name: held})
+    if not described:
+        with h5py.File(path, "r+") as file:
+            del file.attrs["model_config"]
+    report = ckptconv.convert(path, tmp_path / "m.pt", to="torch")
+    assert not [entry.constructor for entry in report.layers if entry.constructor]
+    assert len(report.layers) == len(held)
+    assert all(entry.path.rpartition(".")[0] == name for entry in report.layers)

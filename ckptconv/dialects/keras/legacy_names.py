@@ -72,8 +72,9 @@ def _guess_layers(names: Iterable[str]) -> dict[str, list[str]]:
 
 def _scopes(layer: str, weights: dict[str, Tensor]) -> dict[Scope, Unit]:
     scopes: dict[Scope, Unit] = {}
+    owners = [scope[0] for scope, _, keras1 in map(_split, weights) if keras1]
     for name, tensor in weights.items():
-        scope, leaf, keras1 = _split(name)
+        scope, leaf, keras1 = _split(name, owners)
         unit = scopes.setdefault(scope, Unit("", f"{layer}/{name}", keras1=keras1))
         if leaf in unit.leaves:
             raise DialectError("two weights have this name", tensor=f"{layer}/{name}")
@@ -128,13 +129,22 @@ def _untold(layer: str, scopes: dict[Scope, Unit]) -> Iterator[Unit]:
         yield unit
 
 
-def _split(name: str) -> tuple[Scope, str, bool]:
-    """Return (scopes, leaf, whether it is a name of Keras 1)."""
+def _split(name: str, owners: Iterable[str] = ()) -> tuple[Scope, str, bool]:
+    """Return (scopes, leaf, whether it is a name of Keras 1).
+
+    Args:
+        owners: objects of Keras 1 in the same layer, whose other weights may be called anything:
+            ``highway_1_W_carry`` beside ``highway_1_W``.
+    """
     *scope, leaf = re.sub(r":\d+$", "", name).split("/")
     match = _KERAS_1.fullmatch(leaf) if not scope else None
     if match:
         leaf = match[2] or match[3]
         return (match[1],), _KERAS_1_LEAVES.get(leaf, leaf), True
+    fitting = [one for one in owners if leaf.startswith(f"{one}_")] if not scope else []
+    if fitting:
+        owner = max(fitting, key=len)
+        return (owner,), leaf[len(owner) + 1 :], True
     repeated = _REPEATED.fullmatch(leaf)
     if repeated:  # StackedRNNCells before TensorFlow 2 numbers its cells' weights
         return (*scope, f"cell_{repeated[2]}"), repeated[1], False

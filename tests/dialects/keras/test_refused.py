@@ -194,7 +194,7 @@ def weights_only(path, cells):
         (
             "m.weights.h5",
             {"bidirectional/forward_layer/cell": BARE, "bidirectional/backward_layer/cell": CELL},
-            r"bidirectional\.bias_ih_l0_reverse.*found \(16,\)",
+            r"bidirectional\.bias_ih_l0: .*expected \(16,\), found nothing",
         ),
         ("m.weights.h5", {"bidirectional/forward_layer/cell": CELL}, "incomplete Bidirectional"),
         ("m.h5", {"lstm_cell": {**CELL, "peephole": (4,)}}, "rnn.*recurrent_kernel and bias alone"),
