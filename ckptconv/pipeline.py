@@ -122,7 +122,9 @@ def lower(
         found = plan(graph, wanted, to, options, output)
         with locating(graph.origin.path):
             lowered = match.lowered(found, order=options.like_order)
-            return match.as_in(lowered, wanted, output.variant) if to == "keras" else lowered
+            if to == "keras":
+                return match.as_in(lowered, found.names, wanted, output.variant)
+            return lowered
     target = dialects.dialect(to)
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
@@ -147,13 +149,16 @@ def plan(
 
     wanted, target = target_network(like), dialects.dialect(to)
     lowerings = [_lowering(name, options, output) for name in (to, *target.others)]
-    tensors = wanted.tensors
+    tensors, names = wanted.tensors, dict[str, str]()
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
         if to == "keras":  # whose names say more than module and parameter
             graph, lowerings = match.by_levels(graph), list(map(match.plainly, lowerings))
-            tensors = match.plain_tensors(wanted, output.variant)
-        return match.matching(graph, tensors, lowerings, fill=dict(options.fill), called=called)
+            names = match.plain_names(wanted, output.variant)
+            tensors = {names[name]: tensor for name, tensor in tensors.items()}
+        fill = dict(options.fill)
+        found = match.matching(graph, tensors, lowerings, fill=fill, called=called)
+        return replace(found, names=names)
 
 
 def _lowering(name: str, options: WriteOptions, output: formats.Output) -> match.Lower:

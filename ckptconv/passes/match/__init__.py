@@ -2,8 +2,9 @@
 
 from ckptconv.passes.match.apply import Matching, lowered, matching
 from ckptconv.passes.match.engine import Order
+from ckptconv.passes.match.original import as_in, plain_names
 from ckptconv.passes.match.plan import Plan
-from ckptconv.passes.match.slashed import as_in, by_levels, plain_tensors, plainly
+from ckptconv.passes.match.slashed import by_levels, plainly
 from ckptconv.passes.match.written import Lower
 
 __all__ = [
@@ -15,6 +16,6 @@ __all__ = [
     "by_levels",
     "lowered",
     "matching",
-    "plain_tensors",
+    "plain_names",
     "plainly",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.errors import AmbiguousKindError, DialectError, UnmatchedError, listed
@@ -36,13 +36,18 @@ _EVIDENCE = "parameters of the target network"
 
 @dataclass(frozen=True)
 class Matching:
-    """A plan, what it speaks of, and the modules whose kind, on which values depend, is open."""
+    """A plan, what it speaks of, and the modules whose kind, on which values depend, is open.
+
+    Attributes:
+        names: the target's own → those that are matched, where they are others.
+    """
 
     plan: Plan
     sources: Mapping[str, Source]
     targets: Mapping[str, Target]
     filled: Mapping[str, Tensor]
     unsure: Mapping[str, AmbiguousKindError]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def matching(

@@ -11,14 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ckptconv.checkpoint import Checkpoint, KerasFacts
-from ckptconv.errors import CkptconvError
+from ckptconv.checkpoint import KerasFacts
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered, Made
 from ckptconv.passes.match.written import Lower
 from ckptconv.passes.stack import split
-from ckptconv.spelling import option
-from ckptconv.tensors.tensor import Tensor
 
 _CELL = re.compile(r"\w*_cell(_\d+)?")
 _HALF = re.compile(r"(forward|backward)_.*")
@@ -41,7 +38,7 @@ def plainly(lower: Lower) -> Lower:
 
     def lowered(graph: Graph) -> Lowered:
         found = lower(graph)
-        return renamed(found, plain(found.tensors, _titles(found.facts)))
+        return renamed(found, plain(found.tensors, titles(found.facts)))
 
     return lowered
 
@@ -66,49 +63,8 @@ def by_levels(graph: Graph) -> Graph:
     return graph
 
 
-def plain_tensors(target: Checkpoint, variant: str) -> dict[str, Tensor]:
-    """Return the parameters of a target network under plain names.
-
-    Args:
-        variant: the layout that is to be written.
-
-    Raises:
-        CkptconvError: the target's file has the other layout.
-    """
-    facts = target.facts
-    if isinstance(facts, KerasFacts) and facts.layout != (variant or "legacy"):
-        expected = ".weights.h5" if facts.layout == "weights.h5" else ".h5, and not .weights.h5"
-        raise CkptconvError(
-            f"{option('like')}: a file of another layout",
-            file=target.path,
-            expected=f"a name that ends in {expected} for what is written",
-        )
-    names = plain(target.tensors, _titles(target.facts))
-    return {names[name]: tensor for name, tensor in target.tensors.items()}
-
-
-def as_in(lowered: Lowered, target: Checkpoint, variant: str) -> Lowered:
-    """Return what was matched by plain names under the target's own, in its order of layers."""
-    facts = target.facts if isinstance(target.facts, KerasFacts) else None
-    full = {new: old for old, new in plain(target.tensors, _titles(facts)).items()}
-    return replace(renamed(lowered, full), facts=_facts(target.tensors, facts, variant))
-
-
-def _titles(facts: object) -> Mapping[str, str]:
+def titles(facts: object) -> Mapping[str, str]:
     return facts.names if isinstance(facts, KerasFacts) else {}
-
-
-def _facts(names: Iterable[str], target: KerasFacts | None, variant: str) -> KerasFacts:
-    """Return the order of layers and weights that the target's own file has, or its list."""
-    if variant == "weights.h5":
-        return KerasFacts("weights.h5", names=target.names if target else {})
-    if target is not None and target.weights:
-        return KerasFacts("legacy", weights=target.weights)
-    weights: dict[str, list[str]] = {}
-    for name in names:
-        layer, _, weight = name.partition("/")
-        weights.setdefault(layer, []).append(weight)
-    return KerasFacts("legacy", weights={layer: tuple(own) for layer, own in weights.items()})
 
 
 def short(name: str, titles: Mapping[str, str]) -> str:
