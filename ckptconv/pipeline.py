@@ -128,7 +128,12 @@ def lower(
     target = dialects.dialect(to)
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
-        return cast.to_dtype(target.load().lower(graph, output.variant), options.dtype)
+        lowered = cast.to_dtype(target.load().lower(graph, output.variant), options.dtype)
+        if to != "keras" or graph.home is None:
+            return lowered
+        from ckptconv.passes import restore
+
+        return restore.in_place(lowered, graph, output.variant)
 
 
 def plan(

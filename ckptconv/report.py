@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptconv import dialects
-from ckptconv.checkpoint import tie_notes
+from ckptconv.checkpoint import KerasFacts, tie_notes
 from ckptconv.codegen.constructor import constructor, standing_notes, unknown
 from ckptconv.errors import DialectError, listed
 from ckptconv.graph.forms import Forms
@@ -86,6 +86,7 @@ class Report:
         written: whether the target was written; False after a dry run.
         restore: what ``restore=`` needs to undo the conversion.
         network: the Python file that the network was written to.
+        layout: of a source that is Keras's: layer → its weights in their order, or group → name.
         schema: the kind of document and its version, as ``report.schema.json`` has it.
     """
 
@@ -97,6 +98,7 @@ class Report:
     written: bool = False
     restore: list[dict[str, str]] = field(default_factory=list)
     network: str | None = None
+    layout: dict[str, list[str]] = field(default_factory=dict)
     schema: str = SCHEMA
 
     @property
@@ -155,7 +157,16 @@ def account(
         layers,
         omitted,
         [*graph.notes, *lowered.notes, *notes],
+        layout=_layout(graph.origin.facts),
     )
+
+
+def _layout(facts: object) -> dict[str, list[str]]:
+    if not isinstance(facts, KerasFacts):
+        return {}
+    if facts.layout == "legacy":
+        return {layer: list(weights) for layer, weights in facts.weights.items()}
+    return {group: [name] for group, name in facts.names.items()}
 
 
 class _Said:

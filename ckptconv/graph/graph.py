@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple, TypeGuard
 
-from ckptconv.checkpoint import Checkpoint
+from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.tensors.tensor import Tensor
 
 Framework = Literal["torch", "keras", "mindspore"]
@@ -155,10 +155,14 @@ class Home(NamedTuple):
     Attributes:
         framework: whose names it had.
         reasons: name → what the file has not of it, or not as it was; ``""`` for the others.
+        places: name in the graph's file → the names there that it came from, and goes back to.
+        layout: of that source, where it was Keras's.
     """
 
     framework: str
     reasons: Mapping[str, str]
+    places: Mapping[str, tuple[str, ...]] = {}
+    layout: KerasFacts | None = None
 
 
 @dataclass(frozen=True)

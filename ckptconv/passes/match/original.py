@@ -63,10 +63,10 @@ def as_in(lowered: Lowered, names: Mapping[str, str], target: Checkpoint, varian
     """
     facts = target.facts if isinstance(target.facts, KerasFacts) else None
     full = {new: old for old, new in names.items()}
-    return replace(renamed(lowered, full), facts=_facts(target.tensors, facts, variant))
+    return replace(renamed(lowered, full), facts=facts_in(target.tensors, facts, variant))
 
 
-def _facts(names: Iterable[str], target: KerasFacts | None, variant: str) -> KerasFacts:
+def facts_in(names: Iterable[str], target: KerasFacts | None, variant: str) -> KerasFacts:
     """Return the order of layers and weights that the target's own file has, or its list."""
     if variant == "weights.h5":
         return KerasFacts("weights.h5", names=target.names if target else {})

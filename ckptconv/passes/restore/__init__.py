@@ -11,10 +11,11 @@ from ckptconv.passes.restore import told
 from ckptconv.passes.restore.biases import parse, record, split_sums
 from ckptconv.passes.restore.fit import doubting
 from ckptconv.passes.restore.homeward import go_home
+from ckptconv.passes.restore.places import in_place
 from ckptconv.passes.restore.renamed import as_in
 from ckptconv.passes.restore.told import differences, kinds
 
-__all__ = ["differences", "doubting", "kinds", "record", "undo"]
+__all__ = ["differences", "doubting", "in_place", "kinds", "record", "undo"]
 
 
 def undo(graph: Graph, report: Mapping[str, Any]) -> Graph:

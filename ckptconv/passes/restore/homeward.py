@@ -16,13 +16,12 @@ from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.passes.name_map import moved
-from ckptconv.passes.restore.told import Told
+from ckptconv.passes.restore.told import CAST, Told
 from ckptconv.passes.stack import fuse, split
 from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _OF_CELLS = ("input_size", "hidden_size", "bias", "nonlinearity")
-_CAST = "cast "
 _CONSTANTS: Mapping[tuple[str, ...], int] = {("ones",): 1, ("zeros",): 0}
 _LEVEL = re.compile(r"(?:weight|bias)_[ih]h_l(\d+)")
 _PARTS = re.compile(r"(?:^|[.])parametrizations[.].*")
@@ -215,7 +214,7 @@ def _by_parameter(
 
 def _is_changed(entry: Told) -> bool:
     """Tell a bare parameter that the conversion made of parts, of several, or turned."""
-    moved = [each for each in entry.operations if not each.startswith(_CAST)]
+    moved = [each for each in entry.operations if not each.startswith(CAST)]
     return len(entry.sources) > 1 or bool(entry.sources and moved)
 
 

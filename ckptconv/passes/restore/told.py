@@ -14,12 +14,14 @@ from ckptconv.graph.graph import Home
 from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS, PARAMETER
 from ckptconv.passes.gate_convention import AS_SAID
+from ckptconv.passes.restore.places import layout_of
 from ckptconv.passes.restore.renamed import group_of, layer_names
 from ckptconv.tensors.computed import BOTH_BIASES
 from ckptconv.tensors.tensor import Tensor
 
 _UNDONE = re.compile(r"transpose.*|gates .*|reshape|join|two biases as rows|ones|zeros")
 """What reading a file back undoes; all else that a conversion computes stays."""
+CAST = "cast "
 _SHOWN = 6
 
 
@@ -134,15 +136,18 @@ def home(report: Mapping[str, Any], told: Mapping[str, Told], restored: Iterable
             for tensor in layer["tensors"]
         }
         framework = str(report["source"]["framework"])
+        layout = layout_of(report) if framework == "keras" else None
     except (KeyError, TypeError, AttributeError) as error:
         raise not_a_report(error) from None
-    undone = {*restored}
+    undone, places = {*restored}, dict[str, tuple[str, ...]]()
     for target, entry in told.items():
         left = [each for each in entry.operations if not _UNDONE.fullmatch(each)]
         left = [each for each in left if each != BOTH_BIASES or target not in undone]
         left += [said[target]] if target in said else []
         reasons |= dict.fromkeys(entry.sources, ", ".join(left))
-    return Home(framework, reasons)
+        if all(each.startswith(CAST) for each in left):
+            places[target] = entry.sources
+    return Home(framework, reasons, places, layout)
 
 
 def shapes(report: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:

@@ -1,0 +1,83 @@
+"""Home into the very Keras model that a conversion began with: under the names of its own file.
+
+Keras loads by them: what stands in a wrapper, in a model inside another or in one of several cells
+has names that no layer alone is written under.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ckptconv.checkpoint import KerasFacts
+from ckptconv.graph.graph import Graph
+from ckptconv.graph.lowered import Lowered
+from ckptconv.spelling import option
+
+_LAYOUTS = {"legacy": ".h5", "weights.h5": ".weights.h5"}
+
+
+def layout_of(report: Mapping[str, Any]) -> KerasFacts:
+    """Return how the Keras file was laid out that a conversion read; raise as a report's parser."""
+    said = {str(name): tuple(map(str, own)) for name, own in report.get("layout", {}).items()}
+    names = [n for each in report["layers"] for t in each["tensors"] for n in t["sources"]]
+    if any("/vars/" in str(name) for name in names):
+        return KerasFacts("weights.h5", names={name: own[0] for name, own in said.items() if own})
+    return KerasFacts("legacy", weights=said)
+
+
+def in_place(lowered: Lowered, graph: Graph, variant: str) -> Lowered:
+    """Return what was written for Keras under the names that the source of the conversion had.
+
+    What has no place there, or not all of them, stays as layers one after another, and a note says
+    so.
+
+    Args:
+        variant: the layout that is to be written.
+    """
+    from ckptconv.passes.match.original import facts_in
+    from ckptconv.passes.match.slashed import renamed
+
+    home = graph.home
+    if home is None or home.layout is None:
+        return lowered
+    layout, origin = variant or "legacy", graph.origin.provenance
+    places = {
+        name: _place(name, (p for n in origin.names(tensor) for p in home.places.get(n, ())))
+        for name, tensor in lowered.tensors.items()
+    }
+    wanted = {place for own in home.places.values() for place in own}
+    if home.layout.layout != layout:
+        there = _LAYOUTS[home.layout.layout]
+        return _noted(lowered, f"which had other names, in {there}", f"a target in {there}")
+    if {*places.values()} != wanted or len(wanted) < len(places):
+        return _noted(lowered, "some of which is not there as it was", "")
+    return replace(renamed(lowered, places), facts=facts_in(wanted, home.layout, layout))
+
+
+def _place(name: str, places: Iterable[str]) -> str:
+    """Return the one name of the source that a weight comes from, ``""`` where that is several.
+
+    Of several that a layer holds as one, as an attention its projections, it has the end of one.
+    """
+    found = dict.fromkeys(places)
+    if len(found) > 1:
+        own = _end(name)
+        found = dict.fromkeys(place for place in found if _end(place) == own)
+    return next(iter(found)) if len(found) == 1 else ""
+
+
+def _end(name: str) -> list[str]:
+    return name.removesuffix(":0").split("/")[-3 if "/vars/" in name else -2 :]
+
+
+def _noted(lowered: Lowered, why: str, way: str) -> Lowered:
+    like = option("like", "ORIGINAL")
+    also = f"{way}, or {like}," if way else like
+    note = (
+        f"written as layers one after another, and not under the names of the original, {why}: "
+        f"where that has wrappers, models or several cells in it, it takes {also} "
+        "with what the original saved, to load into it"
+    )
+    return replace(lowered, notes=(*lowered.notes, note))
