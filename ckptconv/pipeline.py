@@ -122,9 +122,7 @@ def lower(
         found = plan(graph, wanted, to, options, output)
         with locating(graph.origin.path):
             lowered = match.lowered(found, order=options.like_order)
-            if to == "keras":
-                return match.as_in(lowered, found.names, wanted, output.variant)
-            return lowered
+            return found.original.named(lowered) if found.original else lowered
     target = dialects.dialect(to)
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
@@ -154,16 +152,16 @@ def plan(
 
     wanted, target = target_network(like), dialects.dialect(to)
     lowerings = [_lowering(name, options, output) for name in (to, *target.others)]
-    tensors, names = wanted.tensors, dict[str, str]()
+    tensors, original = wanted.tensors, None
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
         if to == "keras":  # whose names say more than module and parameter
             graph, lowerings = match.by_levels(graph), list(map(match.plainly, lowerings))
-            names = match.plain_names(wanted, output.variant)
-            tensors = {names[name]: tensor for name, tensor in tensors.items()}
+            original = match.Original.of(wanted, output.variant)
+            graph, tensors = original.telling(graph), original.tensors
         fill = dict(options.fill)
         found = match.matching(graph, tensors, lowerings, fill=fill, called=called)
-        return replace(found, names=names)
+        return replace(found, original=original)
 
 
 def _lowering(name: str, options: WriteOptions, output: formats.Output) -> match.Lower:

@@ -2,7 +2,7 @@
 
 from ckptconv.passes.match.apply import Matching, lowered, matching
 from ckptconv.passes.match.engine import Order
-from ckptconv.passes.match.original import as_in, plain_names
+from ckptconv.passes.match.original import Original
 from ckptconv.passes.match.plan import Plan
 from ckptconv.passes.match.slashed import by_levels, plainly
 from ckptconv.passes.match.written import Lower
@@ -11,11 +11,10 @@ __all__ = [
     "Lower",
     "Matching",
     "Order",
+    "Original",
     "Plan",
-    "as_in",
     "by_levels",
     "lowered",
     "matching",
-    "plain_names",
     "plainly",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.errors import AmbiguousKindError, DialectError, UnmatchedError, listed
@@ -15,6 +15,7 @@ from ckptconv.passes.match.bare import with_other_names
 from ckptconv.passes.match.engine import Order, match
 from ckptconv.passes.match.fills import filled
 from ckptconv.passes.match.lacking import ANOTHER_DTYPE, WITHOUT_BUFFERS
+from ckptconv.passes.match.original import Original
 from ckptconv.passes.match.plan import Entry, Plan
 from ckptconv.passes.match.sides import (
     Form,
@@ -39,7 +40,7 @@ class Matching:
     """A plan, what it speaks of, and the modules whose kind, on which values depend, is open.
 
     Attributes:
-        names: the target's own → those that are matched, where they are others.
+        original: the target, where it is Keras's: its names are others than those matched.
     """
 
     plan: Plan
@@ -47,7 +48,7 @@ class Matching:
     targets: Mapping[str, Target]
     filled: Mapping[str, Tensor]
     unsure: Mapping[str, AmbiguousKindError]
-    names: Mapping[str, str] = field(default_factory=dict)
+    original: Original | None = None
 
 
 def matching(
