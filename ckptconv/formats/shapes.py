@@ -76,6 +76,13 @@ def _declared(text: str, path: str, error: ContainerError) -> Checkpoint:
             "the report of a conversion", file=path, hint=option("restore", path)
         ) from error
     entries = _entries(text)
+    if not entries and re.match(r"\{.{0,4096}\"class_name\":", text, re.DOTALL):
+        raise ContainerError(
+            "the configuration of a Keras model, which tells no shapes",
+            file=path,
+            hint=option("like", "like.weights.h5")
+            + "; that is what model.save_weights('like.weights.h5') writes, trained or not",
+        ) from error
     if not entries:
         expected = 'a checkpoint, {"name": [dims], …} or lines such as: name (dims)'
         raise ContainerError("not a list of parameters", file=path, expected=expected) from error

@@ -10,14 +10,13 @@ from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.hints import USER
+from ckptconv.graph.kinds import without_rank
 from ckptconv.graph.lowered import Lowered
 from ckptconv.passes.match.places import Place, layers_of, places_in
 from ckptconv.passes.match.slashed import plain, renamed, titles
 from ckptconv.spelling import option
 from ckptconv.tensors.ops import reshape
 from ckptconv.tensors.tensor import Tensor
-
-_TOLD = "the target's own file"
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ class Original:
         return {p.name: reshape(held[name], p.shape) for name, p in self.places.items()}
 
     def telling(self, graph: Graph) -> Graph:
-        """Return a graph whose layers are what the file says of those of their paths and shapes."""
+        """Return a graph whose layers have the settings of those of the file that have their paths
+        and shapes, and may be what these are: shapes decide."""
         return replace(graph, layers=tuple(map(self._told, graph)))
 
     def _told(self, layer: Layer) -> Layer:
@@ -70,12 +70,10 @@ class Original:
         shapes = {name: t.shape for name, t in layer.params.items()}
         if any(shapes.get(name) != t.shape for name, t in other.params.items()):
             return layer
-        said = {**other.attributes, **layer.attributes}
-        kinds = other.candidates or (other.kind,)
-        if layer.kind in kinds:
-            return replace(layer, attributes=said)
-        made = replace(layer, kind=other.kind, candidates=kinds, attributes=said)
-        return replace(made, evidence=_TOLD)
+        said, own = {**other.attributes, **layer.attributes}, layer.candidates or (layer.kind,)
+        if without_rank(other.kind) not in map(without_rank, own):
+            layer = replace(layer, candidates=(*own, other.kind))
+        return replace(layer, attributes=said)
 
     def named(self, lowered: Lowered) -> Lowered:
         """Return what was matched by plain names under the file's own, in its order of layers."""
@@ -102,9 +100,12 @@ def facts_in(names: Iterable[str], target: KerasFacts | None, variant: str) -> K
 def _require_layout(target: Checkpoint, variant: str) -> None:
     facts = target.facts
     if isinstance(facts, KerasFacts) and facts.layout != (variant or "legacy"):
-        expected = ".weights.h5" if facts.layout == "weights.h5" else ".h5, and not .weights.h5"
+        numbered = facts.layout == "weights.h5"
+        expected = ".weights.h5" if numbered else ".h5, and not .weights.h5"
+        saving = "save('like.h5')" if numbered else "save_weights('like.weights.h5')"
         raise CkptconvError(
             f"{option('like')}: a file of another layout",
             file=target.path,
             expected=f"a name that ends in {expected} for what is written",
+            hint=f"that, or what model.{saving} of this model writes",
         )

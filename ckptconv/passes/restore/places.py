@@ -49,10 +49,9 @@ def in_place(lowered: Lowered, graph: Graph, variant: str) -> Lowered:
     }
     wanted = {place for own in home.places.values() for place in own}
     if home.layout.layout != layout:
-        there = _LAYOUTS[home.layout.layout]
-        return _noted(lowered, f"which had other names, in {there}", f"a target in {there}")
+        return _noted(lowered, f"its weights stood in {_LAYOUTS[home.layout.layout]}")
     if {*places.values()} != wanted or len(wanted) < len(places):
-        return _noted(lowered, "some of which is not there as it was", "")
+        return _noted(lowered, "some of its weights are not here as they were")
     return replace(renamed(lowered, places), facts=facts_in(wanted, home.layout, layout))
 
 
@@ -72,12 +71,10 @@ def _end(name: str) -> list[str]:
     return name.removesuffix(":0").split("/")[-3 if "/vars/" in name else -2 :]
 
 
-def _noted(lowered: Lowered, why: str, way: str) -> Lowered:
-    like = option("like", "ORIGINAL")
-    also = f"{way}, or {like}," if way else like
+def _noted(lowered: Lowered, why: str) -> Lowered:
     note = (
-        f"written as layers one after another, and not under the names of the original, {why}: "
-        f"where that has wrappers, models or several cells in it, it takes {also} "
-        "with what the original saved, to load into it"
+        f"not under the names of the original's own file, since {why}, but as layers one after "
+        "another: an original with TimeDistributed, models or several cells in it does not load "
+        f"that; {option('like', 'ORIGINAL')}, a file that it saved itself, gives it these names"
     )
     return replace(lowered, notes=(*lowered.notes, note))

@@ -53,7 +53,7 @@ def draw(seed: str, rng: Random) -> Return:
         saving = "weights.h5"
     model = replace(drawn, saving=saving, target=target, quantize="", lora=False, fuse=False)
     kept = rng.choice(["", saving, *_LAYOUTS] if saving != "weights.h5" else ["", saving])
-    suffix = rng.choice([*[_LAYOUTS[kept or saving]] * 4, *_LAYOUTS.values()])
+    suffix = rng.choice([*[_LAYOUTS[kept or saving]] * 20, *_LAYOUTS.values()])
     return Return(seed, model, kept, suffix)
 
 
