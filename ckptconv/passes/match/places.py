@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ckptconv.checkpoint import Checkpoint, join
 from ckptconv.dialects import keras
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import AmbiguousKindError, CkptconvError
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import PARAMETER
@@ -30,6 +30,8 @@ from ckptconv.tensors.regions import Array, Region
 from ckptconv.tensors.tensor import Tensor
 
 _KEPT = "not told by the target's file"
+_MOST = 32
+"""Times that a file is read again without what was refused."""
 _FIRST = 2
 """Of the numbers: a norm's ones and zeros are none of them."""
 
@@ -48,13 +50,13 @@ def layers_of(target: Checkpoint) -> Graph | None:
     for apart in (False, True):
         with suppress(CkptconvError):
             return keras.lift(numbered, ReadOptions(), apart=apart)
-    graph, kept = None, dict[str, KindHint]()
-    while graph is None:
+    kept: dict[str, KindHint] = {}
+    for _ in range(_MOST):
         graph, refused = _lifted(numbered, kept)
-        if refused in kept:
-            return None
-        kept[refused] = KindHint(PARAMETER, {}, _KEPT)
-    return replace(graph, layers=tuple(x for x in graph.layers if x.evidence != _KEPT))
+        if graph is not None:
+            return replace(graph, layers=tuple(x for x in graph.layers if x.evidence != _KEPT))
+        kept |= dict.fromkeys(refused, KindHint(PARAMETER, {}, _KEPT))
+    return None
 
 
 def places_in(graph: Graph, variant: str) -> dict[str, Place]:
@@ -73,12 +75,14 @@ def places_in(graph: Graph, variant: str) -> dict[str, Place]:
     return found
 
 
-def _lifted(file: Checkpoint, kept: Mapping[str, KindHint]) -> tuple[Graph | None, str]:
-    """Return the layers of a file, or the path of one that is refused."""
+def _lifted(file: Checkpoint, kept: Mapping[str, KindHint]) -> tuple[Graph | None, set[str]]:
+    """Return the layers of a file, or the paths of some that are refused."""
     try:
-        return keras.lift(file, ReadOptions().with_kinds(kept)), ""
+        return keras.lift(file, ReadOptions().with_kinds(kept)), set()
+    except AmbiguousKindError as error:
+        return None, {*error.choices}
     except CkptconvError as error:
-        return None, error.tensor or next(iter(kept), "")
+        return None, {error.tensor} if error.tensor else set()
 
 
 def _written(layer: Layer, graph: Graph, write: Lower) -> list[Part]:

@@ -47,10 +47,12 @@ def in_place(lowered: Lowered, graph: Graph, variant: str) -> Lowered:
         name: _place(name, (p for n in origin.names(tensor) for p in home.places.get(n, ())))
         for name, tensor in lowered.tensors.items()
     }
-    wanted = {place for own in home.places.values() for place in own}
+    wanted = dict.fromkeys(place for own in home.places.values() for place in own)
     if home.layout.layout != layout:
         return _noted(lowered, f"its weights stood in {_LAYOUTS[home.layout.layout]}")
-    if {*places.values()} != wanted or len(wanted) < len(places):
+    if layout == "legacy" and not home.layout.weights:
+        return _noted(lowered, "the report, of an older version, does not tell their order")
+    if {*places.values()} != wanted.keys() or len(wanted) < len(places):
         return _noted(lowered, "some of its weights are not here as they were")
     return replace(renamed(lowered, places), facts=facts_in(wanted, home.layout, layout))
 
