@@ -157,7 +157,7 @@ def plan(
         graph = passes.before_lower(graph, target, options)
         if to == "keras":  # whose names say more than module and parameter
             graph, lowerings = match.by_levels(graph), list(map(match.plainly, lowerings))
-            original = match.Original.of(wanted, output.variant)
+            original = match.Original.of(wanted, output.variant, graph)
             graph, tensors = original.telling(graph), original.tensors
         fill = dict(options.fill)
         found = match.matching(graph, tensors, lowerings, fill=fill, called=called)

@@ -87,6 +87,7 @@ class Report:
         restore: what ``restore=`` needs to undo the conversion.
         network: the Python file that the network was written to.
         layout: of a source that is Keras's: layer → its weights in their order, or group → name.
+        shapes: of the weights of such a source.
         schema: the kind of document and its version, as ``report.schema.json`` has it.
     """
 
@@ -99,6 +100,7 @@ class Report:
     restore: list[dict[str, str]] = field(default_factory=list)
     network: str | None = None
     layout: dict[str, list[str]] = field(default_factory=dict)
+    shapes: dict[str, list[int]] = field(default_factory=dict)
     schema: str = SCHEMA
 
     @property
@@ -158,6 +160,7 @@ def account(
         omitted,
         [*graph.notes, *lowered.notes, *notes],
         layout=_layout(graph.origin.facts),
+        shapes={n: [*t.shape] for n, t in held.items()} if graph.dialect == "keras" else {},
     )
 
 

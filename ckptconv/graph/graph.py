@@ -157,12 +157,14 @@ class Home(NamedTuple):
         reasons: name → what the file has not of it, or not as it was; ``""`` for the others.
         places: name in the graph's file → the names there that it came from, and goes back to.
         layout: of that source, where it was Keras's.
+        shapes: of its weights; those of another shape here are these in the same order.
     """
 
     framework: str
     reasons: Mapping[str, str]
     places: Mapping[str, tuple[str, ...]] = {}
     layout: KerasFacts | None = None
+    shapes: Mapping[str, tuple[int, ...]] = {}
 
 
 @dataclass(frozen=True)

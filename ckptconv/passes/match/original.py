@@ -35,8 +35,11 @@ class Original:
     places: Mapping[str, Place]
 
     @classmethod
-    def of(cls, target: Checkpoint, variant: str) -> Original:
+    def of(cls, target: Checkpoint, variant: str, graph: Graph) -> Original:
         """Read what is wanted.
+
+        Args:
+            graph: what is to be written.
 
         Raises:
             CkptconvError: the target's file has the other layout.
@@ -45,11 +48,12 @@ class Original:
         _require_layout(target, variant)
         names = plain(held, titles(facts))
         found = {name: Place(new, held[name].shape) for name, new in names.items()}
-        graph = layers_of(target) if isinstance(facts, KerasFacts) else None
-        known = places_in(graph, variant) if graph else {}
+        paths = {layer.path for layer in graph}
+        there = layers_of(target, paths) if isinstance(facts, KerasFacts) else None
+        known = places_in(there, variant) if there else {}
         count = Counter(place.name for place in {**found, **known}.values())
         found |= {name: place for name, place in known.items() if count[place.name] == 1}
-        layers = {layer.path: layer for layer in graph or ()}
+        layers = {layer.path: layer for layer in there or ()}
         return cls(target, variant, layers, found)
 
     @property

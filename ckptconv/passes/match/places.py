@@ -8,7 +8,7 @@ whole and in order is that very weight, and what does not has no place in the fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
@@ -43,13 +43,19 @@ class Place(NamedTuple):
     shape: tuple[int, ...]
 
 
-def layers_of(target: Checkpoint) -> Graph | None:
-    """Return the layers of a Keras file with numbers for values, also where only a written network
-    can compute them; those that nothing tells are left out."""
-    numbered = replace(target, tensors=_numbered(target.tensors))
+def layers_of(target: Checkpoint, paths: Set[str]) -> Graph | None:
+    """Return the layers of a Keras file with numbers for values; what nothing tells is left out.
+
+    Args:
+        paths: of the layers that are to be written: they tell whether these are the layers as they
+            are, or those of a written network, which holds parts of some by themselves.
+    """
+    numbered, found = replace(target, tensors=_numbered(target.tensors)), list[Graph]()
     for apart in (False, True):
         with suppress(CkptconvError):
-            return keras.lift(numbered, ReadOptions(), apart=apart)
+            found.append(keras.lift(numbered, ReadOptions(), apart=apart))
+    if found:
+        return max(found, key=lambda graph: len(paths & {layer.path for layer in graph}))
     kept: dict[str, KindHint] = {}
     for _ in range(_MOST):
         graph, refused = _lifted(numbered, kept)

@@ -6,15 +6,18 @@ has names that no layer alone is written under.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import prod
+from operator import mul
 from typing import Any
 
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
 from ckptconv.spelling import option
-from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.ops import reshape
 
 _LAYOUTS = {"legacy": ".h5", "weights.h5": ".weights.h5"}
 
@@ -48,17 +51,20 @@ def in_place(lowered: Lowered, graph: Graph, variant: str) -> Lowered:
         name: _place(name, (p for n in origin.names(tensor) for p in home.places.get(n, ())))
         for name, tensor in lowered.tensors.items()
     }
-    sizes = _sizes(home.places, graph.origin.tensors)
     wanted = dict.fromkeys(place for own in home.places.values() for place in own)
     if home.layout.layout != layout:
         return _noted(lowered, f"its weights stood in {_LAYOUTS[home.layout.layout]}")
-    if layout == "legacy" and not home.layout.weights:
-        return _noted(lowered, "the report, of an older version, does not tell their order")
-    written = {place: lowered.tensors[name].size for name, place in places.items()}
-    fit = all(sizes.get(place, size) == size for place, size in written.items())
-    if written.keys() != wanted.keys() or len(wanted) < len(places) or not fit:
+    if not wanted.keys() <= home.shapes.keys():
+        return _noted(lowered, "the report, of an older version, does not tell their shapes")
+    held = {place: lowered.tensors[name].shape for name, place in places.items()}
+    fit = all(
+        _are_regrouped(held[place], home.shapes[place]) for place in wanted.keys() & held.keys()
+    )
+    if held.keys() != wanted.keys() or len(wanted) < len(places) or not fit:
         return _noted(lowered, "some of its weights are not here as they were")
-    return replace(renamed(lowered, places), facts=facts_in(wanted, home.layout, layout))
+    shaped = {n: reshape(t, home.shapes[places[n]]) for n, t in lowered.tensors.items()}
+    made = renamed(replace(lowered, tensors=shaped), places)
+    return replace(made, facts=facts_in(wanted, home.layout, layout))
 
 
 def _place(name: str, places: Iterable[str]) -> str:
@@ -73,14 +79,10 @@ def _place(name: str, places: Iterable[str]) -> str:
     return next(iter(found)) if len(found) == 1 else ""
 
 
-def _sizes(places: Mapping[str, tuple[str, ...]], held: Mapping[str, Tensor]) -> dict[str, int]:
-    """Return the size of each weight of the source that no tensor holds together with another."""
-    found: dict[str, int] = {}
-    for name, own in places.items():
-        if len(own) == 1 and name in held:
-            found[own[0]] = found.get(own[0], 0) + held[name].size
-    shared = {place for own in places.values() if len(own) > 1 for place in own}
-    return {place: size for place, size in found.items() if place not in shared}
+def _are_regrouped(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Tell whether a shape is another with axes beside each other joined, or cut."""
+    first, second = ({1, *itertools.accumulate(shape, mul)} for shape in (one, other))
+    return prod(one) == prod(other) and (first <= second or second <= first)
 
 
 def _end(name: str) -> list[str]:

@@ -137,7 +137,8 @@ def home(report: Mapping[str, Any], told: Mapping[str, Told], restored: Iterable
         }
         framework = str(report["source"]["framework"])
         layout = layout_of(report) if framework == "keras" else None
-    except (KeyError, TypeError, AttributeError) as error:
+        shapes = {str(n): tuple(map(int, shape)) for n, shape in report.get("shapes", {}).items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise not_a_report(error) from None
     undone, places = {*restored}, dict[str, tuple[str, ...]]()
     for target, entry in told.items():
@@ -147,7 +148,7 @@ def home(report: Mapping[str, Any], told: Mapping[str, Told], restored: Iterable
         reasons |= dict.fromkeys(entry.sources, ", ".join(left))
         if all(each.startswith(CAST) for each in left):
             places[target] = entry.sources
-    return Home(framework, reasons, places, layout)
+    return Home(framework, reasons, places, layout, shapes)
 
 
 def shapes(report: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
