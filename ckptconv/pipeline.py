@@ -157,8 +157,8 @@ def plan(
         graph = passes.before_lower(graph, target, options)
         if to == "keras":  # whose names say more than module and parameter
             graph, lowerings = match.by_levels(graph), list(map(match.plainly, lowerings))
-            original = match.Original.of(wanted, output.variant, graph)
-            graph, tensors = original.telling(graph), original.tensors
+            original, graph = match.Original.of(wanted, output.variant, graph).telling(graph)
+            tensors = original.tensors
         fill = dict(options.fill)
         found = match.matching(graph, tensors, lowerings, fill=fill, called=called)
         return replace(found, original=original)

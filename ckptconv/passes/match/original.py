@@ -7,16 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ckptconv.checkpoint import Checkpoint, KerasFacts
-from ckptconv.errors import CkptconvError
+from ckptconv.errors import CkptconvError, DialectError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.hints import USER
 from ckptconv.graph.kinds import without_rank
-from ckptconv.graph.lowered import Lowered
-from ckptconv.passes.match.places import Place, layers_of, places_in
+from ckptconv.graph.lowered import Dropped, Lowered, Made
+from ckptconv.passes.match.places import Place, as_stored, layers_of, places_in
 from ckptconv.passes.match.slashed import plain, renamed, titles
 from ckptconv.spelling import option
 from ckptconv.tensors.ops import reshape
-from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
+
+_NEUTRAL = "ones and zeros that change nothing: the target's layer has none"
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,16 @@ class Original:
         variant: the layout that is to be written.
         layers: path → layer of the file, where it is one.
         places: name in the file → where it belongs.
+        held: plain name → the parameters of its layer that the file keeps there.
+        dropped: what layers of the file have not, and change nothing.
     """
 
     file: Checkpoint
     variant: str
     layers: Mapping[str, Layer]
     places: Mapping[str, Place]
+    held: Mapping[str, set[str]]
+    dropped: tuple[Dropped, ...] = ()
 
     @classmethod
     def of(cls, target: Checkpoint, variant: str, graph: Graph) -> Original:
@@ -54,7 +60,12 @@ class Original:
         count = Counter(place.name for place in {**found, **known}.values())
         found |= {name: place for name, place in known.items() if count[place.name] == 1}
         layers = {layer.path: layer for layer in there or ()}
-        return cls(target, variant, layers, found)
+        kept = dict[str, set[str]]()
+        for layer in map(as_stored, layers.values()):
+            for param, tensor in layer.params.items():
+                for name in there.origin.provenance.names(tensor) if there else ():
+                    kept.setdefault(found[name].name, set()).add(param)
+        return cls(target, variant, layers, found, kept)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -62,17 +73,26 @@ class Original:
         held = self.file.tensors
         return {p.name: reshape(held[name], p.shape) for name, p in self.places.items()}
 
-    def telling(self, graph: Graph) -> Graph:
+    def telling(self, graph: Graph) -> tuple[Original, Graph]:
         """Return a graph whose layers have the settings of those of the file that have their paths
-        and shapes, and may be what these are: shapes decide."""
-        return replace(graph, layers=tuple(map(self._told, graph)))
+        and shapes, without the ones and zeros that these have not, and may be what these are:
+        shapes decide."""
+        layers = tuple(map(self._told, graph))
+        rests = (x.params.keys() - y.params.keys() for x, y in zip(graph, layers, strict=True))
+        pairs = zip(graph, rests, strict=True)
+        left = tuple(Dropped(layer.params[n], _NEUTRAL) for layer, rest in pairs for n in rest)
+        return replace(self, dropped=left), replace(graph, layers=layers)
 
     def _told(self, layer: Layer) -> Layer:
         other = self.layers.get(layer.path)
-        if other is None or layer.evidence == USER or isinstance(layer, RecurrentLayer):
+        if other is None or isinstance(layer, RecurrentLayer):
             return layer
         shapes = {name: t.shape for name, t in layer.params.items()}
         if any(shapes.get(name) != t.shape for name, t in other.params.items()):
+            return layer
+        spare = {name for name, t in other.params.items() if _is_neutral(layer.params[name], t)}
+        layer = replace(layer, params={n: t for n, t in layer.params.items() if n not in spare})
+        if layer.evidence == USER:
             return layer
         said, own = {**other.attributes, **layer.attributes}, layer.candidates or (layer.kind,)
         if without_rank(other.kind) not in map(without_rank, own):
@@ -81,11 +101,36 @@ class Original:
 
     def named(self, lowered: Lowered) -> Lowered:
         """Return what was matched by plain names under the file's own, in its order of layers."""
+        for made in lowered.made:
+            self._require_same(made, lowered.tensors)
         held, own = self.file.tensors, {place.name: name for name, place in self.places.items()}
         shaped = {n: reshape(t, held[own[n]].shape) for n, t in lowered.tensors.items()}
-        made = renamed(replace(lowered, tensors=shaped), own)
+        result = renamed(replace(lowered, tensors=shaped), own)
         facts = self.file.facts if isinstance(self.file.facts, KerasFacts) else None
-        return replace(made, facts=facts_in(held, facts, self.variant))
+        facts_of = facts_in(held, facts, self.variant)
+        return replace(result, facts=facts_of, dropped=(*lowered.dropped, *self.dropped))
+
+    def _require_same(self, made: Made, tensors: Mapping[str, Tensor]) -> None:
+        """Refuse what shapes let pass: numbers that name a scale here, and a shift there."""
+        known = {id(tensor): name for name, tensor in made.layer.params.items()}
+        for name in made.names:
+            other = self.layers.get(name.rpartition(".")[0])
+            if other is None or other.kind != made.layer.kind:
+                continue
+            found = {known[id(t)] for t in trace(tensors[name], known).origins if id(t) in known}
+            wanted = self.held.get(name, found)
+            if not wanted <= found:
+                raise DialectError(
+                    f"{option('like')}: another parameter of the layer",
+                    tensor=name,
+                    expected=", ".join(sorted(wanted)),
+                    found=", ".join(sorted(found)),
+                )
+
+
+def _is_neutral(tensor: Tensor, filled: Tensor) -> bool:
+    """Tell whether a parameter is what reading gave the layer of the file, which has none."""
+    return isinstance(filled, FilledTensor) and bool((tensor.numpy() == filled.value).all())
 
 
 def facts_in(names: Iterable[str], target: KerasFacts | None, variant: str) -> KerasFacts:

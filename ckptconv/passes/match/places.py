@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ckptconv.checkpoint import Checkpoint, join
 from ckptconv.dialects import keras
 from ckptconv.errors import AmbiguousKindError, CkptconvError
-from ckptconv.graph.graph import Graph, Layer
+from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Part
@@ -27,7 +27,7 @@ from ckptconv.tensors.dtypes import named
 from ckptconv.tensors.lazy import np
 from ckptconv.tensors.ops import reshape
 from ckptconv.tensors.regions import Array, Region
-from ckptconv.tensors.tensor import Tensor
+from ckptconv.tensors.tensor import FilledTensor, Tensor
 
 _KEPT = "not told by the target's file"
 _MOST = 32
@@ -73,12 +73,20 @@ def places_in(graph: Graph, variant: str) -> dict[str, Place]:
         variant: the layout of the file.
     """
     write, found = plainly(lambda graph: keras.lower(graph, variant)), dict[str, Place]()
-    for layer in graph:
+    for layer in map(as_stored, graph):
         path = layer.path.rpartition(".")[0] if layer.kind == PARAMETER else layer.path
         parts = (_placed(layer, part, graph.origin) for part in _written(layer, graph, write))
         own = next(filter(None, parts), {})
         found |= {name: Place(join(path, leaf), shape) for name, (leaf, shape) in own.items()}
     return found
+
+
+def as_stored(layer: Layer) -> Layer:
+    """Return a layer without the ones and zeros that reading gave it: its file has none."""
+    if isinstance(layer, RecurrentLayer):  # whose two biases its file has as one
+        return layer
+    stored = {name: t for name, t in layer.params.items() if not isinstance(t, FilledTensor)}
+    return replace(layer, params=stored)
 
 
 def _lifted(file: Checkpoint, kept: Mapping[str, KindHint]) -> tuple[Graph | None, set[str]]:

@@ -12,7 +12,7 @@ from ckptconv.dialects.state_dict import signature
 from ckptconv.errors import AmbiguousKindError, CkptconvError
 from ckptconv.graph.axes import fits
 from ckptconv.graph.graph import Graph, Layer
-from ckptconv.graph.kinds import KINDS, PARAMETER
+from ckptconv.graph.kinds import KINDS, PARAMETER, Family
 from ckptconv.graph.lowered import Dropped, Lowered, Part
 from ckptconv.passes.match.structure import Param, Structure
 from ckptconv.tensors.tensor import Tensor
@@ -55,23 +55,22 @@ def _differ(one: Part, other: Part) -> bool:
 
 
 def _spared(layer: Layer) -> Iterator[tuple[Layer, tuple[Dropped, ...]]]:
-    """Yield a layer, and a norm without ones and zeros that change nothing, which one framework has
-    where ``affine=False``, ``bias=False``, ``scale=False`` of another has not."""
+    """Yield a layer, and a norm without the ones and zeros that change nothing, which MindSpore
+    and Keras have where torch's ``affine=False`` or ``bias=False`` has not."""
     yield layer, ()
     kind = KINDS.get(layer.kind)
-    affine = {p.name: p.fill for p in kind.params if p.name in ("weight", "bias")} if kind else {}
-    if affine.get("weight") != 1:
+    if kind is None or kind.family not in (Family.NORM, Family.BATCH_NORM):
         return
+    affine = {p.name: p.fill for p in kind.params if p.optional and p.name in ("weight", "bias")}
     neutral = {
         name: tensor
         for name, tensor in layer.params.items()
         if name in affine and bool((tensor.numpy() == affine[name]).all())
     }
-    rule = "ones and zeros that change nothing: the target's layer has none"
-    for less in [[*neutral], *([name] for name in neutral)] if neutral else []:
-        rest = {name: tensor for name, tensor in layer.params.items() if name not in less}
-        if rest:
-            yield replace(layer, params=rest), tuple(Dropped(neutral[n], rule) for n in less)
+    rest = {name: tensor for name, tensor in layer.params.items() if name not in neutral}
+    if neutral and rest and not any(p.needs in neutral for p in kind.params if p.name in rest):
+        rule = "ones and zeros that change nothing: the target's layer has none"
+        yield replace(layer, params=rest), tuple(Dropped(t, rule) for t in neutral.values())
 
 
 def _kinds(layer: Layer, graph: Graph) -> tuple[str, ...]:

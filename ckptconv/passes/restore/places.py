@@ -53,13 +53,14 @@ def in_place(lowered: Lowered, graph: Graph, variant: str) -> Lowered:
     }
     wanted = dict.fromkeys(place for own in home.places.values() for place in own)
     if home.layout.layout != layout:
-        return _noted(lowered, f"its weights stood in {_LAYOUTS[home.layout.layout]}")
-    if not wanted.keys() <= home.shapes.keys():
+        there = _LAYOUTS[home.layout.layout]
+        way = f"a target that ends in {there}, or "
+        return _noted(lowered, f"its weights stood in {there}", way)
+    ordered = layout == "weights.h5" or home.layout.weights
+    if not ordered or not wanted.keys() <= home.shapes.keys():
         return _noted(lowered, "the report, of an older version, does not tell their shapes")
     held = {place: lowered.tensors[name].shape for name, place in places.items()}
-    fit = all(
-        _are_regrouped(held[place], home.shapes[place]) for place in wanted.keys() & held.keys()
-    )
+    fit = all(_are_regrouped(shape, home.shapes.get(p, ())) for p, shape in held.items())
     if held.keys() != wanted.keys() or len(wanted) < len(places) or not fit:
         return _noted(lowered, "some of its weights are not here as they were")
     shaped = {n: reshape(t, home.shapes[places[n]]) for n, t in lowered.tensors.items()}
@@ -89,10 +90,10 @@ def _end(name: str) -> list[str]:
     return name.removesuffix(":0").split("/")[-3 if "/vars/" in name else -2 :]
 
 
-def _noted(lowered: Lowered, why: str) -> Lowered:
+def _noted(lowered: Lowered, why: str, way: str = "") -> Lowered:
     note = (
         f"not under the names of the original's own file, since {why}, but as layers one after "
         "another: an original with TimeDistributed, models or several cells in it does not load "
-        f"that; {option('like', 'ORIGINAL')}, a file that it saved itself, gives it these names"
+        f"that; {way}{option('like', 'ORIGINAL')}, a file that it saved itself, has these names"
     )
     return replace(lowered, notes=(*lowered.notes, note))
