@@ -112,12 +112,13 @@ class Original:
 
     def _require_same(self, made: Made, tensors: Mapping[str, Tensor]) -> None:
         """Refuse what shapes let pass: numbers that name a scale here, and a shift there."""
-        known = {id(tensor): name for name, tensor in made.layer.params.items()}
+        origins = {name: _origins(tensor) for name, tensor in made.layer.params.items()}
         for name in made.names:
             other = self.layers.get(name.rpartition(".")[0])
             if other is None or other.kind != made.layer.kind:
                 continue
-            found = {known[id(t)] for t in trace(tensors[name], known).origins if id(t) in known}
+            own = _origins(tensors[name])
+            found = {param for param, each in origins.items() if each & own}
             wanted = self.held.get(name, found)
             if not wanted <= found:
                 raise DialectError(
@@ -126,6 +127,10 @@ class Original:
                     expected=", ".join(sorted(wanted)),
                     found=", ".join(sorted(found)),
                 )
+
+
+def _origins(tensor: Tensor) -> set[int]:
+    return set(map(id, trace(tensor).origins))
 
 
 def _is_neutral(tensor: Tensor, filled: Tensor) -> bool:
