@@ -156,8 +156,10 @@ def plan(
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
         if to == "keras":  # whose names say more than module and parameter
+            from ckptconv.passes.match.original import Original
+
             graph, lowerings = match.by_levels(graph), list(map(match.plainly, lowerings))
-            original, graph = match.Original.of(wanted, output.variant, graph).telling(graph)
+            original, graph = Original.of(wanted, output.variant, graph).telling(graph)
             tensors = original.tensors
         fill = dict(options.fill)
         found = match.matching(graph, tensors, lowerings, fill=fill, called=called)

@@ -2,7 +2,6 @@
 
 from ckptconv.passes.match.apply import Matching, lowered, matching
 from ckptconv.passes.match.engine import Order
-from ckptconv.passes.match.original import Original
 from ckptconv.passes.match.plan import Plan
 from ckptconv.passes.match.slashed import by_levels, plainly
 from ckptconv.passes.match.written import Lower
@@ -11,7 +10,6 @@ __all__ = [
     "Lower",
     "Matching",
     "Order",
-    "Original",
     "Plan",
     "by_levels",
     "lowered",

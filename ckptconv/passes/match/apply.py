@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.errors import AmbiguousKindError, DialectError, UnmatchedError, listed
@@ -15,7 +16,6 @@ from ckptconv.passes.match.bare import with_other_names
 from ckptconv.passes.match.engine import Order, match
 from ckptconv.passes.match.fills import filled
 from ckptconv.passes.match.lacking import ANOTHER_DTYPE, WITHOUT_BUFFERS
-from ckptconv.passes.match.original import Original
 from ckptconv.passes.match.plan import Entry, Plan
 from ckptconv.passes.match.sides import (
     Form,
@@ -30,6 +30,9 @@ from ckptconv.passes.match.sides import (
 from ckptconv.passes.match.written import Lower
 from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ckptconv.passes.match.original import Original
 
 _SHOWN = 4
 _EVIDENCE = "parameters of the target network"

@@ -23,7 +23,10 @@ from tests.differential.keras_models.spec import Plan
 from tests.differential.outcome import Outcome, Result, asked_about
 from tests.differential.targets import SUFFIX
 
-_LAYOUTS = {"keras": ".weights.h5", "weights.h5": ".weights.h5", "h5": ".h5", "h5 weights": ".h5"}
+_LAYOUTS = {
+    **dict.fromkeys(("keras", "weights.h5", "sharded"), ".weights.h5"),
+    **dict.fromkeys(("h5", "h5 weights", "keras 2 h5"), ".h5"),
+}
 """The ways in which the original is kept, and what its weights are loaded from."""
 
 
