@@ -223,6 +223,20 @@ def test_what_the_original_has_no_place_for_is_refused(tmp_path):
     assert any("not here as they were" in note for note in made.notes)
 
 
+def test_weights_alone_that_tell_no_cells_name_the_file_that_does(tmp_path):
+    """``.weights.h5`` numbers weights, so that two of a norm may be any two of three."""
+    model = _attending()
+    _saved(model, tmp_path / "like.weights.h5")
+    _, there, _ = _there(tmp_path, model, ".keras")
+    with pytest.raises(ckptconv.UnmatchedError) as refused:
+        ckptconv.convert(
+            there, tmp_path / "home.weights.h5", to="keras", like=tmp_path / "like.weights.h5"
+        )
+    assert "like='like.keras', by model.save('like.keras')" in str(refused.value.hint)
+    model.save(tmp_path / "like.keras")
+    ckptconv.convert(there, tmp_path / "home.weights.h5", to="keras", like=tmp_path / "like.keras")
+
+
 def test_a_scale_is_no_shift(tmp_path):
     """Both are ``vars/0`` of a norm that has one of them."""
     model = _over(_steps(), L.TimeDistributed(L.LayerNormalization(scale=False), name="norm"))

@@ -40,11 +40,8 @@ _EVIDENCE = "parameters of the target network"
 
 @dataclass(frozen=True)
 class Matching:
-    """A plan, what it speaks of, and the modules whose kind, on which values depend, is open.
-
-    Attributes:
-        original: the target, where it is Keras's: its names are others than those matched.
-    """
+    """A plan, what it speaks of, the modules whose kind, on which values depend, is open, and the
+    target where it is Keras's, which has names of its own."""
 
     plan: Plan
     sources: Mapping[str, Source]
@@ -239,10 +236,11 @@ def _unmatched(found: Matching) -> UnmatchedError:
         hints.insert(0, option("like_order", True))
     if any(entry.why.endswith(WITHOUT_BUFFERS) for entry in plan.impossible):
         hints.insert(0, "a list of all of state_dict() in torch, of get_parameters() in MindSpore")
+    advice = found.original.advice if found.original else ""
     return UnmatchedError(
         f"{option('like')}: {plan.counts()}: {lines}",
         plan=plan,
-        hint=f"{' or '.join(hints)}; match drafts the map",
+        hint=f"{' or '.join(hints)}; match drafts the map{advice}",
     )
 
 

@@ -73,6 +73,15 @@ class Original:
         held = self.file.tensors
         return {p.name: reshape(held[name], p.shape) for name, p in self.places.items()}
 
+    @property
+    def advice(self) -> str:
+        """What would tell more than a file of weights alone; ``""`` where this is none."""
+        facts = self.file.facts
+        if not isinstance(facts, KerasFacts) or facts.config is not None:
+            return ""
+        fuller = "like.keras" if facts.layout == "weights.h5" else "like.h5"
+        return f"; {option('like', fuller)}, by model.save({fuller!r}), tells of wrappers and norms"
+
     def telling(self, graph: Graph) -> tuple[Original, Graph]:
         """Return a graph whose layers have the settings of those of the file that have their paths
         and shapes, without the ones and zeros that these have not, and may be what these are:
