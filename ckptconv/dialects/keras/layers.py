@@ -204,7 +204,10 @@ FORMS: Forms = within(
         **{f"DepthwiseConv{n}d": _depthwise(n) for n in (1, 2)},
         **{f"ConvTranspose{n}d": _conv_transpose(n) for n in _RANKS},
         "PReLU": Form(  # the axes of its weight: dialects/keras/plain_weights
-            Call("PReLU", shared_axes=Arg()), {"weight": Slot("alpha")}, notes=(_CHANNELS,)
+            Call("PReLU", shared_axes=Arg()),
+            {"weight": Slot("alpha")},
+            recorded={"shared_axes": "shared_axes"},
+            notes=(_CHANNELS,),
         ),
         "MultiheadAttention": _ATTENTION,
         **_RECURRENT,

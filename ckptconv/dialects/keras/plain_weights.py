@@ -105,7 +105,8 @@ def lower_slopes(layer: Layer) -> Tensor:
     Raises:
         DialectError: these axes are not known.
     """
-    shared, weight = layer.attributes.get("shared_axes"), layer.params["weight"]
+    shared, weight = layer.attributes.get("shared_axes", ""), layer.params["weight"]
+    shared = [] if shared is None else shared  # as Keras records it
     if not isinstance(shared, list | tuple) or len(shared) > _MOST_AXES:
         raise DialectError(
             "the rank of its input is not known, which the shape of alpha follows in Keras",

@@ -101,10 +101,10 @@ class Original:
             return layer
         spare = {name for name, t in other.params.items() if _is_neutral(layer.params[name], t)}
         layer = replace(layer, params={n: t for n, t in layer.params.items() if n not in spare})
-        if layer.evidence == USER:
-            return layer
         said, own = {**other.attributes, **layer.attributes}, layer.candidates or (layer.kind,)
         if without_rank(other.kind) not in map(without_rank, own):
+            if layer.evidence == USER:
+                return layer
             layer = replace(layer, candidates=(*own, other.kind))
         return replace(layer, attributes=said)
 
