@@ -11,6 +11,7 @@ from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from ckptconv import formats
 from ckptconv.passes.restore.places import _are_regrouped
 
 keras = pytest.importorskip("keras")
+legacy_h5_format = pytest.importorskip("keras.src.legacy.saving.legacy_h5_format")
 L = keras.layers
 GOLDEN = Path(__file__).parents[1] / "golden" / "keras"
 
@@ -235,6 +237,22 @@ def test_weights_alone_that_tell_no_cells_name_the_file_that_does(tmp_path):
     assert "like='like.keras', by model.save('like.keras')" in str(refused.value.hint)
     model.save(tmp_path / "like.keras")
     ckptconv.convert(there, tmp_path / "home.weights.h5", to="keras", like=tmp_path / "like.keras")
+
+
+def test_what_was_kept_as_it_was_goes_back_beside_what_no_layer_holds(tmp_path):
+    """Of one layer the configuration tells what is refused; the other was kept under its names."""
+    cell = L.GRUCell(2, activation=L.LeakyReLU(negative_slope=0.4))
+    model = _over(_steps(), L.SeparableConv1D(3, 1), L.RNN(cell))
+    wanted = _filled(model, 1)
+    with h5py.File(bare := tmp_path / "bare.h5", "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    ckptconv.convert(bare, tmp_path / "there.pt", to="torch")
+    original, home = _saved(model, tmp_path / "original.h5"), tmp_path / "home.h5"
+    ckptconv.convert(tmp_path / "there.pt", home, to="keras", like=original)
+    _filled(model, 2)
+    model.load_weights(home)
+    for variable, expected in zip(model.weights, wanted, strict=True):
+        np.testing.assert_array_equal(variable.value.detach().numpy(), expected, variable.path)
 
 
 def test_a_scale_is_no_shift(tmp_path):

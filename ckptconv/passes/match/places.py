@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import replace
+from operator import itemgetter
 from typing import NamedTuple
 
 from ckptconv.checkpoint import Checkpoint, join
@@ -51,14 +52,18 @@ def layers_of(target: Checkpoint, paths: Set[str]) -> Graph | None:
             are, or those of a written network, which holds parts of some by themselves.
     """
     numbered, found = replace(target, tensors=_numbered(target.tensors)), list[Graph]()
-    for apart in (False, True):
-        with suppress(CkptconvError):
-            found.append(keras.lift(numbered, ReadOptions(), apart=apart))
-    if found:
-        return max(found, key=lambda graph: len(paths & {layer.path for layer in graph}))
+    if graph := _told_part(numbered):
+        found.append(graph)
+    with suppress(CkptconvError):
+        found.append(keras.lift(numbered, ReadOptions(), apart=True))
+    by_paths = (len(paths & {layer.path for layer in graph}) for graph in found)
+    return max(zip(by_paths, found, strict=True), key=itemgetter(0), default=(0, None))[1]
+
+
+def _told_part(file: Checkpoint) -> Graph | None:
     kept: dict[str, KindHint] = {}
     for _ in range(_MOST):
-        graph, refused = _lifted(numbered, kept)
+        graph, refused = _lifted(file, kept)
         if graph is not None:
             return replace(graph, layers=tuple(x for x in graph.layers if x.evidence != _KEPT))
         kept |= dict.fromkeys(refused, KindHint(PARAMETER, {}, _KEPT))
