@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ckptconv.dialects.torch.network import sizes
-from ckptconv.dialects.torch.network.call import Operator, number
+from ckptconv.dialects.torch.network.call import Operator, Rule, number
 from ckptconv.graph.network import Value
-
-Rule = Callable[[Operator], None]
 
 
 def pair(op: str) -> Rule:

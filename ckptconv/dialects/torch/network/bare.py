@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from ckptconv.dialects.torch.network.call import Operator, number
+from ckptconv.dialects.torch.network.call import Operator, Rule, number
 from ckptconv.dialects.torch.network.layers import RULES as LAYERS
 from ckptconv.graph.network import Value
 
@@ -12,7 +12,7 @@ _FLOAT32_EPSILON = 2.0**-23
 _AFFINE = {"weight": "multiply", "bias": "add"}
 
 
-def _or_layer(rule: Callable[[Operator], None]) -> Callable[[Operator], None]:
+def _or_layer(rule: Rule) -> Rule:
     """Take an operator for that of a layer where it has weights."""
 
     def chosen(o: Operator) -> None:
@@ -67,7 +67,7 @@ def _root(o: Operator, squares: Value, axes: Sequence[int], epsilon: float) -> V
     return o.between("sqrt", o.between("add_number", mean, number=epsilon))
 
 
-RULES: Mapping[str, Callable[[Operator], None]] = {
+RULES: Mapping[str, Rule] = {
     "layer_norm": _or_layer(_layer_norm),
     "rms_norm": _or_layer(_rms_norm),
     "instance_norm": _instance_norm,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ckptconv.dialects.torch.network.program import Program
@@ -126,6 +126,10 @@ class Operator:
 
     def refuse(self, problem: str) -> LossyError:
         return LossyError(f"{self.name} with {problem}", tensor=self.place or None)
+
+
+Rule = Callable[[Operator], None]
+"""What writes an operator's nodes."""
 
 
 def number(o: Operator, key: str, default: float | None = None) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from ckptconv.dialects.torch.network.call import Operator
+from ckptconv.dialects.torch.network.call import Operator, Rule
 from ckptconv.graph.network import Value
 
 
@@ -44,6 +44,6 @@ def _one_hot(o: Operator) -> None:
     o.give("one_hot", o.tensor("self"), size=size)
 
 
-RULES: Mapping[str, Callable[[Operator], None]] = {
+RULES: Mapping[str, Rule] = {
     **{"gather": _gather, "index_select": _take, "index": _index, "one_hot": _one_hot},
 }

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ckptconv.dialects.torch.network import masks, shapes
-from ckptconv.dialects.torch.network.call import Operator, number
-
-Rule = Callable[[Operator], None]
+from ckptconv.dialects.torch.network.call import Operator, Rule, number
 
 
 def _one(op: str) -> Rule:

@@ -6,11 +6,11 @@ parameters may as well go into a function that the layer does not compute.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ckptconv.dialects.narrowing import SAID
-from ckptconv.dialects.torch.network.call import Operator, number
+from ckptconv.dialects.torch.network.call import Operator, Rule, number
 from ckptconv.errors import LossyError
 from ckptconv.graph.graph import CELL_PARAMS, Layer
 from ckptconv.graph.kinds import PARAMETER
@@ -233,7 +233,7 @@ def _weight_norm(o: Operator) -> None:
     o.program.weights[o.outputs[0]] = f"{path}.{plain}"
 
 
-RULES: Mapping[str, Callable[[Operator], None]] = {
+RULES: Mapping[str, Rule] = {
     "linear": _linear,
     "embedding": _embedding,
     "_weight_norm": _weight_norm,

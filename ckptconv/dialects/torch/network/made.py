@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ckptconv.dialects.torch.network.call import Operator
+from ckptconv.dialects.torch.network.call import Operator, Rule
 from ckptconv.dialects.torch.network.masks import filling
 from ckptconv.dialects.torch.network.sizes import Extent, extents
 from ckptconv.graph.network import Size, Value
@@ -13,7 +13,7 @@ from ckptconv.graph.network import Size, Value
 _HELD = ("float32", "int32", "int64", "bool")
 
 
-def _full(number: float | None) -> Callable[[Operator], None]:
+def _full(number: float | None) -> Rule:
     """Take an operator that gives this number everywhere, or its own."""
 
     def rule(o: Operator) -> None:
@@ -62,7 +62,7 @@ def _triangle(o: Operator) -> None:
     o.give(o.name, o.tensor("self"), diagonal=int(o.get("diagonal", 0)))
 
 
-RULES: Mapping[str, Callable[[Operator], None]] = {
+RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("zeros", "new_zeros", "zeros_like"), _full(0)),
     **dict.fromkeys(("ones", "new_ones", "ones_like"), _full(1)),
     **dict.fromkeys(("full", "new_full", "full_like"), _full(None)),

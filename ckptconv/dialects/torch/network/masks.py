@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ckptconv.dialects.torch.network import shapes
-from ckptconv.dialects.torch.network.call import LARGEST, Operator, number
+from ckptconv.dialects.torch.network.call import LARGEST, Operator, Rule, number
 from ckptconv.dialects.torch.network.sizes import number_or_size
 from ckptconv.graph.network import Value
 
@@ -129,7 +129,7 @@ def _scores(o: Operator, query: Value, key: Value) -> tuple[Value, list[Value]]:
     return scores, unseen
 
 
-RULES: Mapping[str, Callable[[Operator], None]] = {
+RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("eq", "ne", "gt", "ge", "lt", "le"), _compare),
     "masked_fill": _masked_fill,
     **dict.fromkeys(("to", "_to_copy", "type_as"), _converted),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ckptconv.dialects.torch.network import (
     arithmetic,
@@ -17,9 +17,8 @@ from ckptconv.dialects.torch.network import (
     reductions,
     shapes,
 )
-from ckptconv.dialects.torch.network.call import Operator
+from ckptconv.dialects.torch.network.call import Rule
 
-Rule = Callable[[Operator], None]
 GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "layers": layers.RULES,
     "norms without weights": bare.RULES,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ckptconv.dialects.torch.network import shapes
-from ckptconv.dialects.torch.network.call import Operator
+from ckptconv.dialects.torch.network.call import Operator, Rule
 from ckptconv.graph.network import Value
-
-Rule = Callable[[Operator], None]
 
 
 def _pool(op: str) -> Rule:

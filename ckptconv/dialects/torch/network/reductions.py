@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ckptconv.dialects.torch.network.arithmetic import pair, truth
-from ckptconv.dialects.torch.network.call import Operator, number
+from ckptconv.dialects.torch.network.call import Operator, Rule, number
 from ckptconv.graph.network import Shape, Value
-
-Rule = Callable[[Operator], None]
 
 
 def _axes(o: Operator, x: Value) -> tuple[int, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from ckptconv.dialects.torch.network.call import Operator
+from ckptconv.dialects.torch.network.call import Operator, Rule
 from ckptconv.dialects.torch.network.sizes import Extent, extents, reshaped, row, single
 from ckptconv.graph.network import Size, Value
 
@@ -81,7 +81,7 @@ def _whole(axis: int) -> tuple[tuple[None, None, None], ...]:
     return ((None, None, None),) * axis
 
 
-def several(op: str) -> Callable[[Operator], None]:
+def several(op: str) -> Rule:
     def rule(o: Operator) -> None:
         values = [o.typed(o.program.value(name)) for name in o.tensor_names("tensors")]
         axis = o.get("dim", 0)
@@ -184,7 +184,7 @@ def expand(o: Operator) -> None:
         o.give("tile", *given, times=times)
 
 
-RULES: Mapping[str, Callable[[Operator], None]] = {
+RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "mT", "swapaxes"), permute),
     **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "squeeze"), shaped),
     **dict.fromkeys(("unsqueeze", "unflatten"), shaped),
