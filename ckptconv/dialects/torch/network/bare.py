@@ -26,15 +26,17 @@ def _or_layer(rule: Rule) -> Rule:
 
 def _layer_norm(o: Operator) -> None:
     x = o.tensor("input")
-    axes = tuple(range(x.rank - len(o.get("normalized_shape")), x.rank))
-    _normalised(o, x, axes, number(o, "eps", 1e-5))
+    _normalised(o, x, _last_axes(o, x), number(o, "eps", 1e-5))
 
 
 def _rms_norm(o: Operator) -> None:
     x = o.tensor("input")
-    axes = tuple(range(x.rank - len(o.get("normalized_shape")), x.rank))
-    epsilon = number(o, "eps") if o.get("eps") is not None else _FLOAT32_EPSILON
-    o.give("divide", x, _root(o, o.between("square", x), axes, epsilon))
+    epsilon = number(o, "eps", _FLOAT32_EPSILON)
+    o.give("divide", x, _root(o, o.between("square", x), _last_axes(o, x), epsilon))
+
+
+def _last_axes(o: Operator, x: Value) -> range:
+    return range(x.rank - len(o.get("normalized_shape")), x.rank)
 
 
 def _instance_norm(o: Operator) -> None:

@@ -78,8 +78,7 @@ def _dropout(o: Operator) -> None:
 def _pad(o: Operator) -> None:
     sides, mode = tuple(o.get("pad")), o.get("mode", "constant")
     if mode == "constant":
-        value = number(o, "value", 0.0) if o.get("value") is not None else 0.0
-        o.give("pad", o.tensor("self"), sides=sides, value=float(value))
+        o.give("pad", o.tensor("self"), sides=sides, value=float(number(o, "value", 0.0)))
     elif mode in _EDGES and min(sides) >= 0:
         o.give("pad_edge", o.tensor("self"), sides=sides, mode=mode)
     else:

@@ -26,10 +26,10 @@ def _full(number: float | None) -> Rule:
         dtype = o.program.dtype(o.outputs[0])
         if dtype not in _HELD:
             raise o.refuse(f"numbers of {dtype}")
-        given: list[Value] = []
         if o.name.endswith("_like"):
             o.give("full_as", o.tensor("self"), value=value, dtype=dtype)
         else:
+            given: list[Value] = []
             sizes = extents(o, given)
             o.give("full", *given, sizes=sizes, value=value, dtype=dtype)
 

@@ -20,6 +20,11 @@ def _axes(o: Operator, x: Value) -> tuple[int, ...]:
     return tuple(sorted(n % x.rank for n in axes))
 
 
+def _keeps(o: Operator) -> bool:
+    """Tell whether the axes stay, each of length one."""
+    return bool(o.get("keepdim", False))
+
+
 def _length(o: Operator, x: Value, axes: tuple[int, ...], keep: bool, shape: Shape) -> Value:
     """Return the root of the sum of squares."""
     squares = Value(f"{o.outputs[0]}_{x.name}_squares", shape, x.dtype)
@@ -32,9 +37,8 @@ def _reduce(op: str) -> Rule:
         x = o.typed()
         if x.dtype == "bool":
             raise o.refuse("bools")
-        keep = bool(o.get("keepdim", False))
         # max.dim gives (values, indices)
-        o.program.give(op, [x], o.outputs[:1], axes=_axes(o, x), keep=keep)
+        o.program.give(op, [x], o.outputs[:1], axes=_axes(o, x), keep=_keeps(o))
 
     return rule
 
@@ -48,10 +52,8 @@ def _extreme(word: str) -> Rule:
             return
         _reduce(f"a{word}")(o)
         if len(o.outputs) > 1:
-            keep = bool(o.get("keepdim", False))
-            o.program.give(
-                f"arg{word}", [o.tensor("self")], o.outputs[1:], axis=o.axis(), keep=keep
-            )
+            x, places = o.tensor("self"), o.outputs[1:]
+            o.program.give(f"arg{word}", [x], places, axis=o.axis(), keep=_keeps(o))
 
     return rule
 
@@ -61,7 +63,7 @@ def _place(op: str) -> Rule:
         if o.get("dim") is None:
             raise o.refuse("all axes")
         x = o.typed() if op == "prod" else o.tensor("self")
-        o.give(op, x, axis=o.axis(), keep=bool(o.get("keepdim", False)))
+        o.give(op, x, axis=o.axis(), keep=_keeps(o))
 
     return rule
 
@@ -69,7 +71,7 @@ def _place(op: str) -> Rule:
 def _truths(op: str) -> Rule:
     def rule(o: Operator) -> None:
         x = truth(o, o.tensor("self"))
-        o.give(op, x, axes=_axes(o, x), keep=bool(o.get("keepdim", False)))
+        o.give(op, x, axes=_axes(o, x), keep=_keeps(o))
 
     return rule
 
@@ -82,15 +84,15 @@ def _spread(op: str) -> Rule:
         lost = number(o, "correction", usual)
         if lost != int(lost):
             raise o.refuse("a correction that is no whole number")
-        axes, keep = _axes(o, o.tensor("self")), bool(o.get("keepdim", False))
-        o.give(op, o.tensor("self"), axes=axes, correction=int(lost), keep=keep)
+        x = o.tensor("self")
+        o.give(op, x, axes=_axes(o, x), correction=int(lost), keep=_keeps(o))
 
     return rule
 
 
 def _norm(o: Operator) -> None:
     x, order = o.typed(), o.get("ord", 2)
-    told: dict[str, Any] = {"axes": _axes(o, x), "keep": bool(o.get("keepdim", False))}
+    told: dict[str, Any] = {"axes": _axes(o, x), "keep": _keeps(o)}
     if order == 2:
         o.program.same(o.outputs[0], _length(o, x, **told, shape=o.shape))
     elif order in _NORMS:
@@ -127,7 +129,7 @@ def _distance(o: Operator) -> None:
         raise o.refuse(f"p={o.get('p')}")
     way = o.between("subtract", o.tensor("x1"), o.tensor("x2"))
     way = o.between("add_number", way, number=number(o, "eps", 1e-6))
-    told: dict[str, Any] = {"axes": (-1,), "keep": bool(o.get("keepdim", False))}
+    told: dict[str, Any] = {"axes": (-1,), "keep": _keeps(o)}
     o.program.same(o.outputs[0], _length(o, way, **told, shape=o.shape))
 
 

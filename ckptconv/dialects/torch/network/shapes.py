@@ -84,8 +84,7 @@ def _whole(axis: int) -> tuple[tuple[None, None, None], ...]:
 def several(op: str) -> Rule:
     def rule(o: Operator) -> None:
         values = [o.typed(o.program.value(name)) for name in o.tensor_names("tensors")]
-        axis = o.get("dim", 0)
-        o.give(op, *values, axis=axis)
+        o.give(op, *values, axis=o.get("dim", 0))
 
     return rule
 
@@ -148,26 +147,25 @@ def differences(o: Operator) -> None:
     o.give("logical_xor" if x.dtype == "bool" else "subtract", first, second)
 
 
-def _one_by_one(o: Operator, op: str, axes: list[int], *others: list[int]) -> None:
-    x = o.tensor("self")
-    for axis, *numbers in zip(axes, *others, strict=True):
-        x = o.between(op, x, axis=axis % x.rank, **dict(zip(("shift",), numbers, strict=False)))
-    o.program.same(o.outputs[0], x)
-
-
 def roll(o: Operator) -> None:
     axes = o.get("dims")
     if not axes:
         raise o.refuse("all axes in one")
-    _one_by_one(o, "roll", axes, o.get("shifts"))
+    x = o.tensor("self")
+    for axis, shift in zip(axes, o.get("shifts"), strict=True):
+        x = o.between("roll", x, axis=axis % x.rank, shift=shift)
+    o.program.same(o.outputs[0], x)
 
 
 def flip(o: Operator) -> None:
-    _one_by_one(o, "flip", o.get("dims"))
+    x = o.tensor("self")
+    for axis in o.get("dims"):
+        x = o.between("flip", x, axis=axis % x.rank)
+    o.program.same(o.outputs[0], x)
 
 
 def unbind(o: Operator) -> None:
-    x, axis = o.tensor("self"), o.axis() if "dim" in o.given else 0
+    x, axis = o.tensor("self"), o.axis(default=0)
     for i, name in enumerate(o.outputs):
         o.program.give("index", [x], [name], cuts=(*_whole(axis), i))
 
