@@ -47,7 +47,8 @@ def emit(
     reserved = frozenset([*snippets.names(goal.name), *goal.words, *stubs.values()])
     body = Forward(network, goal.name, called, stubs, reserved)
     lines, results = body.write()
-    text = ["class Net(" + goal.base + "):", *goal.init, *built, ""]
+    text = [f"class Net({goal.base}):", "    def __init__(self):", "        super().__init__()"]
+    text += [*built, ""]
     text += goal.signature(body.parameters)
     text += [row for left, right in lines for row in _assignment(left, right)]
     line = f"        return {', '.join(results)}"
@@ -78,14 +79,15 @@ def _stubs(network: Network, taken: frozenset[str]) -> dict[str, str]:
 
 
 def _written(network: Network, stubs: Mapping[str, str]) -> list[str]:
+    """Return the functions that are left to be written."""
+    weights = {node.outputs[0] for node in network if node.op == "parameter"}
     counts: dict[str, set[int]] = {}
+    held: set[str] = set()
     for node in network:
         if node.op == "stub":
-            counts.setdefault(stubs[node.outputs[0]], set()).add(len(node.inputs))
-    weights = {node.outputs[0] for node in network if node.op == "parameter"}
-    held = {
-        stubs[node.outputs[0]] for node in network if node.op == "stub" and weights & {*node.inputs}
-    }
+            name = stubs[node.outputs[0]]
+            counts.setdefault(name, set()).add(len(node.inputs))
+            held |= {name} if weights & {*node.inputs} else set()
     last = "; its weights come last, as the source has them"
     return [
         f"def {name}({_given(found)}):\n"
@@ -210,13 +212,12 @@ def _assignment(left: str, right: str) -> list[str]:
 
 
 def _docstring(network: Network, goal: Target, parameters: list[str]) -> list[str]:
-    lines = [f'"""{printable(network.title) or "A network"}, for {goal.title}.', ""]
-    lines += ["Inputs:"]
+    title = printable(network.title) or "A network"
+    lines = [f'"""{title}, for {goal.title}.', "", "Inputs:"]
     for value, name in zip(network.inputs, parameters, strict=True):
         words = ["any" if n is None else str(n) for n in value.shape]
         words[:1] = ["batch"] if value.shape[:1] == (None,) else words[:1]
-        sizes = ", ".join(words)
-        lines.append(f"    {name}: {value.dtype} ({sizes})")
+        lines.append(f"    {name}: {value.dtype} ({', '.join(words)})")
     for note in (*network.notes, *goal.notes(network)):
         lines += ["", *textwrap.wrap(printable(note, 400), WIDTH - 1)]
     return [*lines, '"""']

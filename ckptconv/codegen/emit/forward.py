@@ -104,34 +104,26 @@ class Forward:
             return f"{self.stubs[node.outputs[0]]}({', '.join(texts)})", True
         if node.op == "cell":
             x, *states = texts
-            held = f"({', '.join(states)})" if len(states) > 1 else states[0]
-            return f"{module}({x}, {held})", True
+            return f"{module}({x}, {_as_one(states)})", True
         if module is not None:
             return f"{module}({', '.join(texts)})", True
         return expression(node.op, self.target, texts, node.arguments)
 
     def _recurrent(self, node: Node, texts: list[str], module: str) -> str:
-        x, *rest = texts
-        arguments = [x]
-        mask = [rest.pop(0)] if node.arguments.get("masked") else []
-        if rest:
-            arguments.append(f"({rest[0]}, {rest[1]})" if len(rest) == 2 else rest[0])
-        elif mask:
-            mask = [f"mask={mask[0]}"]
-        return f"{module}({', '.join(arguments + mask)})"
+        x, *states = texts
+        mask = [states.pop(0)] if node.arguments.get("masked") else []
+        given = [_as_one(states), *mask] if states else [f"mask={text}" for text in mask]
+        return f"{module}({', '.join([x, *given])})"
 
     def _unpacked(self, i: int, node: Node) -> str:
-        names = []
-        for name in node.outputs:
-            used = name in self.uses
-            names.append(self._variable(i + 1, name) if used else "_")
+        used = self.uses
+        names = [self._variable(i + 1, name) if name in used else "_" for name in node.outputs]
         if node.op != "recurrent":
             return ", ".join(names)
         y, *states = names
         if all(state == "_" for state in states):
             return f"{y}, _"
-        inner = f"({', '.join(states)})" if len(states) > 1 else states[0]
-        return f"{y}, {inner}"
+        return f"{y}, {_as_one(states)}"
 
     def _may_stand(self, node: Node, place: int, name: str) -> bool:
         """Tell whether a waiting expression can be written inside of a node's."""
@@ -180,13 +172,15 @@ class Forward:
         match = _OWN_NAME.fullmatch(name)
         wanted = match[1] if match else "x"
         if wanted in taken:
-            wanted = (
-                identifier(name[:_LONGEST_NAME], taken)
-                if match is None
-                else _counted(wanted, taken)
-            )
+            longer = identifier(name[:_LONGEST_NAME], taken)
+            wanted = _counted(wanted, taken) if match else longer
         self.variables[name] = wanted
         return wanted
+
+
+def _as_one(states: list[str]) -> str:
+    """Return states as layers take and give them: one alone, or several in brackets."""
+    return f"({', '.join(states)})" if len(states) > 1 else states[0]
 
 
 def _counted(name: str, taken: set[str] | frozenset[str]) -> str:

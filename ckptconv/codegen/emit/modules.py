@@ -101,11 +101,11 @@ def weight(node: Node, layer: Layer, columns: Columns) -> str:
 def _settings(node: Node) -> dict[str, Any]:
     if node.op == "weight":  # which says what is used of the layer, not how it is built
         return {}
-    if node.op != "recurrent":
-        return dict(node.arguments)
     a = node.arguments
+    if node.op != "recurrent":
+        return dict(a)
     found = {"batch_first": a.get("batch_first", True), "dropout": a.get("dropout", 0.0)}
-    return found | ({"nonlinearity": node.arguments["activation"]} if _kind(node) == "RNN" else {})
+    return found | ({"nonlinearity": a["activation"]} if _kind(node) == "RNN" else {})
 
 
 def is_native(node: Node, network: Network, target: str) -> bool:

@@ -82,13 +82,18 @@ def dtype(a: Arguments) -> str:
     return "ms.bool_" if a["dtype"] == "bool" else f"ms.{a['dtype']}"
 
 
+def _filling(value: Any) -> tuple[str, str]:
+    """Return (the function that fills in a value, what it is told of it)."""
+    word = _FILLED.get(value)
+    return (word, "") if word else ("full", f"{number(value)}, ")
+
+
 def filled(torch: bool) -> Callable[[Arguments], str]:
     """A new value of sizes; in torch on the device of another, where there is one."""
 
     def text(a: Arguments) -> str:
         row, held = sizes(a["sizes"]), any(isinstance(n, Size) for n in a["sizes"])
-        word = _FILLED.get(a["value"], "full")
-        shown = "" if word != "full" else f"{number(a['value'])}, "
+        word, shown = _filling(a["value"])
         if not torch:
             return f"ops.{word}(({row}), {shown}dtype={dtype(a)})"
         if held:
@@ -100,8 +105,7 @@ def filled(torch: bool) -> Callable[[Arguments], str]:
 
 def filled_as(torch: bool) -> Callable[[Arguments], str]:
     def text(a: Arguments) -> str:
-        word = _FILLED.get(a["value"], "full")
-        shown = "" if word != "full" else f"{number(a['value'])}, "
+        word, shown = _filling(a["value"])
         place, of = ("torch", f"torch.{a['dtype']}") if torch else ("ops", dtype(a))
         return f"{place}.{word}_like({{0}}, {shown}dtype={of})"
 

@@ -28,20 +28,14 @@ class Target:
     functions: Callable[[Network, str], list[str]]
     notes: Callable[[Network], list[str]]
 
-    init = ("    def __init__(self):", "        super().__init__()")
-
     def signature(self, parameters: Sequence[str]) -> list[str]:
         *decorators, head = self.method
         return [*decorators, *call(head, ["self", *parameters], 4, "):")]
 
 
 def _torch_imports(names: frozenset[str]) -> list[str]:
-    found = ["import torch", "from torch import nn"]
-    return (
-        [*found[:1], "from safetensors.torch import load_file", *found[1:]]
-        if ("load_file" in names)
-        else found
-    )
+    loader = ["from safetensors.torch import load_file"] if "load_file" in names else []
+    return ["import torch", *loader, "from torch import nn"]
 
 
 def _mindspore_imports(names: frozenset[str]) -> list[str]:
@@ -94,12 +88,8 @@ def _mindspore_functions(network: Network, weights: str) -> list[str]:
 
 
 def _mindspore_notes(network: Network) -> list[str]:
-    loops = [
-        node
-        for node in network
-        if node.op == "recurrent" and not is_native(node, network, "mindspore")
-    ]
-    if not loops:
+    recurrent = (node for node in network if node.op == "recurrent")
+    if all(is_native(node, network, "mindspore") for node in recurrent):
         return []
     return [
         "Layers that are classes of this module run a step at a time: any length compiles, and "
@@ -107,26 +97,26 @@ def _mindspore_notes(network: Network) -> list[str]:
     ]
 
 
-_MINDSPORE = Target(
-    "mindspore",
-    "MindSpore",
-    "nn.Cell",
-    _mindspore_imports,
-    ("ms", "nn", "ops", "Tensor", "Parameter"),
-    ("    @ms.jit", "def construct("),
-    _mindspore_functions,
-    _mindspore_notes,
-)
-TARGETS = {
-    "torch": Target(
-        "torch",
-        "torch",
-        "nn.Module",
-        _torch_imports,
-        ("torch", "nn"),
-        ("def forward(",),
-        _torch_functions,
-        lambda _: [],
+_ALL = (
+    Target(
+        name="torch",
+        title="torch",
+        base="nn.Module",
+        imports=_torch_imports,
+        words=("torch", "nn"),
+        method=("def forward(",),
+        functions=_torch_functions,
+        notes=lambda _: [],
     ),
-    "mindspore": _MINDSPORE,
-}
+    Target(
+        name="mindspore",
+        title="MindSpore",
+        base="nn.Cell",
+        imports=_mindspore_imports,
+        words=("ms", "nn", "ops", "Tensor", "Parameter"),
+        method=("    @ms.jit", "def construct("),
+        functions=_mindspore_functions,
+        notes=_mindspore_notes,
+    ),
+)
+TARGETS = {target.name: target for target in _ALL}
