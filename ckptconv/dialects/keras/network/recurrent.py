@@ -38,6 +38,11 @@ class Cell:
     recurrent_activation: str
     reset_after: bool
 
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The letters of the states that it hands from step to step."""
+        return ("h", "c") if self.kind == "LSTM" else ("h",)
+
     def arguments(self) -> dict[str, Any]:
         found = {"kind": self.kind, "activation": self.activation}
         if self.kind != "RNN":
@@ -130,10 +135,9 @@ def stack(
     if backwards:
         x = b.add("flip", (x,), axis=1)
         mask = b.add("flip", (mask,), name="mask", axis=1) if mask is not None else None
-    found = []
-    for cell, path, first, last in zip(
-        cells, paths, states, [False] * (len(cells) - 1) + [True], strict=True
-    ):
+    found: list[tuple[Value, ...]] = []
+    for cell, path, first in zip(cells, paths, states, strict=True):
+        last = len(found) == len(cells) - 1
         run = run_layer(b, x, mask, [cell], path, [first], zero=zero and last)
         x = run.y
         found.append(run.states[0])
@@ -159,8 +163,7 @@ def run_layer(
         *(b.add("stack", row, (count, *row[0].shape), name="state", axis=0) for row in columns),
     ]
     shapes: dict[str, Any] = {"y": (*x.shape[:2], count * cell.units)}
-    for name in ("h", "c")[: 2 if cell.kind == "LSTM" else 1]:
-        shapes[name] = (count, x.shape[0], cell.units)
+    shapes |= dict.fromkeys(cell.states, (count, x.shape[0], cell.units))
     y, *last = b.add_many(
         "recurrent", inputs, shapes, layer=path, **cell.arguments(), bidirectional=count == 2,
         masked=mask is not None, zero_masked=zero and mask is not None,
@@ -186,9 +189,9 @@ def initial(b: Builder, site: Site, cells: Sequence[Cell]) -> list[Value]:
     """Return the first states: of the call, or of a stateful layer new inputs of the network."""
     given = site.kwargs.get("initial_state")
     states = [given] if isinstance(given, Value) else list(given or site.inputs[1:])
-    sizes = [cell.units for cell in cells for _ in range(2 if cell.kind == "LSTM" else 1)]
+    sizes = [cell.units for cell in cells for _ in cell.states]
     if site.get("stateful") and not states:
-        letters = [s for cell in cells for s in ("h", "c")[: 2 if cell.kind == "LSTM" else 1]]
+        letters = [letter for cell in cells for letter in cell.states]
         states = [
             b.value((site.x.shape[0], n), name=f"{site.layer.name}_{letter}")
             for n, letter in zip(sizes, letters, strict=True)
@@ -210,8 +213,7 @@ def mask_of(b: Builder, site: Site, x: Value) -> Value | None:
 def rows(states: list[Value], cells: Sequence[Cell]) -> list[list[Value]]:
     """Share states out to cells: two for an LSTM, one for others."""
     rest = iter(states)
-    counts = [2 if cell.kind == "LSTM" else 1 for cell in cells]
-    return [[next(rest) for _ in range(n)] if states else [] for n in counts]
+    return [[next(rest) for _ in cell.states] if states else [] for cell in cells]
 
 
 RULES = dict.fromkeys((*CLASSES, "RNN"), layer)
