@@ -218,3 +218,21 @@ def test_what_depends_on_a_version_that_nothing_names_is_asked(kind, tmp_path):
     given[1] = given[1].astype("f4")
     wanted = [np.asarray(value.detach()) for value in model(given)]
     close(run_torch(module, weights, given), wanted, 2e-6)
+
+
+@pytest.mark.parametrize("kind", ["DepthwiseConv1D", "SeparableConv1D"])
+@pytest.mark.parametrize("multiplier", ["2", 0, True])
+def test_a_depth_multiplier_that_is_no_size_is_refused(kind, multiplier, tmp_path):
+    """Taken for 1, it would give all that follows other sizes than the weights have."""
+    import keras
+
+    sizes = (4, 2) if kind == "SeparableConv1D" else (2,)
+    layer = getattr(keras.layers, kind)(*sizes, depth_multiplier=2, name="conv")
+    model = keras.Sequential([keras.Input((6, 3)), layer])
+    model.save(tmp_path / "m.h5")
+    document = json.loads(model.to_json())
+    document["config"]["layers"][-1]["config"]["depth_multiplier"] = multiplier
+    (tmp_path / "c.json").write_text(json.dumps(document))
+    options = {"to": "torch", "network": tmp_path / "net.py", "config": tmp_path / "c.json"}
+    with pytest.raises(ckptconv.DialectError, match=r"conv: depth_multiplier is no "):
+        ckptconv.convert(tmp_path / "m.h5", tmp_path / "m.pt", **options)

@@ -29,10 +29,7 @@ def conv(b: Builder, site: Site) -> list[Value]:
 
 def separable(b: Builder, site: Site) -> list[Value]:
     x, last = to_channels_first(b, site)
-    channels, each = x.shape[1], site.get("depth_multiplier", default=1)
-    if channels is None or type(each) is not int or each < 1:
-        raise site.refuse("a depthwise convolution of an unknown number of channels")
-    x = convolved(b, site, x, b.part(site, DEPTHWISE), channels * each, channels)
+    x = convolved(b, site, x, b.part(site, DEPTHWISE), *_depthwise(site, x.shape[1]))
     shape = (x.shape[0], integer(site, "filters", "nb_filter"), *x.shape[2:])
     made = b.add("module", (x,), shape, layer=b.part(site, POINTWISE), padding=0, stride=1)
     made = channels_last(b, made) if last else made
@@ -49,7 +46,7 @@ def convolved(b: Builder, site: Site, x: Value, path: str, filters: int, groups:
     """Append the convolution at a path, with the settings of a layer; channels are first."""
     rank = x.rank - 2
     size, stride, dilation = (
-        _windows(site, rank, *keys)
+        _sizes(site, rank, *keys)
         for keys in (("kernel_size", "filter_length"), ("strides", "subsample_length"),
                      ("dilation_rate", "atrous_rate"))
     )  # fmt: skip
@@ -78,10 +75,15 @@ def _outputs(site: Site, channels: int | None) -> tuple[int, int]:
     """Return the number of a convolution's outputs, and of the groups of its inputs."""
     if not site.layer.class_name.startswith("Depthwise"):
         return integer(site, "filters", "nb_filter"), site.get("groups", default=1)
+    return _depthwise(site, channels)
+
+
+def _depthwise(site: Site, channels: int | None) -> tuple[int, int]:
+    """Return the same where each input is a group of its own."""
     if channels is None:
         raise site.refuse("a depthwise convolution of an unknown number of channels")
-    each = site.get("depth_multiplier", default=1)
-    return channels * (each if type(each) is int and each > 0 else 1), channels
+    (each,) = _sizes(site, 1, "depth_multiplier")
+    return channels * each, channels
 
 
 def _padded_same(
@@ -100,12 +102,11 @@ def _padded_same(
 
 
 def conv_transpose(b: Builder, site: Site) -> list[Value]:
-    x, rank = site.x, site.x.rank - 2
-    last = are_channels_last(site)
-    x = channels_first(b, x) if last else x
-    size = _windows(site, rank, "kernel_size")
-    stride = _windows(site, rank, "strides")
-    dilation = _windows(site, rank, "dilation_rate")
+    x, last = to_channels_first(b, site)
+    rank = x.rank - 2
+    size = _sizes(site, rank, "kernel_size")
+    stride = _sizes(site, rank, "strides")
+    dilation = _sizes(site, rank, "dilation_rate")
     same = site.get("padding", default="valid") == "same"
     small = any(k < s for k, s in zip(size, stride, strict=True))
     if small or max(dilation) > 1 or site.get("output_padding") is not None:
@@ -125,7 +126,7 @@ def conv_transpose(b: Builder, site: Site) -> list[Value]:
     return [activate(b, made, site.get("activation"), site.where)]
 
 
-def _windows(site: Site, rank: int, *keys: str) -> tuple[int, ...]:
+def _sizes(site: Site, rank: int, *keys: str) -> tuple[int, ...]:
     """Return a size for each axis, 1 where the configuration has none."""
     said = any(key in site.layer.config for key in keys)
     return per_axis(site, rank, *keys) if said else (1,) * rank
