@@ -40,11 +40,12 @@ _QUOTED = re.compile(
 )
 _BETWEEN = r"(?:\s*[:=|,]\s*|\s*(?:->|→)\s*|\s+)(?:shape=)?(?:torch\.Size\()?"
 _AFTER = rf"\)?\s*[,|]?\s*{_DTYPE}?(?:\s+(?:True|False))?[\s,|]*"
+_WORD = r"""[^\s'":=|()\[\]]+?"""
 _LINES = (
     re.compile(rf"""['"]?(?P<name>[^\s'":=|]+?)['"]?{_BETWEEN}{_DIMS}{_AFTER}"""),
     re.compile(  # a name with spaces in it, but no dtype, and its sizes in brackets
         rf"""(?!.*\s(?:\w+\.)?(?:b?float|u?int|bool|complex)\d*\s*[\[(])"""
-        rf"""(?P<q>['"]?)(?P<name>[^'":=|()\[\]]+?)(?P=q){_BETWEEN}{_BRACKETS}{_AFTER}"""
+        rf"""(?P<q>['"]?)(?P<name>{_WORD}(?: {_WORD})*?)(?P=q){_BETWEEN}{_BRACKETS}{_AFTER}"""
     ),
 )
 
