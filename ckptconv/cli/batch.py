@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,6 +17,7 @@ from ckptconv.cli.spelling import spelled
 from ckptconv.cli.targets import framework
 from ckptconv.dialects import DIALECTS
 from ckptconv.errors import CkptconvError, UsageError, printable
+from ckptconv.io.apart import Apart
 from ckptconv.spelling import read_by
 
 if TYPE_CHECKING:
@@ -119,9 +121,11 @@ def _workers(count: int) -> Iterator[Executor | None]:
         try:
             yield executor
         except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
+            # Who does not wait leaves Python, when it ends, a pool that may be ending itself.
+            waiting = Apart(partial(executor.shutdown, cancel_futures=True))
             for worker in multiprocessing.active_children():
                 worker.terminate()
+            waiting.finish()
             raise
 
 

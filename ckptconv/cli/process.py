@@ -12,8 +12,10 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -28,8 +30,12 @@ _WRITTEN = {
 }
 _CLOSED = (errno.EPIPE, errno.EINVAL)
 """What a system says of a pipe that nobody reads; Windows says the second."""
-_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""What ends a program from outside; the second, that its terminal is gone, Windows has not."""
+_STOPS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+"""What ends a program from outside; the last, that its terminal is gone, Windows has not."""
+_SOON = 0.01
+"""Seconds until a signal comes again that was lost."""
 _Refused: type[Any] = typer.BadParameter.__mro__[1]
 """typer's error of usage, which it has no public name for."""
 
@@ -132,7 +138,19 @@ def _document(error: CkptconvError, code: int) -> None:
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
     """Leave through the exception path, so that temporary files are removed."""
-    sys.exit(128 + signum)
+    sys.unraisablehook = partial(_again, signum)
+    raise KeyboardInterrupt if signum == signal.SIGINT else SystemExit(128 + signum)
+
+
+def _again(signum: int, dropped: Any) -> None:
+    """Send a signal once more whose exception Python dropped, as it does amid a destructor."""
+    if not issubclass(dropped.exc_type, KeyboardInterrupt | SystemExit):
+        sys.__unraisablehook__(dropped)
+        return
+    main = threading.main_thread().ident
+    kill: Any = getattr(signal, "pthread_kill", lambda _, number: signal.raise_signal(number))
+    (timer := threading.Timer(_SOON, kill, (main, signum))).daemon = True
+    timer.start()
 
 
 class _Output(io.RawIOBase):

@@ -124,7 +124,7 @@ class _File:
             if self._durable:
                 platform.sync(self._held)
             if platform.OPEN_FILES_STAY:
-                self._held = _close(self._held)
+                self._let_go()
             platform.move(self._temporary, self._target, replace=self._force)
 
     def sync_folder(self, done: set[str]) -> None:
@@ -141,10 +141,16 @@ class _File:
             # Once it is moved, another run may have its name.
             held, path = self._held, self._temporary
             ours = held < 0 or os.path.samestat(os.fstat(held), os.lstat(path))
-            self._held = _close(held) if platform.OPEN_FILES_STAY else held
+            if platform.OPEN_FILES_STAY:
+                self._let_go()
             if ours:
                 os.unlink(path)
-        self._held = _close(self._held)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, -1  # first: a signal amid it must not have it closed twice
+        if held >= 0:
+            os.close(held)
 
 
 _gathering: ContextVar[list[_File] | None] = ContextVar("gathering", default=None)
@@ -208,9 +214,3 @@ def _free_name(stem: str) -> str:
             free.append(path)
         number += 1
     return free[0] if free else path
-
-
-def _close(held: int) -> int:
-    if held >= 0:
-        os.close(held)
-    return -1

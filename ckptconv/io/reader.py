@@ -174,9 +174,9 @@ class Owner(Source):
 
     def close(self) -> None:
         """Let go of the file; nothing can be read from it, nor from its windows, any more."""
-        if self._fd >= 0:
-            self._close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1  # first: a signal amid it must not have it closed twice
+        if fd >= 0:
+            self._close(fd)
 
     def __del__(self) -> None:
         self.close()

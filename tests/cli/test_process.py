@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,37 @@ def test_a_pipe_that_is_closed_when_the_work_is_done(tagger: Path) -> None:
     assert tagger.with_suffix(".ckpt").exists()
     result = shell(f"ckptconv inspect {tagger} /nowhere.pt | true")
     assert result.returncode == 1
+
+
+AMID_A_DESTRUCTOR = """
+import signal, typer
+from ckptconv.cli.process import run
+class File:
+    def __del__(self):
+        signal.raise_signal(signal.STOP)
+app = typer.Typer()
+@app.callback()
+def several():
+    pass
+@app.command("go")
+def go():
+    File()
+    print("goes on", flush=True)
+    while True:
+        signal.pause()
+run(app)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("stop", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_amid_a_destructor_is_not_lost(stop: str) -> None:
+    """Python drops what is raised there, and goes on."""
+    script = AMID_A_DESTRUCTOR.replace("STOP", stop)
+    command = [sys.executable, "-c", script, "go"]
+    result = subprocess.run(command, capture_output=True, timeout=HANGS, cwd=ROOT, text=True)
+    assert (result.stdout, result.stderr) == ("goes on\n", "")
+    assert result.returncode == 128 + getattr(signal, stop)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
