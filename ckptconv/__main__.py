@@ -14,10 +14,13 @@ def main() -> None:
     gc.set_threshold(1_000_000)  # imports and readers make many objects and no garbage
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts one for each processor
 
-    from ckptconv.cli import main as run
-
     try:
+        from ckptconv.cli import main as run
+
         run()
+    except KeyboardInterrupt:  # before the command line could hear of it
+        code.append(130)
+        sys.exit(130)
     except SystemExit as end:
         code += [end.code] if isinstance(end.code, int) else []
         raise

@@ -201,6 +201,22 @@ def test_a_signal_amid_a_destructor_is_not_lost(stop: str) -> None:
     assert result.returncode == 128 + getattr(signal, stop)
 
 
+def test_an_interrupt_amid_the_imports() -> None:
+    script = """
+import sys
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == "ckptconv.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder)
+from ckptconv.__main__ import main
+main()
+"""
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, timeout=HANGS, cwd=ROOT, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_under_the_output(tagger: Path) -> None:
     for arguments in (f"torch2ms {tagger}", f"inspect {tagger} --json"):
