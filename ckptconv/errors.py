@@ -142,7 +142,7 @@ class AmbiguousKindError(DialectError):
         first.choices = {path: kinds for e in errors for path, kinds in e.choices.items()}
         first.allow = first.allow.union(*(error.allow for error in others))
         if more:
-            first.problem += f" (nor which {listed(more, _SHOWN)} are)"
+            first.problem += f" (nor for {listed(more, _SHOWN)})"
             first.hint = _line(errors, modules)
         return first
 

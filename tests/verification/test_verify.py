@@ -267,7 +267,7 @@ def test_each_file_is_opened_once_whatever_is_ambiguous(tmp_path, monkeypatch):
     torch.save(layers.state_dict(), source)
     kinds = dict.fromkeys(layers, "Conv1d")
     ckptconv.convert(source, target, to="mindspore", kinds=kinds)
-    with pytest.raises(AmbiguousKindError, match=r"nor which .* and 29 more") as refused:
+    with pytest.raises(AmbiguousKindError, match=r"nor for .* and 29 more") as refused:
         ckptconv.load(target)
     assert set(refused.value.choices) == set(layers)
     opened = []

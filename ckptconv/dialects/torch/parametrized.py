@@ -93,6 +93,8 @@ def _plain(
         _refuse_unknown(parts)
     except CkptconvError as error:
         error.file, error.tensor = checkpoint.path, stem
+        if isinstance(error, AmbiguousKindError):
+            error.choices = {stem: ()}
         raise
     return None
 

@@ -324,3 +324,13 @@ def test_half_precision_is_computed_in_float64():
     wide = v.astype(np.float64)
     expected = (g * wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float16)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_each_weight_of_unsure_norm_is_named():
+    layers = {"rnn": nn.LSTM(3, 4), "fc": nn.Linear(4, 2)}
+    parametrizations.weight_norm(layers["rnn"], "weight_hh_l0")
+    parametrizations.weight_norm(layers["fc"])
+    state = nn.ModuleDict(layers).state_dict()
+    with pytest.raises(ckptconv.AmbiguousKindError, match=r"\(nor for fc\.weight\)") as refused:
+        lift(state)
+    assert refused.value.choices == {"rnn.weight_hh_l0": (), "fc.weight": ()}
