@@ -184,7 +184,7 @@ def _check_described(unit: Unit, root: Entry) -> None:
         raise DialectError(
             "the configuration has no layer for these weights",
             tensor=unit.first,
-            expected=listed((layer.name for layer in root.layers()), 20),
+            expected=listed((layer.name for layer in root.layers()), 20) or "another one",
             found=unit.path,
             hint=f"{option('config', 'model.json')}; that is of the model whose weights these are",
         )
