@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ckptconv import formats
@@ -31,7 +32,7 @@ _BRACKETS = r"(?P<dims>[\[(][\d\s,]*[\])])"
 _DIMS = r"(?P<dims>[\[(][\d\s,]*[\])]|\d+(?:\s*[,x×\s]\s*\d+)*)"
 _DTYPE = r"(?:(?:dtype=)?(?:\w+\.)?(?P<dtype>[A-Za-z]+\d+|[Bb]ool))"
 _PARAMETER = re.compile(
-    r"Parameter\s*\(name=(?P<name>[^,\n]+),\s*shape=(?P<dims>\([\d\s,]*\))"
+    r"Parameter\s*\(name=(?P<name>(?:(?!\(name=)[^,\n])+),\s*shape=(?P<dims>\([\d\s,]*\))"
     r"(?:,\s*dtype=(?:\w+\.)?(?P<dtype>\w+))?"
 )
 _QUOTED = re.compile(
@@ -112,7 +113,9 @@ def _entries(text: str) -> list[_Declaration]:
     try:
         document = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
-        return _from_text(text)
+        with suppress(ValueError):  # a size of thousands of digits
+            return _from_text(text)
+        return []
     try:
         return [_Declaration(name, *_described(value)) for name, value in document.items()]
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
@@ -98,6 +100,8 @@ def test_what_the_frameworks_print(tmp_path):
         "{'a': (1,), 'b': what}",
         "a (1, 2)\nand so on",
         "a float33 (3,)",
+        f"Parameter (name=a, shape=({'9' * 5000},))",
+        f"{{'a': ({'9' * 5000},)}}",
         "\x00\xff",
         "",
     ],
@@ -106,6 +110,14 @@ def test_what_is_no_list_of_parameters(tmp_path, text):
     (tmp_path / "list").write_text(text)
     with pytest.raises(ContainerError):
         shapes.read(tmp_path / "list")
+
+
+def test_a_list_of_nothing_but_beginnings_costs_what_its_length_does(tmp_path):
+    (tmp_path / "list").write_text("Parameter (name=" * 30_000)  # minutes, if each is read on
+    started = time.process_time()
+    with pytest.raises(ContainerError):
+        shapes.read(tmp_path / "list")
+    assert time.process_time() - started < 10
 
 
 def test_a_name_twice_and_a_dtype_of_nobody(tmp_path):

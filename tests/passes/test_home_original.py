@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from importlib import util
@@ -209,6 +210,21 @@ def test_a_report_that_tells_less_gives_no_names_to_guesses(tmp_path, left, kept
     made = ckptconv.convert(there, home, to="keras", restore=report)
     noted = any("not under the names of the original" in note for note in made.notes)
     assert noted == (left == "shapes" or kept == ".h5")
+
+
+@pytest.mark.parametrize(
+    "damaged", [[math.inf], ["6", 6], "66", [-1, -1, 6, 6], [6.5, 6], None], ids=str
+)
+@pytest.mark.parametrize("of", ["source", "target"])
+def test_a_report_with_what_is_no_shape_is_none(tmp_path, damaged, of):
+    _, there, report = _there(tmp_path, _nested(), ".h5")
+    told = json.loads(report.read_text())
+    tensor = told["layers"][0]["tensors"][0]
+    held, key = (told["shapes"], tensor["sources"][0]) if of == "source" else (tensor, "shape")
+    held[key] = damaged
+    report.write_text(json.dumps(told))
+    with pytest.raises(ckptconv.CkptconvError, match="not a report of a conversion"):
+        ckptconv.convert(there, tmp_path / "home.h5", to="keras", restore=report)
 
 
 def test_what_the_original_has_no_place_for_is_refused(tmp_path):

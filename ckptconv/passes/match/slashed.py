@@ -70,7 +70,7 @@ def titles(facts: object) -> Mapping[str, str]:
 def short(name: str, titles: Mapping[str, str]) -> str:
     """Return one name as ``module.parameter``, without what versions of Keras put between."""
     parts = name.removesuffix(":0").split("/")
-    start = 2 if parts[0] == _GROUPS else 1
+    start = 2 if parts[0] == _GROUPS and len(parts) > 1 else 1
     group = "/".join(parts[:start])
     path = titles.get(group, parts[start - 1])
     rest = parts[start:]

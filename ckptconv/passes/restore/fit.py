@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ckptconv.checkpoint import Checkpoint
@@ -28,7 +28,9 @@ def doubting(path: StrPath, report: Mapping[str, Any], checkpoint: Checkpoint) -
     try:
         yield
     except CkptconvError as error:
-        told = shapes(report)
+        told: _Shapes | None = None
+        with suppress(CkptconvError):  # no report, of which nothing more is said
+            told = shapes(report)
         held = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
         if told is None or told == held or not _is_doubtful(error, told, held):
             raise

@@ -137,7 +137,7 @@ def home(report: Mapping[str, Any], told: Mapping[str, Told], restored: Iterable
         }
         framework = str(report["source"]["framework"])
         layout = layout_of(report) if framework == "keras" else None
-        shapes = {str(n): tuple(map(int, shape)) for n, shape in report.get("shapes", {}).items()}
+        shapes = {str(n): _shape(value) for n, value in report.get("shapes", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise not_a_report(error) from None
     undone, places = {*restored}, dict[str, tuple[str, ...]]()
@@ -151,22 +151,32 @@ def home(report: Mapping[str, Any], told: Mapping[str, Told], restored: Iterable
     return Home(framework, reasons, places, layout, shapes)
 
 
-def shapes(report: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
-    """Return what a report says of target tensors' shapes, None of what is no report."""
+def shapes(report: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return what a report says of target tensors' shapes.
+
+    Raises:
+        CkptconvError: not a report of a conversion.
+    """
     try:
         return {
-            str(tensor["target"]): tuple(map(int, tensor["shape"]))
+            str(tensor["target"]): _shape(tensor["shape"])
             for layer in report["layers"]
             for tensor in layer["tensors"]
         }
-    except (KeyError, TypeError, ValueError):
-        return None
+    except (KeyError, TypeError, ValueError) as error:
+        raise not_a_report(error) from None
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(n) is int and n >= 0 for n in value):
+        raise ValueError(f"{value!r} is no shape")
+    return tuple(value)
 
 
 def resized(report: Mapping[str, Any], held: Mapping[str, Tensor]) -> list[str]:
     """Say which tensors of a file cannot be those that were written: it was changed since, or the
     report is another file's."""
-    told = shapes(report) or {}
+    told = shapes(report)
     names = [n for n, shape in told.items() if n in held and shape != held[n].shape]
     return [f"{listed(names, _SHOWN)}: not of the shape that the report has"] if names else []
 

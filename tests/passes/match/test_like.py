@@ -86,6 +86,17 @@ def to_mindspore(source, folder, like, **options):
     return {name: p.asnumpy() for name, p in ms.load_checkpoint(str(target)).items()}
 
 
+@pytest.mark.parametrize("name", ["layers", "layers/", "/", "vars/0", "layers/vars/0", ":0"])
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
+def test_names_with_which_no_layer_is_named_have_no_partner(tmp_path, name, suffix):
+    torch.save(nn.Linear(3, 4).state_dict(), tmp_path / "a.pt")
+    (tmp_path / "list.json").write_text(json.dumps({"a/kernel": [3, 4], name: [4]}))
+    with pytest.raises(ckptconv.UnmatchedError):
+        ckptconv.convert(
+            tmp_path / "a.pt", tmp_path / f"b{suffix}", to="keras", like=tmp_path / "list.json"
+        )
+
+
 def test_two_layers_of_one_structure_are_never_guessed(tmp_path):
     state = {"a.weight": torch.ones(2, 3), "b.weight": torch.zeros(2, 3)}
     torch.save(state, tmp_path / "m.pt")
