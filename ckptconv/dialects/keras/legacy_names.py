@@ -8,7 +8,7 @@ the scopes of its own layers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.keras.config_tree import COUNTER, Part, Scope, match, parts
@@ -72,7 +72,7 @@ def _guess_layers(names: Iterable[str]) -> dict[str, list[str]]:
 
 def _scopes(layer: str, weights: dict[str, Tensor]) -> dict[Scope, Unit]:
     scopes: dict[Scope, Unit] = {}
-    owners = [scope[0] for scope, _, keras1 in map(_split, weights) if keras1]
+    owners = {scope[0] for scope, _, keras1 in map(_split, weights) if keras1}
     for name, tensor in weights.items():
         scope, leaf, keras1 = _split(name, owners)
         unit = scopes.setdefault(scope, Unit("", f"{layer}/{name}", keras1=keras1))
@@ -109,7 +109,8 @@ def _told(scopes: dict[Scope, Unit], known: list[Part]) -> Iterator[Unit]:
 def _untold(layer: str, scopes: dict[Scope, Unit]) -> Iterator[Unit]:
     """Yield the units of a layer of which only the names of its weights are known."""
     halves = {scope: half for scope in scopes if (half := _half(scope))}
-    paired = {owner for owner, side in halves.values() if (owner, 1 - side) in halves.values()}
+    sides = set(halves.values())
+    paired = {owner for owner, side in sides if (owner, 1 - side) in sides}
     beside: dict[Scope, set[str]] = {}
     for scope in scopes:
         beside.setdefault(scope[:-1], set()).update(scope[-1:])
@@ -129,7 +130,7 @@ def _untold(layer: str, scopes: dict[Scope, Unit]) -> Iterator[Unit]:
         yield unit
 
 
-def _split(name: str, owners: Iterable[str] = ()) -> tuple[Scope, str, bool]:
+def _split(name: str, owners: Set[str] = frozenset()) -> tuple[Scope, str, bool]:
     """Return (scopes, leaf, whether it is a name of Keras 1).
 
     Args:
@@ -141,10 +142,10 @@ def _split(name: str, owners: Iterable[str] = ()) -> tuple[Scope, str, bool]:
     if match:
         leaf = match[2] or match[3]
         return (match[1],), _KERAS_1_LEAVES.get(leaf, leaf), True
-    fitting = [one for one in owners if leaf.startswith(f"{one}_")] if not scope else []
-    if fitting:
-        owner = max(fitting, key=len)
-        return (owner,), leaf[len(owner) + 1 :], True
+    ends = [i for i, sign in enumerate(leaf) if sign == "_"] if owners and not scope else []
+    for end in reversed(ends):
+        if leaf[:end] in owners:
+            return (leaf[:end],), leaf[end + 1 :], True
     repeated = _REPEATED.fullmatch(leaf)
     if repeated:  # StackedRNNCells before TensorFlow 2 numbers its cells' weights
         return (*scope, f"cell_{repeated[2]}"), repeated[1], False
