@@ -9,7 +9,7 @@ name an object along its way down from the model: ``.weights.h5`` by attributes 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ckptconv.dialects.keras.model_config import Entry
@@ -171,62 +171,3 @@ def _heads(layers: list[Entry], present: list[str], base: Scope) -> list[str]:
         if len(queue) == len(names):
             names[:] = queue
     return [counted[layer.snake].pop(0) for layer in layers]
-
-
-def match(scopes: list[Scope], known: list[Part]) -> dict[Scope, tuple[Part, Scope]]:
-    """Return the part that each scope of the legacy layout belongs to, and the names below it.
-
-    The part whose names stand in the scope, in their order, deepest; then without counters, which
-    differ between the names of layers and of their weights; then as they follow one another.
-    """
-    if len(known) == 1:
-        return {scope: (known[0], _below_names(scope, known[0])) for scope in scopes}
-    found: dict[Scope, tuple[Part, Scope]] = {}
-    tied: dict[tuple[int, ...], list[Scope]] = {}
-    for scope in scopes:
-        best = _best(scope, known)
-        if len(best) == 1:
-            found[scope] = known[best[0]], _below_names(scope, known[best[0]])
-        else:
-            tied.setdefault(tuple(best), []).append(scope)
-    for candidates, waiting in tied.items():
-        taken = [part for part, _ in found.values()]
-        free = [known[i] for i in candidates if known[i] not in taken]
-        if len(free) == len(waiting):
-            found |= {scope: (part, ()) for scope, part in zip(waiting, free, strict=True)}
-    return found
-
-
-def _best(scope: Scope, known: list[Part]) -> list[int]:
-    """Return the places of the parts that agree best with a scope."""
-    for strip in (str, lambda name: COUNTER.sub("", name)):
-        ranks = [
-            (count, count - part.depth, last)
-            for part in known
-            for count, last, _ in [_agreement(scope, part, strip)]
-        ]
-        top = max(ranks)
-        best = [i for i, rank in enumerate(ranks) if rank == top]
-        if len(best) == 1:
-            return best
-    return best
-
-
-def _agreement(scope: Scope, part: Part, strip: Callable[[str], str]) -> tuple[int, int, int]:
-    """Return how many of a part's names stand in a scope in their order, at most.
-
-    With it, which of them is the last, and after how many names of the scope it stands.
-    """
-    bare = [strip(name) for name in scope]
-    ends = {0: (0, 0)}  # of so many names: the last, and the first place where it can stand
-    for level, names in enumerate(part.scopes, 1):
-        for count, (_, at) in sorted(ends.items(), reverse=True):
-            places = [bare.index(n, at) + 1 for name in names if (n := strip(name)) in bare[at:]]
-            if places and min(places) <= ends.get(count + 1, (0, len(bare)))[1]:
-                ends[count + 1] = level, min(places)
-    most = max(ends)
-    return most, *ends[most]
-
-
-def _below_names(scope: Scope, part: Part) -> Scope:
-    return scope[_agreement(scope, part, str)[2] :]

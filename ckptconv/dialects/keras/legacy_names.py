@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 
 from ckptconv.checkpoint import KerasFacts
-from ckptconv.dialects.keras.config_tree import COUNTER, Part, Scope, match, parts
+from ckptconv.dialects.keras.config_scopes import match
+from ckptconv.dialects.keras.config_tree import COUNTER, Part, Scope, parts
 from ckptconv.dialects.keras.grouping import PROJECTIONS, Unit, dotted
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.errors import DialectError

@@ -7,7 +7,10 @@ import time
 import pytest
 
 from ckptconv.checkpoint import KerasFacts
+from ckptconv.dialects.keras.config_scopes import match
+from ckptconv.dialects.keras.config_tree import Part
 from ckptconv.dialects.keras.legacy_names import legacy_units
+from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.tensors.declared import Declared
 
 MANY = 16_000
@@ -27,3 +30,15 @@ def test_many_weights_in_one_layer(leaves):
     units = list(legacy_units(tensors, KerasFacts("legacy", weights={"m": names}), None))
     assert time.process_time() - started < 1
     assert sum(len(unit.leaves) for unit in units) == MANY
+
+
+@pytest.mark.parametrize("above", [(), ("low",), ("low", "lower")])
+def test_many_layers_of_one_model_in_another(above):
+    """Each is asked for by its name, and not compared with all."""
+    names = [f"dense_{i}" for i in range(MANY // 4)]
+    outer = (("m",), *((name,) for name in above))
+    known = [Part(Entry("Dense", {"name": name}), scopes=(*outer, (name,))) for name in names]
+    started = time.process_time()
+    found = match([(*above, name) for name in names], known)
+    assert time.process_time() - started < 2
+    assert [part.entry.name for part, _ in found.values()] == names
