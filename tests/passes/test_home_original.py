@@ -51,6 +51,12 @@ def _nested() -> Any:
     return _over(_steps(), middle, L.GRU(3), L.Dense(6))
 
 
+def _named_as_numbers_are() -> Any:
+    """A layer that is called as ``.weights.h5`` calls what holds the weights of any layer."""
+    low = keras.Sequential([_steps(), L.Dense(6, name="vars"), L.Dense(6)], name="low")
+    return _over(_steps(), low, L.GRU(3))
+
+
 def _frozen() -> Any:
     """What is not trained stands last in a legacy file."""
     low = keras.Sequential([_steps(), L.Dense(6, name="a"), L.Dense(6, name="b")], name="low")
@@ -79,7 +85,16 @@ def _convolving() -> Any:
     return _over(_steps(), inner, L.GroupNormalization(1, scale=False))
 
 
-MODELS = (_wrapped, _nested, _frozen, _stacked, _both_ways, _attending, _convolving)
+MODELS = (
+    _wrapped,
+    _nested,
+    _named_as_numbers_are,
+    _frozen,
+    _stacked,
+    _both_ways,
+    _attending,
+    _convolving,
+)
 UNTOLD = {(_attending, ".weights.h5"), (_convolving, ".weights.h5")}
 """Numbers of fewer weights than a norm has do not say which, where no configuration does."""
 SUFFIXES = {".h5": ".h5", ".keras": ".weights.h5", ".weights.h5": ".weights.h5"}

@@ -1,7 +1,8 @@
 """Keras's weights, from every layout of Keras 1 to 3, and to the layouts that Keras loads.
 
 Reading: ``config_tree`` walks the model's configuration, ``legacy_names`` and ``weights_h5_names``
-group a file's names into the objects it finds there (``config_scopes``); ``sequence`` makes recurrent layers of them,
+group a file's names into the objects it finds there, ``config_scopes`` by parts of such names;
+``sequence`` makes recurrent layers of them,
 ``attention`` and ``plain`` the others. Where a file has a configuration, it alone decides: the
 class of an object (Keras's own, not any class of that name) and every setting. Where it has none,
 shapes and the names of groups do, and all else is listed as assumed.

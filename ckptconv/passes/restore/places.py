@@ -16,6 +16,7 @@ from typing import Any
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.graph.graph import Graph
 from ckptconv.graph.lowered import Lowered
+from ckptconv.passes.restore.renamed import is_numbered
 from ckptconv.spelling import option
 from ckptconv.tensors.ops import reshape
 
@@ -26,7 +27,7 @@ def layout_of(report: Mapping[str, Any]) -> KerasFacts:
     """Return how the Keras file was laid out that a conversion read; raise as a report's parser."""
     said = {str(name): tuple(map(str, own)) for name, own in report.get("layout", {}).items()}
     names = [n for each in report["layers"] for t in each["tensors"] for n in t["sources"]]
-    if any("/vars/" in str(name) for name in names):
+    if any(is_numbered(str(name)) for name in names):
         return KerasFacts("weights.h5", names={name: own[0] for name, own in said.items() if own})
     return KerasFacts("legacy", weights=said)
 
@@ -87,7 +88,7 @@ def _are_regrouped(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def _end(name: str) -> list[str]:
-    return name.removesuffix(":0").split("/")[-3 if "/vars/" in name else -2 :]
+    return name.removesuffix(":0").split("/")[-3 if is_numbered(name) else -2 :]
 
 
 def _noted(lowered: Lowered, why: str, way: str = "") -> Lowered:

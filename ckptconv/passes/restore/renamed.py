@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.graph.graph import Graph
 
+_NUMBERED = re.compile(r"/vars/\d+$")
 _COUNTER = re.compile(r"_\d+$")
 _LISTED = "MultiheadAttention"
 """Of several groups, which layouts have in different orders."""
@@ -41,9 +42,14 @@ def as_in(report: Mapping[str, Any], graph: Graph) -> Mapping[str, Any]:
     return _with_names(report, names) if names else report
 
 
+def is_numbered(name: str) -> bool:
+    """Tell a weight's name in ``.weights.h5``; a layer that is called ``vars`` is none."""
+    return bool(_NUMBERED.search(name))
+
+
 def group_of(name: str) -> str:
     """Return the group of a layer, ``layers/dense_1``; ``""`` where names are the layers' own."""
-    return "/".join(name.split("/")[:2]) if "/vars/" in name else ""
+    return "/".join(name.split("/")[:2]) if is_numbered(name) else ""
 
 
 def layer_names(path: str, groups: Iterable[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from ckptconv.graph.hints import KindHint
 from ckptconv.graph.kinds import KINDS, PARAMETER
 from ckptconv.passes.gate_convention import AS_SAID
 from ckptconv.passes.restore.places import layout_of
-from ckptconv.passes.restore.renamed import group_of, layer_names
+from ckptconv.passes.restore.renamed import group_of, is_numbered, layer_names
 from ckptconv.tensors.computed import BOTH_BIASES
 from ckptconv.tensors.tensor import Tensor
 
@@ -102,7 +102,7 @@ def _settings(kind: str, attributes: Mapping[str, Any]) -> Iterator[tuple[str, A
 def _paths(path: str, kind: str, names: list[str]) -> Iterator[str]:
     """Yield a layer's path in the file, one for each level where those are layers."""
     below = f"{path}." if path else ""
-    if any("/vars/" in name for name in names):  # by classes: the layers' own names stand beside
+    if any(map(is_numbered, names)):  # by classes: the layers' own names stand beside
         yield from layer_names(path, map(group_of, names)).values()
     elif any("/" in name for name in names):
         yield from dict.fromkeys(name.partition("/")[0] for name in names)
@@ -202,7 +202,7 @@ def differences(home: Home, framework: str, names: Iterable[str]) -> list[str]:
 
 
 def _are_numbered(names: Iterable[str]) -> bool:
-    return any("/vars/" in name for name in names)
+    return any(map(is_numbered, names))
 
 
 def _plain(name: str) -> str:
