@@ -14,11 +14,10 @@ from ckptconv.graph.kinds import without_rank
 from ckptconv.graph.lowered import Dropped, Lowered, Made
 from ckptconv.passes.match.places import Place, as_stored, layers_of, places_in
 from ckptconv.passes.match.slashed import plain, renamed, titles
+from ckptconv.passes.match.written import NEUTRAL
 from ckptconv.spelling import option
 from ckptconv.tensors.ops import reshape
 from ckptconv.tensors.tensor import FilledTensor, Tensor, trace
-
-_NEUTRAL = "ones and zeros that change nothing: the target's layer has none"
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Original:
         layers = tuple(map(self._told, graph))
         rests = (x.params.keys() - y.params.keys() for x, y in zip(graph, layers, strict=True))
         pairs = zip(graph, rests, strict=True)
-        left = tuple(Dropped(layer.params[n], _NEUTRAL) for layer, rest in pairs for n in rest)
+        left = tuple(Dropped(layer.params[n], NEUTRAL) for layer, rest in pairs for n in rest)
         return replace(self, dropped=left), replace(graph, layers=layers)
 
     def _told(self, layer: Layer) -> Layer:

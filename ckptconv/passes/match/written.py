@@ -18,6 +18,7 @@ from ckptconv.passes.match.structure import Param, Structure
 from ckptconv.tensors.tensor import Tensor
 
 Lower = Callable[[Graph], Lowered]
+NEUTRAL = "ones and zeros that change nothing: the target's layer has none"
 
 
 def written(layer: Layer, graph: Graph, lowerings: Sequence[Lower]) -> list[tuple[Layer, Part]]:
@@ -69,8 +70,7 @@ def _spared(layer: Layer) -> Iterator[tuple[Layer, tuple[Dropped, ...]]]:
     }
     rest = {name: tensor for name, tensor in layer.params.items() if name not in neutral}
     if neutral and rest and not any(p.needs in neutral for p in kind.params if p.name in rest):
-        rule = "ones and zeros that change nothing: the target's layer has none"
-        yield replace(layer, params=rest), tuple(Dropped(t, rule) for t in neutral.values())
+        yield replace(layer, params=rest), tuple(Dropped(t, NEUTRAL) for t in neutral.values())
 
 
 def _kinds(layer: Layer, graph: Graph) -> tuple[str, ...]:
