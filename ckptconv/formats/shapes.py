@@ -35,6 +35,7 @@ _PARAMETER = re.compile(
     r"Parameter\s*\(name=(?P<name>(?:(?!\(name=)[^,\n])+),\s*shape=(?P<dims>\([\d\s,]*\))"
     r"(?:,\s*dtype=(?:\w+\.)?(?P<dtype>\w+))?"
 )
+_BEGINS = re.compile(r"Parameter\s*\(name=")
 _QUOTED = re.compile(
     r"""(?P<q>['"])(?P<name>[^'"\n]+)(?P=q)\s*[:,]\s*(?:torch\.Size\()?"""
     r"""(?P<dims>[\[(][\d\s,]*[\])])\)*(?:\s*,\s*(?:\w+\.)(?P<dtype>\w+))?"""
@@ -139,8 +140,9 @@ def _described(value: Any) -> tuple[tuple[int, ...], str]:
 
 
 def _from_text(text: str) -> list[_Declaration]:
-    if found := [_entry(m) for m in _PARAMETER.finditer(text)]:
-        return found
+    if begun := len(_BEGINS.findall(text)):
+        found = [_entry(m) for m in _PARAMETER.finditer(text)]
+        return found if len(found) == begun else []
     if text.startswith(("{", "[", "(", "OrderedDict", "odict")):
         whole = not re.search(r"['\"]", _QUOTED.sub("", text))
         return [_entry(m) for m in _QUOTED.finditer(text)] if whole else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ckptconv.errors import CkptconvError
-from ckptconv.tensors.dtypes import named
+from ckptconv.tensors.dtypes import is_float, named
 from ckptconv.tensors.regions import Array, Region
 from ckptconv.tensors.tensor import Tensor
 
@@ -25,7 +25,11 @@ class Declared(Tensor):
         try:
             self.dtype = named(name or "float32")
         except TypeError:
-            raise ValueError(f"no dtype is called {dtype[:60]}") from None
+            known = False
+        else:  # numpy has names for texts, times and records too
+            known = is_float(self.dtype) or self.dtype.kind in "biuc"
+        if not known:
+            raise ValueError(f"no dtype is called {dtype[:60]}")
 
     def read(self, region: Region) -> Array:  # noqa: ARG002
         raise CkptconvError("the target tells names and shapes, and no values")

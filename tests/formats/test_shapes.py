@@ -102,6 +102,7 @@ def test_what_the_frameworks_print(tmp_path):
         "a float33 (3,)",
         f"Parameter (name=a, shape=({'9' * 5000},))",
         f"{{'a': ({'9' * 5000},)}}",
+        "Parameter (name=a,b, shape=(2,), dtype=Float32)\nParameter (name=c, shape=(2,))",
         "\x00\xff",
         "",
     ],
@@ -125,9 +126,10 @@ def test_a_name_twice_and_a_dtype_of_nobody(tmp_path):
         (tmp_path / "list").write_text(text)
         with pytest.raises(ContainerError, match=r"a: stands twice .* \(1, 2\) and \(3,\)"):
             shapes.read(tmp_path / "list")
-    (tmp_path / "list").write_text('{"a": {"shape": [1], "dtype": "float33"}}')
-    with pytest.raises(ContainerError, match="a: no dtype is called float33"):
-        shapes.read(tmp_path / "list")
+    for dtype in ("float33", "float32,float32", "datetime64", "str", "object"):
+        (tmp_path / "list").write_text(f'{{"a": {{"shape": [1], "dtype": "{dtype}"}}}}')
+        with pytest.raises(ContainerError, match=f"a: no dtype is called {dtype}"):
+            shapes.read(tmp_path / "list")
     (tmp_path / "list").write_text('{"schema": "ckptconv-report-1", "layers": []}')
     with pytest.raises(ContainerError, match="the report of a conversion; try restore="):
         shapes.read(tmp_path / "list")
