@@ -20,7 +20,7 @@ def main() -> None:
         run()
     except KeyboardInterrupt:  # before the command line could hear of it
         code.append(130)
-        sys.exit(130)
+        raise SystemExit(130) from None
     except SystemExit as end:
         code += [end.code] if isinstance(end.code, int) else []
         raise
