@@ -55,6 +55,7 @@ def atomic_path(path: StrPath, *, force: bool, durable: bool = True) -> Iterator
         else:
             files.append(file)
             waits = True
+            file.set_disk_to_work()
     finally:
         if not waits:
             file.discard()
@@ -118,6 +119,11 @@ class _File:
             with suppress(FileExistsError):  # another run was quicker
                 self._held, self._temporary = platform.create(self._name), self._name
         return self._temporary
+
+    def set_disk_to_work(self) -> None:
+        """Let it be written while others are made: little is left to wait for then."""
+        if self._durable:
+            platform.leave_cache(self._held, 0, 0)
 
     def take_name(self) -> None:
         with _refusals(self._path):

@@ -18,6 +18,7 @@ FRAMEWORKS = {
     "keras": "tests.differential.keras_models",
     "graphs": "tests.differential.graphs",
     "networks": "tests.differential.networks",
+    "settings": "tests.differential.settings",
     "programs": "tests.differential.programs",
     "torch": "tests.differential.torch_models",
     "mindspore": "tests.differential.mindspore_models",

@@ -15,6 +15,7 @@ DRAWN = {
     "mindspore": (1, 60),
     "networks": (7, 80),
     "programs": (4, 40),
+    "settings": (1, 120),
     "torch": (1, 80),
 }
 

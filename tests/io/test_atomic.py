@@ -67,6 +67,21 @@ def test_files_that_wait_for_each_other(tmp_path: Path, seen: list[tuple[int, li
     assert leftovers(tmp_path) == []
 
 
+def test_the_disk_works_on_files_that_wait(tmp_path: Path) -> None:
+    """What is synced later is then there already."""
+    with (
+        mock.patch.object(platform, "leave_cache") as begun,
+        closing(Files()) as files,
+        files.gathered(),
+    ):
+        for name in ("a.pt", "b.pt"):
+            with atomic_path(tmp_path / name, force=False):
+                assert begun.call_count == (name == "b.pt")
+        with atomic_path(tmp_path / "c.pt", force=False, durable=False):
+            pass
+    assert begun.call_count == 2
+
+
 def test_files_that_were_not_named_are_gone(tmp_path: Path) -> None:
     with closing(Files()) as files, files.gathered():
         with atomic_path(tmp_path / "a.pt", force=False):

@@ -87,7 +87,7 @@ def features(keras):
         chain(f"{add}-bi-turned-masking", L.Masking, turned)
     for kind in ("LSTM", "GRU"):
         layer = getattr(L, kind)
-        for gate in ("hard_sigmoid", "tanh", "relu"):
+        for gate in ("hard_sigmoid", "tanh", "relu", "softmax"):
             chain(
                 f"{kind}-gates-{gate}",
                 lambda layer=layer, gate=gate: layer(4, recurrent_activation=gate),

@@ -67,6 +67,16 @@ def test_an_activation_that_is_not_recorded_is_not_taken_for_none(tmp_path, key)
         ckptconv.network(tmp_path / "old.keras")
 
 
+@pytest.mark.parametrize("key", ["activation", "recurrent_activation"])
+def test_an_activation_along_the_channels_is_refused_where_they_come_first(tmp_path, key):
+    import keras
+
+    layer = keras.layers.ConvLSTM1D(3, 2, name="frames", **{key: "softmax"})
+    keras.Sequential([keras.Input((2, 5, 4)), layer]).save(tmp_path / "m.keras")
+    with pytest.raises(CkptconvError, match=f"frames: a ConvLSTM with {key}='softmax'"):
+        ckptconv.network(tmp_path / "m.keras")
+
+
 def _trained(folder, kind):
     import keras
 

@@ -214,6 +214,7 @@ FUNCTIONS = {
     "places of the largest": Function(
         lambda s, x: s.fc(x).topk(2)[1], linear, X, "beside an operator's first"
     ),
+    "decimals": Function(lambda s, x: s.fc(x).round(decimals=1), linear, X, "argument decimals"),
     "a mask as an index": Function(
         lambda s, x: s.fc(x)[x[:, 0] > 0], linear, X, "how many it takes is not known"
     ),

@@ -108,7 +108,8 @@ class GRU(Recurrent):
         h = state[0]
         n = 2 * self.hidden_size
         gates = x[..., :n] + ops.matmul(h, weight[..., :n]) + bias[..., :n]
-        r, z = ops.chunk(self.recurrent_activation(gates), 2, -1)
+        r, z = ops.chunk(gates, 2, -1)
+        r, z = self.recurrent_activation(r), self.recurrent_activation(z)
         if self.reset_after:
             new = r * (ops.matmul(h, weight[..., n:]) + bias[..., n:])
         else:

@@ -97,7 +97,7 @@ class GRU(Recurrent):
         n = 2 * self.hidden_size
         first, last = (None, None) if bias is None else (bias[:n], bias[n:])
         gates = x[:, :n] + nn.functional.linear(h, weight[:n], first)
-        r, z = self.recurrent_activation(gates).chunk(2, dim=-1)
+        r, z = (self.recurrent_activation(gate) for gate in gates.chunk(2, dim=-1))
         if self.reset_after:
             new = r * nn.functional.linear(h, weight[n:], last)
         else:

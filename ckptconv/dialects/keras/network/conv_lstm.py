@@ -14,7 +14,7 @@ from ckptconv.dialects.keras.grouping import HALVES
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.dialects.keras.network.builder import Builder, Site
 from ckptconv.dialects.keras.network.convolutions import convolved, to_channels_first
-from ckptconv.dialects.keras.network.elementwise import activation_name
+from ckptconv.dialects.keras.network.elementwise import ALONG_AN_AXIS, activation_name
 from ckptconv.dialects.keras.network.structure import channels_first, channels_last, integer, moved
 from ckptconv.graph.network import Value
 
@@ -41,16 +41,20 @@ def conv_lstm(b: Builder, site: Site) -> list[Value]:
         "conv_lstm",
         (gates, kernel, *states),
         {"y": (*x.shape[:2], *shape[1:]), "h": shape, "c": shape},
-        **{
-            key: activation_name(b, site.get(key, default=_UNSAID), site.where)
-            for key in ("activation", "recurrent_activation")
-        },
+        **{key: _function(b, site, key) for key in ("activation", "recurrent_activation")},
     )
     if last:
         y = moved(b, y, (0, 1, *range(3, y.rank), 2))
         ends = [channels_last(b, state) for state in ends]
     out = y if site.get("return_sequences") else ends[0]
     return [out, *ends] if site.get("return_state") else [out]
+
+
+def _function(b: Builder, site: Site, key: str) -> str:
+    name = activation_name(b, site.get(key, default=_UNSAID), site.where)
+    if name in ALONG_AN_AXIS:  # of other places, where the channels are first
+        raise site.refuse(f"a ConvLSTM with {key}={name!r}")
+    return name
 
 
 def bidirectional(b: Builder, site: Site, halves: Sequence[Entry]) -> list[Value]:

@@ -20,6 +20,8 @@ _FUNCTIONS = {
     **{"soft_shrink": "soft_shrink", "hard_shrink": "hard_shrink"},
 }
 """Keras's activation functions → ops."""
+ALONG_AN_AXIS = ("softmax", "log_softmax")
+"""Those that are no functions of each number by itself."""
 
 IDENTITY = "linear"
 _KERAS = ("keras.", "tensorflow.keras", "tf_keras", "builtins")

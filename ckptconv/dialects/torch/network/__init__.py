@@ -54,6 +54,7 @@ def _apply(program: Program, operator: Operator) -> None:
     rule = RULES.get(operator.name.removesuffix("_") if operator.is_in_place else operator.name)
     if rule is not None and operator.outputs:
         rule(operator)
+        operator.require_asked()
         _share(program, operator)
     elif operator.outputs:  # others compute sizes, or check them
         hint = "padding and masks" if "pack" in operator.name else "another operator"

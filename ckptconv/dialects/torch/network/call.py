@@ -14,6 +14,31 @@ _CONVERTED = ("float32", "int64", "int32")
 _SCALARS = ("as_int", "as_float", "as_bool", "as_string", "as_ints", "as_floats", "as_bools")
 LARGEST = 3.4028234663852886e38
 """Of finite float32."""
+_OF_NO_VALUE = frozenset(
+    (
+        *("device", "layout", "pin_memory", "memory_format", "non_blocking", "copy", "implicit"),
+        *("cudnn_enable", "cudnn_enabled", "generator"),
+        *("momentum", "padding_idx", "scale_grad_by_freq", "sparse"),  # of training
+        "dtype",  # stands in what is given
+    )
+)
+"""Arguments that change no value."""
+
+
+class _Given(dict[str, Any]):
+    """What an operator takes, by name; ``asked`` notes what its rule looked at."""
+
+    def __init__(self, items: Mapping[str, Any]) -> None:
+        super().__init__(items)
+        self.asked = set[str]()
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, default)
 
 
 class Operator:
@@ -23,9 +48,24 @@ class Operator:
         self.program, self.raw = program, raw
         self.name = str(raw["target"]).removeprefix("torch.ops.aten.").partition(".")[0]
         self.overload = str(raw["target"]).rpartition(".")[2]
-        self.given = {item["name"]: item["arg"] for item in raw["inputs"]}
+        self.given = _Given({item["name"]: item["arg"] for item in raw["inputs"]})
         stack = str(raw["metadata"].get("nn_module_stack", "")).split(";")[-1].split(",")
         self.place = stack[1] if len(stack) == 3 and not stack[1].startswith("_") else ""
+
+    def rest_is_told(self) -> None:
+        """Note that the sizes of what it gives tell all that its rule does not ask for."""
+        self.given.asked |= self.given.keys()
+
+    def require_asked(self) -> None:
+        """Refuse an argument that its rule did not look at.
+
+        Raises:
+            LossyError: such as the decimals of ``round``.
+        """
+        rest = self.given.keys() - self.given.asked - _OF_NO_VALUE
+        for key in sorted(rest):
+            if not self.given[key].get("as_none"):
+                raise self.refuse(f"the argument {key}")
 
     @property
     def outputs(self) -> list[str]:

@@ -67,12 +67,13 @@ def _softplus(o: Operator) -> None:
 
 
 def _dropout(o: Operator) -> None:
-    if o.get("train", False) and o.get("p"):
+    rate = float(number(o, "p", 0.5))
+    if o.get("train", False) and rate:
         raise o.refuse("effect in inference: export the model after eval()")
     if o.is_in_place:
         shapes.same(o)
-        return
-    o.give("dropout", o.tensor("input"), rate=float(number(o, "p", 0.5)))
+    else:
+        o.give("dropout", o.tensor("input"), rate=rate)
 
 
 def _pad(o: Operator) -> None:

@@ -147,6 +147,7 @@ def _called(o: Operator) -> None:
     """A normalisation, or PReLU."""
     if o.get("training", False):
         raise o.refuse("statistics of the batch: export the model after eval()")
+    o.rest_is_told()  # the shape that is normalised is that of the weight
     kinds, params, usual = _CALLED[o.name]
     settings = {key: o.get(key, default) for key, default in usual.items()}
     told = {key: value for key, value in settings.items() if value is not None}
@@ -223,6 +224,7 @@ def _cell(o: Operator) -> None:
 
 def _weight_norm(o: Operator) -> None:
     """Let what is computed of a weight's parts stand for the weight: the layer has it plain."""
+    o.rest_is_told()  # the axis is where the lengths have more than one place
     g, v = (o.program.weights.get(o.tensor_name(key), "") for key in ("g", "v"))
     path, _, leaf = v.rpartition(".")
     plain = leaf.removesuffix("_v")

@@ -67,6 +67,7 @@ _CHOICES = ("self", "other")
 
 def _converted(o: Operator) -> None:
     x = o.tensor("self")
+    o.rest_is_told()  # of type_as
     if x.dtype == o.program.dtype(o.outputs[0]):
         shapes.same(o)
     elif o.program.dtype(o.outputs[0]) == "bool":

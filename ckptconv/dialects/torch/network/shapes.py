@@ -90,6 +90,7 @@ def several(op: str) -> Rule:
 
 
 def chunk(o: Operator) -> None:
+    o.rest_is_told()
     x, axis = o.tensor("self"), o.axis(default=0)
     sizes = [o.program.shape(name)[axis] for name in o.outputs]
     start = 0
@@ -118,6 +119,7 @@ def moved(o: Operator) -> None:
 
 
 def each_repeated(o: Operator) -> None:
+    o.rest_is_told()
     if o.get("dim") is None or type(o.get("repeats")) is not int:
         raise o.refuse("all axes, or counts of their own")
     if o.tensor("self").dtype == "bool":

@@ -15,8 +15,8 @@ _JOINED = {"Add": "add", "Mul": "multiply", "FloorDiv": "floor_divide"}
 _LONGEST = 1000
 
 
-def extents(o: Operator, given: list[Value], name: str | None = None) -> tuple[Extent, ...]:
-    """Return the sizes of what an operator gives, or of the value of this name.
+def extents(o: Operator, given: list[Value]) -> tuple[Extent, ...]:
+    """Return the sizes of what an operator gives.
 
     Args:
         given: what the operator's node takes; inputs that only a size needs are added.
@@ -24,12 +24,14 @@ def extents(o: Operator, given: list[Value], name: str | None = None) -> tuple[E
     Raises:
         LossyError: a size that comes of no input's, such as a count of what is masked.
     """
-    sizes = o.program.described[name or o.outputs[0]]["sizes"]
+    o.rest_is_told()
+    sizes = o.program.described[o.outputs[0]]["sizes"]
     return tuple(extent(o, size, given) for size in sizes)
 
 
 def reshaped(o: Operator, given: list[Value]) -> tuple[Extent, ...]:
     """Return the sizes of what an operator gives: -1 where one alone is free."""
+    o.rest_is_told()
     sizes = o.program.described[o.outputs[0]]["sizes"]
     if sum("as_int" not in size for size in sizes) > 1:
         return extents(o, given)
