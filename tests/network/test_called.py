@@ -121,3 +121,37 @@ def test_before_keras_3_a_call_that_trains_does_so_in_predict(tmp_path, kind, re
         return
     with pytest.raises(CkptconvError, match=r"training=True, which changes .*stubs=\["):
         ckptconv.network(tmp_path / "old.keras")
+
+
+@pytest.mark.parametrize("version", ["2.2.2", "2.2.4-tf", "2.3.1"])
+def test_states_of_stacked_cells_stood_the_other_way_before_keras_2_3(tmp_path, version):
+    import keras
+
+    L = keras.layers  # noqa: N806
+    x = keras.Input((5, 4))
+    y, *states = L.RNN([L.LSTMCell(3), L.LSTMCell(3)], return_state=True, name="deep")(x)
+    model = keras.Model(x, [y, *(s for state in states for s in state)])
+    fill(model)
+    model.save(tmp_path / "m.keras")
+    edit(tmp_path, "metadata.json", lambda said: said.update(keras_version=version))
+    if version == "2.2.2":
+        with pytest.raises(CkptconvError, match="deep: states of cells one on the other"):
+            ckptconv.network(tmp_path / "old.keras")
+    else:
+        assert len(ckptconv.network(tmp_path / "old.keras").outputs) == 5
+
+
+def test_steps_that_come_first_are_refused_with_a_mask(tmp_path):
+    import keras
+
+    L = keras.layers  # noqa: N806
+    keras.Sequential([keras.Input((4, 4)), L.Masking(), L.LSTM(3, name="first")]).save(
+        tmp_path / "m.keras"
+    )
+    edit(
+        tmp_path,
+        "config.json",
+        lambda said: said["config"]["layers"][2]["config"].update(time_major=True),
+    )
+    with pytest.raises(CkptconvError, match="first: time_major with a mask"):
+        ckptconv.network(tmp_path / "old.keras")

@@ -97,8 +97,16 @@ def layer(b: Builder, site: Site) -> list[Value]:
     backwards = bool(site.get("go_backwards"))
     zero = bool(site.get("zero_output_for_mask"))
     states = rows(initial(b, site, cells), cells)
+    if len(cells) > 1 and b.version < (2, 3) and not b.tf_keras:
+        _require_untold(site, states)
     run = stack(b, x, mask_of(b, site, x), cells, paths, states, backwards=backwards, zero=zero)
     return _given(b, site, run, _sequence_or_last(b, site, x, run), x)
+
+
+def _require_untold(site: Site, states: Sequence[Sequence[Value]]) -> None:
+    """Refuse states of cells that were told apart by their order, which Keras 2.2 turned round."""
+    if site.get("return_state") or any(states):
+        raise site.refuse("states of cells one on the other, by a Keras before 2.3")
 
 
 def _given(b: Builder, site: Site, run: Run, out: Value, x: Value) -> list[Value]:
@@ -182,7 +190,11 @@ def batch_first(b: Builder, site: Site) -> Value:
         raise DialectError(
             "takes (batch, time, features)", tensor=site.where, found=f"{x.rank} axes"
         )
-    return masked(moved(b, x, (1, 0, 2)), x.mask) if site.get("time_major") else x
+    if not site.get("time_major"):
+        return x
+    if x.mask is not None:
+        raise site.refuse("time_major with a mask")
+    return moved(b, x, (1, 0, 2))
 
 
 def initial(b: Builder, site: Site, cells: Sequence[Cell]) -> list[Value]:
