@@ -16,6 +16,7 @@ from tests.differential.outcome import DEFECTS, Case, Generator, Outcome, Result
 FRAMEWORKS = {
     # source framework → the module whose GENERATOR draws its models
     "keras": "tests.differential.keras_models",
+    "dtypes": "tests.differential.dtypes",
     "graphs": "tests.differential.graphs",
     "networks": "tests.differential.networks",
     "settings": "tests.differential.settings",

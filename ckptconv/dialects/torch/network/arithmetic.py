@@ -13,7 +13,8 @@ def pair(op: str) -> Rule:
     def rule(o: Operator) -> None:
         alpha = number(o, "alpha", 1)
         if o.has_tensor("other"):
-            pair = o.tensor("self"), times(o, o.tensor("other"), alpha)
+            second = o.tensor("other") if alpha == 1 else o.typed(o.tensor("other"))
+            pair = o.tensor("self"), times(o, second, alpha)
             if all(value.dtype == "bool" for value in pair):
                 raise o.refuse("two bools, which are no numbers elsewhere")
             o.give(op, *pair)
@@ -28,7 +29,11 @@ def pair(op: str) -> Rule:
 
 
 def times(o: Operator, x: Value, alpha: float) -> Value:
-    return x if alpha == 1 else o.between("multiply_number", x, number=alpha)
+    if alpha == 1:
+        return x
+    if alpha != int(alpha) and o.gives_whole:
+        raise o.refuse(f"a factor of {alpha} for whole numbers")
+    return o.between("multiply_number", x, number=alpha)
 
 
 def logical(op: str) -> Rule:
@@ -82,12 +87,27 @@ def _reversed_subtraction(o: Operator) -> None:
 
 
 def _power(o: Operator) -> None:
-    if not o.has_tensor("self"):
-        o.give("number_power", o.tensor("exponent"), number=number(o, "self"))
-    elif o.has_tensor("exponent"):
-        o.give("power", o.tensor("self"), o.tensor("exponent"))
-    else:
+    if not o.has_tensor("exponent"):
         o.give("power_number", o.tensor("self"), number=number(o, "exponent"))
+        return
+    exponent = o.tensor("exponent")
+    whole = o.gives_whole and exponent.dtype != "bool"
+    if whole:
+        _whole_power(o, exponent)
+    elif o.has_tensor("self"):
+        o.give("power", o.tensor("self"), exponent)
+    else:
+        o.give("number_power", exponent, number=number(o, "self"))
+
+
+def _whole_power(o: Operator, exponent: Value) -> None:
+    """Raise a whole number, of which a negative power is zero in torch and anything elsewhere."""
+    if o.has_tensor("self") or abs(base := number(o, "self")) < 2:
+        raise o.refuse("whole numbers as both")
+    power = o.between("clip", exponent, low=0, high=None)
+    power = o.between("number_power", power, number=base)
+    told = o.between("compare_number", exponent, by="ge", number=0, dtype="bool")
+    o.give("where_number", told, power, number=0)
 
 
 def _matmul(o: Operator) -> None:
@@ -109,7 +129,7 @@ def _added(op: str) -> Rule:
     """self + value · tensor1 op tensor2."""
 
     def rule(o: Operator) -> None:
-        found = o.between(op, o.tensor("tensor1"), o.tensor("tensor2"))
+        found = o.between(op, *(o.typed(o.tensor(key)) for key in ("tensor1", "tensor2")))
         o.give("add", o.tensor("self"), times(o, found, number(o, "value", 1)))
 
     return rule

@@ -86,6 +86,10 @@ class Operator:
         return self.program.shape(self.outputs[0])
 
     @property
+    def gives_whole(self) -> bool:
+        return "int" in self.program.dtype(self.outputs[0])
+
+    @property
     def dtype(self) -> str:
         """The dtype of what it gives.
 

@@ -13,6 +13,18 @@ def _one(op: str) -> Rule:
     return lambda o: o.give(op, o.typed())
 
 
+def _kept(op: str, dtype: str) -> Rule:
+    """Take a function that leaves numbers of such dtypes as they are."""
+    return lambda o: shapes.same(o) if dtype in o.tensor("self").dtype else o.give(op, o.typed())
+
+
+def _relu6(o: Operator) -> None:
+    if o.gives_whole:
+        o.give("clip", o.tensor("self"), low=0, high=6)
+    else:
+        o.give("relu6", o.typed())
+
+
 def _along(op: str) -> Rule:
     return lambda o: o.give(op, o.typed(), axis=o.axis(default=-1))
 
@@ -36,7 +48,7 @@ def _clip(o: Operator) -> None:
 def _hard_tanh(o: Operator) -> None:
     """Whole numbers stay whole, and so do their limits."""
     low, high = number(o, "min_val", -1.0), number(o, "max_val", 1.0)
-    if "int" in o.program.dtype(o.outputs[0]):
+    if o.gives_whole:
         low, high = int(low), int(high)
     o.give("clip", o.tensor("self"), low=low, high=high)
 
@@ -89,13 +101,15 @@ def _pad(o: Operator) -> None:
 _EDGES = ("reflect", "replicate", "circular")
 _ONE = {
     **{name: name for name in ("relu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "abs")},
-    **{name: name for name in ("sin", "cos", "selu", "silu", "mish", "relu6", "square")},
+    **{name: name for name in ("sin", "cos", "selu", "silu", "mish", "square")},
     **{"neg": "negative", "hardswish": "hard_silu", "hardsigmoid": "hard_sigmoid"},
-    **{name: name for name in ("softsign", "log_sigmoid", "log1p", "expm1", "erf", "sign")},
-    **{name: name for name in ("floor", "ceil", "round", "trunc", "log2", "log10", "atan")},
+    **{name: name for name in ("softsign", "log_sigmoid", "log1p", "expm1", "erf", "log2")},
+    **{name: name for name in ("log10", "atan")},
 }
 RULES: Mapping[str, Rule] = {
     **{name: _one(op) for name, op in _ONE.items()},
+    **{name: _kept(name, "int") for name in ("floor", "ceil", "round", "trunc")},
+    **{"sign": _kept("sign", "bool"), "relu6": _relu6},
     **{"softmax": _softmax, "_softmax": _softmax, "glu": _along("glu")},
     **{"log_softmax": _along("log_softmax"), "_log_softmax": _along("log_softmax")},
     **dict.fromkeys(("clamp", "clamp_min", "clamp_max"), _clip),

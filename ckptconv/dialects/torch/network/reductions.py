@@ -32,11 +32,19 @@ def _length(o: Operator, x: Value, axes: tuple[int, ...], keep: bool, shape: Sha
     return o.between("sqrt", squares)
 
 
+def _require_sum(o: Operator) -> None:
+    """Refuse a sum or a product that is kept narrow: it is of int64 elsewhere."""
+    if o.program.dtype(o.outputs[0]) == "int32":
+        raise o.refuse("dtype=int32")
+
+
 def _reduce(op: str) -> Rule:
     def rule(o: Operator) -> None:
         x = o.typed()
         if x.dtype == "bool":
             raise o.refuse("bools")
+        if op == "sum":
+            _require_sum(o)
         # max.dim gives (values, indices)
         o.program.give(op, [x], o.outputs[:1], axes=_axes(o, x), keep=_keeps(o))
 
@@ -62,6 +70,8 @@ def _place(op: str) -> Rule:
     def rule(o: Operator) -> None:
         if o.get("dim") is None:
             raise o.refuse("all axes")
+        if op == "prod":
+            _require_sum(o)
         x = o.typed() if op == "prod" else o.tensor("self")
         o.give(op, x, axis=o.axis(), keep=_keeps(o))
 
@@ -119,8 +129,9 @@ def _largest(o: Operator) -> None:
     o.program.give("topk", [x], o.outputs[:1], k=int(o.get("k")), axis=axis)
 
 
-def _along(op: str) -> Rule:
-    return lambda o: o.give(op, o.typed(), axis=o.axis())
+def _cumsum(o: Operator) -> None:
+    _require_sum(o)
+    o.give("cumsum", o.typed(), axis=o.axis())
 
 
 def _distance(o: Operator) -> None:
@@ -140,6 +151,6 @@ RULES: Mapping[str, Rule] = {
     **{name: _place(name) for name in ("argmax", "argmin")},
     **{name: _truths(name) for name in ("any", "all")},
     **{name: _spread(name) for name in ("var", "std")},
-    **{"linalg_vector_norm": _norm, "topk": _largest, "cumsum": _along("cumsum")},
+    **{"linalg_vector_norm": _norm, "topk": _largest, "cumsum": _cumsum},
     **{"cosine_similarity": _cosine, "pairwise_distance": _distance, "prod": _place("prod")},
 }
