@@ -35,7 +35,20 @@ def features(keras):
             *(ops.softmax(i.x), ops.softmax(i.x, axis=1), ops.log_softmax(i.x, axis=-1)),
         ]
 
+    def dtypes(i):
+        """Whole numbers and bools are promoted as Keras does."""
+        known, first = i.tokens > 2, i.x[:, :, 0]
+        return [
+            *(ops.mean(i.tokens, axis=1), ops.mean(known, axis=-1), ops.divide(i.tokens, 3)),
+            *(ops.sigmoid(i.tokens), ops.tanh(known), ops.square(known), ops.clip(known, 0, 0.5)),
+            *(ops.concatenate([i.tokens, first], axis=1), ops.stack([known, i.tokens], axis=1)),
+            *(ops.subtract(first, known), ops.subtract(2, known), ops.sin(known * 0.5 - first)),
+            *(L.Concatenate()([i.tokens, first]), L.Subtract()([first, i.tokens])),
+            *(L.Dense(3)(i.tokens), L.BatchNormalization()(i.tokens), L.Rescaling(0.5)(i.tokens)),
+        ]
+
     return {
+        "operation-dtypes": dtypes,
         "operation-shapes": shapes,
         "operation-choices": choices,
         "operation-functions": functions,

@@ -7,6 +7,7 @@ each rule says what becomes of its inputs' masks, and what says nothing drops th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ckptconv.dialects.keras.model_config import Entry
@@ -26,6 +27,7 @@ from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.called import require_inference, with_masks
 from ckptconv.dialects.keras.network.execution import is_heedless
 from ckptconv.dialects.keras.network.inputs import input_of
+from ckptconv.dialects.keras.network.promotion import floats
 from ckptconv.dialects.keras.network.topology import Ref, is_model, topology
 from ckptconv.dialects.keras.settings import computed_in
 from ckptconv.errors import DialectError, LossyError
@@ -136,6 +138,9 @@ def _written(b: Builder, site: Site) -> list[Value]:
     if rule is None:
         problem = f"{site.layer.class_name} cannot be written as a network"
         raise LossyError(problem, tensor=site.where)
+    if site.layer.class_name in _IN_FLOATS:
+        inputs = tuple(masked(floats(b, x), x.mask) for x in site.inputs)
+        site = replace(site, inputs=inputs)
     try:
         return rule(b, site)
     except (TypeError, ValueError, IndexError, AttributeError) as error:
@@ -205,6 +210,8 @@ def _filled(values: Mapping[Ref, Value], item: Any) -> Any:
     return [_filled(values, one) for one in item] if isinstance(item, list) else item
 
 
+_IN_FLOATS = {"Dense", "BatchNormalization", "UnitNormalization", "Normalization", "Rescaling"}
+"""Layers that take whole numbers, too, and compute with floats."""
 _TAKE_MASKS = {*recurrent.RULES, "Bidirectional", "GlobalAveragePooling1D", "Softmax"}
 RULES: Mapping[str, Rule] = {
     **elementwise.RULES,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ckptconv.dialects.keras.network import shaping_ops
+from ckptconv.dialects.keras.network import promotion, shaping_ops
 from ckptconv.dialects.keras.network.builder import (
     Builder,
     Site,
@@ -28,7 +28,10 @@ PREFIX = "ops."
 _PAIRS = {"Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide": "divide",
           "TrueDivide": "divide", "Maximum": "maximum", "Minimum": "minimum",
           "LogicalOr": "logical_or", "LogicalAnd": "logical_and", "Matmul": "matmul"}  # fmt: skip
+_EXTREMES = ("maximum", "minimum")
 _WITH_NUMBERS = ("add", "subtract", "multiply", "divide")
+_OF_WHOLE = ("Absolute", "Negative", "Square", "Relu")
+"""Functions of whole numbers that are whole."""
 _ONE = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Sqrt": "sqrt",
         "Absolute": "abs", "Negative": "negative", "Square": "square", "Log": "log",
         "Rsqrt": "rsqrt", "Sin": "sin", "Cos": "cos", "Silu": "silu", "Softplus": "softplus",
@@ -43,11 +46,19 @@ def _pair(b: Builder, site: Site) -> list[Value]:
         if op not in _WITH_NUMBERS:
             raise site.refuse(f"{op} of a value and a number")
         before = not isinstance(site.kwargs["args"][0], Value)
-        return [b.add(f"number_{op}" if before else f"{op}_number", values, number=given)]
+        x = promotion.numbers(b, values[0])
+        dtype = promotion.FLOAT if op == "divide" else promotion.with_number(x.dtype, given)
+        name = f"number_{op}" if before else f"{op}_number"
+        return [b.add(name, (x,), dtype=dtype, number=given)]
+    if op == "subtract":
+        values = [promotion.numbers(b, value) for value in values]
+    elif op in _EXTREMES and all(value.dtype == "bool" for value in values):
+        raise site.refuse(f"the {op} of bools")
     first, second = values
-    if op == "matmul":
-        return [b.add(op, values, (*first.shape[:-1], second.shape[-1]))]
-    return [b.add(op, values, broadcast([first.shape, second.shape]))]
+    product = (*first.shape[:-1], second.shape[-1])
+    shape = product if op == "matmul" else broadcast([first.shape, second.shape])
+    dtype = promotion.FLOAT if op == "divide" else promotion.common((first.dtype, second.dtype))
+    return [b.add(op, values, shape, dtype=dtype)]
 
 
 def _number(site: Site) -> float:
@@ -55,7 +66,9 @@ def _number(site: Site) -> float:
 
 
 def _one(b: Builder, site: Site) -> list[Value]:
-    return [b.add(_ONE[site.layer.class_name.removeprefix(PREFIX)], (site.x,))]
+    name = site.layer.class_name.removeprefix(PREFIX)
+    x = promotion.numbers(b, site.x) if name in _OF_WHOLE else promotion.floats(b, site.x)
+    return [b.add(_ONE[name], (x,))]
 
 
 def _not_equal(b: Builder, site: Site) -> list[Value]:
@@ -88,7 +101,8 @@ def _concatenate(b: Builder, site: Site) -> list[Value]:
     axis, values = site.get("axis", default=-1), site.inputs
     if type(axis) is not int or not -values[0].rank <= axis < values[0].rank:
         raise site.refuse("an axis that is none")
-    return [b.add("concat", values, joined(values, axis % values[0].rank), axis=axis)]
+    shape = joined(values, axis % values[0].rank)
+    return [b.add("concat", promotion.alike(b, values), shape, axis=axis)]
 
 
 _ELLIPSIS = {"class_name": "__ellipsis__", "config": {}}
@@ -143,11 +157,14 @@ def _slice(site: Site, row: Any) -> tuple[int | None, int | None, int | None]:
 
 def _reduce(op: str) -> Callable[[Builder, Site], list[Value]]:
     def rule(b: Builder, site: Site) -> list[Value]:
-        x, axis = site.x, site.get("axis")
+        x = promotion.floats(b, site.x) if op == "mean" else site.x
+        axis = site.get("axis")
         axes = axis if isinstance(axis, list) else [axis]
         if not axes or not all(type(n) is int and -x.rank <= n < x.rank for n in axes):
             raise LossyError("a reduction over all axes", tensor=site.where)
         axes = sorted(n % x.rank for n in axes)
+        if op in ("amax", "amin") and x.dtype == "bool":
+            raise site.refuse("an extreme of bools")
         keep = bool(site.get("keepdims"))
         shape = reduced(x.shape, axes, keep=keep)
         return [b.add(op, (x,), shape, axes=tuple(axes), keep=keep)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ckptconv.dialects.keras.network.builder import Builder, Site, broadcast, joined, masked
+from ckptconv.dialects.keras.network.promotion import FLOAT, alike, common, numbers
 from ckptconv.dialects.keras.network.structure import moved
 from ckptconv.errors import DialectError
 from ckptconv.graph.network import Value
@@ -25,9 +26,10 @@ def merge(b: Builder, site: Site) -> list[Value]:
     made = values[0]
     for value in values[1:]:
         shape = broadcast([made.shape, value.shape])
-        made = b.add(_PAIRWISE.get(name, "add"), (made, value), shape)
+        dtype = common((made.dtype, value.dtype))
+        made = b.add(_PAIRWISE.get(name, "add"), (made, value), shape, dtype=dtype)
     if name == "Average":
-        made = b.add("divide_number", (made,), number=len(values))
+        made = b.add("divide_number", (made,), dtype=FLOAT, number=len(values))
     return [masked(made, _joined_mask(b, site.inputs))]
 
 
@@ -67,7 +69,9 @@ def _chosen(b: Builder, mask: Value, value: Value, other: Value) -> Value:
 
 def subtract(b: Builder, site: Site) -> list[Value]:
     first, second = _of_one_rank(b, _two(site))
-    made = b.add("subtract", (first, second), broadcast([first.shape, second.shape]))
+    pair = [numbers(b, value) for value in (first, second)]
+    dtype, shape = common(value.dtype for value in pair), broadcast([v.shape for v in pair])
+    made = b.add("subtract", pair, shape, dtype=dtype)
     return [masked(made, _joined_mask(b, site.inputs))]
 
 
@@ -79,7 +83,7 @@ def concatenate(b: Builder, site: Site) -> list[Value]:
         raise DialectError("concatenates along no axis", tensor=site.where, found=given)
     axis = given % rank
     shape = joined(values, axis)
-    made = b.add("concat", values, shape, axis=given)
+    made = b.add("concat", alike(b, values), shape, axis=given)
     masks = [value.mask for value in values]
     if all(mask is None for mask in masks):
         return [made]

@@ -7,6 +7,7 @@ import re
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.elementwise import activate, number
+from ckptconv.dialects.keras.network.promotion import WHOLE_DTYPES
 from ckptconv.dialects.keras.network.structure import (
     channels_first,
     channels_last,
@@ -89,8 +90,8 @@ def _norm_of_rows(b: Builder, x: Value, path: str) -> Value:
 def layer_norm(b: Builder, site: Site) -> list[Value]:
     x = site.x
     axes = sorted(n % x.rank for n in integers(site, "axis"))
-    if site.get("rms_scaling"):
-        raise site.refuse("LayerNormalization with rms_scaling")
+    if site.get("rms_scaling") or x.dtype in WHOLE_DTYPES:  # of which Keras gives whole ones
+        raise site.refuse("LayerNormalization with rms_scaling, or of whole numbers")
     if not (site.get("scale", default=True) or site.get("center", default=True)):
         return [masked(_without_weights(b, site, tuple(axes)), x.mask)]
     if axes != list(range(x.rank - len(axes), x.rank)) or 0 in axes:

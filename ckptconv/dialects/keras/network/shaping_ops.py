@@ -10,6 +10,7 @@ from math import prod
 from typing import Any
 
 from ckptconv.dialects.keras.network.builder import Builder, Site, broadcast
+from ckptconv.dialects.keras.network.promotion import alike, common, numbers, with_number
 from ckptconv.dialects.keras.network.structure import moved, padded
 from ckptconv.graph.network import Value
 
@@ -43,7 +44,7 @@ def _stack(b: Builder, site: Site) -> list[Value]:
     values = site.inputs
     axis = _axis(site, rank=site.x.rank + 1, default=0)
     shape = (*site.x.shape[:axis], len(values), *site.x.shape[axis:])
-    return [b.add("stack", values, shape, axis=axis)]
+    return [b.add("stack", alike(b, values), shape, axis=axis)]
 
 
 def _squeeze(b: Builder, site: Site) -> list[Value]:
@@ -56,7 +57,8 @@ def _squeeze(b: Builder, site: Site) -> list[Value]:
 
 def _clip(b: Builder, site: Site) -> list[Value]:
     low, high = (number(site, site.get(key)) for key in ("x_min", "x_max"))
-    return [b.add("clip", (site.x,), low=low, high=high)]
+    dtype = with_number(with_number(site.x.dtype, low), high)
+    return [b.add("clip", (numbers(b, site.x),), dtype=dtype, low=low, high=high)]
 
 
 def _compare(b: Builder, site: Site) -> list[Value]:
@@ -77,7 +79,7 @@ def _where(b: Builder, site: Site) -> list[Value]:
     if len(values) != 3 or values[0].dtype != "bool":
         raise site.refuse("numbers to choose, or a condition that is no comparison")
     shape = broadcast([value.shape for value in values])
-    return [b.add("where", values, shape, dtype=values[1].dtype)]
+    return [b.add("where", values, shape, dtype=common(value.dtype for value in values[1:]))]
 
 
 def _reshape(b: Builder, site: Site) -> list[Value]:
