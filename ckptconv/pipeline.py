@@ -58,10 +58,10 @@ def _hinted(options: ReadOptions, report: Mapping[str, Any] | None) -> ReadOptio
     """Return options with the kinds of layers that the report of a conversion tells."""
     if options.restore is None or report is None:
         return options
-    from ckptconv.passes import restore
+    from ckptconv.passes.restore.told import kinds
 
     with locating(options.restore):
-        return options.with_kinds(restore.kinds(report, options.kinds))
+        return options.with_kinds(kinds(report, options.kinds))
 
 
 def _doubting(
@@ -69,9 +69,9 @@ def _doubting(
 ) -> AbstractContextManager[None]:
     if options.restore is None or report is None:
         return nullcontext()
-    from ckptconv.passes import restore
+    from ckptconv.passes.restore.fit import doubting
 
-    return restore.doubting(options.restore, report, held)
+    return doubting(options.restore, report, held)
 
 
 def configured(checkpoint: Checkpoint, options: ReadOptions) -> Checkpoint:
@@ -129,9 +129,9 @@ def lower(
         lowered = cast.to_dtype(target.load().lower(graph, output.variant), options.dtype)
         if to != "keras" or graph.home is None:
             return lowered
-        from ckptconv.passes import restore
+        from ckptconv.passes.restore.places import in_place
 
-        return restore.in_place(lowered, graph, output.variant)
+        return in_place(lowered, graph, output.variant)
 
 
 def plan(
@@ -182,9 +182,9 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
     target = {"path": os.fsdecode(path), "container": output.format.name, "framework": to}
     report = account(graph, lowered, target, shares=output.format.shares)
     if graph.recurrent:
-        from ckptconv.passes import restore
+        from ckptconv.passes.restore.sums import record
 
-        report.restore = [split._asdict() for split in restore.record(graph, lowered)]
+        report.restore = [split._asdict() for split in record(graph, lowered)]
     if options.dry_run:
         cast.count_losses(lowered)
     else:
@@ -197,9 +197,9 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
         )
         report.written = True
     if graph.home is not None:
-        from ckptconv.passes import restore
+        from ckptconv.passes.restore.told import differences
 
-        report.notes += restore.differences(graph.home, to, lowered.tensors)
+        report.notes += differences(graph.home, to, lowered.tensors)
     report.notes += cast.losses(lowered.tensors)
     report.notes += cast.notes(lowered, row.typed, graph.origin.provenance, options.dtype)
     report.notes += unneeded(graph, row.title, fold=options.fold_proj, has=row.projections)

@@ -40,10 +40,10 @@ def after_lift(
     """
     graph = to_canonical(graph, options)
     if options.restore is not None and report is not None:
-        from ckptconv.passes import restore
+        from ckptconv.passes.restore.undo import undo
 
         with locating(options.restore):
-            graph = restore.undo(graph, report)
+            graph = undo(graph, report)
     if options.split or options.fuse:
         from ckptconv.passes.stack import fuse, split
 

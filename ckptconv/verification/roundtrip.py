@@ -13,7 +13,7 @@ from ckptconv.errors import ContainerError
 from ckptconv.graph.graph import Graph
 from ckptconv.io.atomic import check_target
 from ckptconv.options import ReadKeywords, ReadOptions, StrPath, Target
-from ckptconv.passes import restore
+from ckptconv.passes.restore.told import kinds
 from ckptconv.spelling import option, public
 from ckptconv.tensors.writer import Progress, write_text
 from ckptconv.verification.diff import diff_graphs
@@ -73,7 +73,7 @@ def roundtrip(
         if report is not None:
             text = json.dumps(written, ensure_ascii=False, indent=1)
             write_text(report, text, force=force)
-        told = ReadOptions(restore=report).with_kinds(restore.kinds(written, {}))
+        told = ReadOptions(restore=report).with_kinds(kinds(written, {}))
         returning = pipeline.read(out, told)
         api.save(returning, back, to=source.dialect, progress=progress)
         keras = source.dialect == "keras"

@@ -8,60 +8,19 @@ long as the sum is still the one that was written.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
-from ckptconv.graph.lowered import Lowered
 from ckptconv.passes.cast import DTYPES
+from ckptconv.passes.restore.sums import Split, digest
 from ckptconv.passes.restore.told import not_a_report
-from ckptconv.tensors.computed import BOTH_BIASES, cast
 from ckptconv.tensors.dtypes import of
 from ckptconv.tensors.lazy import np
 from ckptconv.tensors.regions import Array, Region
 from ckptconv.tensors.tensor import FilledTensor, Tensor
-
-
-class Split(NamedTuple):
-    """Two biases and the tensor that holds their sum.
-
-    Attributes:
-        target: the name of the sum in the file that was written.
-        sha256: of the sum's bytes there, in hexadecimal.
-        dtype: of all three, also where the conversion cast them.
-        b_ih, b_hh: the values in canonical order, as base64 of their bytes.
-    """
-
-    target: str
-    sha256: str
-    dtype: str
-    b_ih: str
-    b_hh: str
-
-
-def record(graph: Graph, lowered: Lowered) -> list[Split]:
-    """Return what the report must keep: every pair of biases that became one tensor's sum."""
-    origin = graph.origin.provenance
-    sums: dict[frozenset[int], tuple[str, Tensor]] = {}
-    for name, tensor in lowered.tensors.items():
-        if not tensor.inputs or tensor.ndim != 1:
-            continue
-        made = origin.trace(tensor)
-        if BOTH_BIASES in made.operations and DTYPES.name(tensor.dtype):
-            sums[frozenset(map(id, made.origins))] = name, tensor
-    found: list[Split] = []
-    for cell in (c for layer in graph.recurrent for c in layer.cells.values() if sums):
-        if cell.b_ih is None or cell.b_hh is None:
-            continue
-        origins = [*origin.trace(cell.b_ih).origins, *origin.trace(cell.b_hh).origins]
-        name, total = sums.get(frozenset(map(id, origins)), ("", cell.b_ih))
-        if name and total.size == cell.b_ih.size:
-            parts = (cast(bias, total.dtype) for bias in (cell.b_ih, cell.b_hh))
-            found.append(_split(name, total, *parts))
-    return found
 
 
 def split_sums(graph: Graph, splits: Iterable[Split]) -> tuple[Graph, set[str]]:
@@ -85,7 +44,7 @@ def split_sums(graph: Graph, splits: Iterable[Split]) -> tuple[Graph, set[str]]:
         for suffix in _summed(layer):
             written = origin.trace(params[f"bias_ih{suffix}"]).origins[0]
             name = (origin.own(written) or [layer.full_name(f"bias_ih{suffix}")])[-1]
-            fitting = known.get(_digest(written), [])
+            fitting = known.get(digest(written), [])
             if fitting:
                 # Equal sums (all zeros, say) may have been split differently: the name decides.
                 fitting.sort(key=lambda split: split.target != name)
@@ -145,15 +104,6 @@ def _restored(bias: Tensor, suffix: str, split: Split) -> dict[str, Tensor]:
             )
         made[name + suffix] = _Restored(bias, array)
     return made
-
-
-def _split(name: str, total: Tensor, b_ih: Tensor, b_hh: Tensor) -> Split:
-    values = (base64.b64encode(b.numpy().tobytes()).decode("ascii") for b in (b_ih, b_hh))
-    return Split(name, _digest(total), total.dtype.name, *values)
-
-
-def _digest(tensor: Tensor) -> str:
-    return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
 
 
 def _parsed(entry: Any) -> Split:
