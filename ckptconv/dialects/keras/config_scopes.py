@@ -61,10 +61,11 @@ class _Names:
         rows = [row for rank, row in found if rank == top]
         return sorted({i for row in rows for i in row if len(row) == 1 or i not in named})
 
-    def _rank(self, scope: Scope, place: int) -> tuple[int, int, int]:
+    def _rank(self, scope: Scope, place: int) -> tuple[int, int, int, int]:
+        """Return how well a scope agrees; the fewer of its names stand between, the better."""
         part = self._known[place]
-        count, last, _ = _agreement(scope, part, self._strip)
-        return count, count - part.depth, last
+        count, last, at = _agreement(scope, part, self._strip)
+        return count, count - part.depth, last, -at
 
 
 def _uncounted(name: str) -> str:
