@@ -129,20 +129,21 @@ def find(source: o.StrPath, target: o.StrPath, suffix: str) -> list[tuple[Path, 
         OSError: a folder that cannot be read.
     """
     root, inside = Path(source), Path(target).resolve()
-    above = lru_cache(lambda folder: {(real := folder.resolve()), *real.parents})
-    files = sorted(
+    above = lru_cache(lambda folder: {(real := Path(folder).resolve()), *real.parents})
+    files = [
         path
         for folder, _, names in os.walk(root, onerror=_raise)
         for name in names
         if name.lower().endswith(formats.SUFFIXES)
-        and (path := Path(folder, name)).is_file()
-        and inside not in above(path.resolve().parent if path.is_symlink() else path.parent)
-    )
-    shards = {Path(shard) for path in files for shard in files_of(str(path))[1:]}
+        and os.path.isfile(path := os.path.join(folder, name))
+        and inside not in above(os.path.dirname(_real(path)) if os.path.islink(path) else folder)
+    ]
+    shards = {Path(shard) for path in files for shard in files_of(path)[1:]}
+    start = len(os.path.join(root, ""))
     return [
-        (path, Path(target) / path.relative_to(root).parent / (formats.stem(path) + suffix))
-        for path in files
-        if path not in shards
+        (file, Path(target, os.path.dirname(path[start:]), formats.stem(path) + suffix))
+        for path in sorted(files, key=lambda path: path.split(os.sep))
+        if (file := Path(path)) not in shards
     ]
 
 
