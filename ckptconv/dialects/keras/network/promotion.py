@@ -16,7 +16,7 @@ _ORDER = (*WHOLE_DTYPES, FLOAT)
 
 
 def common(dtypes: Iterable[str]) -> str:
-    """Return the dtype of what is computed from values of these."""
+    """Return the dtype of what is computed from values of these; one that is not known decides."""
     return max(dtypes, key=lambda dtype: _ORDER.index(dtype) if dtype in _ORDER else len(_ORDER))
 
 
@@ -44,6 +44,6 @@ def numbers(b: Builder, x: Value) -> Value:
 
 
 def alike(b: Builder, values: Sequence[Value]) -> list[Value]:
-    """Return values of several dtypes in one that holds them all."""
+    """Return values of several dtypes in one that holds them all, where all are known."""
     dtype = common(value.dtype for value in values)
-    return [converted(b, value, dtype) for value in values]
+    return [converted(b, value, dtype) for value in values] if dtype in _ORDER else [*values]
