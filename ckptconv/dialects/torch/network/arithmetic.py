@@ -91,8 +91,7 @@ def _power(o: Operator) -> None:
         o.give("power_number", o.tensor("self"), number=number(o, "exponent"))
         return
     exponent = o.tensor("exponent")
-    whole = o.gives_whole and exponent.dtype != "bool"
-    if whole:
+    if o.gives_whole and exponent.dtype != "bool":
         _whole_power(o, exponent)
     elif o.has_tensor("self"):
         o.give("power", o.tensor("self"), exponent)

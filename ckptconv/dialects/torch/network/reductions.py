@@ -32,10 +32,15 @@ def _length(o: Operator, x: Value, axes: tuple[int, ...], keep: bool, shape: Sha
     return o.between("sqrt", squares)
 
 
-def _require_sum(o: Operator) -> None:
-    """Refuse a sum or a product that is kept narrow: it is of int64 elsewhere."""
-    if o.program.dtype(o.outputs[0]) == "int32":
-        raise o.refuse("dtype=int32")
+def _wide(rule: Rule) -> Rule:
+    """Take a sum or a product, but for one that is kept in int32: it is of int64 elsewhere."""
+
+    def checked(o: Operator) -> None:
+        if o.program.dtype(o.outputs[0]) == "int32":
+            raise o.refuse("dtype=int32")
+        rule(o)
+
+    return checked
 
 
 def _reduce(op: str) -> Rule:
@@ -43,8 +48,6 @@ def _reduce(op: str) -> Rule:
         x = o.typed()
         if x.dtype == "bool":
             raise o.refuse("bools")
-        if op == "sum":
-            _require_sum(o)
         # max.dim gives (values, indices)
         o.program.give(op, [x], o.outputs[:1], axes=_axes(o, x), keep=_keeps(o))
 
@@ -68,14 +71,19 @@ def _extreme(word: str) -> Rule:
 
 def _place(op: str) -> Rule:
     def rule(o: Operator) -> None:
-        if o.get("dim") is None:
-            raise o.refuse("all axes")
-        if op == "prod":
-            _require_sum(o)
-        x = o.typed() if op == "prod" else o.tensor("self")
-        o.give(op, x, axis=o.axis(), keep=_keeps(o))
+        _give_along(o, op, o.tensor("self"))
 
     return rule
+
+
+def _product(o: Operator) -> None:
+    _give_along(o, "prod", o.typed())
+
+
+def _give_along(o: Operator, op: str, x: Value) -> None:
+    if o.get("dim") is None:
+        raise o.refuse("all axes")
+    o.give(op, x, axis=o.axis(), keep=_keeps(o))
 
 
 def _truths(op: str) -> Rule:
@@ -130,7 +138,6 @@ def _largest(o: Operator) -> None:
 
 
 def _cumsum(o: Operator) -> None:
-    _require_sum(o)
     o.give("cumsum", o.typed(), axis=o.axis())
 
 
@@ -146,11 +153,12 @@ def _distance(o: Operator) -> None:
 
 _NORMS = {1: "sum", math.inf: "amax"}
 RULES: Mapping[str, Rule] = {
-    **{name: _reduce(name) for name in ("mean", "sum", "amax", "amin", "logsumexp")},
+    **{name: _reduce(name) for name in ("mean", "amax", "amin", "logsumexp")},
+    **{"sum": _wide(_reduce("sum")), "prod": _wide(_product), "cumsum": _wide(_cumsum)},
     **{word: _extreme(word) for word in ("max", "min")},
     **{name: _place(name) for name in ("argmax", "argmin")},
     **{name: _truths(name) for name in ("any", "all")},
     **{name: _spread(name) for name in ("var", "std")},
-    **{"linalg_vector_norm": _norm, "topk": _largest, "cumsum": _cumsum},
-    **{"cosine_similarity": _cosine, "pairwise_distance": _distance, "prod": _place("prod")},
+    **{"linalg_vector_norm": _norm, "topk": _largest},
+    **{"cosine_similarity": _cosine, "pairwise_distance": _distance},
 }
