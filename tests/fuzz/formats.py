@@ -26,6 +26,8 @@ _SHARDS = {
     ".toml": bits.bytewise,
     ".h5": layouts.hdf5,
     ".safetensors": layouts.safetensors,
+    ".ckpt": protobufs.mutate,
+    ".txt": layouts.lines,
 }
 Files = dict[str, bytes]
 """File name → content; the first is the one that is opened."""
@@ -40,7 +42,7 @@ class Format:
         seeds: patterns below ``tests``.
         mutate: changes the bytes of a seed.
         beside: the pattern of the shards that belong to a seed ``{stem}``.
-        option: of reading, that takes the file beside a seed; then that one alone is mutated.
+        option: that takes the file beside a seed; then that one alone is mutated.
     """
 
     name: str
@@ -144,6 +146,17 @@ FORMATS = {
             bits.bytewise,
             "{stem}.map.toml",
             "map",
+        ),
+        Format("like-list", "torch-zip", (_SEEDS + "zip-tagger.pt",), _zip, "like.txt", "like"),
+        Format("like-ckpt", "torch-zip", (_SEEDS + "zip-tagger.pt",), _zip, "tagger.ckpt", "like"),
+        Format("like-keras", "torch-zip", (_SEEDS + "zip-tagger.pt",), _zip, "like.keras", "like"),
+        Format(
+            "report",
+            "hdf5",
+            (_SEEDS + "restored.weights.h5",),
+            layouts.hdf5,
+            "{stem}.json",
+            "restore",
         ),
     )
 }

@@ -142,3 +142,22 @@ def _read_ranges(data: bytes) -> list[tuple[int, int]]:
         except CkptconvError:
             found.add((0, len(data)))
     return sorted(found - {(0, 0)}) or [(0, 8)]
+
+
+def lines(data: bytes, rng: Random) -> bytes:
+    """Change a list: a line moved, left out, said twice, or a word of it another one's."""
+    if rng.random() < 0.4:
+        return bits.bytewise(data, rng)
+    rows = [line.split(b" ", 1) for line in data.split(b"\n")]
+    one, other, column = rng.randrange(len(rows)), rng.randrange(len(rows)), rng.randrange(2)
+    match rng.randrange(4):
+        case 0:
+            rows.insert(other, rows.pop(one))
+        case 1:
+            del rows[one]
+        case 2:
+            rows.insert(other, [*rows[one]])
+        case _:
+            new = rng.choice((rows[other][column], rng.choice(bits.TEXTS)))
+            rows[one][column] = new
+    return b"\n".join(b" ".join(row) for row in rows)

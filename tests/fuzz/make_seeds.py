@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ckptconv import api
+
 SEEDS = Path(__file__).with_name("seeds")
 
 
@@ -294,6 +296,29 @@ def maps() -> None:
     (SEEDS / "tagger.map.toml").write_text(toml)
 
 
+def targets() -> None:
+    """What a target network has, as text and as a model; and a conversion, told by its report."""
+    import keras
+
+    shapes = [f"{name} {tuple(v.shape)} {v.dtype}" for name, v in Tagger().state_dict().items()]
+    (SEEDS / "like.txt").write_text("\n".join(shapes))
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            layers.Embedding(4, 2),
+            layers.Bidirectional(layers.LSTM(2, return_sequences=True)),
+            layers.LayerNormalization(),
+            layers.Dense(1),
+        ]
+    )
+    model.save(SEEDS / "like.keras")
+    kinds = {"embed": "Embedding", "norm": "LayerNorm"}
+    where = SEEDS / "restored.weights.h5"
+    report = api.convert(SEEDS / "zip-tagger.pt", where, to="keras", kinds=kinds, force=True)
+    (SEEDS / "restored.json").write_text(json.dumps(report.to_dict()))
+
+
 if __name__ == "__main__":
     SEEDS.mkdir(exist_ok=True)
     for make in (
@@ -306,5 +331,6 @@ if __name__ == "__main__":
         bundles,
         configurations,
         maps,
+        targets,
     ):
         make()

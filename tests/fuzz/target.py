@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ckptconv import api, networks, pipeline
+from ckptconv import api, dialects, formats, networks, pipeline
 from ckptconv.errors import CkptconvError
 from ckptconv.inspection import describe
 from ckptconv.options import ReadOptions, WriteOptions
@@ -35,7 +35,7 @@ def exercise(path: Path, number: int, **given: str) -> str:
     Values are read and forgotten; each seventh input is also described and written to a file.
 
     Args:
-        given: options of reading; what is wrong with them is refused, as a file is.
+        given: options that take a file; what is wrong with that is refused, as a file is.
 
     Raises:
         BaseException: what is a finding.
@@ -46,20 +46,31 @@ def exercise(path: Path, number: int, **given: str) -> str:
         stage = "opened"
         _read(checkpoint.tensors.values())
         stage = "read"
-        framework, suffix = _TARGETS[number % len(_TARGETS)]
+        targets = _targets(given.get("like", ""))
+        framework, suffix = targets[number % len(targets)]
         stage = "refused" if given else stage
         if "config" in given:
             networks.read(path, ReadOptions(**given))
+        of_target = {name: given.pop(name) for name in ("like",) if name in given}
         graph = pipeline.lift(checkpoint, ReadOptions(**given))
-        stage = "lifted"
-        _read(pipeline.lower(graph, framework, WriteOptions()).tensors.values())
+        stage = "refused" if of_target else "lifted"
+        target = path.with_name(f"target{suffix}")
+        output = formats.output(target, dialects.dialect(framework).suffixes)
+        lowered = pipeline.lower(graph, framework, WriteOptions(**of_target), output)
+        _read(lowered.tensors.values())
         if number % WRITTEN == 0:
             describe(path)
-            api.save(api.load(path, **given), path.with_name(f"target{suffix}"), to=framework)
+            api.save(api.load(path, **given), target, to=framework, **of_target)
     except CkptconvError as error:
         _check_message(error, path)
         return stage
     return "converted"
+
+
+def _targets(like: str) -> list[tuple[str, str]]:
+    """Return the frameworks that can take the names of a target network, if there is one."""
+    keras = like.endswith(".keras")
+    return [row for row in _TARGETS if not like or (row[0] == "keras") == keras]
 
 
 def _read(tensors: Iterable[Tensor]) -> None:
