@@ -19,6 +19,7 @@ FRAMEWORKS = {
     "dtypes": "tests.differential.dtypes",
     "graphs": "tests.differential.graphs",
     "networks": "tests.differential.networks",
+    "operations": "tests.differential.operations",
     "settings": "tests.differential.settings",
     "programs": "tests.differential.programs",
     "torch": "tests.differential.torch_models",

@@ -15,6 +15,7 @@ DRAWN = {
     "keras": (12, 150),
     "mindspore": (1, 60),
     "networks": (7, 80),
+    "operations": (1, 200),
     "programs": (4, 40),
     "settings": (1, 120),
     "torch": (1, 80),

@@ -11,6 +11,7 @@ from ckptconv.cli import app
 from ckptconv.cli.options import FRAMEWORKS
 from ckptconv.dialects import DIALECTS
 from ckptconv.dialects.keras import network as keras
+from ckptconv.dialects.keras.network.operation import PREFIX
 from ckptconv.dialects.torch.network.operators import GROUPS as OPERATORS
 from ckptconv.formats.registry import FORMATS
 from ckptconv.graph.forms import Forms, slots, stored_by_row
@@ -108,6 +109,11 @@ def _listed(rules: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(rules, key=str.lower)) + "."
 
 
+def _called(operation: str) -> str:
+    """Return the function of ``keras.ops`` that records an operation."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", operation.removeprefix(PREFIX)).lower()
+
+
 def operators() -> str:
     """Return a row for each group of operators of torch.export."""
     rows = (f"| {group} | {_listed(rules)[:-1]} |" for group, rules in OPERATORS.items())
@@ -121,6 +127,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "layers": layers,
     "fates": fates.markdown,
     "keras_layers": lambda: _listed(name for name in keras.RULES if "." not in name),
+    "keras_operations": lambda: _listed(_called(n) for n in keras.RULES if n.startswith(PREFIX)),
     "torch_operators": operators,
 }
 _MARKED = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->\n", re.DOTALL)

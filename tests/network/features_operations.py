@@ -47,8 +47,42 @@ def features(keras):
             *(L.Dense(3)(i.tokens), L.BatchNormalization()(i.tokens), L.Rescaling(0.5)(i.tokens)),
         ]
 
+    def numbers(i):
+        """Numbers on either side, and what is known of whole numbers."""
+        return [
+            *(ops.maximum(i.x, 0.1), ops.minimum(0.3, i.x), ops.maximum(i.tokens, 2.5)),
+            *(ops.where(i.x > 0, i.x, 0.5), ops.where(i.x > 0, 1, i.tokens[:, :, None])),
+            *(ops.cast(ops.not_equal(i.tokens, 0), "float32"), ops.cast(i.x * 9, "int32")),
+            *(ops.less(0.1, i.x), ops.logical_not(i.x > 0), ops.logical_and(i.tokens, i.x[..., 0])),
+            *(ops.power(i.x, 3), ops.reciprocal(i.tokens + 1), ops.leaky_relu(i.x), ops.abs(i.x)),
+            *(ops.elu(i.x, 0.7), ops.relu6(i.tokens), ops.floor(i.x * 3), ops.stop_gradient(i.x)),
+        ]
+
+    def along(i):
+        """What is known of the numbers along axes."""
+        return [
+            *(ops.var(i.x, axis=1), ops.std(i.image, axis=(1, 2), keepdims=True)),
+            *(ops.logsumexp(i.x, axis=-1), ops.cumsum(i.x, axis=1), ops.cumsum(i.tokens, axis=1)),
+            *(ops.argmax(i.x, axis=-1), ops.argmin(i.x, axis=1, keepdims=True)),
+            *(ops.normalize(i.x, axis=1), ops.normalize(i.x * 0.0, epsilon=0.5)),
+            *(ops.any(i.x > 1, axis=1), ops.all(i.x < 1, axis=(1, 2)), ops.sum(i.tokens, axis=1)),
+        ]
+
+    def places(i):
+        return [
+            *(ops.moveaxis(i.image, -1, 1), ops.moveaxis(i.image, [1, 2], [-1, -2])),
+            *(ops.tile(i.x, (1, 2, 3)), ops.tile(i.x, 2), ops.repeat(i.x > 0, 2, axis=1)),
+            *ops.split(i.x, 3, axis=-1),
+            *ops.split(i.x, [1, 3], axis=1),
+            ops.one_hot(i.tokens, 12),
+            ops.matmul(i.x, ops.transpose(i.z, (0, 2, 1))),
+        ]
+
     return {
         "operation-dtypes": dtypes,
+        "operation-numbers": numbers,
+        "operation-along": along,
+        "operation-places": places,
         "operation-shapes": shapes,
         "operation-choices": choices,
         "operation-functions": functions,
@@ -56,6 +90,8 @@ def features(keras):
         "operation-sum-of-masked": after(lambda x, z: x + z),
         "operation-abs-of-masked": after(lambda x, _: ops.abs(x)),
         "operation-relu-of-masked": after(lambda x, _: ops.relu(x)),
+        "operation-activation-of-masked": after(lambda x, _: keras.activations.relu(x)),
+        "operation-cast-of-masked": after(lambda x, _: ops.cast(x, "float32")),
         "operation-all-of-masked": after(lambda x, _: x[:, :]),
         "operation-order-of-masked": after(lambda x, _: ops.transpose(x, (0, 1, 2))),
         "operation-same-as-masked": after(lambda x, _: ops.convert_to_tensor(x)),
@@ -76,13 +112,18 @@ def refused(keras):
             "merge_mode sum of halves of 1 and 3 units",
         ),
         "bound": (lambda x: ops.max(x, axis=1, initial=0.5), "initial=0.5"),
-        "number": (lambda x: ops.maximum(x, 0.3), "maximum of a value and a number"),
+        "number": (lambda x: ops.power(0.3, x), "a power that is no number"),
+        "negative": (lambda x: ops.power(ops.cast(x, "int32"), -2), "a negative power"),
+        "order": (lambda x: ops.normalize(x, order=3), "order=3"),
+        "bools": (lambda x: ops.max(x > 0, axis=1), "an extreme of bools"),
+        "places": (lambda x: ops.argmax(ops.cast(x, "int32"), axis=1), "of whole numbers"),
+        "parts": (lambda x: ops.tile(x, (2, 1, 1)), "repeating the batch"),
         "batch": (lambda x: ops.reshape(x, (15,)), "a shape that does not keep the batch"),
         "axis": (lambda x: ops.flip(x, axis=0), "the batch's"),
         "border": (
             lambda x: ops.pad(x, ((0, 0), (1, 1), (0, 0)), constant_values=2),
             "else than zeros",
         ),
-        "choice": (lambda x: ops.where(x > 0, x, 0.5), "numbers to choose"),
+        "choice": (lambda x: ops.where(x > 0, 1.0, 0.5), "two numbers to choose"),
         "dtype": (lambda x: ops.convert_to_tensor(x, dtype="float16"), "a conversion to float16"),
     }

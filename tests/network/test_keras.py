@@ -86,6 +86,21 @@ def test_an_operation_that_no_rule_covers_is_refused_by_name(tmp_path):
             written(path, "torch", tmp_path)
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_inputs_that_nothing_takes_and_that_are_results(suffix, tmp_path):
+    import keras
+
+    entries = [keras.Input((n,), name=f"of_{n}") for n in (4, 2, 3)]
+    results = [keras.layers.Dense(2, name="dense")(entries[0]), entries[2]]
+    model = keras.Model(entries, results)
+    model.save(tmp_path / f"m{suffix}")
+    module, weights, names = written(tmp_path / f"m{suffix}", "torch", tmp_path)
+    assert names == ["of_4", "of_2", "of_3"]
+    given = [np.random.default_rng(n).normal(size=(2, n)).astype("f4") for n in (4, 2, 3)]
+    wanted = [np.asarray(value.detach()) for value in model(given)]
+    close(run_torch(module, weights, given), wanted, 2e-6)
+
+
 def test_a_layer_whose_settings_are_few_is_no_operation(tmp_path):
     """In ``.h5`` an operation names no module; SpatialDropout1D does not say trainable."""
     import keras

@@ -77,7 +77,7 @@ EXPRESSIONS: Mapping[str, Row] = {
     "number_add": Row("{number} + {0}", atom=False),
     "number_multiply": Row("{number} * {0}", atom=False),
     "number_divide": Row("{number} / {0}", atom=False),
-    "power_number": Row("{0} ** {number}", atom=False),
+    "power_number": Row("torch.pow({0}, {number})", "ops.pow({0}, {number})"),
     "number_power": Row("torch.pow({number}, {0})", "ops.pow({number}, {0})"),
     "power": Row("torch.pow({0}, {1})", "ops.pow({0}, {1})"),
     "affine": Row("{0} * {scale} + {offset}", atom=False),

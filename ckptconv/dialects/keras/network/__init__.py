@@ -64,11 +64,9 @@ def read(
         given, outputs = _model(b, root, (), None)
     except RecursionError:
         raise DialectError("a configuration that is nested too deep") from None
-    used = {name for node in b.nodes for name in node.inputs}
-    inputs = [value for value in given if value.name in used] or given
     return Network(
         tuple(b.nodes),
-        (*inputs, *b.state_inputs),
+        (*given, *b.state_inputs),
         tuple(value.name for value in (*outputs, *b.state_results)),
         states=(len(b.state_inputs), len(b.state_results)),
         notes=tuple(b.notes),

@@ -82,7 +82,12 @@ def cell_activation(b: Builder, value: Any, where: str) -> str:
     return f"{op}({', '.join(map(str, numbers.values()))})" if numbers else op
 
 
-def _relu(site: Site) -> tuple[str, dict[str, Any]]:
+def relu(site: Site) -> tuple[str, dict[str, Any]]:
+    """Return the op that a ReLU is, and its numbers.
+
+    Raises:
+        LossyError: a combination of settings that none is.
+    """
     high, slope = site.get("max_value"), number(site, "negative_slope", default=0.0)
     threshold = number(site, "threshold", default=0.0)
     if threshold == 0 and high is None:
@@ -102,7 +107,7 @@ def _elu(site: Site) -> tuple[str, dict[str, Any]]:
 
 
 _OPS: dict[str, Callable[[Site], tuple[str, dict[str, Any]]]] = {
-    "ReLU": _relu,
+    "ReLU": relu,
     "LeakyReLU": _leaky,
     "ELU": _elu,
 }

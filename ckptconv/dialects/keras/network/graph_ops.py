@@ -1,50 +1,35 @@
 """Operations of Keras 3 that stand between layers: ``x + y``, ``x[:, 0]``, and masks' own.
 
 A functional model of Keras 3 records them like layers, of the module ``keras.src.ops``; a layer
-that takes a mask records which value it is. No operation hands a mask on, except ConvertToTensor,
-which gives what it takes.
+that takes a mask records which value it is. No operation hands a mask on, except a conversion to
+the dtype that a value has already, which gives what it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-from ckptconv.dialects.keras.network import promotion, shaping_ops
-from ckptconv.dialects.keras.network.builder import (
-    Builder,
-    Site,
-    broadcast,
-    joined,
-    masked,
-    reduced,
+from ckptconv.dialects.keras.network import (
+    choosing_ops,
+    function_ops,
+    promotion,
+    reduction_ops,
+    shaping_ops,
 )
-from ckptconv.dialects.keras.network.shaping_ops import number
-from ckptconv.dialects.keras.network.structure import WHOLE, moved
-from ckptconv.errors import LossyError
+from ckptconv.dialects.keras.network.builder import Builder, Site, broadcast, masked
+from ckptconv.dialects.keras.network.operation import PREFIX, Rules, name_of, number
+from ckptconv.dialects.keras.network.structure import WHOLE
 from ckptconv.graph.network import Value
 
-PREFIX = "ops."
 _PAIRS = {"Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide": "divide",
-          "TrueDivide": "divide", "Maximum": "maximum", "Minimum": "minimum",
-          "LogicalOr": "logical_or", "LogicalAnd": "logical_and", "Matmul": "matmul"}  # fmt: skip
-_EXTREMES = ("maximum", "minimum")
-_WITH_NUMBERS = ("add", "subtract", "multiply", "divide")
-_OF_WHOLE = ("Absolute", "Negative", "Square", "Relu")
-"""Functions of whole numbers that are whole."""
-_ONE = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Sqrt": "sqrt",
-        "Absolute": "abs", "Negative": "negative", "Square": "square", "Log": "log",
-        "Rsqrt": "rsqrt", "Sin": "sin", "Cos": "cos", "Silu": "silu", "Softplus": "softplus",
-        "Softsign": "softsign", "Relu6": "relu6", "HardSigmoid": "hard_sigmoid"}  # fmt: skip
+          "TrueDivide": "divide"}  # fmt: skip
 
 
 def _pair(b: Builder, site: Site) -> list[Value]:
-    op = _PAIRS[site.layer.class_name.removeprefix(PREFIX)]
+    op = _PAIRS[name_of(site)]
     values: list[Value] = [value for value in site.kwargs["args"] if isinstance(value, Value)]
     if len(values) == 1:
-        given = _number(site)
-        if op not in _WITH_NUMBERS:
-            raise site.refuse(f"{op} of a value and a number")
+        given = number(site, next(v for v in site.kwargs["args"] if not isinstance(v, Value)))
         before = not isinstance(site.kwargs["args"][0], Value)
         x = promotion.numbers(b, values[0])
         dtype = promotion.FLOAT if op == "divide" else promotion.with_number(x.dtype, given)
@@ -52,57 +37,18 @@ def _pair(b: Builder, site: Site) -> list[Value]:
         return [b.add(name, (x,), dtype=dtype, number=given)]
     if op == "subtract":
         values = [promotion.numbers(b, value) for value in values]
-    elif op in _EXTREMES and all(value.dtype == "bool" for value in values):
-        raise site.refuse(f"the {op} of bools")
-    first, second = values
-    product = (*first.shape[:-1], second.shape[-1])
-    shape = product if op == "matmul" else broadcast([first.shape, second.shape])
-    dtype = promotion.FLOAT if op == "divide" else promotion.common((first.dtype, second.dtype))
+    shape = broadcast([value.shape for value in values])
+    dtypes = [value.dtype for value in values]
+    dtype = promotion.FLOAT if op == "divide" else promotion.common(dtypes)
     return [b.add(op, values, shape, dtype=dtype)]
 
 
-def _number(site: Site) -> float:
-    return number(site, next((v for v in site.kwargs["args"] if not isinstance(v, Value)), None))
-
-
-def _one(b: Builder, site: Site) -> list[Value]:
-    name = site.layer.class_name.removeprefix(PREFIX)
-    x = promotion.numbers(b, site.x) if name in _OF_WHOLE else promotion.floats(b, site.x)
-    return [b.add(_ONE[name], (x,))]
-
-
-def _not_equal(b: Builder, site: Site) -> list[Value]:
-    return [b.differing(site.x, _number(site))]
-
-
-def _any(b: Builder, site: Site) -> list[Value]:
-    if site.get("axis") != -1 or site.get("keepdims"):
-        raise site.refuse("any over an axis that is not the last")
-    return [b.add("any", (site.x,), site.x.shape[:-1], name="mask", dtype="bool", axes=(-1,))]
-
-
-def _expand(b: Builder, site: Site) -> list[Value]:
-    axis, x = site.get("axis"), site.x
-    if type(axis) is not int or not -x.rank - 1 <= axis <= x.rank:
-        raise site.refuse("an axis that is none")
-    return [b.expand(x, axis % (x.rank + 1))]
-
-
-def _like(value: bool) -> Callable[[Builder, Site], list[Value]]:
-    def rule(b: Builder, site: Site) -> list[Value]:
-        if site.get("dtype") != "bool":
-            raise site.refuse("zeros or ones that are no mask")
-        return [b.add("ones_like" if value else "zeros_like", (site.x,), dtype="bool")]
-
-    return rule
-
-
-def _concatenate(b: Builder, site: Site) -> list[Value]:
-    axis, values = site.get("axis", default=-1), site.inputs
-    if type(axis) is not int or not -values[0].rank <= axis < values[0].rank:
-        raise site.refuse("an axis that is none")
-    shape = joined(values, axis % values[0].rank)
-    return [b.add("concat", promotion.alike(b, values), shape, axis=axis)]
+def _matmul(b: Builder, site: Site) -> list[Value]:
+    one, other = promotion.alike(b, site.kwargs["args"])
+    if one.dtype == "bool":
+        raise site.refuse("the matmul of bools")
+    rows = broadcast([one.shape[:-2], other.shape[:-2]])
+    return [b.add("matmul", (one, other), (*rows, one.shape[-2], other.shape[-1]))]
 
 
 _ELLIPSIS = {"class_name": "__ellipsis__", "config": {}}
@@ -155,61 +101,19 @@ def _slice(site: Site, row: Any) -> tuple[int | None, int | None, int | None]:
     return found[0], found[1], None if found[2] == 1 else found[2]
 
 
-def _reduce(op: str) -> Callable[[Builder, Site], list[Value]]:
-    def rule(b: Builder, site: Site) -> list[Value]:
-        x = promotion.floats(b, site.x) if op == "mean" else site.x
-        axis = site.get("axis")
-        axes = axis if isinstance(axis, list) else [axis]
-        if not axes or not all(type(n) is int and -x.rank <= n < x.rank for n in axes):
-            raise LossyError("a reduction over all axes", tensor=site.where)
-        axes = sorted(n % x.rank for n in axes)
-        if op in ("amax", "amin") and x.dtype == "bool":
-            raise site.refuse("an extreme of bools")
-        keep = bool(site.get("keepdims"))
-        shape = reduced(x.shape, axes, keep=keep)
-        return [b.add(op, (x,), shape, axes=tuple(axes), keep=keep)]
-
-    return rule
-
-
-def _transpose(b: Builder, site: Site) -> list[Value]:
-    axes = site.get("axes")
-    if not isinstance(axes, list) or sorted(axes) != list(range(site.x.rank)) or axes[0]:
-        raise site.refuse("a transposition of the batch")
-    return [moved(b, site.x, tuple(axes))]
-
-
-def _converted(_: Builder, site: Site) -> list[Value]:
-    if site.get("dtype") not in (None, site.x.dtype):
-        raise site.refuse(f"a conversion to {site.get('dtype')}"[:100])
-    return [site.x]
-
-
-_Rule = Callable[[Builder, Site], list[Value]]
-_REDUCED = ("axis", "keepdims")
-_RULES: Mapping[str, tuple[_Rule, tuple[str, ...]]] = {
-    # operation: its rule, and the settings that it reads
+_RULES: Rules = {
     **dict.fromkeys(_PAIRS, (_pair, ())),
-    **dict.fromkeys(_ONE, (_one, ())),
-    "NotEqual": (_not_equal, ()),
-    "Any": (_any, _REDUCED),
-    "ExpandDims": (_expand, ("axis",)),
-    "ZerosLike": (_like(False), ("dtype",)),
-    "OnesLike": (_like(True), ("dtype",)),
-    "Concatenate": (_concatenate, ("axis",)),
-    "ConvertToTensor": (_converted, ("dtype",)),
+    "Matmul": (_matmul, ()),
     "GetItem": (_get_item, ()),
-    "Transpose": (_transpose, ("axes",)),
-    "Mean": (_reduce("mean"), _REDUCED),
-    "Sum": (_reduce("sum"), _REDUCED),
-    "Max": (_reduce("amax"), _REDUCED),
-    "Min": (_reduce("amin"), _REDUCED),
+    **choosing_ops.RULES,
+    **function_ops.RULES,
+    **reduction_ops.RULES,
     **shaping_ops.RULES,
 }
 
 
 def _operation(b: Builder, site: Site) -> list[Value]:
-    rule, known = _RULES[site.layer.class_name.removeprefix(PREFIX)]
+    rule, known = _RULES[name_of(site)]
     for key, value in site.layer.config.items():
         if key not in ("name", *known) and value is not None:
             raise site.refuse(f"an operation with {key}={value!r}"[:100])

@@ -1,85 +1,33 @@
-"""Operations of Keras 3 that move numbers, bound them or choose among them, such as ``ops.stack``.
+"""Operations of Keras 3 that move numbers, such as ``ops.stack``.
 
 Each leaves the batch where it is, or is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import pairwise
 from math import prod
-from typing import Any
 
-from ckptconv.dialects.keras.network.builder import Builder, Site, broadcast
-from ckptconv.dialects.keras.network.promotion import alike, common, numbers, with_number
-from ckptconv.dialects.keras.network.structure import moved, padded
+from ckptconv.dialects.keras.network.builder import Builder, Site, joined
+from ckptconv.dialects.keras.network.operation import Rule, Rules, axis_of
+from ckptconv.dialects.keras.network.promotion import FLOAT, WHOLE_DTYPES, alike, converted, numbers
+from ckptconv.dialects.keras.network.structure import WHOLE, moved, padded
 from ckptconv.graph.network import Value
-
-_COMPARED = {"Greater": "gt", "GreaterEqual": "ge", "Less": "lt", "LessEqual": "le", "Equal": "eq"}
-
-
-def _axis(site: Site, key: str = "axis", rank: int | None = None, default: Any = None) -> int:
-    """Return an axis that is not the batch's.
-
-    Raises:
-        LossyError: it is none, or the batch's.
-    """
-    axis, size = site.get(key, default=default), site.x.rank if rank is None else rank
-    if type(axis) is not int or not -size <= axis < size or axis % size == 0:
-        raise site.refuse("an axis that is none, or the batch's")
-    return axis % size
-
-
-def number(site: Site, value: Any) -> float:
-    """Return a value of an operation's that is a number.
-
-    Raises:
-        LossyError: it is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e30:
-        raise site.refuse("something that is no number")
-    return value
 
 
 def _stack(b: Builder, site: Site) -> list[Value]:
     values = site.inputs
-    axis = _axis(site, rank=site.x.rank + 1, default=0)
+    axis = axis_of(site, rank=site.x.rank + 1, default=0)
     shape = (*site.x.shape[:axis], len(values), *site.x.shape[axis:])
     return [b.add("stack", alike(b, values), shape, axis=axis)]
 
 
 def _squeeze(b: Builder, site: Site) -> list[Value]:
-    axis = _axis(site)
+    axis = axis_of(site)
     if site.x.shape[axis] != 1:
         raise site.refuse("an axis that is not of length one")
     shape = (*site.x.shape[:axis], *site.x.shape[axis + 1 :])
     return [b.add("squeeze", (site.x,), shape, axis=axis)]
-
-
-def _clip(b: Builder, site: Site) -> list[Value]:
-    low, high = (number(site, site.get(key)) for key in ("x_min", "x_max"))
-    dtype = with_number(with_number(site.x.dtype, low), high)
-    return [b.add("clip", (numbers(b, site.x),), dtype=dtype, low=low, high=high)]
-
-
-def _compare(b: Builder, site: Site) -> list[Value]:
-    given = site.kwargs["args"]
-    by = _COMPARED[site.layer.class_name.rpartition(".")[2]]
-    values = [value for value in given if isinstance(value, Value)]
-    if len(values) == 2:
-        shape = broadcast([value.shape for value in values])
-        return [b.add("compare", values, shape, dtype="bool", by=by)]
-    if not isinstance(given[0], Value):
-        raise site.refuse("a number before a value")
-    limit = number(site, given[1])
-    return [b.add("compare_number", values, dtype="bool", by=by, number=limit)]
-
-
-def _where(b: Builder, site: Site) -> list[Value]:
-    values = [value for value in site.kwargs["args"] if isinstance(value, Value)]
-    if len(values) != 3 or values[0].dtype != "bool":
-        raise site.refuse("numbers to choose, or a condition that is no comparison")
-    shape = broadcast([value.shape for value in values])
-    return [b.add("where", values, shape, dtype=common(value.dtype for value in values[1:]))]
 
 
 def _reshape(b: Builder, site: Site) -> list[Value]:
@@ -101,40 +49,124 @@ def _pad(b: Builder, site: Site) -> list[Value]:
     return [padded(b, site.x, [(one, other) for one, other in pairs[1:]], 1)]
 
 
-def _soft(op: str) -> Callable[[Builder, Site], list[Value]]:
+def _soft(op: str) -> Rule:
     def rule(b: Builder, site: Site) -> list[Value]:
-        return [b.add(op, (site.x,), axis=_axis(site, default=-1) - site.x.rank)]
+        return [b.add(op, (site.x,), axis=axis_of(site, default=-1) - site.x.rank)]
 
     return rule
 
 
 def _swap(b: Builder, site: Site) -> list[Value]:
-    one, other = _axis(site, "axis1"), _axis(site, "axis2")
+    one, other = axis_of(site, "axis1"), axis_of(site, "axis2")
     order = list(range(site.x.rank))
     order[one], order[other] = other, one
     return [moved(b, site.x, tuple(order))]
 
 
 def _flip(b: Builder, site: Site) -> list[Value]:
-    return [b.add("flip", (site.x,), axis=_axis(site))]
+    return [b.add("flip", (site.x,), axis=axis_of(site))]
 
 
-def _gelu(b: Builder, site: Site) -> list[Value]:
-    return [b.add("gelu_tanh" if site.get("approximate") else "gelu", (site.x,))]
+def _expand(b: Builder, site: Site) -> list[Value]:
+    axis, x = site.get("axis"), site.x
+    if type(axis) is not int or not -x.rank - 1 <= axis <= x.rank:
+        raise site.refuse("an axis that is none")
+    return [b.expand(x, axis % (x.rank + 1))]
 
 
-RULES: dict[str, tuple[Callable[[Builder, Site], list[Value]], tuple[str, ...]]] = {
-    # operation: its rule, and the settings that it reads
-    **dict.fromkeys(_COMPARED, (_compare, ())),
-    "Where": (_where, ()),
+def _concatenate(b: Builder, site: Site) -> list[Value]:
+    axis, values = site.get("axis", default=0), site.inputs
+    if type(axis) is not int or not -values[0].rank <= axis < values[0].rank:
+        raise site.refuse("an axis that is none")
+    shape = joined(values, axis % values[0].rank)
+    return [b.add("concat", alike(b, values), shape, axis=axis)]
+
+
+def _transpose(b: Builder, site: Site) -> list[Value]:
+    axes = site.get("axes")
+    if not isinstance(axes, list) or sorted(axes) != list(range(site.x.rank)) or axes[0]:
+        raise site.refuse("a transposition of the batch")
+    return [moved(b, site.x, tuple(axes))]
+
+
+def _moved(b: Builder, site: Site) -> list[Value]:
+    ends = (site.get(key) for key in ("source", "destination"))
+    rows = [[n] if type(n) is int else n for n in ends]
+    rank = site.x.rank
+    if not all(isinstance(row, list) and all(type(n) is int for n in row) for row in rows):
+        raise site.refuse("axes that are none")
+    taken, given = ([n % rank for n in row] for row in rows)
+    if len(taken) != len(given) or 0 in taken + given or len({*taken}) < len(taken):
+        raise site.refuse("a transposition of the batch")
+    places = dict(zip(given, taken, strict=True))
+    rest = iter([n for n in range(rank) if n not in taken])
+    return [moved(b, site.x, tuple(places[n] if n in places else next(rest) for n in range(rank)))]
+
+
+def _tile(b: Builder, site: Site) -> list[Value]:
+    given, x = site.get("repeats"), site.x
+    times = given if isinstance(given, list) else [given]
+    times = [*[1] * (x.rank - len(times)), *times]
+    if len(times) != x.rank or not all(type(n) is int and n > 0 for n in times) or times[0] != 1:
+        raise site.refuse("repeating the batch, or no number of times")
+    shape = tuple(
+        size if size is None else size * n for size, n in zip(x.shape, times, strict=True)
+    )
+    return [b.add("tile", (x,), shape, times=tuple(times))]
+
+
+def _repeat(b: Builder, site: Site) -> list[Value]:
+    axis, n, x = axis_of(site), site.get("repeats"), site.x
+    if type(n) is not int or n < 1:
+        raise site.refuse("repeating no number of times")
+    size = x.shape[axis]
+    shape = (*x.shape[:axis], None if size is None else size * n, *x.shape[axis + 1 :])
+    made = b.add("repeat", (numbers(b, x),), shape, times=n, axis=axis)
+    return [converted(b, made, x.dtype)]
+
+
+def _split(b: Builder, site: Site) -> list[Value]:
+    axis, given, x = axis_of(site), site.get("indices_or_sections"), site.x
+    size = x.shape[axis]
+    if size is None or (type(given) is int and (given < 1 or size % given)):
+        raise site.refuse("parts of a size that is not known, or not alike")
+    ends = list(range(0, size, size // given))[1:] if type(given) is int else given
+    if not isinstance(ends, list) or not all(type(n) is int and 0 <= n <= size for n in ends):
+        raise site.refuse("parts that end nowhere")
+    return [_part(b, x, axis, cut) for cut in pairwise([0, *ends, size])]
+
+
+def _part(b: Builder, x: Value, axis: int, cut: tuple[int, int]) -> Value:
+    shape = (*x.shape[:axis], max(cut[1] - cut[0], 0), *x.shape[axis + 1 :])
+    return b.add("index", (x,), shape, cuts=(*[WHOLE] * axis, (*cut, None)))
+
+
+def _one_hot(b: Builder, site: Site) -> list[Value]:
+    size, dtype, x = site.get("num_classes"), site.get("dtype") or FLOAT, site.x
+    last = site.get("axis", default=-1) in (-1, x.rank)
+    if type(size) is not int or size < 1 or not last or x.dtype not in ("int32", "int64"):
+        raise site.refuse("what are no whole numbers, or not along the last axis")
+    if dtype not in (*WHOLE_DTYPES, FLOAT) or site.get("sparse"):
+        raise site.refuse(f"one_hot of {dtype}"[:100])
+    places = converted(b, x, "int64")
+    return [converted(b, b.add("one_hot", (places,), (*x.shape, size), size=size), dtype)]
+
+
+RULES: Rules = {
+    "ExpandDims": (_expand, ("axis",)),
+    "Concatenate": (_concatenate, ("axis",)),
+    "Transpose": (_transpose, ("axes",)),
+    "Moveaxis": (_moved, ("source", "destination")),
+    "Tile": (_tile, ("repeats",)),
+    "Repeat": (_repeat, ("repeats", "axis")),
+    "Split": (_split, ("indices_or_sections", "axis")),
+    "OneHot": (_one_hot, ("num_classes", "axis", "dtype", "sparse")),
     "Stack": (_stack, ("axis",)),
     "Squeeze": (_squeeze, ("axis",)),
-    "Clip": (_clip, ("x_min", "x_max")),
     "Reshape": (_reshape, ("newshape",)),
     "Pad": (_pad, ("pad_width", "mode")),
     "Softmax": (_soft("softmax"), ("axis",)),
     "LogSoftmax": (_soft("log_softmax"), ("axis",)),
     "Swapaxes": (_swap, ("axis1", "axis2")),
     "Flip": (_flip, ("axis",)),
-    "Gelu": (_gelu, ("approximate",)),
 }

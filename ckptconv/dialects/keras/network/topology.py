@@ -22,7 +22,7 @@ from ckptconv.dialects.keras.network.execution import executed, takes_masks_away
 from ckptconv.errors import DialectError
 
 _MODELS = ("Sequential", "Functional", "Model")
-_OPERATIONS = ("keras.src.ops", "keras.ops", "keras.src.backend")
+_OPERATIONS = ("keras.src.ops", "keras.ops", "keras.src.backend", "keras.src.activations")
 _SILENT = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Discretization")
 """Layers whose settings leave out ``trainable``, as those of operations do."""
 _KERAS_TENSOR = "__keras_tensor__"
