@@ -158,7 +158,10 @@ def _model(drawn: Drawn) -> Any:
     values = [layers.Dense(x.shape[-1], name=f"before_{i}")(x) for i, x in enumerate(values)]
     layer = getattr(layers, drawn.layer)(**drawn.settings)
     several = drawn.layer == "MultiHeadAttention" or len(values) == 1
-    return keras.Model(inputs, layer(*values) if several else layer(values))
+    made = layer(*values) if several else layer(values)
+    if not drawn.masked or not keras.utils.is_keras_tensor(made) or len(made.shape) != 3:
+        return keras.Model(inputs, made)
+    return keras.Model(inputs, [made, layers.GRU(2)(made)])  # which shows whether a mask is left
 
 
 def _example(drawn: Drawn, shape: tuple[int, ...], seed: int) -> np.ndarray:
