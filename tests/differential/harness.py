@@ -18,6 +18,7 @@ FRAMEWORKS = {
     "keras": "tests.differential.keras_models",
     "dtypes": "tests.differential.dtypes",
     "graphs": "tests.differential.graphs",
+    "modules": "tests.differential.modules",
     "networks": "tests.differential.networks",
     "operations": "tests.differential.operations",
     "settings": "tests.differential.settings",

@@ -14,6 +14,7 @@ DRAWN = {
     "homeward": (1, 130),
     "keras": (12, 150),
     "mindspore": (1, 60),
+    "modules": (1, 120),
     "networks": (7, 80),
     "operations": (1, 200),
     "programs": (4, 40),

@@ -56,7 +56,11 @@ def one_place(s, x, alone):
     average, largest = F.adaptive_avg_pool2d, F.adaptive_max_pool2d
     sizes = (1, 1), (1, None), (5, 1)
     pools = [pool(x, size) for pool in (average, largest) for size in sizes]
-    return (*pools, average(x, (5, 8)) * 2, average(alone, 1), F.adaptive_max_pool1d(alone, 1))
+    windows = average(x, (5, 4)), largest(x, (1, 2)), F.adaptive_avg_pool1d(x[:, 0], 2)
+    return (
+        *(*pools, *windows, average(x, (5, 8)) * 2, average(alone, 1)),
+        F.adaptive_max_pool1d(alone, 1),
+    )
 
 
 def parts_of_free_axes(s, x):
@@ -291,7 +295,7 @@ FUNCTIONS = {
     ),
     "pools to one place": Function(one_place, linear, ((2, 3, 5, 8), (3, 5, 8))),
     "pool to places": Function(
-        lambda s, x: F.adaptive_avg_pool1d(s.fc(x), 3), linear, STEPS, "not of as many as the input"
+        lambda s, x: F.adaptive_avg_pool1d(s.fc(x), 3), linear, STEPS, "no multiple of the output"
     ),
     "place of a pool": Function(
         lambda s, x: F.adaptive_max_pool1d(s.fc(x), 1, return_indices=True)[1],

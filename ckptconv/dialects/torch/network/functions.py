@@ -66,6 +66,32 @@ def _elu(o: Operator) -> None:
     o.give("elu", o.tensor("self"), alpha=float(number(o, "alpha", 1.0)))
 
 
+def _celu(o: Operator) -> None:
+    alpha, x = float(number(o, "alpha", 1.0)), o.tensor("self")
+    if alpha == 1:
+        o.give("celu", x)
+    elif alpha > 0:
+        bent = o.between("elu", o.between("multiply_number", x, number=1 / alpha))
+        o.give("multiply_number", bent, number=alpha)
+    else:
+        raise o.refuse(f"alpha={alpha}")
+
+
+def _shrink(op: str) -> Rule:
+    def rule(o: Operator) -> None:
+        if (bound := number(o, "lambd", 0.5)) != 0.5:
+            raise o.refuse(f"lambd={bound}")
+        o.give(op, o.tensor("self"))
+
+    return rule
+
+
+def _threshold(o: Operator) -> None:
+    x = o.typed()
+    told = o.between("compare_number", x, by="gt", number=number(o, "threshold"), dtype="bool")
+    o.give("where_number", told, x, number=number(o, "value"))
+
+
 def _leaky(o: Operator) -> None:
     o.give("leaky_relu", o.tensor("self"), slope=number(o, "negative_slope", 0.01))
 
@@ -98,6 +124,7 @@ def _pad(o: Operator) -> None:
         raise o.refuse(f"mode={mode!r}, or sides that are cut off")
 
 
+_DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 _EDGES = ("reflect", "replicate", "circular")
 _ONE = {
     **{name: name for name in ("relu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "abs")},
@@ -115,5 +142,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("clamp", "clamp_min", "clamp_max"), _clip),
     **{"hardtanh": _hard_tanh, "gelu": _gelu, "elu": _elu, "leaky_relu": _leaky},
     **{"softplus": _softplus, "pad": _pad},
-    **dict.fromkeys(("dropout", "feature_dropout"), _dropout),
+    **{"celu": _celu, "threshold": _threshold},
+    **{"hardshrink": _shrink("hard_shrink"), "softshrink": _shrink("soft_shrink")},
+    **dict.fromkeys(_DROPOUTS, _dropout),
 }

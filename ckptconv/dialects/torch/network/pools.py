@@ -46,12 +46,13 @@ def _beyond(
     return found
 
 
-def _adaptive(op: str) -> Rule:
+def _adaptive(op: str, windows: str) -> Rule:
     def rule(o: Operator) -> None:
         x, sizes = o.tensor("self"), o.get("output_size")
         places = list(enumerate(sizes, x.rank - len(sizes)))  # the last axes, with a batch or not
         if any(size not in (1, x.shape[axis]) for axis, size in places):
-            raise o.refuse("an output of more than one place, and not of as many as the input has")
+            _give_windows(o, windows, x, sizes)
+            return
         axes = tuple(axis for axis, size in places if size == 1)
         if axes:  # max: (values, indices)
             o.program.give(op, [x], o.outputs[:1], axes=axes, keep=True)
@@ -61,9 +62,19 @@ def _adaptive(op: str) -> Rule:
     return rule
 
 
+def _give_windows(o: Operator, op: str, x: Value, sizes: Sequence[int]) -> None:
+    """Pool windows that are all of one length, where the lengths are multiples of the outputs'."""
+    lengths = x.shape[x.rank - len(sizes) :]
+    fits = all(n is not None and s > 0 and n % s == 0 for n, s in zip(lengths, sizes, strict=True))
+    if x.rank != len(sizes) + 2 or not fits:
+        raise o.refuse("an input whose length is not recorded, or no multiple of the output's")
+    size = tuple((n or 0) // s for n, s in zip(lengths, sizes, strict=True))
+    o.program.give(op, [x], o.outputs[:1], rank=len(sizes), size=size, stride=size)
+
+
 RULES: Mapping[str, Rule] = {
     **{f"max_pool{n}d": _pool("max_pool") for n in (1, 2, 3)},
     **{f"avg_pool{n}d": _pool("avg_pool") for n in (1, 2, 3)},
-    **{f"adaptive_avg_pool{n}d": _adaptive("mean") for n in (1, 2, 3)},
-    **{f"adaptive_max_pool{n}d": _adaptive("amax") for n in (1, 2, 3)},
+    **{f"adaptive_avg_pool{n}d": _adaptive("mean", "avg_pool") for n in (1, 2, 3)},
+    **{f"adaptive_max_pool{n}d": _adaptive("amax", "max_pool") for n in (1, 2, 3)},
 }
