@@ -22,6 +22,7 @@ FRAMEWORKS = {
     "networks": "tests.differential.networks",
     "operations": "tests.differential.operations",
     "settings": "tests.differential.settings",
+    "operators": "tests.differential.operators",
     "programs": "tests.differential.programs",
     "torch": "tests.differential.torch_models",
     "mindspore": "tests.differential.mindspore_models",

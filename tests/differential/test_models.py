@@ -17,6 +17,7 @@ DRAWN = {
     "modules": (1, 120),
     "networks": (7, 80),
     "operations": (1, 200),
+    "operators": (5, 250),
     "programs": (4, 40),
     "settings": (1, 120),
     "torch": (1, 80),

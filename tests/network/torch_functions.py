@@ -297,6 +297,12 @@ FUNCTIONS = {
     "pool to places": Function(
         lambda s, x: F.adaptive_avg_pool1d(s.fc(x), 3), linear, STEPS, "no multiple of the output"
     ),
+    "vectors of several lengths": Function(
+        lambda s, x: F.cosine_similarity(s.fc(x), x[:, :1], dim=-1), linear, X, "several lengths"
+    ),
+    "threshold of whole numbers": Function(
+        lambda s, x: F.threshold((s.fc(x) * 9).long(), -1, 5), linear, X, "whole numbers"
+    ),
     "place of a pool": Function(
         lambda s, x: F.adaptive_max_pool1d(s.fc(x), 1, return_indices=True)[1],
         linear, STEPS, "places of a maximum",

@@ -143,6 +143,8 @@ def _same(_: Builder, site: Site) -> list[Value]:
 
 def _dropout(b: Builder, site: Site) -> list[Value]:
     rate = number(site, "rate", "p", default=0.5)
+    if rate == 1:  # of which MindSpore has none
+        return [site.x]
     return [masked(b.add("dropout", (site.x,), rate=float(rate)), site.x.mask)]
 
 

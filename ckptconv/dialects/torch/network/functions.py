@@ -87,9 +87,11 @@ def _shrink(op: str) -> Rule:
 
 
 def _threshold(o: Operator) -> None:
-    x = o.typed()
-    told = o.between("compare_number", x, by="gt", number=number(o, "threshold"), dtype="bool")
-    o.give("where_number", told, x, number=number(o, "value"))
+    x, bounds = o.typed(), [number(o, key) for key in ("threshold", "value")]
+    if o.gives_whole:
+        raise o.refuse("whole numbers")
+    told = o.between("compare_number", x, by="gt", number=bounds[0], dtype="bool")
+    o.give("where_number", told, x, number=bounds[1])
 
 
 def _leaky(o: Operator) -> None:
@@ -108,7 +110,7 @@ def _dropout(o: Operator) -> None:
     rate = float(number(o, "p", 0.5))
     if o.get("train", False) and rate:
         raise o.refuse("effect in inference: export the model after eval()")
-    if o.is_in_place:
+    if o.is_in_place or rate == 1:  # of which MindSpore has none
         shapes.same(o)
     else:
         o.give("dropout", o.tensor("input"), rate=rate)

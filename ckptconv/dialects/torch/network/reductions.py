@@ -33,11 +33,11 @@ def _length(o: Operator, x: Value, axes: tuple[int, ...], keep: bool, shape: Sha
 
 
 def _wide(rule: Rule) -> Rule:
-    """Take a sum or a product, but for one that is kept in int32: it is of int64 elsewhere."""
+    """Take a sum or a product, but for one that is kept narrow: it is of int64 elsewhere."""
 
     def checked(o: Operator) -> None:
-        if o.program.dtype(o.outputs[0]) == "int32":
-            raise o.refuse("dtype=int32")
+        if (dtype := o.program.dtype(o.outputs[0])) in ("int32", "bool"):
+            raise o.refuse(f"dtype={dtype}")
         rule(o)
 
     return checked
@@ -123,6 +123,8 @@ def _cosine(o: Operator) -> None:
     pair, epsilon = [o.typed(o.tensor(key)) for key in ("x1", "x2")], number(o, "eps", 1e-8)
     rank = max(x.rank for x in pair)
     axis = o.get("dim", 1) % rank - rank
+    if len({x.shape[axis] if x.rank >= -axis else 1 for x in pair}) > 1:
+        raise o.refuse("vectors of several lengths")
     for i, x in enumerate(pair):
         length = _length(o, x, (axis,), True, x.shape)
         pair[i] = o.between("divide", x, o.between("clip", length, low=epsilon, high=None))

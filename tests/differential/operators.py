@@ -1,0 +1,181 @@
+"""Exported programs of one aten operator each, with any arguments that its schema allows."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from ckptconv import CkptconvError
+from ckptconv.dialects.torch.network.operators import GROUPS
+from tests.differential.networks import TARGETS, compared
+from tests.differential.outcome import Case, Generator, Outcome, Result, Void
+from tests.network.written import flat, written
+from tests.networks import fill
+
+_SHAPES = ((3, 4), (2, 3, 4), (2, 3, 4), (2, 3, 4, 4), (4, 1), (1, 4, 4))
+_DTYPES = ("float32", "float32", "float32", "int64", "bool")
+_PLACES = ("index", "indices")
+_CONDITIONS = ("mask", "condition", "attn_mask")
+_WORDS = {
+    "approximate": ("none", "tanh"),
+    "rounding_mode": ("floor", "trunc"),
+    "mode": ("constant", "reflect", "replicate", "circular"),
+    "equation": ("abc,abd->acd", "ij,jk->ik", "...ij->...ji", "abc,acd->abd", "ij->j"),
+}
+_SIZES = ((2, -1), (2, 12), (2, 4, 3), (-1, 4), (4, 3, 2), (2, 3, 2, 2), (2, 2, 3, 4), (3, -1))
+_UNTOLD = {"device", "layout", "pin_memory", "memory_format", "generator", "non_blocking", "copy"}
+
+
+class Drawn(NamedTuple):
+    """An overload with its arguments; a value is (which, its dtype)."""
+
+    operator: str
+    overload: str
+    arguments: dict[str, Any]
+    shape: tuple[int, ...]
+    other: tuple[int, ...]
+    target: str
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{key}={value}" for key, value in self.arguments.items())
+        called = f"{self.operator}.{self.overload}({given})"
+        return f"{called} of {self.shape} and {self.other}, to {self.target}"
+
+
+class _Taken(NamedTuple):
+    """An argument that is a value: the first, the second or the third, in a dtype."""
+
+    place: int
+    dtype: str
+
+
+@lru_cache
+def _overloads() -> list[tuple[str, str]]:
+    known = {name for group, rules in GROUPS.items() if group != "layers" for name in rules}
+    packets = [(name, getattr(torch.ops.aten, name, None)) for name in sorted(known)]
+    found = [(name, o) for name, p in packets if p is not None for o in p.overloads()]
+    return [(name, o) for name, o in found if _values(name, o) and "out" not in o]
+
+
+def _values(name: str, overload: str) -> list[str]:
+    """Return the types of an overload's arguments that are values of the network."""
+    schema = getattr(getattr(torch.ops.aten, name), overload)._schema
+    return [kind for argument in schema.arguments if "Tensor" in (kind := str(argument.type))]
+
+
+def _draw(seed: str) -> Drawn:
+    rng = Random(f"{seed}:operators")
+    name = rng.choice(sorted({name for name, _ in _overloads()}))
+    overload = rng.choice([o for n, o in _overloads() if n == name])
+    schema = getattr(getattr(torch.ops.aten, name), overload)._schema
+    shape = rng.choice(_SHAPES)
+    other = rng.choice((shape, shape, rng.choice(_SHAPES)))
+    arguments = {}
+    for place, argument in enumerate(schema.arguments):
+        told = argument.has_default_value() and rng.random() < 0.5
+        if argument.name in _UNTOLD or told:
+            continue
+        kind = str(argument.type)
+        arguments[argument.name] = _argument(rng, argument.name, kind, len(shape), place)
+    return Drawn(name, overload, arguments, shape, other, rng.choice([*TARGETS]))
+
+
+def _argument(rng: Random, name: str, kind: str, rank: int, place: int) -> Any:
+    """Return what an argument of this name and type could be, for a value of ``rank`` axes."""
+    if "dtype" in name:
+        return rng.choice((None, torch.float32, torch.int64, torch.int32, torch.bool))
+    if kind.startswith("Optional") and rng.random() < 0.3:
+        return None
+    if "List[Tensor]" in kind or "List[Optional[Tensor]]" in kind:
+        row = [_taken(rng, name, 0), _taken(rng, name, 1)]
+        return row[: rng.randint(1, 2)]
+    if "Tensor" in kind:
+        return _taken(rng, name, min(place, 2))
+    if "List[int]" in kind:
+        if "size" in name or name == "shape":
+            return rng.choice(_SIZES)
+        length = rng.choice((1, 2, rank))
+        low = -rank if name.startswith("dim") else 0
+        return [rng.randint(low, max(rank - 1, 2)) for _ in range(length)]
+    if "bool" in kind:
+        return rng.random() < 0.5
+    if "int" in kind:
+        return rng.randint(-rank, rank)
+    if "str" in kind:
+        return rng.choice(_WORDS.get(name, ("none",)))
+    return rng.choice((2, 0.5, -1, 1.0, -0.3, 0, 3))
+
+
+def _taken(rng: Random, name: str, place: int) -> _Taken:
+    if name in _PLACES:
+        return _Taken(place, "places")
+    return _Taken(place, "bool" if name in _CONDITIONS else rng.choice(_DTYPES))
+
+
+class _Model(nn.Module):
+    def __init__(self, drawn: Drawn) -> None:
+        super().__init__()
+        self.drawn = drawn
+        self.fc = nn.Linear(drawn.shape[-1], drawn.shape[-1])
+
+    def forward(self, x: Any, y: Any) -> Any:
+        drawn = self.drawn
+        operator = getattr(getattr(torch.ops.aten, drawn.operator), drawn.overload)
+        values = self.fc(x) * 2, y, y * 0.5
+        made = operator(**{key: _put(value, values) for key, value in drawn.arguments.items()})
+        return made, self.fc(x)
+
+
+def _put(argument: Any, values: tuple[Any, ...]) -> Any:
+    if isinstance(argument, list) and argument and isinstance(argument[0], _Taken):
+        return [_put(one, values) for one in argument]
+    if not isinstance(argument, _Taken):
+        return argument
+    x = values[argument.place]
+    turned = {
+        "float32": lambda: x * 1.5,
+        "int64": lambda: (x * 3).long(),
+        "bool": lambda: x > 0,
+        "places": lambda: (x > 0).long(),
+    }
+    return turned[argument.dtype]()
+
+
+def _run(case: Case, tmp: Path) -> Outcome:
+    torch.manual_seed(zlib.crc32(case.text.encode()))
+    logging.getLogger("torch").setLevel(logging.CRITICAL)
+    drawn: Drawn = case.data
+    given = tuple(torch.randn(shape) * 1.3 for shape in (drawn.shape, drawn.other))
+    try:
+        model = fill(_Model(drawn))
+        right = [leaf.detach().numpy() for leaf in _leaves(model(*given))]
+        torch.export.save(torch.export.export(model, given), tmp / "m.pt2")
+    except Exception as error:
+        raise Void(f"not exported: {type(error).__name__}") from error
+    if not all(np.isfinite(value).all() for value in right):
+        raise Void("its own output is not finite")
+    try:
+        module, weights, _ = written(tmp / "m.pt2", drawn.target, tmp)
+    except CkptconvError as error:
+        return Outcome(Result.REFUSED, drawn.operator, str(error))
+    try:
+        found = TARGETS[drawn.target](module, weights, [value.numpy() for value in given])
+    except Exception as error:
+        return Outcome(Result.SILENT, "a network that does not run", repr(error))
+    return compared([found], [right], drawn.target)
+
+
+def _leaves(value: Any) -> list[Any]:
+    several = isinstance(value, tuple | list)
+    return [leaf for one in flat(value) for leaf in _leaves(one)] if several else [value]
+
+
+GENERATOR = Generator(_draw, _run)
