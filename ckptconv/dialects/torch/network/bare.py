@@ -45,6 +45,8 @@ def _instance_norm(o: Operator) -> None:
         LAYERS[o.name](o)
         return
     x = o.tensor("input")
+    if x.rank < 3:
+        raise o.refuse("an input without places")
     _normalised(o, x, range(2, x.rank), number(o, "eps", 1e-5))
 
 

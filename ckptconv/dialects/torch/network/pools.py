@@ -20,6 +20,8 @@ def _pool(op: str) -> Rule:
         x, rank = o.tensor("self"), int(o.name[-2])
         if x.rank != rank + 2:
             raise o.refuse("an input without batch")
+        if "float" not in x.dtype:
+            raise o.refuse(f"values of {x.dtype}")
         size, row = (o.sizes(key, rank, [0]) for key in ("kernel_size", "padding"))
         stride = o.sizes("stride", rank, size)
         more = _beyond(o, x, size, stride, row) if o.get("ceil_mode", False) else [0] * rank

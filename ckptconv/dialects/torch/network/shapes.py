@@ -120,11 +120,12 @@ def moved(o: Operator) -> None:
 
 def each_repeated(o: Operator) -> None:
     o.rest_is_told()
-    if o.get("dim") is None or type(o.get("repeats")) is not int:
+    times = o.get("repeats")
+    if o.get("dim") is None or type(times) is not int or times < 1:
         raise o.refuse("all axes, or counts of their own")
     if o.tensor("self").dtype == "bool":
         raise o.refuse("bools")
-    o.give("repeat", o.tensor("self"), times=o.get("repeats"), axis=o.axis())
+    o.give("repeat", o.tensor("self"), times=times, axis=o.axis())
 
 
 def larger(o: Operator) -> None:
