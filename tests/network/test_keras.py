@@ -87,6 +87,43 @@ def test_an_operation_that_no_rule_covers_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_dictionaries_are_in_the_order_of_their_keys(suffix, tmp_path):
+    """Of a whole model, and of one in it, whose results are counted so."""
+    import keras
+
+    entries = {"z": keras.Input((4,), name="first"), "y": keras.Input((2,), name="second")}
+    results = {"b": keras.layers.Dense(3)(entries["z"]), "a": keras.layers.Dense(3)(entries["y"])}
+    inner = keras.Model(list(entries.values()), results)
+    given = inner(list(entries.values()))
+    model = keras.Model(entries, {"d": given["a"], "c": keras.layers.Dense(2)(given["b"])})
+    model.save(tmp_path / f"m{suffix}")
+    module, weights, names = written(tmp_path / f"m{suffix}", "torch", tmp_path)
+    assert names == ["second", "first"]
+    assert "in order: c, d." in module.__doc__
+    arrays = [np.random.default_rng(n).normal(size=(2, n)).astype("f4") for n in (2, 4)]
+    wanted = model({"y": arrays[0], "z": arrays[1]})
+    close(run_torch(module, weights, arrays), [wanted[k].detach().numpy() for k in "cd"], 2e-6)
+    report = ckptconv.verify(
+        tmp_path / f"m{suffix}", weights, run=True, network=weights.with_suffix(".py")
+    )
+    assert report.ok
+
+
+def test_an_input_of_bools(tmp_path):
+    import keras
+
+    x, mask = keras.Input((6, 3), name="x"), keras.Input((6,), dtype="bool", name="mask")
+    keras.Model([x, mask], keras.layers.LSTM(4)(x, mask=mask)).save(tmp_path / "m.keras")
+    model = keras.models.load_model(tmp_path / "m.keras")
+    arrays = [np.random.default_rng(0).normal(size=(2, 6, 3)).astype("f4"), np.ones((2, 6), bool)]
+    arrays[1][1, 4:] = False
+    for target, run in (("torch", run_torch), ("mindspore", run_mindspore)):
+        module, weights, _ = written(tmp_path / "m.keras", target, tmp_path)
+        assert "mask: bool" in module.__doc__
+        close(run(module, weights, arrays), [model(arrays).detach().numpy()], 2e-5)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_inputs_that_nothing_takes_and_that_are_results(suffix, tmp_path):
     import keras
 

@@ -45,8 +45,6 @@ class KerasModel(Model):
         config = facts.config if isinstance(facts, KerasFacts) else None
         if config is None or holds_code(config):
             raise CkptconvError("a Lambda is code in the model, which is never run")
-        own = config.get("config")
-        self._keys = own.get("output_layers", ()) if isinstance(own, Mapping) else ()
         self._keras, self._names = keras, [value.name for value in network.inputs]
         if beside:
             self._model = keras.models.model_from_json(json.dumps(config))
@@ -60,23 +58,19 @@ class KerasModel(Model):
         self.batch = next((shape[0] for shape in self._own.values() if shape[0]), None)
 
     def __call__(self, given: Sequence[Array]) -> list[Array]:
-        """Return the outputs from states of zero; an input that nothing uses is zeros."""
+        """Return the outputs from states of zero."""
         for _, layer in below(self._model):
             for name in ("reset_states", "reset_state"):
                 if getattr(layer, "stateful", False) and hasattr(layer, name):
                     getattr(layer, name)()
         results = self._model(self._asked(given), training=False)
-        if isinstance(results, Mapping):  # in the order that the network has
-            results = [results[key] for key in self._keys]
-        return [self._array(value) for value in leaves(results)]
+        return [self._array(value) for value in leaves(results, sorted)]
 
     def _asked(self, given: Sequence[Array]) -> Any:
         """Return inputs in the structure that the model was made with."""
         if len(self._own) == 1:
             return given[0]
         known = dict(zip(self._names, given, strict=True))
-        for name, (_, *rest) in self._own.items():
-            known.setdefault(name, np.zeros((len(given[0]), *(n or 1 for n in rest)), np.float32))
         form = getattr(self._model, "input", None)
         if isinstance(form, Mapping):
             return {key: known[value.name] for key, value in form.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from typing import Any
@@ -217,12 +217,12 @@ class Runner(ABC):
         """Run a layer, or raise any exception."""
 
 
-def leaves(value: Any) -> list[Any]:
-    """Return the tensors of nested rows and dictionaries, in their order."""
+def leaves(value: Any, order: Callable[[Iterable[Any]], list[Any]] = list) -> list[Any]:
+    """Return the tensors of nested rows, and of dictionaries, whose keys have this order."""
     if isinstance(value, Mapping):
-        value = list(value.values())
+        value = [value[key] for key in order(value)]
     if isinstance(value, tuple | list):
-        return [leaf for item in value for leaf in leaves(item)]
+        return [leaf for item in value for leaf in leaves(item, order)]
     return [value]
 
 

@@ -64,6 +64,10 @@ def read(
         given, outputs = _model(b, root, (), None)
     except RecursionError:
         raise DialectError("a configuration that is nested too deep") from None
+    if keys := topology(root).keys:
+        b.remark(
+            f"The model gives a dictionary, this network its values in order: {', '.join(keys)}."
+        )
     return Network(
         tuple(b.nodes),
         (*given, *b.state_inputs),

@@ -39,7 +39,8 @@ def input_of(b: Builder, model: Entry, layer: Entry | None, calls: Sequence[Call
     )
     whole = dtype.startswith(("int", "uint")) or embeds or known[0].class_name == "Embedding"
     name = first.name if first else "x"
-    return b.value(_shape(shape, name), name=name, dtype="int32" if whole else "float32")
+    kept = "bool" if dtype == "bool" and not embeds else "float32"
+    return b.value(_shape(shape, name), name=name, dtype="int32" if whole else kept)
 
 
 def _implied(layer: Entry) -> Any:

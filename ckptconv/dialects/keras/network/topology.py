@@ -48,11 +48,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Topology:
-    """A model's calls in order, and the references that it takes and gives."""
+    """A model's calls in order, and the references that it takes and gives.
+
+    Attributes:
+        keys: of the dictionary that it gives, where it gives one, in the order of ``outputs``.
+    """
 
     calls: tuple[Call, ...]
     inputs: tuple[Ref, ...]
     outputs: tuple[Ref, ...]
+    keys: tuple[str, ...] = ()
 
 
 def is_model(layer: Entry) -> bool:
@@ -120,6 +125,8 @@ def _graph(model: Entry, layers: list[Entry], listed: list[dict[str, Any]]) -> T
         for number, node in enumerate(item.get("inbound_nodes") or [None])
     ]
     inputs, outputs = (_ends(model.config[key]) for key in ("input_layers", "output_layers"))
+    given = model.config["output_layers"]
+    keys = tuple(sorted(given)) if isinstance(given, dict) else ()
     nested = [layer for layer in layers if layer.layers()]
     keras3 = any(
         isinstance(node, dict) for item in listed for node in item.get("inbound_nodes") or ()
@@ -135,7 +142,7 @@ def _graph(model: Entry, layers: list[Entry], listed: list[dict[str, Any]]) -> T
         nodes = {(call.layer.name, call.number): call for call in calls}
         parents = {node: [ref[:2] for ref in refs_of(call)] for node, call in nodes.items()}
         calls = [nodes[node] for node in executed(parents, [ref[:2] for ref in outputs])]
-    return Topology(tuple(calls), tuple(inputs), tuple(outputs))
+    return Topology(tuple(calls), tuple(inputs), tuple(outputs), keys)
 
 
 def _first_calls(nested: Iterable[Entry], used: Sequence[Ref]) -> dict[str, int]:
@@ -191,9 +198,12 @@ def _keras3(value: Any) -> Any:
 
 
 def _ends(value: Any) -> list[Ref]:
-    """Return ``input_layers`` or ``output_layers``: one reference, rows or a dictionary of them."""
+    """Return ``input_layers`` or ``output_layers``: one reference, rows or a dictionary of them.
+
+    Keras counts what a dictionary holds in the order of its keys.
+    """
     if isinstance(value, dict):
-        value = list(value.values())
+        value = [value[key] for key in sorted(value)]
     if value and isinstance(value[0], str):
         return [_ref(value)]
     return [ref for item in value for ref in _ends(item)]
