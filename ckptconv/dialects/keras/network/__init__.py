@@ -64,10 +64,9 @@ def read(
         given, outputs = _model(b, root, (), None)
     except RecursionError:
         raise DialectError("a configuration that is nested too deep") from None
-    if keys := topology(root).keys:
-        b.remark(
-            f"The model gives a dictionary, this network its values in order: {', '.join(keys)}."
-        )
+    if isinstance(told := root.config.get("output_layers"), dict):
+        keys = ", ".join(sorted(told))
+        b.remark(f"The model gives a dictionary, this network its values in order: {keys}.")
     return Network(
         tuple(b.nodes),
         (*given, *b.state_inputs),

@@ -48,16 +48,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Topology:
-    """A model's calls in order, and the references that it takes and gives.
-
-    Attributes:
-        keys: of the dictionary that it gives, where it gives one, in the order of ``outputs``.
-    """
+    """A model's calls in order, and the references that it takes and gives."""
 
     calls: tuple[Call, ...]
     inputs: tuple[Ref, ...]
     outputs: tuple[Ref, ...]
-    keys: tuple[str, ...] = ()
 
 
 def is_model(layer: Entry) -> bool:
@@ -125,8 +120,6 @@ def _graph(model: Entry, layers: list[Entry], listed: list[dict[str, Any]]) -> T
         for number, node in enumerate(item.get("inbound_nodes") or [None])
     ]
     inputs, outputs = (_ends(model.config[key]) for key in ("input_layers", "output_layers"))
-    given = model.config["output_layers"]
-    keys = tuple(sorted(given)) if isinstance(given, dict) else ()
     nested = [layer for layer in layers if layer.layers()]
     keras3 = any(
         isinstance(node, dict) for item in listed for node in item.get("inbound_nodes") or ()
@@ -142,7 +135,7 @@ def _graph(model: Entry, layers: list[Entry], listed: list[dict[str, Any]]) -> T
         nodes = {(call.layer.name, call.number): call for call in calls}
         parents = {node: [ref[:2] for ref in refs_of(call)] for node, call in nodes.items()}
         calls = [nodes[node] for node in executed(parents, [ref[:2] for ref in outputs])]
-    return Topology(tuple(calls), tuple(inputs), tuple(outputs), keys)
+    return Topology(tuple(calls), tuple(inputs), tuple(outputs))
 
 
 def _first_calls(nested: Iterable[Entry], used: Sequence[Ref]) -> dict[str, int]:
