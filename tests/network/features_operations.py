@@ -97,6 +97,9 @@ def features(keras):
         "operation-same-as-masked": after(lambda x, _: ops.convert_to_tensor(x)),
         "layer-order-of-masked": after(lambda x, _: L.Permute((1, 2))(x)),
         "layer-times-one-of-masked": after(lambda x, _: L.UpSampling1D(1)(x)),
+        "called-by-name": lambda i: L.Bidirectional(L.GRU(3))(
+            sequences=L.TimeDistributed(L.Dense(2))(inputs=ops.subtract(x2=i.x, x1=i.z))
+        ),
         "operation-new-axis": lambda i: L.Dense(2)(L.Dense(4)(i.v)[:, None]),
         "operation-new-axes": lambda i: L.Dense(2)(i.x[:, None, 1:, None, :2]),
     }

@@ -23,6 +23,7 @@ from ckptconv.errors import DialectError
 
 _MODELS = ("Sequential", "Functional", "Model")
 _OPERATIONS = ("keras.src.ops", "keras.ops", "keras.src.backend", "keras.src.activations")
+_FIRST = ("inputs", "sequences")  # what layers call the first of what they take
 _SILENT = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Discretization")
 """Layers whose settings leave out ``trainable``, as those of operations do."""
 _KERAS_TENSOR = "__keras_tensor__"
@@ -155,7 +156,9 @@ def _call(layer: Entry, number: int, node: Any) -> Call:
         return Call(layer, number, ())
     if isinstance(node, dict):  # Keras 3
         kwargs = {key: _keras3(value) for key, value in node["kwargs"].items()}
-        return Call(layer, number, tuple(_keras3(arg) for arg in node["args"]), kwargs)
+        args = tuple(_keras3(arg) for arg in node["args"])
+        named = next((key for key in _FIRST if key in kwargs and not args), None)
+        return Call(layer, number, (kwargs.pop(named),) if named else args, kwargs)
     if node and isinstance(node[0], str):
         node = [node]
     refs = [_ref(item) for item in node]
@@ -243,6 +246,5 @@ def _ordered(model: Entry, calls: list[Call]) -> list[Call]:
 
 
 def _damaged(model: Entry, reason: str) -> DialectError:
-    return DialectError(
-        f"a configuration that cannot be followed: {reason}", tensor=model.name or None
-    )
+    problem = f"a configuration that cannot be followed: {reason}"
+    return DialectError(problem, tensor=model.name or None)
