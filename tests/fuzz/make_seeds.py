@@ -272,7 +272,15 @@ def configurations() -> None:
             layers.Dense(2, activation="softmax", name="last"),
         ]
     )
-    for name, made in (("config-branches", model), ("config-chain", plain)):
+    ops, x = keras.ops, keras.Input((4, 3), name="x")
+    y = layers.Dense(3, name="dense")(x)
+    parts = ops.split(ops.where(ops.logical_not(y > 0.1), y, 0.5), 3, axis=-1)
+    given = [ops.normalize(ops.cumsum(parts[0], axis=1)), ops.tile(parts[1], (1, 1, 2))]
+    given += [ops.maximum(ops.moveaxis(y, 1, 2), 0.1), ops.one_hot(ops.argmax(y, axis=-1), 3)]
+    given += [ops.power(ops.std(y, axis=(1, 2), keepdims=True), 2), ops.cast(y[:, 0], "int32")]
+    computed = keras.Model(x, {f"of {i}": value for i, value in enumerate(given)})
+    rows = (("config-branches", model), ("config-chain", plain), ("config-operations", computed))
+    for name, made in rows:
         made.save_weights(SEEDS / f"{name}.weights.h5")
         (SEEDS / f"{name}.json").write_text(made.to_json())
 
