@@ -153,6 +153,8 @@ def owners() -> dict[str, Owner]:
         table("instance_weights", lambda nn, n: nn.InstanceNorm1d(n, affine=True),
               lambda m, x, y, s: _by_time(m(_by_time(x)))),
         table("rms", lambda nn, n: nn.RMSNorm(n), lambda m, x, y, s: m(x)),
+        table("norm_axes", lambda nn, n: nn.LayerNorm((2, n // 2)),
+              lambda m, x, y, s: m(x.unflatten(-1, (2, -1))).flatten(-2)),
         table("prelu", lambda nn, n: nn.PReLU(), lambda m, x, y, s: m(x)),
         table("bilinear", lambda nn, n: nn.Bilinear(n, n, 3), lambda m, x, y, s: m(x, y)),
         table("weighted", lambda nn, n: nn.Linear(n, 1),

@@ -39,6 +39,34 @@ def under_a_view(s, x):
     return view
 
 
+def in_parts(s, x):
+    """Steps of a result that is there before them, of several axes, and parts that overlap."""
+    y = s.fc(x)
+    steps = torch.zeros(x.shape[0], 3, 8)
+    for t in range(3):
+        steps[:, t] = y[:, t] * (t + 1)
+    moved = torch.zeros_like(y)
+    moved[:, 1:, :4] = y[:, :-1, :4]
+    moved[:, :-1, 4:] = y[:, 1:, 4:]
+    moved[:, -1].mul_(2.0)
+    moved[1][2:4].sub_(1.0)
+    moved[:, 0, 2:3] = y[:, 1, :1]
+    whole = torch.ones(x.shape[0], 5, 8, dtype=torch.int64)
+    whole[..., 1] = y[..., 0] * 5
+    whole[:, 2].zero_()
+    alike = y.detach()
+    alike[:, :2].fill_(0.3)
+    return steps, moved, whole, y, y[:, 1]
+
+
+def in_place_twice(s, x):
+    y = s.fc(x)
+    part = y[:, :4]
+    part.relu_()
+    y.mul_(2.0)
+    return y[:, 3:].exp(), y.add_(1.0) * y
+
+
 def in_place_alone(s, x):
     y = s.fc(x)
     z = F.relu(y, inplace=True)
@@ -201,7 +229,15 @@ X, STEPS, WIDE = ((3, 8),), ((3, 5, 8),), ((3, 4, 9),)
 OTHERS = "takes other parameters than all of one layer's"
 IN_PLACE = "changes numbers that another value looks at"
 FUNCTIONS = {
-    "in place on a view": Function(on_a_view, linear, STEPS, f"add_ {IN_PLACE}"),
+    "in place on a view": Function(on_a_view, linear, STEPS),
+    "in parts": Function(in_parts, linear, STEPS, free=(0,)),
+    "in place twice": Function(in_place_twice, linear, X, free=(0,)),
+    "under a part": Function(
+        lambda s, x: (y := s.fc(x), z := y[:, 1:], y.neg_(), z)[3], linear, X, f"neg_ {IN_PLACE}"
+    ),
+    "part of a free axis": Function(
+        lambda s, x: (y := s.fc(x), y[:-1].neg_(), y)[2], linear, X, f"neg_ {IN_PLACE}", free=(0,)
+    ),
     "in place under a view": Function(under_a_view, linear, X, f"mul_ {IN_PLACE}"),
     "in place alone": Function(in_place_alone, linear, X),
     "in place of a part": Function(of_a_part, linear, X),
@@ -241,6 +277,13 @@ FUNCTIONS = {
     "a table as a matrix": Function(
         lambda s, x: F.linear(s.words((x > 0).to(torch.int64)), s.words.weight),
         lambda: {"words": nn.Embedding(5, 8)}, X,
+    ),
+    "axes of a norm": Function(
+        lambda s, x: (s.norm(x), s.norm(x * 2)),
+        lambda: {"norm": nn.LayerNorm((5, 8))}, ((2, 3, 5, 8),), free=(0,),
+    ),
+    "all axes of a norm": Function(
+        lambda s, x: s.norm(x), lambda: {"norm": nn.LayerNorm((5, 8))}, ((5, 8),)
     ),
     "another eps": Function(
         lambda s, x: F.layer_norm(s.norm(x), (8,), s.norm.weight, s.norm.bias, 0.5),
@@ -299,7 +342,7 @@ FUNCTIONS = {
     ),
     "sizes of free axes": Function(sizes_of_free_axes, linear, STEPS, free=(0, 1)),
     "zeros that changed": Function(
-        changed_zeros, lambda: {"cell": nn.GRUCell(8, 5)}, X, f"add_ {IN_PLACE}"
+        changed_zeros, lambda: {"cell": nn.GRUCell(8, 5)}, X
     ),
     "parts of free axes": Function(parts_of_free_axes, linear, STEPS, free=(0, 1)),
     "whole and true": Function(whole_and_true, linear, X, free=(0,)),

@@ -16,6 +16,7 @@ from ckptconv.dialects.torch.network import (
     pools,
     reductions,
     shapes,
+    writes,
 )
 from ckptconv.dialects.torch.network.call import Rule
 
@@ -30,6 +31,7 @@ GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "shapes": shapes.RULES,
     "choice by place": choosing.RULES,
     "new values": made.RULES,
+    "writing over values": writes.RULES,
 }
 """What operators are for → theirs; of an operator in two groups the later one's rule calls the
 other's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.graph import Layer
@@ -18,6 +18,21 @@ Raw = Mapping[str, Any]
 Groups = Sequence[Sequence[str]]
 
 
+class Part(NamedTuple):
+    """What a view looks at: places of one axis, which ``select`` leaves out of it.
+
+    Attributes:
+        of: the value that it is a part of.
+        stop: None: it looks at all of the value.
+    """
+
+    of: str
+    axis: int = 0
+    start: int = 0
+    stop: int | None = None
+    is_one: bool = False
+
+
 class Program:
     """What was read so far.
 
@@ -28,6 +43,7 @@ class Program:
         infinite: some values hold minus infinity.
         zeros: values that hold zeros alone.
         tied: path of a weight → all paths of the same one.
+        parts: a view → which part it looks at, where that is told in numbers.
     """
 
     def __init__(self, source: Raw, layers: Mapping[str, Layer], tied: Groups = ()) -> None:
@@ -42,6 +58,7 @@ class Program:
         self._values: dict[str, Value] = {}
         self._made: set[str] = set()
         self._constants: set[str] = set()
+        self.parts: dict[str, Part] = {}
         self._views: dict[str, set[str]] = {}
         self._overwritten: dict[str, str] = {}
         for spec in source["signature"]["input_specs"]:
@@ -125,6 +142,12 @@ class Program:
         group = self._views.get(name, {name})
         self.zeros -= group
         self._overwritten |= dict.fromkeys(group, operator)
+
+    def renew(self, changed: Mapping[str, Value]) -> None:
+        """Let names that were overwritten stand for what their numbers are now."""
+        self._values |= changed
+        for name in changed:
+            self._overwritten.pop(name, None)
 
     def give(
         self,
