@@ -33,6 +33,7 @@ def _put(x: Any, y: Any, s: Any) -> Any:
 
 
 _EQUATIONS = ("bti,bsi->bts", "bti,bsj->btjs", "bti,bti->bi", "bti,bsi->ts", "bti,sbi->sbt")
+_OF_MORE = ("bti,bti->b", "bti,bti,bti->bti", "bti,bsi,bsj->btj", "bti,bti->")
 
 
 @lru_cache
@@ -169,5 +170,8 @@ def functions() -> dict[str, Any]:
         "bare_norm": lambda m, x, y, s: (F.rms_norm if s.flag else F.layer_norm)(x, x.shape[-1:]),
         "instance": lambda m, x, y, s: F.instance_norm(x, eps=0.1),
         "einsum": lambda m, x, y, s: torch.einsum(_EQUATIONS[s.whole], x, y),
+        "einsum_more": lambda m, x, y, s: torch.einsum(
+            _OF_MORE[s.whole % 4], *(x, y, y)[: 2 + _OF_MORE[s.whole % 4].count(",") // 2]
+        ),
         "einsum_one": lambda m, x, y, s: torch.einsum("bti->ib" if s.flag else "abc->cab", x),
     }

@@ -199,6 +199,10 @@ def edges(s, x):
 def products(s, x):
     y, whole = s.fc(x), (x * 5).to(torch.int64)
     sums = [torch.einsum(f"bti,{one}", y, x) for one in ("bsi->bts", "bsj->bijts", "bti->it")]
+    sums += [torch.einsum(f"bti,{one}", y, x) for one in ("bti->b", "bti->i", "bsi->b")]
+    sums.append(torch.einsum("bti,bti->", y, x) * 0.1)
+    sums.append(torch.einsum("bti,ij,bti->btij", y, s.fc(x[0]).T @ x[0], x))
+    sums.append(torch.einsum("btn,bsn,bti,bsj->bij", y, x, x, y))
     parts = torch.baddbmm(y @ y.mT, y, x.mT, alpha=0.3), torch.lerp(x, y, y.sigmoid())
     logic = (x > 0) | (y > 0) ^ (x < y), ~(whole | 4), whole // 3, whole % 3, x.bool()
     return *sums, torch.einsum("bti->ib", y), *parts, *logic
@@ -254,8 +258,8 @@ FUNCTIONS = {
     "a mask as an index": Function(
         lambda s, x: s.fc(x)[x[:, 0] > 0], linear, X, "how many it takes is not known"
     ),
-    "letters of two": Function(
-        lambda s, x: torch.einsum("bti,bti->b", s.fc(x), x), linear, STEPS, "several letters of two"
+    "a diagonal": Function(
+        lambda s, x: torch.einsum("bii->bi", s.fc(x)), linear, ((2, 8, 8),), "each letter once"
     ),
     "rsub": Function(lambda s, x: torch.rsub(s.fc(x), 1, alpha=2), linear, X),
     "bytes": Function(lambda s, x: s.fc(x).view(torch.int32), linear, X, "as another dtype"),
