@@ -54,6 +54,7 @@ def test_a_function_is_computed_or_refused_by_name(name, tmp_path):
         *("parts of free axes", "sizes of free axes", "whole and true", "zeros of a dtype"),
         *("bounds", "masks of attention", "places", "by places", "statistics", "edges", "products"),
         *("in parts", "in place twice", "zeros that changed"),
+        "kernels of no layer",
         *("axes of a norm", "all axes of a norm"),
     ],
 )

@@ -39,6 +39,14 @@ def under_a_view(s, x):
     return view
 
 
+def kernels(s, x):
+    """Convolutions by parameters that stand alone, and by what is computed of them."""
+    y = F.conv1d(x, s.basis, s.shift, stride=2, padding=1, groups=2)
+    z = F.conv1d(x, s.basis - s.basis.mean(2, keepdim=True), dilation=2, groups=2)
+    image = F.conv2d(x.unsqueeze(1), s.image, stride=(1, 2), padding=(2, 1))
+    return y, z, image, F.conv1d(x[:1], s.basis[:, :1].expand(-1, 4, -1))
+
+
 def in_parts(s, x):
     """Steps of a result that is there before them, of several axes, and parts that overlap."""
     y = s.fc(x)
@@ -310,6 +318,17 @@ FUNCTIONS = {
     ),
     "kernel of a function": Function(
         lambda s, x: F.conv1d(x, s.conv.weight, s.conv.bias, stride=2), conv, WIDE
+    ),
+    "kernels of no layer": Function(
+        kernels, lambda: {
+            "basis": nn.Parameter(torch.zeros(6, 2, 3)), "shift": nn.Parameter(torch.zeros(6)),
+            "image": nn.Parameter(torch.zeros(2, 1, 3, 2)),
+        },
+        ((2, 4, 9),), free=(0,),
+    ),
+    "a kernel by words": Function(
+        lambda s, x: F.conv1d(x, s.basis, padding="same"),
+        lambda: {"basis": nn.Parameter(torch.zeros(6, 4, 3))}, WIDE, "padding that is no",
     ),
     "kernel alone": Function(lambda s, x: F.conv1d(x, s.conv.weight), conv, WIDE, OTHERS),
     "attention": Function(
