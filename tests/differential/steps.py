@@ -32,6 +32,15 @@ def _put(x: Any, y: Any, s: Any) -> Any:
     return made
 
 
+def _set(x: Any, s: Any) -> Any:
+    """Write a number, which the program keeps as a constant, over a part."""
+    made = x.clone()
+    made[:, s.whole] = s.number
+    if s.flag:
+        made[..., 1:3] = s.whole
+    return made
+
+
 _EQUATIONS = ("bti,bsi->bts", "bti,bsj->btjs", "bti,bti->bi", "bti,bsi->ts", "bti,sbi->sbt")
 _OF_MORE = ("bti,bti->b", "bti,bti,bti->bti", "bti,bsi,bsj->btj", "bti,bti->")
 
@@ -167,6 +176,8 @@ def functions() -> dict[str, Any]:
         ),
         "put_part": lambda m, x, y, s: _put(x, y, s),
         "fill": lambda m, x, y, s: x[..., 1:].fill_(s.number) if s.flag else x[:, :2].zero_(),
+        "constant": lambda m, x, y, s: x * torch.tensor(s.number if s.flag else s.whole),
+        "set": lambda m, x, y, s: _set(x, s),
         "bare_norm": lambda m, x, y, s: (F.rms_norm if s.flag else F.layer_norm)(x, x.shape[-1:]),
         "instance": lambda m, x, y, s: F.instance_norm(x, eps=0.1),
         "einsum": lambda m, x, y, s: torch.einsum(_EQUATIONS[s.whole], x, y),

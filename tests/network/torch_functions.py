@@ -47,6 +47,16 @@ def kernels(s, x):
     return y, z, image, F.conv1d(x[:1], s.basis[:, :1].expand(-1, 4, -1))
 
 
+def numbers(s, x):
+    """Numbers that the program keeps as tensors, and what is filled with them."""
+    y, whole = s.fc(x), (x * 5).to(torch.int64)
+    y[:, 0] = 1.5
+    y[..., 2:4] = -3
+    whole[..., 1] = 7
+    scaled = y * torch.tensor(2.5) + torch.tensor(3)
+    return y, whole, scaled, whole * torch.tensor(2), torch.where(y > 0, y, torch.tensor(-1e9))
+
+
 def in_parts(s, x):
     """Steps of a result that is there before them, of several axes, and parts that overlap."""
     y = s.fc(x)
@@ -383,6 +393,11 @@ FUNCTIONS = {
         lambda s, x: s.fc(x).sum(1, dtype=torch.float64), linear, X, "a conversion to float64"
     ),
     "nothing": Function(lambda s, x: (s.fc(x), None), linear, X, "are not tensors alone"),
+    "constants of one number": Function(numbers, linear, STEPS, free=(0, 1)),
+    "infinite constant": Function(
+        lambda s, x: torch.where(x > 0, s.fc(x), torch.tensor(-torch.inf)), linear, X,
+        "register_buffer",
+    ),
     "constant": Function(
         lambda s, x: s.fc(x) + torch.tensor([1.0] * 8),
         linear, X, "register_buffer",

@@ -57,7 +57,8 @@ class Program:
         self.inputs: list[Value] = []
         self._values: dict[str, Value] = {}
         self._made: set[str] = set()
-        self._constants: set[str] = set()
+        self._constants: dict[str, str] = {}
+        self._numbers: Mapping[str, float] = source.get("numbers") or {}
         self.parts: dict[str, Part] = {}
         self._views: dict[str, set[str]] = {}
         self._overwritten: dict[str, str] = {}
@@ -77,7 +78,8 @@ class Program:
             path = lifted.get("parameter_name") or lifted.get("buffer_name")
             self.weights[lifted["arg"]["name"]] = str(path)
         elif constant := spec.get("tensor_constant"):
-            self._constants.add(str(constant["arg"]["name"]))
+            said = str(constant["tensor_constant_name"])
+            self._constants[str(constant["arg"]["name"])] = said
 
     def shape(self, name: str) -> Shape:
         return tuple(size.get("as_int") for size in self.described[name]["sizes"])
@@ -107,6 +109,10 @@ class Program:
         path = self.weights.get(name)
         if path is not None and (place := self._shared(path)):
             self.give("weight", (), [name], layer=place[0], param=place[1])
+            return
+        if self._constants.get(name) in self._numbers:
+            value = self._numbers[self._constants[name]]
+            self.give("full", (), [name], sizes=(), value=value, dtype=self.dtype(name))
             return
         if name in self._constants:
             hint = "register_buffer in the model before torch.export"

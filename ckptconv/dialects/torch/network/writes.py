@@ -108,6 +108,11 @@ def _copy(o: Operator) -> None:
 def _fill(o: Operator) -> None:
     """Write a number over all of a value."""
     x = o.tensor("self")
+    if o.has_tensor("value"):
+        if x.dtype == "bool":
+            raise o.refuse("bools")
+        o.give("add", o.between("full_as", x, value=0, dtype=x.dtype), o.typed(o.tensor("value")))
+        return
     value = number(o, "value", 0.0)
     o.give("full_as", x, value=value if "float" in x.dtype else int(value), dtype=x.dtype)
 
