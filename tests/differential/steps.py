@@ -38,6 +38,7 @@ def _set(x: Any, s: Any) -> Any:
     made[:, s.whole] = s.number
     if s.flag:
         made[..., 1:3] = s.whole
+    made[made > 1] = s.number
     return made
 
 

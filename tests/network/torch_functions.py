@@ -52,6 +52,8 @@ def numbers(s, x):
     y, whole = s.fc(x), (x * 5).to(torch.int64)
     y[:, 0] = 1.5
     y[..., 2:4] = -3
+    y[x > 0.5] = 0.0
+    whole[x[..., 0] < 0] = 4
     whole[..., 1] = 7
     scaled = y * torch.tensor(2.5) + torch.tensor(3)
     return y, whole, scaled, whole * torch.tensor(2), torch.where(y > 0, y, torch.tensor(-1e9))
@@ -394,6 +396,10 @@ FUNCTIONS = {
     ),
     "nothing": Function(lambda s, x: (s.fc(x), None), linear, X, "are not tensors alone"),
     "constants of one number": Function(numbers, linear, STEPS, free=(0, 1)),
+    "a mask of values": Function(
+        lambda s, x: (y := s.fc(x), y.index_put_((x[:, 0] > 0,), y[:1]))[1], linear, X,
+        "anything but one mask and one number",
+    ),
     "infinite constant": Function(
         lambda s, x: torch.where(x > 0, s.fc(x), torch.tensor(-torch.inf)), linear, X,
         "register_buffer",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ckptconv.dialects.torch.network.call import Operator, Rule, number
+from ckptconv.dialects.torch.network.choosing import places
 from ckptconv.dialects.torch.network.program import Part, Program
 from ckptconv.dialects.torch.network.shapes import VIEWS
 from ckptconv.graph.network import Value
@@ -117,4 +118,15 @@ def _fill(o: Operator) -> None:
     o.give("full_as", x, value=value if "float" in x.dtype else int(value), dtype=x.dtype)
 
 
-RULES: Mapping[str, Rule] = {"copy": _copy, "fill": _fill, "zero": _fill}
+def _masked(o: Operator) -> None:
+    """Write a number wherever a mask says."""
+    x, value, found = o.tensor("self"), o.tensor("values"), places(o)
+    mask = found[0] if found and not any(found[1:]) else None
+    if mask is None or mask.dtype != "bool" or value.rank or o.get("accumulate", False):
+        raise o.refuse("anything but one mask and one number")
+    while mask.rank < x.rank:
+        mask = o.between("expand", mask, shape=(*mask.shape, 1), axis=mask.rank)
+    o.give("where", mask, o.typed(value), x)
+
+
+RULES: Mapping[str, Rule] = {"copy": _copy, "fill": _fill, "zero": _fill, "index_put": _masked}
