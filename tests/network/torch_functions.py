@@ -79,6 +79,17 @@ def in_parts(s, x):
     return steps, moved, whole, y, y[:, 1]
 
 
+def written_often(s, x):
+    y = s.fc(x)
+    part = y[:, 1:]
+    for _ in range(40):
+        part = part.mul_(0.9).add_(0.1)
+    z = torch.zeros_like(y)
+    for t in range(5):
+        z[:, t, 2:6] = y[:, t, :4] + z[:, t - 1, 4:]
+    return y, z
+
+
 def in_place_twice(s, x):
     y = s.fc(x)
     part = y[:, :4]
@@ -256,6 +267,7 @@ FUNCTIONS = {
     "in place on a view": Function(on_a_view, linear, STEPS),
     "in parts": Function(in_parts, linear, STEPS, free=(0,)),
     "in place twice": Function(in_place_twice, linear, X, free=(0,)),
+    "written again and again": Function(written_often, linear, STEPS, free=(0,)),
     "under a part": Function(
         lambda s, x: (y := s.fc(x), z := y[:, 1:], y.neg_(), z)[3], linear, X, f"neg_ {IN_PLACE}"
     ),

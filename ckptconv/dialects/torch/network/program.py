@@ -148,12 +148,14 @@ class Program:
         group = self._views.get(name, {name})
         self.zeros -= group
         self._overwritten |= dict.fromkeys(group, operator)
+        group.clear()
 
     def renew(self, changed: Mapping[str, Value]) -> None:
-        """Let names that were overwritten stand for what their numbers are now."""
+        """Let names of one group that were overwritten stand for what their numbers are now."""
         self._values |= changed
         for name in changed:
             self._overwritten.pop(name, None)
+            self._views[name].add(name)
 
     def give(
         self,

@@ -16,6 +16,8 @@ from ckptconv.dialects.torch.network.shapes import VIEWS
 from ckptconv.graph.network import Value
 
 _ALIASES = ("alias", "detach")
+_DEEPEST = 8
+"""Views of views that are put together again: each takes some nodes for every write."""
 
 
 def note(program: Program, o: Operator) -> None:
@@ -29,8 +31,15 @@ def note(program: Program, o: Operator) -> None:
     elif o.name in VIEWS:
         program.view(name, o.outputs)
         part = _part(o, name)
-        if part is not None:
+        if part is not None and _depth(program, name) < _DEEPEST:
             program.parts[o.outputs[0]] = part
+
+
+def _depth(program: Program, name: str) -> int:
+    depth = 0
+    while name in program.parts:
+        name, depth = program.parts[name].of, depth + 1
+    return depth
 
 
 def _part(o: Operator, name: str) -> Part | None:
@@ -62,7 +71,8 @@ def _write(program: Program, o: Operator, name: str) -> None:
     made, changed = program.value(o.outputs[0]), dict[str, Value]()
     changed[o.outputs[0]] = made
     program.view(name, o.outputs)
-    program.parts[o.outputs[0]] = Part(name)
+    known = program.parts.get(name)
+    program.parts[o.outputs[0]] = known if known and known.stop is None else Part(name)
     while True:
         changed[name] = made
         part = program.parts.get(name)
