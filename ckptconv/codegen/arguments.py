@@ -91,7 +91,9 @@ def _normalised(layer: Layer, facts: Facts) -> Facts:
     if len(shape) == 1:
         return {"shape": shape, "axes": -1, "first": -1, "epsilon": epsilon}
     axes = list(range(-len(shape), 0))
-    return {"shape": shape, "axes": axes, "first": 1, "epsilon": epsilon}
+    said = layer.attributes.get("begin_norm_axis")
+    first = said if type(said) is int else 1
+    return {"shape": shape, "axes": axes, "first": first, "epsilon": epsilon}
 
 
 def _batch_norm(layer: Layer, facts: Facts) -> Facts:

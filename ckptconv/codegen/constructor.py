@@ -40,7 +40,8 @@ def unknown(layer: Layer, source: Forms) -> list[str]:
     _, assumed = hyper_parameters(layer, source)
     if isinstance(layer, RecurrentLayer) and not layer.is_cell and layer.num_layers == 1:
         assumed.pop("dropout", None)
-    if layer.kind == "LayerNorm" and next(iter(layer.params.values())).ndim > 1:
+    several = layer.kind == "LayerNorm" and next(iter(layer.params.values())).ndim > 1
+    if several and type(layer.attributes.get("begin_norm_axis")) is not int:
         assumed["begin_norm_axis"] = 1
     texts = [_assumption(name, value) for name, value in assumed.items()]
     texts += [f"{name} ({value!r} is assumed)" for name, value in layer.assumed.items()]

@@ -19,6 +19,7 @@ FRAMEWORKS = {
     "dtypes": "tests.differential.dtypes",
     "graphs": "tests.differential.graphs",
     "modules": "tests.differential.modules",
+    "aliases": "tests.differential.aliases",
     "networks": "tests.differential.networks",
     "operations": "tests.differential.operations",
     "settings": "tests.differential.settings",

@@ -22,7 +22,7 @@ from tests.network.written import flat, run_compiled, written
 from tests.networks import fill
 
 FEATURES, GIVEN = 6, 3
-LIKELY = ("layer", "relu", "mul", "add_", "slice", "select", "view")
+LIKELY = ("layer", "relu", "mul", "add_", "slice", "select", "view", "put", "put_part")
 
 
 class Step(NamedTuple):

@@ -38,6 +38,14 @@ def _learned(nn: Any, n: int) -> Any:
     return layer
 
 
+def _basis(nn: Any, n: int) -> Any:
+    import torch
+
+    layer = nn.Module()
+    layer.basis = nn.Parameter(torch.zeros(n, n, 3))
+    return layer
+
+
 def _by_time(x: Any) -> Any:
     return x.transpose(1, 2)
 
@@ -132,6 +140,8 @@ def owners() -> dict[str, Owner]:
         table("tied", _tied, lambda m, x, y, s: m["head"](m["table"](_tokens(x)) + x)),
         table("conv", lambda nn, n: nn.Conv1d(n, n, 3, padding=1),
               lambda m, x, y, s: _by_time(m(_by_time(x)).relu())),
+        table("conv_bare", _basis, lambda m, x, y, s: _by_time(F.conv1d(
+            _by_time(x), m.basis * 2 if s.flag else m.basis, stride=1 + s.whole % 2, padding=1))),
         table("conv_same", lambda nn, n: nn.Conv1d(n, n, 2, padding="same", dilation=2),
               lambda m, x, y, s: _by_time(m(_by_time(x)))),
         table("conv_circular", lambda nn, n: nn.Conv1d(n, n, 3, padding=1, padding_mode="circular"),
@@ -153,6 +163,8 @@ def owners() -> dict[str, Owner]:
         table("instance_weights", lambda nn, n: nn.InstanceNorm1d(n, affine=True),
               lambda m, x, y, s: _by_time(m(_by_time(x)))),
         table("rms", lambda nn, n: nn.RMSNorm(n), lambda m, x, y, s: m(x)),
+        table("norm_axes", lambda nn, n: nn.LayerNorm((2, n // 2)),
+              lambda m, x, y, s: m(x.unflatten(-1, (2, -1))).flatten(-2)),
         table("prelu", lambda nn, n: nn.PReLU(), lambda m, x, y, s: m(x)),
         table("bilinear", lambda nn, n: nn.Bilinear(n, n, 3), lambda m, x, y, s: m(x, y)),
         table("weighted", lambda nn, n: nn.Linear(n, 1),

@@ -23,7 +23,27 @@ def _whole(x: Any) -> Any:
     return (x * 5).to(torch.int64)
 
 
+def _put(x: Any, y: Any, s: Any) -> Any:
+    """Write into parts of a new value, as decoders keep what each step gives."""
+    made = x.new_zeros(x.shape) if s.flag else x.clone()
+    for t in range(2):
+        made[:, t, 1:] = y[:, t - 1, : y.shape[2] - 1] * s.number
+    made[..., s.whole].mul_(2.0)
+    return made
+
+
+def _set(x: Any, s: Any) -> Any:
+    """Write a number, which the program keeps as a constant, over a part."""
+    made = x.clone()
+    made[:, s.whole] = s.number
+    if s.flag:
+        made[..., 1:3] = s.whole
+    made[made > 1] = s.number
+    return made
+
+
 _EQUATIONS = ("bti,bsi->bts", "bti,bsj->btjs", "bti,bti->bi", "bti,bsi->ts", "bti,sbi->sbt")
+_OF_MORE = ("bti,bti->b", "bti,bti,bti->bti", "bti,bsi,bsj->btj", "bti,bti->")
 
 
 @lru_cache
@@ -152,8 +172,18 @@ def functions() -> dict[str, Any]:
         "roots": lambda m, x, y, s: torch.log1p(x.abs()) + torch.erf(x) + torch.expm1(-x.abs()),
         "steps": lambda m, x, y, s: x.floor() + (x * 2).round() + x.sign() * x.ceil() + x.trunc(),
         "inplace": lambda m, x, y, s: x.sigmoid_() if s.flag else x.clamp_(min=0).sub_(s.number),
+        "put": lambda m, x, y, s: (x[:, s.whole] if s.flag else x[:, 1:3]).copy_(
+            y[:, s.whole] if s.flag else y[:, :1]
+        ),
+        "put_part": lambda m, x, y, s: _put(x, y, s),
+        "fill": lambda m, x, y, s: x[..., 1:].fill_(s.number) if s.flag else x[:, :2].zero_(),
+        "constant": lambda m, x, y, s: x * torch.tensor(s.number if s.flag else s.whole),
+        "set": lambda m, x, y, s: _set(x, s),
         "bare_norm": lambda m, x, y, s: (F.rms_norm if s.flag else F.layer_norm)(x, x.shape[-1:]),
         "instance": lambda m, x, y, s: F.instance_norm(x, eps=0.1),
         "einsum": lambda m, x, y, s: torch.einsum(_EQUATIONS[s.whole], x, y),
+        "einsum_more": lambda m, x, y, s: torch.einsum(
+            _OF_MORE[s.whole % 4], *(x, y, y)[: 2 + _OF_MORE[s.whole % 4].count(",") // 2]
+        ),
         "einsum_one": lambda m, x, y, s: torch.einsum("bti->ib" if s.flag else "abc->cab", x),
     }

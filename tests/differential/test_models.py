@@ -9,6 +9,7 @@ from tests.differential.outcome import ANSWERED, DEFECTS, Result
 
 DRAWN = {
     # what: seed, how many
+    "aliases": (1, 100),
     "dtypes": (1, 100),
     "graphs": (3, 60),
     "homeward": (1, 130),

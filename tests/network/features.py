@@ -209,6 +209,7 @@ def features(keras):
     chain("LayerNormalization", L.LayerNormalization)
     chain("LayerNormalization-2", lambda: L.LayerNormalization(axis=[1, 2]))
     bare = {"scale": False, "center": False}
+    chain("LayerNormalization-image", lambda: L.LayerNormalization(axis=[2, 3]), of="image")
     chain("LayerNormalization-bare", lambda: L.LayerNormalization(epsilon=0.2, **bare))
     chain("LayerNormalization-bare-2", lambda: L.LayerNormalization(axis=[1, 2], **bare))
     for equation in ("...x,xy->...y", "btx,xy->bty"):

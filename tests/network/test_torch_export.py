@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -53,6 +55,9 @@ def test_a_function_is_computed_or_refused_by_name(name, tmp_path):
     [
         *("parts of free axes", "sizes of free axes", "whole and true", "zeros of a dtype"),
         *("bounds", "masks of attention", "places", "by places", "statistics", "edges", "products"),
+        *("in parts", "in place twice", "zeros that changed"),
+        *("kernels of no layer", "constants of one number"),
+        *("axes of a norm", "all axes of a norm"),
     ],
 )
 def test_a_function_in_mindspore(name, tmp_path):
@@ -129,3 +134,30 @@ def test_a_network_of_other_floats_is_refused_rather_than_written_and_not_loaded
     torch.export.save(program, tmp_path / "m.pt2")
     with pytest.raises(ckptconv.LossyError, match="layers and inputs of float32"):
         written(tmp_path / "m.pt2", "mindspore", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda said, _: said.update(tensor_meta=3),
+        lambda said, _: said["tensor_meta"].update(dtype=5),
+        lambda said, _: said.update(path_name="tensor_9"),
+        lambda said, _: said.update(path_name=[]),
+        lambda _, members: members.update(dict.fromkeys(members, b"xyz")),
+        lambda _, members: members.update(dict.fromkeys(members, b"x" * 90)),
+    ],
+)
+def test_damaged_constants(damage, tmp_path):
+    torch_functions.exported("constants of one number", tmp_path / "m.pt2")
+    place = "m/data/constants/"
+    config = f"{place}model_constants_config.json"
+    with zipfile.ZipFile(tmp_path / "m.pt2") as source:
+        held = {name: source.read(name) for name in source.namelist()}
+    said = json.loads(held.pop(config))
+    members = {name: data for name, data in held.items() if name.startswith(place)}
+    damage(next(iter(said["config"].values())), members)
+    with zipfile.ZipFile(tmp_path / "n.pt2", "w") as target:
+        for name, data in {**held, **members, config: json.dumps(said)}.items():
+            target.writestr(name, data)
+    with pytest.raises(ckptconv.CkptconvError):
+        ckptconv.network(tmp_path / "n.pt2")

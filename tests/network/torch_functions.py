@@ -39,6 +39,65 @@ def under_a_view(s, x):
     return view
 
 
+def kernels(s, x):
+    """Convolutions by parameters that stand alone, and by what is computed of them."""
+    y = F.conv1d(x, s.basis, s.shift, stride=2, padding=1, groups=2)
+    z = F.conv1d(x, s.basis - s.basis.mean(2, keepdim=True), dilation=2, groups=2)
+    image = F.conv2d(x.unsqueeze(1), s.image, stride=(1, 2), padding=(2, 1))
+    return y, z, image, F.conv1d(x[:1], s.basis[:, :1].expand(-1, 4, -1))
+
+
+def numbers(s, x):
+    """Numbers that the program keeps as tensors, and what is filled with them."""
+    y, whole = s.fc(x), (x * 5).to(torch.int64)
+    y[:, 0] = 1.5
+    y[..., 2:4] = -3
+    y[x > 0.5] = 0.0
+    whole[x[..., 0] < 0] = 4
+    whole[..., 1] = 7
+    scaled = y * torch.tensor(2.5) + torch.tensor(3)
+    return y, whole, scaled, whole * torch.tensor(2), torch.where(y > 0, y, torch.tensor(-1e9))
+
+
+def in_parts(s, x):
+    """Steps of a result that is there before them, of several axes, and parts that overlap."""
+    y = s.fc(x)
+    steps = torch.zeros(x.shape[0], 3, 8)
+    for t in range(3):
+        steps[:, t] = y[:, t] * (t + 1)
+    moved = torch.zeros_like(y)
+    moved[:, 1:, :4] = y[:, :-1, :4]
+    moved[:, :-1, 4:] = y[:, 1:, 4:]
+    moved[:, -1].mul_(2.0)
+    moved[1][2:4].sub_(1.0)
+    moved[:, 0, 2:3] = y[:, 1, :1]
+    whole = torch.ones(x.shape[0], 5, 8, dtype=torch.int64)
+    whole[..., 1] = y[..., 0] * 5
+    whole[:, 2].zero_()
+    alike = y.detach()
+    alike[:, :2].fill_(0.3)
+    return steps, moved, whole, y, y[:, 1]
+
+
+def written_often(s, x):
+    y = s.fc(x)
+    part = y[:, 1:]
+    for _ in range(40):
+        part = part.mul_(0.9).add_(0.1)
+    z = torch.zeros_like(y)
+    for t in range(5):
+        z[:, t, 2:6] = y[:, t, :4] + z[:, t - 1, 4:]
+    return y, z
+
+
+def in_place_twice(s, x):
+    y = s.fc(x)
+    part = y[:, :4]
+    part.relu_()
+    y.mul_(2.0)
+    return y[:, 3:].exp(), y.add_(1.0) * y
+
+
 def in_place_alone(s, x):
     y = s.fc(x)
     z = F.relu(y, inplace=True)
@@ -175,6 +234,10 @@ def edges(s, x):
 def products(s, x):
     y, whole = s.fc(x), (x * 5).to(torch.int64)
     sums = [torch.einsum(f"bti,{one}", y, x) for one in ("bsi->bts", "bsj->bijts", "bti->it")]
+    sums += [torch.einsum(f"bti,{one}", y, x) for one in ("bti->b", "bti->i", "bsi->b")]
+    sums.append(torch.einsum("bti,bti->", y, x) * 0.1)
+    sums.append(torch.einsum("bti,ij,bti->btij", y, s.fc(x[0]).T @ x[0], x))
+    sums.append(torch.einsum("btn,bsn,bti,bsj->bij", y, x, x, y))
     parts = torch.baddbmm(y @ y.mT, y, x.mT, alpha=0.3), torch.lerp(x, y, y.sigmoid())
     logic = (x > 0) | (y > 0) ^ (x < y), ~(whole | 4), whole // 3, whole % 3, x.bool()
     return *sums, torch.einsum("bti->ib", y), *parts, *logic
@@ -205,7 +268,16 @@ X, STEPS, WIDE = ((3, 8),), ((3, 5, 8),), ((3, 4, 9),)
 OTHERS = "takes other parameters than all of one layer's"
 IN_PLACE = "changes numbers that another value looks at"
 FUNCTIONS = {
-    "in place on a view": Function(on_a_view, linear, STEPS, f"add_ {IN_PLACE}"),
+    "in place on a view": Function(on_a_view, linear, STEPS),
+    "in parts": Function(in_parts, linear, STEPS, free=(0,)),
+    "in place twice": Function(in_place_twice, linear, X, free=(0,)),
+    "written again and again": Function(written_often, linear, STEPS, free=(0,)),
+    "under a part": Function(
+        lambda s, x: (y := s.fc(x), z := y[:, 1:], y.neg_(), z)[3], linear, X, f"neg_ {IN_PLACE}"
+    ),
+    "part of a free axis": Function(
+        lambda s, x: (y := s.fc(x), y[:-1].neg_(), y)[2], linear, X, f"neg_ {IN_PLACE}", free=(0,)
+    ),
     "in place under a view": Function(under_a_view, linear, X, f"mul_ {IN_PLACE}"),
     "in place alone": Function(in_place_alone, linear, X),
     "in place of a part": Function(of_a_part, linear, X),
@@ -222,8 +294,8 @@ FUNCTIONS = {
     "a mask as an index": Function(
         lambda s, x: s.fc(x)[x[:, 0] > 0], linear, X, "how many it takes is not known"
     ),
-    "letters of two": Function(
-        lambda s, x: torch.einsum("bti,bti->b", s.fc(x), x), linear, STEPS, "several letters of two"
+    "a diagonal": Function(
+        lambda s, x: torch.einsum("bii->bi", s.fc(x)), linear, ((2, 8, 8),), "each letter once"
     ),
     "rsub": Function(lambda s, x: torch.rsub(s.fc(x), 1, alpha=2), linear, X),
     "bytes": Function(lambda s, x: s.fc(x).view(torch.int32), linear, X, "as another dtype"),
@@ -246,6 +318,13 @@ FUNCTIONS = {
         lambda s, x: F.linear(s.words((x > 0).to(torch.int64)), s.words.weight),
         lambda: {"words": nn.Embedding(5, 8)}, X,
     ),
+    "axes of a norm": Function(
+        lambda s, x: (s.norm(x), s.norm(x * 2)),
+        lambda: {"norm": nn.LayerNorm((5, 8))}, ((2, 3, 5, 8),), free=(0,),
+    ),
+    "all axes of a norm": Function(
+        lambda s, x: s.norm(x), lambda: {"norm": nn.LayerNorm((5, 8))}, ((5, 8),)
+    ),
     "another eps": Function(
         lambda s, x: F.layer_norm(s.norm(x), (8,), s.norm.weight, s.norm.bias, 0.5),
         norm, X, "called twice with different settings",
@@ -267,6 +346,17 @@ FUNCTIONS = {
     ),
     "kernel of a function": Function(
         lambda s, x: F.conv1d(x, s.conv.weight, s.conv.bias, stride=2), conv, WIDE
+    ),
+    "kernels of no layer": Function(
+        kernels, lambda: {
+            "basis": nn.Parameter(torch.zeros(6, 2, 3)), "shift": nn.Parameter(torch.zeros(6)),
+            "image": nn.Parameter(torch.zeros(2, 1, 3, 2)),
+        },
+        ((2, 4, 9),), free=(0,),
+    ),
+    "a kernel by words": Function(
+        lambda s, x: F.conv1d(x, s.basis, padding="same"),
+        lambda: {"basis": nn.Parameter(torch.zeros(6, 4, 3))}, WIDE, "padding that is no",
     ),
     "kernel alone": Function(lambda s, x: F.conv1d(x, s.conv.weight), conv, WIDE, OTHERS),
     "attention": Function(
@@ -309,7 +399,7 @@ FUNCTIONS = {
     ),
     "sizes of free axes": Function(sizes_of_free_axes, linear, STEPS, free=(0, 1)),
     "zeros that changed": Function(
-        changed_zeros, lambda: {"cell": nn.GRUCell(8, 5)}, X, f"add_ {IN_PLACE}"
+        changed_zeros, lambda: {"cell": nn.GRUCell(8, 5)}, X
     ),
     "parts of free axes": Function(parts_of_free_axes, linear, STEPS, free=(0, 1)),
     "whole and true": Function(whole_and_true, linear, X, free=(0,)),
@@ -327,6 +417,15 @@ FUNCTIONS = {
         lambda s, x: s.fc(x).sum(1, dtype=torch.float64), linear, X, "a conversion to float64"
     ),
     "nothing": Function(lambda s, x: (s.fc(x), None), linear, X, "are not tensors alone"),
+    "constants of one number": Function(numbers, linear, STEPS, free=(0, 1)),
+    "a mask of values": Function(
+        lambda s, x: (y := s.fc(x), y.index_put_((x[:, 0] > 0,), y[:1]))[1], linear, X,
+        "anything but one mask and one number",
+    ),
+    "infinite constant": Function(
+        lambda s, x: torch.where(x > 0, s.fc(x), torch.tensor(-torch.inf)), linear, X,
+        "register_buffer",
+    ),
     "constant": Function(
         lambda s, x: s.fc(x) + torch.tensor([1.0] * 8),
         linear, X, "register_buffer",

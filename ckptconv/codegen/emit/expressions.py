@@ -119,6 +119,7 @@ EXPRESSIONS: Mapping[str, Row] = {
     "full_as": Row(spelling.filled_as(True), spelling.filled_as(False)),
     "steps": Row(spelling.steps(True), spelling.steps(False)),
     "dense": Row("nn.functional.linear({all})", "ops.dense({all})"),
+    "convolve": Row(spelling.convolved(True), spelling.convolved(False)),
     "glu": Row("nn.functional.glu({0}, {axis})", "ops.glu({0}, {axis})"),
     "gelu_tanh": Row('nn.functional.gelu({0}, approximate="tanh")',
                      'ops.gelu({0}, approximate="tanh")'),

@@ -44,6 +44,24 @@ def taken(torch: bool) -> Callable[[Arguments], str]:
     return text
 
 
+def convolved(torch: bool) -> Callable[[Arguments], str]:
+    """A convolution by a kernel that is no layer's."""
+
+    def text(a: Arguments) -> str:
+        said = {key: a[key] for key in ("stride", "padding", "dilation")}
+        rows = {key: row[0] if len({*row}) == 1 else tuple(row) for key, row in said.items()}
+        told = {key: n for key, n in rows.items() if n != (key != "padding")}
+        if "padding" in told and not torch:
+            told = {"pad_mode": "pad", **told}
+        if a["groups"] != 1:
+            told["groups"] = a["groups"]
+        more = "".join(f", {key}={number(value)}" for key, value in told.items())
+        head = "nn.functional" if torch else "ops"
+        return f"{head}.conv{a['rank']}d({{all}}{more})"
+
+    return text
+
+
 def order(a: Arguments) -> str:
     order: Sequence[int] = a["order"]
     swapped = [i for i, n in enumerate(order) if i != n]

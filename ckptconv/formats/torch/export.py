@@ -7,6 +7,8 @@ JSON, tells the class of each module and the arguments of the operators that rea
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,6 +26,9 @@ from ckptconv.io.reader import Source
 
 _WEIGHTS, _CONFIG = "data/weights/", "data/weights/model_weights_config.json"
 _CONSTANTS = "data/constants/model_constants_config.json"
+_PLACE, _LONGEST_NUMBER = "data/constants/", 8
+_NUMBERS = {5: "<q", 7: "<f", 12: "?"}
+"""ScalarType of a constant of one number that is read → its bytes."""
 _NO_STATE = "a constant of the program, or a buffer that no state_dict has"
 _GRAPHS = ("models/model.json", "serialized_exported_program.json")
 _STATE_DICT = "serialized_state_dict.pt"
@@ -77,9 +82,9 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
             modules = {**checkpoint.modules, **_modules(program["graph_module"])}
             version = str(program.get("torch_version"))
             checkpoint = replace(checkpoint, modules=modules)
-            graph = program["graph_module"]
+            graph = {**program["graph_module"], "numbers": _numbers(archive)}
             checkpoint = with_facts(checkpoint, torch_version=version, program=graph)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, struct.error) as error:
         reason = f"damaged description of the weights: {error}"
         raise ContainerError(reason, file=source.path) from None
     return checkpoint
@@ -111,6 +116,22 @@ def _read_new(archive: Archive, root: str) -> Checkpoint:
         said = parse(archive.read(root + _CONSTANTS, _MAX_JSON), path, _CONSTANTS)["config"]
         tree.omitted |= {name: _NO_STATE for name in said if name not in tree.values}
     return filled("torch-export", tree, archive.source)
+
+
+def _numbers(archive: Archive) -> dict[str, Any]:
+    """Return name → value of a program's constants that are one finite number."""
+    record = next((name for name in archive.records if name.endswith(_CONSTANTS)), None)
+    if record is None:
+        return {}
+    root, numbers = record.removesuffix(_CONSTANTS), dict[str, Any]()
+    said = parse(archive.read(record, _MAX_JSON), archive.source.path, _CONSTANTS)["config"]
+    for name, entry in said.items() if not is_big_endian(archive, root) else ():
+        meta, plain = entry["tensor_meta"], not entry.get("use_pickle")
+        if plain and meta["sizes"] == [] and meta["dtype"] in _NUMBERS:
+            stored = archive.read(root + _PLACE + str(entry["path_name"]), _LONGEST_NUMBER)
+            (value,) = struct.unpack(_NUMBERS[meta["dtype"]], stored)
+            numbers |= {name: value} if math.isfinite(value) else {}
+    return numbers
 
 
 def _integers(values: list[dict[str, int]]) -> tuple[int, ...]:

@@ -96,9 +96,9 @@ def layer_norm(b: Builder, site: Site) -> list[Value]:
         return [masked(_without_weights(b, site, tuple(axes)), x.mask)]
     if axes != list(range(x.rank - len(axes), x.rank)) or 0 in axes:
         raise site.refuse("LayerNormalization over axes that are not the last")
-    if len(axes) > 1 and len(axes) != x.rank - 1:
-        raise site.refuse("LayerNormalization over several axes, but not all of them")
-    return [masked(b.add("module", (x,), layer=b.path(site)), x.mask)]
+    if len(axes) == 1:
+        return [masked(b.add("module", (x,), layer=b.path(site)), x.mask)]
+    return [masked(b.add("module", (x,), layer=b.path(site), begin_norm_axis=axes[0]), x.mask)]
 
 
 def _without_weights(b: Builder, site: Site, axes: tuple[int, ...]) -> Value:

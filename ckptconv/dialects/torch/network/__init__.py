@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ckptconv.dialects.torch.network import writes
 from ckptconv.dialects.torch.network.call import Operator
 from ckptconv.dialects.torch.network.operators import RULES
 from ckptconv.dialects.torch.network.program import Program
-from ckptconv.dialects.torch.network.shapes import VIEWS
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.network import Network
@@ -55,7 +55,7 @@ def _apply(program: Program, operator: Operator) -> None:
     if rule is not None and operator.outputs:
         rule(operator)
         operator.require_asked()
-        _share(program, operator)
+        writes.note(program, operator)
     elif operator.outputs:  # others compute sizes, or check them
         hint = "padding and masks" if "pack" in operator.name else "another operator"
         raise LossyError(
@@ -63,18 +63,6 @@ def _apply(program: Program, operator: Operator) -> None:
             tensor=operator.place or None,
             hint=f"{hint} in the model before torch.export",
         )
-
-
-def _share(program: Program, operator: Operator) -> None:
-    """Note which values look at the same numbers, and which of these an operator has changed."""
-    first = next((key for key in ("self", "input") if operator.has_tensor(key)), None)
-    if first is None:
-        return
-    name = operator.tensor_name(first)
-    if operator.is_in_place:
-        program.overwrite(name, operator.name)
-    elif operator.name in VIEWS:
-        program.view(name, operator.outputs)
 
 
 def _outputs(specs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,15 +1,18 @@
-"""aten operators that normalise without the weights of a layer, or with those of one as factors."""
+"""aten operators that have layers, without the weights of one, or with those of one as factors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ckptconv.dialects.torch.network.call import Operator, Rule, number
 from ckptconv.dialects.torch.network.layers import RULES as LAYERS
+from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Value
 
 _FLOAT32_EPSILON = 2.0**-23
 _AFFINE = {"weight": "multiply", "bias": "add"}
+_KERNEL = {"stride": 1, "padding": 0, "dilation": 1}
 
 
 def _or_layer(rule: Rule) -> Rule:
@@ -66,6 +69,23 @@ def _by_channel(o: Operator, key: str) -> Value:
     return o.between("view", given, shape=sizes, sizes=sizes)
 
 
+def _conv(o: Operator) -> None:
+    """A convolution layer, or one by a parameter that stands alone or by what is computed."""
+    path = o.program.weights.get(o.tensor_name("weight"))
+    layer = o.program.layers.get(path or "")
+    if path is not None and (layer is None or layer.kind != PARAMETER):
+        LAYERS[o.name](o)
+        return
+    x, rank = o.tensor("input"), int(o.name[-2])
+    if x.rank != rank + 2:
+        raise o.refuse("an input without batch")
+    if isinstance(o.get("padding"), str):
+        raise o.refuse("padding that is no number")
+    said: dict[str, Any] = {key: o.sizes(key, rank, [usual]) for key, usual in _KERNEL.items()}
+    given = [o.tensor(key) for key in _AFFINE if o.has_tensor(key)]
+    o.give("convolve", x, *given, rank=rank, **said, groups=int(o.get("groups", 1)))
+
+
 def _root(o: Operator, squares: Value, axes: Sequence[int], epsilon: float) -> Value:
     mean = o.between("mean", squares, axes=tuple(axes), keep=True)
     return o.between("sqrt", o.between("add_number", mean, number=epsilon))
@@ -75,4 +95,5 @@ RULES: Mapping[str, Rule] = {
     "layer_norm": _or_layer(_layer_norm),
     "rms_norm": _or_layer(_rms_norm),
     "instance_norm": _instance_norm,
+    **{f"conv{rank}d": _conv for rank in (1, 2, 3)},
 }

@@ -18,17 +18,18 @@ def _take(o: Operator) -> None:
 
 def _index(o: Operator) -> None:
     """Take by whole numbers, along axes that stand side by side."""
-    x, places = o.tensor("self"), _places(o)
-    known = [axis for axis, place in enumerate(places) if place is not None]
+    x, found = o.tensor("self"), places(o)
+    known = [axis for axis, place in enumerate(found) if place is not None]
     if not known or known != [*range(known[0], known[-1] + 1)]:
         raise o.refuse("indices of axes that stand apart")
-    given = [place for place in places if place is not None]
+    given = [place for place in found if place is not None]
     if any("int" not in place.dtype for place in given):
         raise o.refuse("a mask: how many it takes is not known before")
     o.give("take", x, *given, axis=known[0], count=len(given))
 
 
-def _places(o: Operator) -> list[Value | None]:
+def places(o: Operator) -> list[Value | None]:
+    """Return what is taken along each axis; None is all of it."""
     arg = o.given["indices"]
     names = [one["name"] for one in arg.get("as_tensors", ())]
     if "as_optional_tensors" in arg:

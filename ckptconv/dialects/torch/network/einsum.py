@@ -1,4 +1,4 @@
-"""einsum of one or two values: as sums, and as one product of matrices."""
+"""einsum: as sums, and as products of two values after another."""
 
 from __future__ import annotations
 
@@ -8,46 +8,55 @@ from collections.abc import Sequence
 from ckptconv.dialects.torch.network.call import Operator
 from ckptconv.graph.network import Value
 
-_EQUATION = re.compile(r"([a-zA-Z]+)(?:,([a-zA-Z]+))?->([a-zA-Z]*)")
+_EQUATION = re.compile(r"([a-zA-Z]+(?:,[a-zA-Z]+)*)->([a-zA-Z]*)")
+_Lettered = tuple[Value, str]
+"""A value, and the letters of its axes."""
 
 
 def einsum(o: Operator) -> None:
-    """Write products over one letter, or over none.
+    """Write a product of values two by two, from the left.
 
     Raises:
-        LossyError: another form, such as ellipses, diagonals, or three values.
+        LossyError: another form, such as ellipses or diagonals.
     """
     found = _EQUATION.fullmatch(str(o.get("equation")).replace(" ", ""))
+    parts, result = (found[1].split(","), found[2]) if found else ([], "")
+    if not found or any(len({*part}) < len(part) for part in (*parts, result)):
+        raise o.refuse("another equation than of values with each letter once in each")
     names = o.tensor_names("tensors")
-    if not found or any(len({*part}) < len(part) for part in found.groups("")):
-        raise o.refuse("another equation than of one or two values, each letter once in each")
-    one, other, result = found.groups("")
     values = [o.program.value(name) for name in names]
-    left, one = _without(o, values[0], one, other + result)
-    if not other:  # torch gives a view
+    made, letters = _without(o, values[0], parts[0], "".join((*parts[1:], result)))
+    for at, (value, part) in enumerate(zip(values[1:], parts[1:], strict=True), 2):
+        kept = "".join((*parts[at:], result))
+        made, letters = _product(o, (made, letters), (value, part), kept)
+    if len(names) == 1:  # torch gives a view
         o.program.view(names[0], o.outputs)
-        _ordered(o, left, one, result)
-        return
-    right, other = _without(o, values[1], other, one + result)
-    within = [letter for letter in one if letter not in result]
-    if len(within) > 1:
-        raise o.refuse("sums over several letters of two values")
-    both = [letter for letter in one if letter in other and letter in result]
+    _ordered(o, made, letters, result)
+
+
+def _product(o: Operator, left: _Lettered, right: _Lettered, kept: str) -> _Lettered:
+    """Multiply two values, and sum over what no later one and not the result has."""
+    one, other = left[1], right[1]
+    first_value, one = _without(o, *left, other + kept)
+    second_value, other = _without(o, *right, one + kept)
+    within = [letter for letter in one if letter in other and letter not in kept]
+    both = [letter for letter in one if letter in other and letter in kept]
     first = [letter for letter in one if letter not in other]
     second = [letter for letter in other if letter not in one]
     order = [*both, *first[:-1], *second[:-1], *first[-1:], *second[-1:]]
-    if within:
-        held = [*both, *first[:-1], *second[:-1]]
-        left = _placed(o, left, one, [*held, *(first[-1:] or ["<"]), *within])
-        right = _placed(o, right, other, [*held, *within, *(second[-1:] or [">"])])
-        made = _made(o, "matmul", [left, right], len(held) + 2, "product")
-        ends = [len(held)] * (not first) + [len(held) + 1] * (not second)
-        for axis in reversed(ends):
-            made = _made(o, "squeeze", [made], made.rank - 1, f"squeezed{axis}", axis=axis)
-    else:
-        sides = _placed(o, left, one, order), _placed(o, right, other, order)
+    if len(within) != 1:
+        order += within
+        sides = _placed(o, first_value, one, order), _placed(o, second_value, other, order)
         made = _made(o, "multiply", sides, len(order), "product")
-    _ordered(o, made, "".join(order), result)
+        return _without(o, made, "".join(order), kept)
+    held = [*both, *first[:-1], *second[:-1]]
+    a = _placed(o, first_value, one, [*held, *(first[-1:] or ["<"]), *within])
+    b = _placed(o, second_value, other, [*held, *within, *(second[-1:] or [">"])])
+    made = _made(o, "matmul", [a, b], len(held) + 2, "product")
+    ends = [len(held)] * (not first) + [len(held) + 1] * (not second)
+    for axis in reversed(ends):
+        made = _made(o, "squeeze", [made], made.rank - 1, f"squeezed{axis}", axis=axis)
+    return made, "".join(order)
 
 
 def _without(o: Operator, x: Value, letters: str, kept: str) -> tuple[Value, str]:

@@ -150,6 +150,8 @@ def _called(o: Operator) -> None:
     o.rest_is_told()  # the shape that is normalised is that of the weight
     kinds, params, usual = _CALLED[o.name]
     settings = {key: o.get(key, default) for key, default in usual.items()}
+    if o.name == "layer_norm" and len(shape := o.get("normalized_shape")) > 1:
+        settings["begin_norm_axis"] = o.tensor("input").rank - len(shape)
     told = {key: value for key, value in settings.items() if value is not None}
     _module(
         o, o.tensor("input" if "input" in o.given else "self"), kinds, _given(o, params), **told

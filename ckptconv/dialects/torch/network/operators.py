@@ -16,12 +16,13 @@ from ckptconv.dialects.torch.network import (
     pools,
     reductions,
     shapes,
+    writes,
 )
 from ckptconv.dialects.torch.network.call import Rule
 
 GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "layers": layers.RULES,
-    "norms without weights": bare.RULES,
+    "norms and convolutions without a layer": bare.RULES,
     "functions": functions.RULES,
     "arithmetic, logic, products": {**arithmetic.RULES, "einsum": einsum.einsum},
     "sums and extremes": reductions.RULES,
@@ -30,6 +31,7 @@ GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "shapes": shapes.RULES,
     "choice by place": choosing.RULES,
     "new values": made.RULES,
+    "writing over values": writes.RULES,
 }
 """What operators are for → theirs; of an operator in two groups the later one's rule calls the
 other's."""

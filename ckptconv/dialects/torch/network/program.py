@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.graph import Layer
@@ -18,6 +18,21 @@ Raw = Mapping[str, Any]
 Groups = Sequence[Sequence[str]]
 
 
+class Part(NamedTuple):
+    """What a view looks at: places of one axis, which ``select`` leaves out of it.
+
+    Attributes:
+        of: the value that it is a part of.
+        stop: None: it looks at all of the value.
+    """
+
+    of: str
+    axis: int = 0
+    start: int = 0
+    stop: int | None = None
+    is_one: bool = False
+
+
 class Program:
     """What was read so far.
 
@@ -28,6 +43,7 @@ class Program:
         infinite: some values hold minus infinity.
         zeros: values that hold zeros alone.
         tied: path of a weight → all paths of the same one.
+        parts: a view → which part it looks at, where that is told in numbers.
     """
 
     def __init__(self, source: Raw, layers: Mapping[str, Layer], tied: Groups = ()) -> None:
@@ -41,7 +57,9 @@ class Program:
         self.inputs: list[Value] = []
         self._values: dict[str, Value] = {}
         self._made: set[str] = set()
-        self._constants: set[str] = set()
+        self._constants: dict[str, str] = {}
+        self._numbers: Mapping[str, float] = source.get("numbers") or {}
+        self.parts: dict[str, Part] = {}
         self._views: dict[str, set[str]] = {}
         self._overwritten: dict[str, str] = {}
         for spec in source["signature"]["input_specs"]:
@@ -60,7 +78,8 @@ class Program:
             path = lifted.get("parameter_name") or lifted.get("buffer_name")
             self.weights[lifted["arg"]["name"]] = str(path)
         elif constant := spec.get("tensor_constant"):
-            self._constants.add(str(constant["arg"]["name"]))
+            said = str(constant["tensor_constant_name"])
+            self._constants[str(constant["arg"]["name"])] = said
 
     def shape(self, name: str) -> Shape:
         return tuple(size.get("as_int") for size in self.described[name]["sizes"])
@@ -90,6 +109,10 @@ class Program:
         path = self.weights.get(name)
         if path is not None and (place := self._shared(path)):
             self.give("weight", (), [name], layer=place[0], param=place[1])
+            return
+        if self._constants.get(name) in self._numbers:
+            value = self._numbers[self._constants[name]]
+            self.give("full", (), [name], sizes=(), value=value, dtype=self.dtype(name))
             return
         if name in self._constants:
             hint = "register_buffer in the model before torch.export"
@@ -125,6 +148,14 @@ class Program:
         group = self._views.get(name, {name})
         self.zeros -= group
         self._overwritten |= dict.fromkeys(group, operator)
+        group.clear()
+
+    def renew(self, changed: Mapping[str, Value]) -> None:
+        """Let names of one group that were overwritten stand for what their numbers are now."""
+        self._values |= changed
+        for name in changed:
+            self._overwritten.pop(name, None)
+            self._views[name].add(name)
 
     def give(
         self,
