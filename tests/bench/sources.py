@@ -1,19 +1,13 @@
-"""Checkpoints of given sizes, made from nothing but random bytes of sane floats."""
+"""Checkpoints of given sizes, of random floats, as torch saves them."""
 
 from __future__ import annotations
 
 import sys
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+import torch
 
 import ckptconv
-from ckptconv.checkpoint import Checkpoint
-from ckptconv.formats import write
-from ckptconv.tensors.dtypes import of
-from ckptconv.tensors.tensor import Tensor
 
 SIZES = {
     # name: (recurrent modules, layers in each, hidden size)
@@ -31,37 +25,27 @@ def make(kind: str, size: str, folder: Path) -> Path:
     if path.exists():
         return path
     if kind == "torch":
-        checkpoint = Checkpoint("torch-zip", dict(_tensors(size)))
-        write(checkpoint, path)
+        torch.save(_state_dict(size), path)
         return path
     to = "torch" if kind == "safetensors" else kind
     ckptconv.convert(make("torch", size, folder), path, to=to)
     return path
 
 
-def _tensors(size: str) -> Iterator[tuple[str, Tensor]]:
+def _state_dict(size: str) -> dict[str, torch.Tensor]:
     modules, layers, hidden = SIZES[size]
-    for module in range(modules):
-        for layer in range(layers):
-            for name, shape in (
-                ("weight_ih", (4 * hidden, hidden)),
-                ("weight_hh", (4 * hidden, hidden)),
-                ("bias_ih", (4 * hidden,)),
-                ("bias_hh", (4 * hidden,)),
-            ):
-                path = f"lstm{module}.{name}_l{layer}"
-                yield path, _Random(shape, seed=zlib.crc32(path.encode()))
-
-
-class _Random(Tensor):
-    """Random values that exist only while they are written."""
-
-    def __init__(self, shape: tuple[int, ...], seed: int) -> None:
-        self.shape, self.dtype, self._seed = shape, of("f4"), seed
-
-    def read(self, region):  # type: ignore[no-untyped-def]
-        rng = np.random.default_rng((self._seed, *(a for a, _ in region)))
-        return rng.random(tuple(b - a for a, b in region), np.float32) - np.float32(0.5)
+    torch.manual_seed(5)
+    return {
+        f"lstm{module}.{name}_l{layer}": torch.rand(4 * hidden, *columns) - 0.5
+        for module in range(modules)
+        for layer in range(layers)
+        for name, columns in (
+            ("weight_ih", (hidden,)),
+            ("weight_hh", (hidden,)),
+            ("bias_ih", ()),
+            ("bias_hh", ()),
+        )
+    }
 
 
 if __name__ == "__main__":
