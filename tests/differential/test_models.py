@@ -14,6 +14,7 @@ DRAWN = {
     "graphs": (3, 60),
     "homeward": (1, 130),
     "keras": (12, 150),
+    "likes": (3, 80),
     "mindspore": (1, 60),
     "modules": (1, 120),
     "networks": (7, 80),
