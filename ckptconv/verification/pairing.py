@@ -54,8 +54,9 @@ class Part:
         if isinstance(self.level, RecurrentLayer):
             weights = weights_of(self.level)
             return (weights.kind, *weights.shape, weights.input_size)
-        main = self.params.get("weight", next(iter(self.params.values())))
-        return main.shape
+        if "weight" in self.params:
+            return self.params["weight"].shape
+        return max((t.shape for t in self.params.values()), key=lambda shape: (len(shape), shape))
 
     @property
     def key(self) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, get_type_hints
 
 from ckptconv import formats, pipeline
 from ckptconv.checkpoint import Checkpoint
-from ckptconv.errors import AmbiguousKindError, UsageError, locating
+from ckptconv.errors import AmbiguousKindError, DialectError, UsageError, locating
 from ckptconv.graph.attention import LAST, in_steps
 from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
@@ -103,7 +104,20 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
         AmbiguousKindError: the first file has no layer of that path either.
     """
     said = {layer.path: layer.kind for layer in source if not isinstance(layer, RecurrentLayer)}
+    said = {path.replace(".", "_"): kind for path, kind in said.items()} | said  # as Keras has it
     known = {**_bare(source, target), **dict(options.get("kinds") or ())}
+    graph, known = _lifted(target, {**options, "kinds": known}, said)
+    if whole := _whole(said, graph, known):
+        with suppress(DialectError):
+            graph, _ = _lifted(target, {**options, "kinds": {**known, **whole}}, said)
+    return graph
+
+
+def _lifted(
+    target: Checkpoint, options: Mapping[str, Any], said: Mapping[str, str]
+) -> tuple[Graph, dict[str, str]]:
+    """Return the graph, and the kinds that it was read with."""
+    known = dict(options["kinds"])
     while True:
         try:
             with second_file(_PREFIX):
@@ -111,13 +125,20 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
                 graph = pipeline.lift(target, reading)
                 reading.allow.check()
                 apart = in_steps(graph, lambda layer: layer.full_name(LAST) in said)
-                return replace(graph, layers=tuple(apart))
+                return replace(graph, layers=tuple(apart)), known
         except AmbiguousKindError as error:  # noqa: PERF203
             choices = {path: kinds for path, kinds in error.choices.items() if path not in known}
             new = {p: _closest(said[p], kinds) for p, kinds in choices.items() if p in said}
             if not new:
                 raise
             known |= new
+
+
+def _whole(said: Mapping[str, str], graph: Graph, known: Mapping[str, str]) -> dict[str, str]:
+    """Return the modules that were read as bare parameters where the first file has a layer."""
+    bare = {layer.path.rpartition(".")[0] for layer in graph if layer.kind == PARAMETER}
+    found = {path: said[path] for path in bare - known.keys() if path in said}
+    return {path: kind for path, kind in found.items() if kind != PARAMETER}
 
 
 def without(
@@ -152,6 +173,7 @@ def _bare(source: Graph, target: Checkpoint) -> dict[str, str]:
 
 
 def _closest(kind: str, fitting: Sequence[str]) -> str:
-    """Return a kind, or the one of its rank where the other file cannot tell it from that."""
+    """Return a kind, the same without a part, or the one of its rank that is not told from it."""
+    alike = [other for other in fitting if other.partition("(")[0] == kind]
     of_rank = [other for other in fitting if other[-2:] == kind[-2:]]
-    return of_rank[0] if of_rank and kind not in fitting else kind
+    return next(iter(alike or of_rank), kind)

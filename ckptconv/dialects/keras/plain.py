@@ -43,13 +43,13 @@ def lift_plain(unit: Unit, options: ReadOptions, *, deep: bool, rank: int | None
     candidates = (kind,) if kind else _fitting(unit)
     if not candidates:
         return _parameters(unit, "no known layer")
-    lifted = {c: canonical(unit, c) for c in candidates}
+    said, given = settings(unit), hint.arguments if hint else {}
+    lifted = {c: canonical(unit, c, given) for c in candidates}
     first = candidates[0]
     params, told = lifted[first]
     same = [c for c in candidates if _ops(lifted[c][0]) == _ops(params)]
     if same != list(candidates):
         raise ambiguous(unit.path, candidates, unit.leaves)
-    said, given = settings(unit), hint.arguments if hint else {}
     attributed = {**attributes(first, said), **given, **told}
     layer = Layer(unit.path, first, params, attributed, evidence, candidates, tuple(notes(said)))
     layer = with_options(_settled(layer, deep), unit, rank)

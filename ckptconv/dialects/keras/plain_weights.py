@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
+from ckptconv.dialects.infer_kind import ambiguous
 from ckptconv.dialects.keras.grouping import Unit
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.model_config import snake_case
@@ -20,18 +23,26 @@ CLASSES = {name: kinds for name, kinds in classes(FORMS).items() if stored_by_ro
 SNAKE_KINDS = {snake_case(name): kinds[0] for name, kinds in CLASSES.items()}
 """Keras's classes, and their groups' names, → the kinds that they are."""
 _MOST_AXES = 8
+_FLAGS = {"gamma": ("scale",), "beta": ("center", "bias"), "bias": ("use_bias", "bias")}
+"""Weight → the arguments, of Keras's layer and of torch's, without which it is not there."""
 
 
-def canonical(unit: Unit, kind: str) -> tuple[dict[str, Tensor], dict[str, int]]:
+def canonical(
+    unit: Unit, kind: str, said: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[dict[str, Tensor], dict[str, int]]:
     """Return a unit's weights as the canonical parameters of ``kind``, and what their shapes tell.
 
     The second are hyper-parameters that canonical shapes do not tell, such as ``groups``.
 
+    Args:
+        said: arguments of the layer, by the user.
+
     Raises:
         DialectError: they are not that layer's.
+        AmbiguousKindError: they are numbered, and one of them may be either of two.
     """
     rows = {slot.name: (param, slot) for param, slot in _slots(kind) if slot}
-    named = _named(unit, kind, list(rows))
+    named = _named(unit, kind, list(rows), said)
     rows |= {name: rows[slot.name] for _, slot in list(rows.values()) for name in slot.also}
     params: dict[str, Tensor] = {}
     sizes: dict[str, int] = {}
@@ -59,7 +70,7 @@ def canonical(unit: Unit, kind: str) -> tuple[dict[str, Tensor], dict[str, int]]
     return params, told
 
 
-def _named(unit: Unit, kind: str, rows: Iterable[str]) -> dict[str, Tensor]:
+def _named(unit: Unit, kind: str, rows: list[str], said: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return weights by Keras's names; in ``.weights.h5`` they are numbered in that order."""
     leaves = unit.leaves
     if kind == "Embedding" and unit.keras1 and set(leaves) == {"kernel"}:
@@ -68,10 +79,13 @@ def _named(unit: Unit, kind: str, rows: Iterable[str]) -> dict[str, Tensor]:
         leaves = {**leaves, "alpha": _channels(unit, leaves["alpha"])}
     if not all(leaf.isdecimal() for leaf in leaves):
         return leaves
-    config = settings(unit)
-    flags = {"gamma": "scale", "beta": "center", "bias": "use_bias"}
-    names = [name for name in rows if config.get(flags.get(name, ""), True)]
+    config = {**settings(unit), **said}
+    names = [name for name in rows if all(config.get(flag, True) for flag in _FLAGS.get(name, ()))]
     if unit.entry is None and len(leaves) != len(names):
+        if {"gamma", "beta"} <= {*names} and len(leaves) == len(names) - 1:
+            arguments = form.call.keywords if (form := FORMS.get(kind)) else {}
+            known = [flag for flag in ("center", "scale") if flag in arguments]
+            raise ambiguous(unit.path, [f"{kind}({flag}=False)" for flag in known], leaves)
         names = _shorter(names, len(leaves))
     if len(names) != len(leaves) or sorted(map(int, leaves)) != list(range(len(names))):
         raise _misfit(unit, kind)
