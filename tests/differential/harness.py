@@ -26,6 +26,7 @@ FRAMEWORKS = {
     "settings": "tests.differential.settings",
     "operators": "tests.differential.operators",
     "programs": "tests.differential.programs",
+    "proofs": "tests.differential.proofs",
     "torch": "tests.differential.torch_models",
     "mindspore": "tests.differential.mindspore_models",
     "homeward": "tests.differential.homeward",

@@ -21,6 +21,7 @@ DRAWN = {
     "operations": (1, 200),
     "operators": (5, 250),
     "programs": (4, 40),
+    "proofs": (1, 100),
     "settings": (1, 120),
     "torch": (1, 80),
 }

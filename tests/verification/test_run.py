@@ -18,7 +18,7 @@ keras = pytest.importorskip("keras")
 from tests.graph.test_table import SAMPLES, shape_of  # noqa: E402
 
 FILES = {"mindspore": "m.ckpt", "keras": "m.weights.h5", "torch": "n.safetensors"}
-UNTOLD = {"keras": ["PReLU", "MultiheadAttention", "EmbeddingBag"]}
+UNTOLD = {"keras": ["PReLU", "EmbeddingBag"]}
 """Kinds that the target has, but not as a layer that weights alone build."""
 NOT_HERE = {"mindspore": {"EmbeddingBag", *(f"InstanceNorm{n}d" for n in (1, 2, 3))}}
 """Kinds that the target cannot run on a CPU, or has only something like."""
@@ -106,6 +106,48 @@ def test_users_own_model_is_run_with_rounded_weights(tmp_path, users_model, targ
         report = verify(tmp_path / "k.keras", tmp_path / target, run=True)
         assert report.ok, report.failures
         assert report.verdict.endswith("exact rounding; 9 of 9 layers run"), report.notes
+
+
+SET = {
+    # layers of a user's own whose settings are not those that a layer of weights alone has
+    "channels first": lambda: keras.layers.GroupNormalization(2, axis=1),
+    "averages first": lambda: keras.layers.BatchNormalization(axis=1),
+    "unrolled": lambda: keras.layers.Bidirectional(
+        keras.layers.SimpleRNN(3, unroll=True, return_sequences=True)
+    ),
+    "each step": lambda: keras.layers.TimeDistributed(keras.layers.GroupNormalization(-1)),
+    "each step's model": lambda: keras.layers.TimeDistributed(
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    ),
+    "attention": lambda: _Attention(),
+}
+
+
+class _Attention:
+    """Called as the layers beside it."""
+
+    def __call__(self, x):
+        return keras.layers.MultiHeadAttention(2, 2)(x, x)
+
+
+@pytest.mark.parametrize("file", ["k.keras", "k.h5", "beside.weights.h5"])
+@pytest.mark.parametrize("what", SET)
+def test_settings_are_run(tmp_path, what, file):
+    x = keras.Input((6, 4))
+    model = keras.Model(x, keras.layers.Dense(2)(SET[what]()(x)))
+    rng = np.random.default_rng(6)
+    model.set_weights([rng.uniform(0.1, 0.9, weight.shape) for weight in model.weights])
+    source, target, config = tmp_path / file, tmp_path / "m.pt", None
+    if file.startswith("beside"):
+        model.save_weights(source)
+        config = tmp_path / "model.json"
+        config.write_text(model.to_json())
+    else:
+        model.save(source)
+    ckptconv.convert(source, target, to="torch", config=config)
+    report = verify(source, target, run=True, config=config)
+    assert report.ok, [layer.cause for layer in report.layers if not layer.ok]
+    assert report.verdict.startswith("the same model: "), report.notes
 
 
 def test_wrong_constructor_is_caught(tmp_path, users_model, monkeypatch):

@@ -5,26 +5,37 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.codegen.arguments import facts_of
-from ckptconv.graph.forms import slots, stored_by_row
+from ckptconv.graph.forms import Facts, slots
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import KINDS, Family
 from ckptconv.graph.network import Network
 from ckptconv.tensors.regions import Array
 from ckptconv.verification.frameworks.keras_gates import as_keras, canonical
-from ckptconv.verification.frameworks.keras_model import KerasModel, below, holds_code
-from ckptconv.verification.frameworks.runner import Arrays, Model, NotRunError, Runner
+from ckptconv.verification.frameworks.keras_model import (
+    KerasModel,
+    below,
+    holds_code,
+    loaded_beside,
+    loaded_whole,
+)
+from ckptconv.verification.frameworks.runner import WITHOUT, Arrays, Model, NotRunError, Runner
 from ckptconv.verification.frameworks.samples import channels_first
 from ckptconv.verification.reference.forward import Inputs, Outputs, weights_of
 
 _BACKENDS = ("torch", "tensorflow", "jax")
-_WHOLE = {"return_sequences": True, "go_backwards": False, "stateful": False}
-"""How a user's own recurrent layer is run, whose output is otherwise cut or turned."""
+_WHOLE = {"return_sequences": True, "go_backwards": False, "stateful": False, "unroll": False}
+"""How a user's own recurrent layer is run, whose output is otherwise cut or turned; unrolled it
+takes no mask on torch."""
+
+_WIDTHS = ("vdim", "kdim")
+"""An attention takes (query, value, key), of which torch takes the last two the other way."""
 
 
 class Keras(Runner):
@@ -54,15 +65,15 @@ class Keras(Runner):
         return {own[n]: array for n, array in _named(made) if n in own}
 
     def _users_layers(self, graph: Graph) -> dict[str, Any]:
-        """Return the layers of the model in the file by path; none where it holds weights only."""
-        facts = graph.origin.facts
+        """Return the layers of the user's model by path; none where only weights are known."""
+        facts, path = graph.origin.facts, graph.origin.path
         config = facts.config if isinstance(facts, KerasFacts) else None
         if config is None or holds_code(config):
             return {}
-        try:
-            model = self._framework.saving.load_model(graph.origin.path, compile=False)
-        except Exception:
-            return {}  # another version's, or of classes that are not here
+        model = None
+        for load in (loaded_whole, loaded_beside):
+            with suppress(Exception):  # another version's, or of classes that are not here
+                model = model or load(self._framework, path, config)
         found: dict[str, Any] = {}
         for path, layer in below(model):
             for spelt in (path, path.replace("/", "."), path.rpartition("/")[2]):
@@ -73,9 +84,13 @@ class Keras(Runner):
         """Build every layer of the file side by side, and let Keras load the file into them."""
         branches, inputs, outputs = {}, [], []
         for layer in graph:
-            branches[layer.path], given, made = self._branch(layer)
-            inputs += given
-            outputs.append(made)
+            with suppress(NotRunError):
+                branches[layer.path], given, made = self._branch(layer)
+                inputs += given
+                outputs.append(made)
+        if not branches:
+            problem = "no layer can be rebuilt from the weights alone"
+            raise NotRunError(problem, file=graph.origin.path, hint=WITHOUT)
         model = self._framework.Model(inputs, outputs)
         name = graph.origin.path.lower()
         legacy = name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5")
@@ -85,8 +100,8 @@ class Keras(Runner):
     def _branch(self, layer: Layer) -> tuple[Any, list[Any], Any]:
         """Return a layer, symbolic inputs, and what it makes of them."""
         form = self.forms.get(layer.kind)
-        if form is None or not (isinstance(layer, RecurrentLayer) or stored_by_row(layer.kind)):
-            raise NotRunError(f"a {layer.kind} cannot be rebuilt to load this file")
+        if form is None or layer.kind == "PReLU" or "." in layer.path:
+            raise NotRunError("cannot be rebuilt to load this file")
         given = [self._framework.Input(shape, dtype=dtype) for shape, dtype in self._inputs(layer)]
         cell = isinstance(layer, RecurrentLayer) and layer.is_cell
         if isinstance(layer, RecurrentLayer) and not cell:
@@ -95,7 +110,14 @@ class Keras(Runner):
             made = self.build(form.call, facts_of(layer, self.forms), name=_name(layer.path))
         if cell:
             return made, given, made(given[0], given[1:])[0]
-        return made, given, made(given[0])
+        return made, given, made(*given)
+
+    def call(self, layer: Layer, facts: Facts, held: Arrays, given: Sequence[Array]) -> Array:
+        """See ``Runner.call``; Keras has the batch first."""
+        if layer.kind != "MultiheadAttention" or facts["batch_first"]:
+            return super().call(layer, facts, held, given)
+        turned = [np.swapaxes(array, 0, 1) for array in given]
+        return np.swapaxes(super().call(layer, facts, held, turned), 0, 1)
 
     def _call(
         self,
@@ -109,7 +131,7 @@ class Keras(Runner):
         turned = channels_first(layer) and _channels_last(made)
         found = [np.moveaxis(array, 1, -1) if turned else array for array in given]
         if layer.kind == "MultiheadAttention":
-            found = [found[0], found[2], found[1]]  # query, value, key
+            found = [found[0], found[2], found[1]]
         weights = [values.get(name, array) for name, array in _named(held)]
         steps = [made] if self._mine else list(filter(None, built))
         for _ in range(2):  # once to make the weights
@@ -162,12 +184,14 @@ class Keras(Runner):
                 return [((None, sizes.input_size), "float32")]
             states = [sizes.shape[2]] * (2 if sizes.kind == "LSTM" else 1)
             return [((width,), "float32") for width in (sizes.input_size, *states)]
-        kind = KINDS[layer.kind]
+        kind, facts = KINDS[layer.kind], facts_of(layer, self.forms)
+        if kind.family is Family.ATTENTION:
+            return [((None, facts[width] or facts["e"]), "float32") for width in ("e", *_WIDTHS)]
         shape = next(iter(layer.params.values())).shape
         if "v" in kind.params[0].axes:
             return [((None,), "int32")]
         if kind.family in (Family.CONVOLUTION, Family.TRANSPOSED):
-            return [((*[None] * kind.rank, facts_of(layer, self.forms)["i"]), "float32")]
+            return [((*[None] * kind.rank, facts["i"]), "float32")]
         return [(shape if kind.family is Family.NORM else shape[-1:], "float32")]
 
 
@@ -197,7 +221,9 @@ def _named(layer: Any) -> list[tuple[str, Array]]:
 
 
 def _channels_last(layer: Any) -> bool:
-    return getattr(layer, "data_format", "channels_last") == "channels_last"
+    axis = getattr(layer, "axis", -1)
+    first = (axis[0] if isinstance(axis, list | tuple) else axis) == 1
+    return not first and getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
 def _name(path: str) -> str:

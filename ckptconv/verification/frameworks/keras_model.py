@@ -31,6 +31,18 @@ def before_3(facts: object) -> bool:
     return version.partition(".")[0] in ("0", "1", "2")
 
 
+def loaded_whole(keras: Any, path: str, _: Mapping[str, Any]) -> Any:
+    """Let Keras load the model that a file holds."""
+    return keras.models.load_model(path, compile=False)
+
+
+def loaded_beside(keras: Any, path: str, config: Mapping[str, Any]) -> Any:
+    """Let Keras build a model of its configuration, and load the weights of a file."""
+    model = keras.models.model_from_json(json.dumps(config))
+    model.load_weights(path)
+    return model
+
+
 class KerasModel(Model):
     """A model that Keras loads and calls.
 
@@ -46,11 +58,7 @@ class KerasModel(Model):
         if config is None or holds_code(config):
             raise CkptconvError("a Lambda is code in the model, which is never run")
         self._keras, self._names = keras, [value.name for value in network.inputs]
-        if beside:
-            self._model = keras.models.model_from_json(json.dumps(config))
-            self._model.load_weights(origin.path)
-        else:
-            self._model = keras.models.load_model(origin.path, compile=False)
+        self._model = (loaded_beside if beside else loaded_whole)(keras, origin.path, config)
         self.names = tuple(getattr(self._model, "output_names", ()))
         inputs = self._model.inputs
         names = getattr(self._model, "input_names", None) or [value.name for value in inputs]
@@ -88,9 +96,7 @@ def below(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the layers of a model, and of models in it, by the names on the way to them."""
     for layer in getattr(model, "layers", ()):
         here = f"{path}/{layer.name}" if path else layer.name
-        yield here, layer
-        if hasattr(layer, "layers"):
-            yield from below(layer, here)
-        elif type(layer).__name__ == "TimeDistributed":
-            yield f"{here}/{layer.layer.name}", layer.layer
-            yield here, layer.layer
+        inside = layer.layer if type(layer).__name__ == "TimeDistributed" else layer
+        yield here, inside
+        yield f"{here}/{inside.name}", inside
+        yield from below(inside, here)

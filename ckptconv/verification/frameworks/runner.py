@@ -29,7 +29,7 @@ from ckptconv.verification.reference.forward import Inputs, Outputs
 
 Arrays = Mapping[str, Array]
 Way = tuple[str, Callable[[Sequence[Array]], list[Array]]]
-_WITHOUT = "the proof in NumPy, which needs no framework"
+WITHOUT = "the proof in NumPy, which needs no framework"
 _NETWORK = "the proof of weights and layers, without the network"
 
 
@@ -111,7 +111,7 @@ class Runner(ABC):
         Raises:
             CkptconvError: the framework refuses the file.
         """
-        with self.explained("cannot load it", graph.origin.path, _WITHOUT):
+        with self.explained("cannot load it", graph.origin.path, WITHOUT):
             return self._open(graph)
 
     def _open(self, graph: Graph) -> Callable[[Layer], Arrays]:
