@@ -23,6 +23,7 @@ _NETWORK = o.Row(
     None,
     typer.Option("--network", metavar="FILE.py", help="The written network to run, whole."),
 )
+_STUBS = o.NETWORK["stubs"]
 _SEED = o.Row(int, 0, typer.Option("--seed", help="Seed of the inputs."))
 _OUTPUT = {"as_json": o.JSON, "quiet": o.QUIET}
 
@@ -58,6 +59,7 @@ _VERIFY = {
     "dst": _DST,
     "run": o.Row(bool, False, typer.Option("--run", help="Also run both in their frameworks.")),
     "network": _NETWORK,
+    "stubs": _STUBS,
     "tolerance": o.Row(
         float | None,
         None,
@@ -98,6 +100,7 @@ _GOLDEN = {
         False,
         typer.Option("--network", help="Of the whole model, which is run, not of layers."),
     ),
+    "stubs": _STUBS,
     "seed": _SEED,
     **o.READ,
     "force": o.FORCE,

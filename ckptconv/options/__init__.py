@@ -215,9 +215,20 @@ class WriteOptions:
             said = option("like_order" if self.like_order else "fill")
             expected = f"{option('like', 'TARGET')} too"
             raise UsageError(f"{said} speaks of a target network", expected=expected)
-        if self.stubs and self.network is None:
-            expected = f"{option('network', 'FILE.py')} too"
-            raise UsageError(f"{option('stubs')} speaks of a written network", expected=expected)
+        stubs_of(self.network, self.stubs)
+
+
+def stubs_of(network: object, stubs: Iterable[str]) -> tuple[str, ...]:
+    """Return the layers that a written network leaves to a person.
+
+    Raises:
+        UsageError: there is no network, or no list of texts.
+    """
+    left = texts("stubs", stubs)
+    if left and not network:
+        expected = option("network", True if network is False else "FILE.py") + " too"
+        raise UsageError(f"{option('stubs')} speaks of a written network", expected=expected)
+    return left
 
 
 def choice(name: str, value: Value) -> Value:

@@ -16,7 +16,7 @@ from ckptconv import api
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.io.atomic import atomic_path, check_target
-from ckptconv.options import DEVICES, ReadKeywords, ReadOptions, StrPath
+from ckptconv.options import DEVICES, ReadKeywords, ReadOptions, StrPath, stubs_of
 from ckptconv.spelling import public
 from ckptconv.tensors.regions import Array
 from ckptconv.verification import npz
@@ -50,6 +50,7 @@ def golden(
     out: StrPath,
     *,
     network: bool = False,
+    stubs: Iterable[str] = (),
     seed: int = 0,
     force: bool = False,
     **options: Unpack[ReadKeywords],
@@ -67,6 +68,7 @@ def golden(
         src: a checkpoint; with ``network`` a Keras model or a torch.export archive.
         out: a new ``.npz`` file; written whole or not at all.
         network: vectors of the whole model instead of its recurrent layers.
+        stubs: layers that a conversion leaves in a written network as functions.
         seed: of the inputs.
         force: replace an existing file.
         options: those of ``load``.
@@ -81,10 +83,11 @@ def golden(
         >>> golden("model.pt", "vectors.npz")["layers"]  # doctest: +SKIP
     """
     whole("seed", seed)
+    left = stubs_of(network, stubs)
     if network:
         from ckptconv.verification.network.vectors import write
 
-        return write(src, out, ReadOptions(**options), seed=seed, force=force)
+        return write(src, out, ReadOptions(**options), left, seed=seed, force=force)
     graph = api.load(src, **options)
     check_target(out, graph.origin.files, force=force)
     layers = [sublayer(layer, 0, layer.num_layers) for layer in graph.recurrent]

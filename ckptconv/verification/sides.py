@@ -14,7 +14,16 @@ from ckptconv.errors import AmbiguousKindError, DialectError, UsageError, locati
 from ckptconv.graph.attention import LAST, in_steps
 from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
-from ckptconv.options import FlatLayout, Fuses, Pairs, ReadKeywords, ReadOptions, StrPath, choice
+from ckptconv.options import (
+    FlatLayout,
+    Fuses,
+    Pairs,
+    ReadKeywords,
+    ReadOptions,
+    StrPath,
+    choice,
+    stubs_of,
+)
 from ckptconv.options.values import texts
 from ckptconv.passes.edit import drop
 from ckptconv.spelling import option, second_file
@@ -83,6 +92,18 @@ def on_device(device: str, *, runs: bool, otherwise: str) -> None:
     choice("device", device)
     if device != _DEFAULT_DEVICE and not runs:
         raise UsageError(f"{option('device', device)}: nothing runs there", expected=otherwise)
+
+
+def on_network(network: StrPath | None, stubs: Iterable[str], *, runs: bool) -> tuple[str, ...]:
+    """Hold a written network against whether anything runs; return what it leaves to a person.
+
+    Raises:
+        UsageError: nothing runs, or there is no network.
+    """
+    if network is not None and not runs:
+        problem = f"{option('network')} is a program, which is run only if asked to"
+        raise UsageError(problem, expected=option("run", True))
+    return stubs_of(network, stubs)
 
 
 def read_target(path: StrPath, options: Mapping[str, Any]) -> Checkpoint:

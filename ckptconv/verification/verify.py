@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ckptconv import networks, pipeline
-from ckptconv.errors import UsageError, listed
+from ckptconv.errors import listed
 from ckptconv.graph.graph import Graph, RecurrentLayer
 from ckptconv.options import ReadOptions, StrPath
 from ckptconv.spelling import option, public
@@ -37,6 +37,7 @@ from ckptconv.verification.sides import (
     lift_target,
     limit,
     on_device,
+    on_network,
     read_target,
     sides,
     whole,
@@ -62,6 +63,7 @@ def verify(
     *,
     run: bool = False,
     network: StrPath | None = None,
+    stubs: Iterable[str] = (),
     tolerance: float | None = None,
     seed: int = 0,
     device: str = "CPU",
@@ -86,8 +88,8 @@ def verify(
         src: the source of a conversion.
         dst: its target.
         run: needs the frameworks of both files installed.
-        network: the Python file that a conversion wrote beside ``dst``. It is run, so ``run`` must
-            be asked for.
+        network: the Python file that a conversion wrote beside ``dst``, which ``run`` runs.
+        stubs: layers that the conversion left in it as functions, which are written by now.
         tolerance: allow this absolute difference of outputs instead of what is derived; of a
             network on inputs larger than 1, no less than that.
         seed: of the inputs.
@@ -107,7 +109,7 @@ def verify(
         DialectError: names that the framework's conventions do not explain.
         CkptconvError: ``run`` and a framework is not installed, has no such device, or refuses
             its file.
-        UsageError: ``network`` without ``run``.
+        UsageError: ``network`` without ``run``, ``stubs`` without ``network``.
         TypeError: an option that reading does not take.
 
     Examples:
@@ -118,11 +120,10 @@ def verify(
     limit("tolerance", tolerance)
     whole("seed", seed)
     source, target = sides("verify", options)
-    if network is not None and not run:
-        problem = f"{option('network')} is a program, which is run only if asked to"
-        raise UsageError(problem, expected=option("run", True))
-    reading = ReadOptions(**source)
-    a, recorded = networks.read(src, reading) if network else (pipeline.read(src, reading), None)
+    reading, left = ReadOptions(**source), on_network(network, stubs, runs=run)
+    a, recorded = (
+        networks.read(src, reading, left) if network else (pipeline.read(src, reading), None)
+    )
     reading.allow.check()
     a, b = without(a, lift_target(read_target(dst, target), a, target), drop, target_drop)
     report = VerifyReport(describe(a), describe(b), seed, graphs=(a, b))

@@ -11,10 +11,12 @@ import pytest
 import ckptconv
 from ckptconv import networks
 from ckptconv.errors import CkptconvError, UsageError, VerificationError
+from ckptconv.options import ReadOptions
 from ckptconv.verification import npz
 from ckptconv.verification.frameworks.keras import TfKeras
 from ckptconv.verification.frameworks.torch import Torch
 from ckptconv.verification.network.inputs import MAGNITUDES, cases
+from ckptconv.verification.network.source import Source
 from ckptconv.verification.page.page import page
 from tests.cli.test_cli import run
 from tests.conftest import ROOT
@@ -412,3 +414,43 @@ def test_a_tolerance_is_meant_for_outputs_of_inputs_up_to_one(tmp_path):
     assert {one.run.tolerance for one in report.network.runs if one.case < 3} == {1e-5}
     assert large == {True}
     assert max(one.run.difference.max_abs for one in report.network.runs) > 1e-5
+
+
+BY_HAND = """
+    mean, variance = x.mean((1, 2, 3), keepdim=True), x.var((1, 2, 3), False, keepdim=True)
+    return (x - mean) / (variance + 1e-3).sqrt() * y[:, None, None] + z[:, None, None]
+"""
+
+
+def test_layers_that_a_person_wrote(tmp_path):
+    """What cannot be written is left as a function, and is run once it is written by hand."""
+    x = keras.Input((3, 3, 2))
+    made = keras.Model(x, keras.layers.GroupNormalization(1, axis=1, name="norm")(x))
+    fill(made)
+    made.save(tmp_path / "s.keras")
+    source, target, net, vectors = (tmp_path / f"s.{n}" for n in ("keras", "pt", "py", "npz"))
+    ckptconv.convert(source, target, to="torch", network=net, stubs=["norm"])
+    net.write_text(net.read_text().replace("    raise NotImplementedError", BY_HAND + "    raise"))
+    asked = {"run": True, "network": net, "stubs": ["norm"]}
+    assert ckptconv.verify(source, target, **asked).ok
+    ckptconv.golden(source, vectors, network=True, stubs=["norm"])
+    assert ckptconv.replay(target, vectors, network=net).ok
+    net.write_text(net.read_text().replace("1e-3", "1e-5"))
+    assert not ckptconv.verify(source, target, **asked).ok
+    with pytest.raises(UsageError, match=r"stubs speaks of a written network.*network='FILE.py'"):
+        ckptconv.verify(source, target, stubs=["norm"])
+
+
+def test_what_is_left_of_a_closed_gate_is_no_measure(tmp_path):
+    """Some millionths of an output are left then, which rounding moves by as much."""
+    x = keras.Input((4,))
+    gate = keras.activations.sigmoid(keras.layers.Dense(4)(keras.ops.absolute(x)))
+    made = keras.Model(x, keras.ops.subtract(1.0, gate))
+    made.set_weights([np.full((4, 4), 0.7), np.full(4, 2.0)])
+    made.save(tmp_path / "s.keras")
+    source = Source(*networks.read(tmp_path / "s.keras", ReadOptions()), beside=False)
+    answers = source.answers(0)
+    limits = source.allowed(answers, "mindspore")
+    closed = [i for i, row in enumerate(answers.outputs) if 0 < np.abs(row[0]).max() < 1e-4]
+    assert closed
+    assert all(limits[i][0] >= 2e-4 for i in closed)

@@ -12,7 +12,7 @@ from ckptconv.checkpoint import Checkpoint, KerasFacts
 from ckptconv.errors import CkptconvError
 from ckptconv.graph.network import Network
 from ckptconv.tensors.regions import Array
-from ckptconv.verification.frameworks.runner import Model, leaves
+from ckptconv.verification.frameworks.runner import WITHOUT_NETWORK, Model, leaves
 from ckptconv.verification.reference.arithmetic import half
 
 _CODE = ('"Lambda"', '"__lambda__"')
@@ -56,7 +56,8 @@ class KerasModel(Model):
         facts = origin.facts
         config = facts.config if isinstance(facts, KerasFacts) else None
         if config is None or holds_code(config):
-            raise CkptconvError("a Lambda is code in the model, which is never run")
+            problem = "a Lambda is code in the model, which is never run"
+            raise CkptconvError(problem, file=origin.path, hint=WITHOUT_NETWORK)
         self._keras, self._names = keras, [value.name for value in network.inputs]
         self._model = (loaded_beside if beside else loaded_whole)(keras, origin.path, config)
         self.names = tuple(getattr(self._model, "output_names", ()))

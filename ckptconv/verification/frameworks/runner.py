@@ -30,7 +30,7 @@ from ckptconv.verification.reference.forward import Inputs, Outputs
 Arrays = Mapping[str, Array]
 Way = tuple[str, Callable[[Sequence[Array]], list[Array]]]
 WITHOUT = "the proof in NumPy, which needs no framework"
-_NETWORK = "the proof of weights and layers, without the network"
+WITHOUT_NETWORK = "the proof of weights and layers, without the network"
 
 
 class NotRunError(CkptconvError):
@@ -143,7 +143,7 @@ class Runner(ABC):
         Raises:
             CkptconvError: the framework refuses the file.
         """
-        with self.explained("cannot load it", graph.origin.path, _NETWORK):
+        with self.explained("cannot load it", graph.origin.path, WITHOUT_NETWORK):
             return self._model(graph, network, beside=beside)
 
     def _model(self, graph: Graph, network: Network, *, beside: bool) -> Model:

@@ -107,17 +107,24 @@ class Source:
 
         One grows with its output's largest value; there is none where that is no float. Of inputs
         larger than 1, rounding alone may move an output further: it is measured how far it goes
-        when they are off by as much as that framework is.
+        when they are off by as much as that framework is; and a gate that is all but closed leaves
+        of an output no more than what gates are off by.
         """
-        limits = []
+        limits, usual = [], list(map(_scale, answers.outputs[0]))
         for case, row in zip(answers.cases, answers.outputs, strict=True):
-            known = KNOWN[framework][case.magnitude > 1]
-            limits.append([known * scale(y) if y.dtype.kind == "f" else 0.0 for y in row])
-            if case.magnitude > 1:
+            large = case.magnitude > 1
+            known = KNOWN[framework][large]
+            scales = (max(_scale(y), s * large) for y, s in zip(row, usual, strict=True))
+            limits.append([known * s for s in scales])
+            if large:
                 moved = self.run([_moved(array, known) for array in case.arrays])
                 gaps = (MARGIN * distance(a, b) for a, b in zip(moved, row, strict=True))
                 limits[-1] = list(map(operator.add, limits[-1], gaps))
         return limits
+
+
+def _scale(output: Array) -> float:
+    return scale(output) if output.dtype.kind == "f" else 0.0
 
 
 def _hold(outputs: Sequence[Array], others: Sequence[Array]) -> bool:

@@ -35,14 +35,20 @@ _MAX = 10_000
 
 
 def write(
-    src: StrPath, out: StrPath, options: ReadOptions, *, seed: int, force: bool
+    src: StrPath,
+    out: StrPath,
+    options: ReadOptions,
+    stubs: tuple[str, ...],
+    *,
+    seed: int,
+    force: bool,
 ) -> dict[str, Any]:
     """Write vectors of a whole network; see ``golden``.
 
     What an Ascend may be off by is taken from the source's own model with weights and inputs
     rounded to float16: four times what that changes, beside what MindSpore is known to be off by.
     """
-    graph, network = networks.read(src, options)
+    graph, network = networks.read(src, options, stubs)
     options.allow.check()
     check_target(out, graph.origin.files, force=force)
     source = Source(graph, network, beside=options.config is not None)
