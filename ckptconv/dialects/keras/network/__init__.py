@@ -144,9 +144,10 @@ def _written(b: Builder, site: Site) -> list[Value]:
         site = replace(site, inputs=inputs)
     try:
         return rule(b, site)
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, IndexError, AttributeError, StopIteration) as error:
+        reason = str(error) or "values are missing"
         raise DialectError(
-            f"a configuration that cannot be followed: {error}"[:300], tensor=site.where
+            f"a configuration that cannot be followed: {reason}"[:300], tensor=site.where
         ) from None
 
 
