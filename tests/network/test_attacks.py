@@ -254,3 +254,21 @@ def test_operators_are_no_layers_of_the_same_name(suffix, tmp_path):
     given[0, :2] = 0
     wanted = [value.detach().numpy() for value in model(given)]
     close(run_torch(module, weights, [given]), wanted, 2e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("op", ["maximum", "multiply", "power"])
+def test_operations_of_other_than_their_values(tmp_path, op, count):
+    import keras
+
+    x = keras.Input((3,))
+    y = keras.layers.Dense(3)(x)
+    model = keras.Model(x, getattr(keras.ops, op)(y, y))
+    config = json.loads(model.to_json())
+    entry = config["config"]["layers"][-1]
+    node = entry["inbound_nodes"][0]
+    node["args"] = (node["args"] * 3)[:count]
+    (tmp_path / "model.json").write_text(json.dumps(config))
+    model.save_weights(tmp_path / "m.weights.h5")
+    with pytest.raises(ckptconv.CkptconvError):
+        written(tmp_path / "m.weights.h5", "torch", tmp_path, config=tmp_path / "model.json")

@@ -28,6 +28,8 @@ _PAIRS = {"Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide"
 def _pair(b: Builder, site: Site) -> list[Value]:
     op = _PAIRS[name_of(site)]
     values: list[Value] = [value for value in site.kwargs["args"] if isinstance(value, Value)]
+    if len(site.kwargs["args"]) != 2:
+        raise site.refuse("other than two values")
     if len(values) == 1:
         given = number(site, next(v for v in site.kwargs["args"] if not isinstance(v, Value)))
         before = not isinstance(site.kwargs["args"][0], Value)
