@@ -32,6 +32,18 @@ class Inputs:
         return [self.x, self.z, self.v, self.image, self.tokens]
 
 
+def _at_random(L, whole):  # noqa: N803
+    """Return layers that change images in training; whole numbers come as images of one channel."""
+    by_factor = ("Brightness", "Contrast", "Hue", "Saturation", "Rotation", "Zoom", "Shear")
+    bare = ("Invert", "Erasing", "Flip")
+    return [
+        *([lambda: L.Reshape((2, 3, 1))] if whole else []),
+        *(lambda name=name: getattr(L, f"Random{name}")(0.3) for name in by_factor),
+        *(lambda name=name: getattr(L, f"Random{name}")() for name in bare),
+        lambda: L.RandomTranslation(0.2, 0.1),
+    ]
+
+
 def features(keras):
     """Return name → function of Inputs that gives a value or a list of them."""
     L = keras.layers  # noqa: N806
@@ -200,6 +212,8 @@ def features(keras):
     chain("Dropout", lambda: L.Dropout(0.4), lambda: L.GaussianNoise(0.1), lambda: L.Dense(2))
     chain("SpatialDropout1D", lambda: L.SpatialDropout1D(0.4), lambda: L.Dense(2))
     chain("Rescaling", lambda: L.Rescaling(0.5, 0.1))
+    for image in ("image", "tokens"):
+        chain(f"Random-{image}", *_at_random(L, image == "tokens"), lambda: L.Dense(2), of=image)
     chain("Flatten", L.Flatten, lambda: L.Dense(2))
     chain("Flatten-image", L.Flatten, lambda: L.Dense(2), of="image")
     chain("Reshape", lambda: L.Reshape((3, -1)), lambda: L.LSTM(2))
