@@ -250,6 +250,16 @@ def features(keras):
             lambda invert=invert: L.Normalization(mean=0.7, variance=2.3, invert=invert),
             lambda: L.LSTM(2),
         )  # fmt: skip
+        for row in ([0.7, -1.3, 0.2], [0.4]):
+            chain(
+                f"Normalization-row-{len(row)}-{invert}", L.Masking,
+                lambda invert=invert, row=row: L.Normalization(
+                    mean=row, variance=[1 + n * n for n in row], invert=invert
+                ),
+                lambda: L.LSTM(2),
+            )  # fmt: skip
+    many = {"mean": [n / 7 for n in range(24)], "variance": [1 + n / 9 for n in range(24)]}
+    chain("Normalization-row-24", lambda: L.Dense(24), lambda: L.Normalization(**many))
     chain("UnitNormalization", lambda: L.UnitNormalization(axis=1), lambda: L.Dense(2))
     chain("BatchNormalization", L.BatchNormalization)
     chain("BatchNormalization-v", L.BatchNormalization, of="v")

@@ -178,11 +178,25 @@ def number(site: Site, *keys: str, default: float | None = None) -> float:
     Raises:
         CkptconvError: it is something else.
     """
-    value = site.get(*keys, default=default)
+    return _checked(site, keys[0], site.get(*keys, default=default))
+
+
+def numbers(site: Site, key: str) -> list[float]:
+    """Return a setting that is a number or a list of them.
+
+    Raises:
+        CkptconvError: it is something else.
+    """
+    found = site.get(key)
+    rows = found if isinstance(found, list) and found else [found]
+    return [_checked(site, key, value) for value in rows]
+
+
+def _checked(site: Site, key: str, value: Any) -> float:
     if isinstance(value, dict):  # a serialised numpy number
         value = value.get("config", {}).get("value", value) if entry(value) else value
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e30:
-        raise CkptconvError(f"{keys[0]} is no number", tensor=site.where, found=str(value)[:80])
+        raise CkptconvError(f"{key} is no number", tensor=site.where, found=str(value)[:80])
     return value
 
 
