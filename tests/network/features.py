@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from itertools import product
 
 from tests.network import features_attention, features_frames, features_operations
@@ -260,6 +261,8 @@ def features(keras):
             )  # fmt: skip
     many = {"mean": [n / 7 for n in range(24)], "variance": [1 + n / 9 for n in range(24)]}
     chain("Normalization-row-24", lambda: L.Dense(24), lambda: L.Normalization(**many))
+    scale = importlib.import_module("keras.src.applications.convnext").LayerScale
+    chain("LayerScale", lambda: scale(0.3, 3), lambda: L.Dense(2))
     chain("UnitNormalization", lambda: L.UnitNormalization(axis=1), lambda: L.Dense(2))
     chain("BatchNormalization", L.BatchNormalization)
     chain("BatchNormalization-v", L.BatchNormalization, of="v")

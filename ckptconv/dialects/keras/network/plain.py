@@ -151,6 +151,8 @@ def _by_numbers(b: Builder, site: Site) -> Value:
     means, variances = numbers(site, "mean"), numbers(site, "variance")
     if min(variances) < 0:
         raise site.refuse("Normalization by a variance below zero")
+    if isinstance(site.get("mean"), list) != isinstance(site.get("variance"), list):
+        raise site.refuse("Normalization by a mean and variance of other sizes")
     scales = [max(variance**0.5, _LEAST) for variance in variances]
     if isinstance(site.get("mean"), list):
         rows = (_row(b, site, found) for found in (means, scales))
@@ -168,6 +170,13 @@ def _row(b: Builder, site: Site, found: list[float]) -> Value:
     if len(found) not in (1, x.shape[-1]):
         raise site.refuse(f"Normalization of {x.shape[-1]} features by {len(found)} numbers")
     return b.add("row", (x,), (len(found),), numbers=tuple(map(float, found)))
+
+
+def layer_scale(b: Builder, site: Site) -> list[Value]:
+    """The features times a weight for each (keras.applications.convnext)."""
+    if not {"init_values", "projection_dim"} <= {*site.layer.config}:
+        raise site.refuse("a LayerScale that is not the one of keras.applications")
+    return [b.add("multiply", (site.x, b.weight(b.part(site, "gamma"))))]
 
 
 def group_norm(b: Builder, site: Site) -> list[Value]:
@@ -200,6 +209,7 @@ RULES = {
     "GroupNormalization": group_norm,
     "RMSNormalization": rms_norm,
     "Normalization": normalization,
+    "LayerScale": layer_scale,
     "UnitNormalization": unit_norm,
     "PReLU": prelu,
 }
