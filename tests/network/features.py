@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from itertools import product
 
 from tests.network import features_attention, features_frames, features_operations
@@ -30,6 +31,18 @@ class Inputs:
 
     def all(self):
         return [self.x, self.z, self.v, self.image, self.tokens]
+
+
+def _at_random(L, whole):  # noqa: N803
+    """Return layers that change images in training; whole numbers come as images of one channel."""
+    by_factor = ("Brightness", "Contrast", "Hue", "Saturation", "Rotation", "Zoom", "Shear")
+    bare = ("Invert", "Erasing", "Flip")
+    return [
+        *([lambda: L.Reshape((2, 3, 1))] if whole else []),
+        *(lambda name=name: getattr(L, f"Random{name}")(0.3) for name in by_factor),
+        *(lambda name=name: getattr(L, f"Random{name}")() for name in bare),
+        lambda: L.RandomTranslation(0.2, 0.1),
+    ]
 
 
 def features(keras):
@@ -200,6 +213,8 @@ def features(keras):
     chain("Dropout", lambda: L.Dropout(0.4), lambda: L.GaussianNoise(0.1), lambda: L.Dense(2))
     chain("SpatialDropout1D", lambda: L.SpatialDropout1D(0.4), lambda: L.Dense(2))
     chain("Rescaling", lambda: L.Rescaling(0.5, 0.1))
+    for image in ("image", "tokens"):
+        chain(f"Random-{image}", *_at_random(L, image == "tokens"), lambda: L.Dense(2), of=image)
     chain("Flatten", L.Flatten, lambda: L.Dense(2))
     chain("Flatten-image", L.Flatten, lambda: L.Dense(2), of="image")
     chain("Reshape", lambda: L.Reshape((3, -1)), lambda: L.LSTM(2))
@@ -236,6 +251,18 @@ def features(keras):
             lambda invert=invert: L.Normalization(mean=0.7, variance=2.3, invert=invert),
             lambda: L.LSTM(2),
         )  # fmt: skip
+        for row in ([0.7, -1.3, 0.2], [0.4]):
+            chain(
+                f"Normalization-row-{len(row)}-{invert}", L.Masking,
+                lambda invert=invert, row=row: L.Normalization(
+                    mean=row, variance=[1 + n * n for n in row], invert=invert
+                ),
+                lambda: L.LSTM(2),
+            )  # fmt: skip
+    many = {"mean": [n / 7 for n in range(24)], "variance": [1 + n / 9 for n in range(24)]}
+    chain("Normalization-row-24", lambda: L.Dense(24), lambda: L.Normalization(**many))
+    scale = importlib.import_module("keras.src.applications.convnext").LayerScale
+    chain("LayerScale", lambda: scale(0.3, 3), lambda: L.Dense(2))
     chain("UnitNormalization", lambda: L.UnitNormalization(axis=1), lambda: L.Dense(2))
     chain("BatchNormalization", L.BatchNormalization)
     chain("BatchNormalization-v", L.BatchNormalization, of="v")

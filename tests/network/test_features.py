@@ -51,7 +51,7 @@ def model_of(names, path):
 
 
 def of_keras(model, given):
-    results = model([given[name] for name in NAMES])
+    results = model([given[name] for name in NAMES], training=False)
     return [np.asarray(value.detach()) for value in flat(results)]
 
 

@@ -116,6 +116,8 @@ EXPRESSIONS: Mapping[str, Row] = {
     "tile": Row(lambda a: f"{{0}}.repeat({', '.join(map(spelling.size, a['times']))})",
                 lambda a: f"ops.tile({{0}}, ({spelling.sizes(a['times'])}))"),
     "full": Row(spelling.filled(True), spelling.filled(False)),
+    "row": Row(lambda a: f"{{0}}.new_tensor({list(a['numbers'])})",
+               lambda a: f"ms.Tensor({list(a['numbers'])}, ms.float32)"),
     "full_as": Row(spelling.filled_as(True), spelling.filled_as(False)),
     "steps": Row(spelling.steps(True), spelling.steps(False)),
     "dense": Row("nn.functional.linear({all})", "ops.dense({all})"),

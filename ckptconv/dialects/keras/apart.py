@@ -9,6 +9,7 @@ convolution and a ConvLSTM are two convolutions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,8 @@ from ckptconv.tensors.tensor import Tensor
 
 _ADAPTED = ("mean", "variance", "count")
 """A Normalization's weights, in Keras's order."""
+_NAMELESS = re.compile(r"variable(_\d+)?")
+"""What Keras calls a weight that its layer gives no name."""
 _COMPUTING = ("activation", "recurrent_activation", "inner_activation", "reset_after")
 
 
@@ -80,6 +83,8 @@ def _names(unit: Unit) -> list[str]:
         return [] if sorted(said.get("shared_axes") or []) == [*range(1, rank)] else ["alpha"]
     if name == "Normalization":
         return list(_ADAPTED)
+    if name == "LayerScale" and {"init_values", "projection_dim"} <= {*said}:
+        return ["gamma"]
     if name == "EinsumDense":
         return ["kernel", "bias"] if said.get("bias_axes") else ["kernel"]
     scaled = said.get("use_scale", name == "AdditiveAttention") is True
@@ -94,6 +99,8 @@ def _named(unit: Unit, names: Sequence[str]) -> Mapping[str, Tensor]:
     leaves = {leaf.rpartition("/")[2]: tensor for leaf, tensor in unit.leaves.items()}
     if {*leaves} == {str(i) for i in range(len(names))}:
         return {names[int(leaf)]: tensor for leaf, tensor in leaves.items()}
+    if len(names) == len(leaves) == 1 and all(map(_NAMELESS.fullmatch, leaves)):
+        return dict(zip(names, leaves.values(), strict=True))
     return leaves
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ckptconv.dialects.keras.activations import activation
 from ckptconv.dialects.keras.model_config import INERT, entry
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
+from ckptconv.dialects.keras.network.promotion import WHOLE_DTYPES, floats
 from ckptconv.errors import CkptconvError, LossyError
 from ckptconv.graph.network import Value
 
@@ -22,6 +23,17 @@ _FUNCTIONS = {
 """Keras's activation functions → ops."""
 ALONG_AN_AXIS = ("softmax", "log_softmax")
 """Those that are no functions of each number by itself."""
+
+_CHANGE_COLOURS = (
+    *("RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast"),
+    *("RandomGrayscale", "RandomHue", "RandomInvert", "RandomPosterization", "RandomSaturation"),
+)
+_GIVE_FLOATS = (
+    *("RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur"),
+    *("RandomPerspective", "RandomRotation", "RandomSharpness", "RandomShear"),
+    *("RandomTranslation", "RandomZoom"),
+)
+"""Layers that change images in training only; these make floats of them always."""
 
 IDENTITY = "linear"
 _KERAS = ("keras.", "tensorflow.keras", "tf_keras", "builtins")
@@ -141,6 +153,13 @@ def _same(_: Builder, site: Site) -> list[Value]:
     return [site.x]
 
 
+def _image(b: Builder, site: Site) -> list[Value]:
+    x = site.x
+    if b.version < (3, 0) and x.dtype in WHOLE_DTYPES:
+        raise site.refuse("images of whole numbers that a Keras before 3 changes at random")
+    return [masked(floats(b, x) if site.layer.class_name in _GIVE_FLOATS else x, None)]
+
+
 def _dropout(b: Builder, site: Site) -> list[Value]:
     rate = number(site, "rate", "p", default=0.5)
     if rate == 1:  # of which MindSpore has none
@@ -159,11 +178,25 @@ def number(site: Site, *keys: str, default: float | None = None) -> float:
     Raises:
         CkptconvError: it is something else.
     """
-    value = site.get(*keys, default=default)
+    return _checked(site, keys[0], site.get(*keys, default=default))
+
+
+def numbers(site: Site, key: str) -> list[float]:
+    """Return a setting that is a number or a list of them.
+
+    Raises:
+        CkptconvError: it is something else.
+    """
+    found = site.get(key)
+    rows = found if isinstance(found, list) and found else [found]
+    return [_checked(site, key, value) for value in rows]
+
+
+def _checked(site: Site, key: str, value: Any) -> float:
     if isinstance(value, dict):  # a serialised numpy number
         value = value.get("config", {}).get("value", value) if entry(value) else value
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e30:
-        raise CkptconvError(f"{keys[0]} is no number", tensor=site.where, found=str(value)[:80])
+        raise CkptconvError(f"{key} is no number", tensor=site.where, found=str(value)[:80])
     return value
 
 
@@ -174,6 +207,7 @@ RULES = {
     "Softmax": _softmax,
     "Rescaling": _rescaling,
     **dict.fromkeys(INERT, _same),
+    **dict.fromkeys((*_CHANGE_COLOURS, *_GIVE_FLOATS), _image),
     "Dropout": _dropout,
 }
 """Layers without weights that act on each number, or in training only."""

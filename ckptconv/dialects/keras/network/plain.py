@@ -6,7 +6,7 @@ import re
 
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
-from ckptconv.dialects.keras.network.elementwise import activate, number
+from ckptconv.dialects.keras.network.elementwise import activate, number, numbers
 from ckptconv.dialects.keras.network.promotion import WHOLE_DTYPES
 from ckptconv.dialects.keras.network.structure import (
     channels_first,
@@ -137,19 +137,46 @@ def normalization(b: Builder, site: Site) -> list[Value]:
         for name in ("mean", "variance")
     )
     scale = b.add("clip", (b.add("sqrt", (variance,)),), low=_LEAST, high=None)
+    return [masked(_normalized(b, site, mean, scale), x.mask)]
+
+
+def _normalized(b: Builder, site: Site, mean: Value, scale: Value) -> Value:
     if site.get("invert"):
-        made = b.add("add", (b.add("multiply", (x, scale)), mean))
-    else:
-        made = b.add("divide", (b.add("subtract", (x, mean)), scale))
-    return [masked(made, x.mask)]
+        return b.add("add", (b.add("multiply", (site.x, scale)), mean))
+    return b.add("divide", (b.add("subtract", (site.x, mean)), scale))
 
 
 def _by_numbers(b: Builder, site: Site) -> Value:
     """Normalize by what the configuration holds, of which the file has no weights."""
-    mean, scale = number(site, "mean"), max(number(site, "variance") ** 0.5, _LEAST)
+    means, variances = numbers(site, "mean"), numbers(site, "variance")
+    if min(variances) < 0:
+        raise site.refuse("Normalization by a variance below zero")
+    if isinstance(site.get("mean"), list) != isinstance(site.get("variance"), list):
+        raise site.refuse("Normalization by a mean and variance of other sizes")
+    scales = [max(variance**0.5, _LEAST) for variance in variances]
+    if isinstance(site.get("mean"), list):
+        rows = (_row(b, site, found) for found in (means, scales))
+        return _normalized(b, site, *rows)
+    (mean,), (scale,) = means, scales
     if site.get("invert"):
         return b.add("affine", (site.x,), scale=scale, offset=mean)
     return b.add("divide_number", (b.add("subtract_number", (site.x,), number=mean),), number=scale)
+
+
+def _row(b: Builder, site: Site, found: list[float]) -> Value:
+    x = site.x
+    if [axis % x.rank for axis in integers(site, "axis")] != [x.rank - 1]:
+        raise site.refuse("Normalization by numbers along an axis that is not the last")
+    if len(found) not in (1, x.shape[-1]):
+        raise site.refuse(f"Normalization of {x.shape[-1]} features by {len(found)} numbers")
+    return b.add("row", (x,), (len(found),), numbers=tuple(map(float, found)))
+
+
+def layer_scale(b: Builder, site: Site) -> list[Value]:
+    """The features times a weight for each (keras.applications.convnext)."""
+    if not {"init_values", "projection_dim"} <= {*site.layer.config}:
+        raise site.refuse("a LayerScale that is not the one of keras.applications")
+    return [b.add("multiply", (site.x, b.weight(b.part(site, "gamma"))))]
 
 
 def group_norm(b: Builder, site: Site) -> list[Value]:
@@ -182,6 +209,7 @@ RULES = {
     "GroupNormalization": group_norm,
     "RMSNormalization": rms_norm,
     "Normalization": normalization,
+    "LayerScale": layer_scale,
     "UnitNormalization": unit_norm,
     "PReLU": prelu,
 }
