@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from itertools import product
 
 from tests.network import features_attention, features_frames, features_operations
@@ -299,6 +300,9 @@ def features(keras):
         chain(f"ZeroPadding{rank}D", getattr(L, f"ZeroPadding{rank}D"), of=of)
         chain(f"Cropping{rank}D", lambda rank=rank: getattr(L, f"Cropping{rank}D")(1), of=of)
         chain(f"UpSampling{rank}D", getattr(L, f"UpSampling{rank}D"), of=of)
+    for size in (2, (2, 3)):
+        made = partial(L.UpSampling2D, size, interpolation="bilinear")
+        chain(f"UpSampling2D-bilinear-{size}", made, of="image")
     chain("pool-keepdims", lambda: L.GlobalAveragePooling1D(keepdims=True))
     chain("pool-masked", L.Masking, L.GlobalAveragePooling1D)
     chain("pool-masked-keepdims", L.Masking, lambda: L.GlobalAveragePooling1D(keepdims=True))

@@ -134,6 +134,8 @@ EXPRESSIONS: Mapping[str, Row] = {
     "repeat_vector": Row(spelling.repeat_vector(True), spelling.repeat_vector(False)),
     "repeat": Row("{0}.repeat_interleave({times}, dim={axis})",
                   "ops.repeat_elements({0}, {times}, {axis})"),
+    "interpolate": Row('nn.functional.interpolate({0}, {sizes}, mode="bilinear")',
+                       'ops.ResizeBilinearV2(half_pixel_centers=True)({0}, {sizes})'),
     "index": Row(spelling.cuts),
     "take": Row(spelling.taken(True), spelling.taken(False)),
     "pad": Row(lambda a: f"nn.functional.pad({spelling.padded(a)})",

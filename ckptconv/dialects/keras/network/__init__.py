@@ -22,6 +22,7 @@ from ckptconv.dialects.keras.network import (
     plain,
     recurrent,
     structure,
+    upsampling,
 )
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
 from ckptconv.dialects.keras.network.called import require_inference, with_masks
@@ -218,6 +219,7 @@ _TAKE_MASKS = {*recurrent.RULES, "Bidirectional", "GlobalAveragePooling1D", "Sof
 RULES: Mapping[str, Rule] = {
     **elementwise.RULES,
     **structure.RULES,
+    **upsampling.RULES,
     **merge.RULES,
     **attention.RULES,
     **plain.RULES,

@@ -70,7 +70,7 @@ def repeat_vector(b: Builder, site: Site) -> list[Value]:
 
 
 def crop(b: Builder, site: Site) -> list[Value]:
-    return [cropped(b, site.x, _pairs(site, "cropping"), _spatial(site))]
+    return [cropped(b, site.x, _pairs(site, "cropping"), first_of_space(site))]
 
 
 def cropped(b: Builder, x: Value, pairs: list[tuple[int, int]], first: int) -> Value:
@@ -89,7 +89,7 @@ def step(b: Builder, x: Value, place: int) -> Value:
 
 
 def pad(b: Builder, site: Site) -> list[Value]:
-    return [padded(b, site.x, _pairs(site, "padding"), _spatial(site))]
+    return [padded(b, site.x, _pairs(site, "padding"), first_of_space(site))]
 
 
 def padded(b: Builder, x: Value, pairs: list[tuple[int, int]], first: int) -> Value:
@@ -101,20 +101,6 @@ def padded(b: Builder, x: Value, pairs: list[tuple[int, int]], first: int) -> Va
     behind = ((0, 0),) * (x.rank - first - len(pairs))
     sides = [n for pair in reversed((*pairs, *behind)) for n in pair]
     return b.add("pad", (x,), tuple(shape), sides=tuple(sides))
-
-
-def upsample(b: Builder, site: Site) -> list[Value]:
-    if site.get("interpolation", default="nearest") != "nearest":
-        raise site.refuse("UpSampling by interpolation")
-    first, x = _spatial(site), site.x
-    times = integers(site, "size", "length")
-    rank = x.rank - 2
-    times = times * rank if len(times) == 1 else times
-    for axis, n in enumerate(times, first):
-        size = x.shape[axis]
-        shape = (*x.shape[:axis], None if size is None else size * n, *x.shape[axis + 1 :])
-        x = b.add("repeat", (x,), shape, times=n, axis=axis) if n != 1 else masked(x, None)
-    return [x]
 
 
 def pool(b: Builder, site: Site) -> list[Value]:
@@ -179,7 +165,7 @@ def conv_length(
     return (n - dilation * (size - 1) - 1) // stride + 1
 
 
-def _spatial(site: Site) -> int:
+def first_of_space(site: Site) -> int:
     """Return the first axis of space or time."""
     return 1 if are_channels_last(site) else 2
 
@@ -233,7 +219,6 @@ RULES = {
     "Masking": masking,
     **{f"Cropping{n}D": crop for n in (1, 2, 3)},
     **{f"ZeroPadding{n}D": pad for n in (1, 2, 3)},
-    **{f"UpSampling{n}D": upsample for n in (1, 2, 3)},
     **dict.fromkeys(_POOLS, pool),
     **dict.fromkeys((f"Global{name}" for name in _POOLS), global_pool),
 }
