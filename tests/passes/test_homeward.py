@@ -321,3 +321,23 @@ def test_a_layer_of_another_size_is_told(tmp_path, network):  # noqa: ARG001
     graph = ckptconv.load(tmp_path / "n.ckpt", restore=tmp_path / "report.json")
     assert graph.notes == ("fc2.weight, fc2.bias: not of the shape that the report has",)
     assert not ckptconv.load(tmp_path / "m.ckpt", restore=tmp_path / "report.json").notes
+
+
+@pytest.mark.parametrize("out", ["m.pt", "m.ckpt"])
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
+def test_slopes_come_home_with_the_axes_that_share_them(tmp_path, suffix, out):
+    """The report tells the rank of a PReLU's input, which no other framework's file does."""
+    keras = pytest.importorskip("keras")
+    x = keras.Input((6, 6, 3))
+    y = keras.layers.PReLU(shared_axes=[1, 2])(keras.layers.Conv2D(4, 3)(x))
+    y = keras.layers.PReLU()(keras.layers.Dense(5)(keras.layers.Flatten()(y)))
+    model = keras.Model(x, y)
+    rng = np.random.default_rng(2)
+    values = [rng.uniform(0.1, 0.9, weight.shape).astype("f4") for weight in model.weights]
+    model.set_weights(values)
+    model.save(tmp_path / "m.h5")
+    to, back = ("torch" if out == "m.pt" else "mindspore"), tmp_path / f"back{suffix}"
+    there_and_back(tmp_path, tmp_path / "m.h5", tmp_path / out, back, to, "keras")
+    model.set_weights([np.zeros_like(value) for value in values])
+    model.load_weights(back)
+    assert all(map(np.array_equal, model.get_weights(), values))
