@@ -148,11 +148,17 @@ def _lifted(
                 apart = in_steps(graph, lambda layer: layer.full_name(LAST) in said)
                 return replace(graph, layers=tuple(apart)), known
         except AmbiguousKindError as error:  # noqa: PERF203
-            choices = {path: kinds for path, kinds in error.choices.items() if path not in known}
+            choices = {_owner(path, said): kinds for path, kinds in error.choices.items()}
             new = {p: _closest(said[p], kinds) for p, kinds in choices.items() if p in said}
-            if not new:
+            if new.keys() <= known.keys():
                 raise
-            known |= new
+            known = new | known
+
+
+def _owner(path: str, said: Mapping[str, str]) -> str:
+    """Return a module, or the BatchNorm3d of which it is the inside in MindSpore."""
+    above = path.rpartition(".")[0]
+    return above if path not in said and said.get(above) == "BatchNorm3d" else path
 
 
 def _whole(said: Mapping[str, str], graph: Graph, known: Mapping[str, str]) -> dict[str, str]:
