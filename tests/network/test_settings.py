@@ -51,3 +51,21 @@ def test_numbers_that_are_no_normalization(said, problem, tmp_path):
     (tmp_path / "m.json").write_text(json.dumps(config))
     with pytest.raises(ckptconv.CkptconvError, match=problem):
         written(tmp_path / "m.weights.h5", "torch", tmp_path, config=tmp_path / "m.json")
+
+
+def test_interpolation_of_old_has_other_pixels(tmp_path):
+    """TensorFlow 1 counts from the corners of pixels."""
+    import keras
+
+    made = keras.layers.UpSampling2D(2, interpolation="bilinear", name="up")
+    model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1), made])
+    model.save_weights(tmp_path / "m.weights.h5")
+    for version, is_old in (("2.2.4", True), (keras.__version__, False)):
+        config = json.loads(model.to_json()) | {"keras_version": version}
+        (tmp_path / "m.json").write_text(json.dumps(config))
+        asked = {"config": tmp_path / "m.json"}
+        if is_old:
+            with pytest.raises(ckptconv.CkptconvError, match=r"up: .*a Keras before 2\.4"):
+                written(tmp_path / "m.weights.h5", "torch", tmp_path, **asked)
+        else:
+            written(tmp_path / "m.weights.h5", "torch", tmp_path, **asked)

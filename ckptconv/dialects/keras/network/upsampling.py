@@ -13,6 +13,9 @@ from ckptconv.dialects.keras.network.structure import (
 )
 from ckptconv.graph.network import Value
 
+_HALF_PIXELS = (2, 4)
+"""Since when TensorFlow 2 is sure to be below, whose pixels have their centres at halves."""
+
 
 def upsample(b: Builder, site: Site) -> list[Value]:
     way = site.get("interpolation", default="nearest")
@@ -30,6 +33,8 @@ def _interpolated(b: Builder, site: Site, way: str) -> Value:
     """MindSpore's bicubic has other weights, and bilinear needs sizes that are known."""
     if way != "bilinear" or site.x.rank != 4 or site.x.dtype in WHOLE_DTYPES:
         raise site.refuse(f"UpSampling by {way} interpolation")
+    if b.version < _HALF_PIXELS:
+        raise site.refuse("UpSampling by interpolation of a Keras before 2.4")
     last = are_channels_last(site)
     x = channels_first(b, site.x) if last else site.x
     pairs = zip(x.shape[2:], per_axis(site, 2, "size"), strict=True)
