@@ -73,16 +73,19 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
     """
     archive = Archive(source)
     try:
+        constants: dict[str, Any] = {}
         if has_member(source, _STATE_DICT):
-            checkpoint = _read_old(archive)
+            checkpoint, root = _read_old(archive), ""
         else:
-            checkpoint = _read_new(archive, find_root(archive, _CONFIG))
+            root = find_root(archive, _CONFIG)
+            constants = _constants(archive, root)
+            checkpoint = _read_new(archive, root, constants)
         program = _program(archive)
         if program is not None:
             modules = {**checkpoint.modules, **_modules(program["graph_module"])}
             version = str(program.get("torch_version"))
             checkpoint = replace(checkpoint, modules=modules)
-            graph = {**program["graph_module"], "numbers": _numbers(archive)}
+            graph = {**program["graph_module"], "numbers": _numbers(archive, root, constants)}
             checkpoint = with_facts(checkpoint, torch_version=version, program=graph)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, struct.error) as error:
         reason = f"damaged description of the weights: {error}"
@@ -97,7 +100,15 @@ def _read_old(archive: Archive) -> Checkpoint:
     return build(value, inner.source, "torch-export", None)
 
 
-def _read_new(archive: Archive, root: str) -> Checkpoint:
+def _constants(archive: Archive, root: str) -> dict[str, Any]:
+    """Return what is said of each constant of a program."""
+    if root + _CONSTANTS not in archive:
+        return {}
+    said = parse(archive.read(root + _CONSTANTS, _MAX_JSON), archive.source.path, _CONSTANTS)
+    return dict(said["config"])
+
+
+def _read_new(archive: Archive, root: str, constants: dict[str, Any]) -> Checkpoint:
     path = archive.source.path
     config = parse(archive.read(root + _CONFIG, _MAX_JSON), path, _CONFIG)["config"]
     tree, swapped = Tree(), is_big_endian(archive, root)
@@ -112,20 +123,15 @@ def _read_new(archive: Archive, root: str) -> Checkpoint:
         storage = Storage(partial(archive.member, record), dtype, big_endian=swapped)
         sizes, strides = (_integers(meta[key]) for key in ("sizes", "strides"))
         tree.values[name] = Stored(storage, meta["storage_offset"]["as_int"], sizes, strides)
-    if root + _CONSTANTS in archive:
-        said = parse(archive.read(root + _CONSTANTS, _MAX_JSON), path, _CONSTANTS)["config"]
-        tree.omitted |= {name: _NO_STATE for name in said if name not in tree.values}
+    tree.omitted |= {name: _NO_STATE for name in constants if name not in tree.values}
     return filled("torch-export", tree, archive.source)
 
 
-def _numbers(archive: Archive) -> dict[str, Any]:
-    """Return name → value of a program's constants that are one finite number."""
-    record = next((name for name in archive.records if name.endswith(_CONSTANTS)), None)
-    if record is None:
-        return {}
-    root, numbers = record.removesuffix(_CONSTANTS), dict[str, Any]()
-    said = parse(archive.read(record, _MAX_JSON), archive.source.path, _CONSTANTS)["config"]
-    for name, entry in said.items() if not is_big_endian(archive, root) else ():
+def _numbers(archive: Archive, root: str, constants: dict[str, Any]) -> dict[str, Any]:
+    """Return name → value of the constants that are one finite number."""
+    numbers: dict[str, Any] = {}
+    swapped = bool(constants) and is_big_endian(archive, root)
+    for name, entry in constants.items() if not swapped else ():
         meta, plain = entry["tensor_meta"], not entry.get("use_pickle")
         if plain and meta["sizes"] == [] and meta["dtype"] in _NUMBERS:
             stored = archive.read(root + _PLACE + str(entry["path_name"]), _LONGEST_NUMBER)

@@ -97,9 +97,10 @@ def _settings(kind: str, attributes: Mapping[str, Any]) -> Iterator[tuple[str, A
         value = attributes.get(name)
         if value is not None and is_possible(value, default, row.rank if row else 0):
             yield name, tuple(value) if isinstance(value, list) else value
-    shared = attributes.get("shared_axes", ...)
-    if kind == "PReLU" and (shared is None or isinstance(shared, list)):
-        yield "shared_axes", shared or []  # Keras's alone, which tell the rank of its slopes
+    if kind == "PReLU" and "shared_axes" in attributes:
+        shared = attributes["shared_axes"] or []
+        if isinstance(shared, list):  # Keras's alone, which tell the rank of its slopes
+            yield "shared_axes", shared
 
 
 def _paths(path: str, kind: str, names: list[str]) -> Iterator[str]:

@@ -34,8 +34,8 @@ _WHOLE = {"return_sequences": True, "go_backwards": False, "stateful": False, "u
 """How a user's own recurrent layer is run, whose output is otherwise cut or turned; unrolled it
 takes no mask on torch."""
 
-_WIDTHS = ("vdim", "kdim")
-"""An attention takes (query, value, key), of which torch takes the last two the other way."""
+_WIDTHS = ("e", "vdim", "kdim")
+"""Of what an attention takes: query, value, key."""
 
 
 class Keras(Runner):
@@ -66,14 +66,14 @@ class Keras(Runner):
 
     def _users_layers(self, graph: Graph) -> dict[str, Any]:
         """Return the layers of the user's model by path; none where only weights are known."""
-        facts, path = graph.origin.facts, graph.origin.path
+        facts, file = graph.origin.facts, graph.origin.path
         config = facts.config if isinstance(facts, KerasFacts) else None
         if config is None or holds_code(config):
             return {}
         model = None
         for load in (loaded_whole, loaded_beside):
             with suppress(Exception):  # another version's, or of classes that are not here
-                model = model or load(self._framework, path, config)
+                model = model or load(self._framework, file, config)
         found: dict[str, Any] = {}
         for path, layer in below(model):
             for spelt in (path, path.replace("/", "."), path.rpartition("/")[2]):
@@ -131,7 +131,7 @@ class Keras(Runner):
         turned = channels_first(layer) and _channels_last(made)
         found = [np.moveaxis(array, 1, -1) if turned else array for array in given]
         if layer.kind == "MultiheadAttention":
-            found = [found[0], found[2], found[1]]
+            found = [found[0], found[2], found[1]]  # query, value, key
         weights = [values.get(name, array) for name, array in _named(held)]
         steps = [made] if self._mine else list(filter(None, built))
         for _ in range(2):  # once to make the weights
@@ -186,7 +186,7 @@ class Keras(Runner):
             return [((width,), "float32") for width in (sizes.input_size, *states)]
         kind, facts = KINDS[layer.kind], facts_of(layer, self.forms)
         if kind.family is Family.ATTENTION:
-            return [((None, facts[width] or facts["e"]), "float32") for width in ("e", *_WIDTHS)]
+            return [((None, facts[width] or facts["e"]), "float32") for width in _WIDTHS]
         shape = next(iter(layer.params.values())).shape
         if "v" in kind.params[0].axes:
             return [((None,), "int32")]

@@ -99,5 +99,6 @@ def below(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         here = f"{path}/{layer.name}" if path else layer.name
         inside = layer.layer if type(layer).__name__ == "TimeDistributed" else layer
         yield here, inside
-        yield f"{here}/{inside.name}", inside
+        if inside is not layer:
+            yield f"{here}/{inside.name}", inside
         yield from below(inside, here)
