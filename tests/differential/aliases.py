@@ -3,21 +3,17 @@
 # ruff: noqa: ARG005 (functions of one signature)
 from __future__ import annotations
 
-import logging
 import zlib
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
-from ckptconv import CkptconvError
-from tests.differential.networks import TARGETS, compared
-from tests.differential.outcome import Case, Generator, Outcome, Result, Void
-from tests.network.written import flat, written
-from tests.networks import fill
+from tests.differential.exported import attempt
+from tests.differential.networks import TARGETS
+from tests.differential.outcome import Case, Generator, Outcome
 
 _SHAPE = (2, 4, 6)
 _VIEWS = {
@@ -122,26 +118,8 @@ class _Model(nn.Module):
 
 def _run(case: Case, tmp: Path) -> Outcome:
     torch.manual_seed(zlib.crc32(case.text.encode()))
-    logging.getLogger("torch").setLevel(logging.CRITICAL)
     drawn: Drawn = case.data
-    given = (torch.randn(_SHAPE),)
-    try:
-        model = fill(_Model(drawn))
-        right = [leaf.detach().numpy() for leaf in flat(model(*given))]
-        torch.export.save(torch.export.export(model, given), tmp / "m.pt2")
-    except Exception as error:
-        raise Void(f"not exported: {type(error).__name__}") from error
-    if not all(np.isfinite(value).all() for value in right):
-        raise Void("its own output is not finite")
-    try:
-        module, weights, _ = written(tmp / "m.pt2", drawn.target, tmp)
-    except CkptconvError as error:
-        return Outcome(Result.REFUSED, error.problem[:70], str(error))
-    try:
-        found = TARGETS[drawn.target](module, weights, [value.numpy() for value in given])
-    except Exception as error:
-        return Outcome(Result.SILENT, "a network that does not run", repr(error))
-    return compared([found], [right], drawn.target)
+    return attempt(lambda: _Model(drawn), (torch.randn(_SHAPE),), drawn.target, tmp)
 
 
 GENERATOR = Generator(_draw, _run)

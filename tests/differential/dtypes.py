@@ -6,19 +6,14 @@ What torch promotes, truncates or keeps as it is shows in the dtypes and the num
 # ruff: noqa: ARG005 (functions of one signature)
 from __future__ import annotations
 
-import logging
 import random
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ckptconv import CkptconvError
-from tests.differential.networks import TARGETS, compared
-from tests.differential.outcome import Case, Generator, Outcome, Result, Void
-from tests.network.written import flat, written
-from tests.networks import fill
+from tests.differential.exported import attempt
+from tests.differential.networks import TARGETS
+from tests.differential.outcome import Case, Generator, Outcome
 
 DTYPES = ("float32", "int64", "int32", "bool")
 NUMBERS = (2, 0.5, True, -3, 0)
@@ -133,7 +128,7 @@ def _model(drawn: Drawn) -> Any:
             given = turned[drawn.x](self.fc(x) * 2), turned[drawn.y](y)
             return _functions()[drawn.name](*given, drawn.number), self.fc(y)
 
-    return fill(Model())
+    return Model()
 
 
 def _to(dtype: Any) -> Any:
@@ -144,31 +139,9 @@ def _run(case: Case, tmp: Path) -> Outcome:
     import torch
 
     torch.manual_seed(0)
-    logging.getLogger("torch").setLevel(logging.CRITICAL)
-    given = tuple(torch.randn(SIZE, SIZE) * 1.3 for _ in range(2))
     drawn: Drawn = case.data
-    try:
-        model = _model(drawn)
-        right = [value.detach().numpy() for value in _leaves(model(*given))]
-        torch.export.save(torch.export.export(model, given), tmp / "m.pt2")
-    except Exception as error:
-        raise Void(f"not exported: {type(error).__name__}") from error
-    if not all(np.isfinite(value).all() for value in right):
-        raise Void("its own output is not finite")
-    try:
-        module, weights, _ = written(tmp / "m.pt2", drawn.target, tmp)
-    except CkptconvError as error:
-        return Outcome(Result.REFUSED, error.problem[:70], str(error))
-    try:
-        found = TARGETS[drawn.target](module, weights, [value.numpy() for value in given])
-    except Exception as error:
-        return Outcome(Result.SILENT, "a network that does not run", repr(error))
-    return compared([found], [right], drawn.target)
-
-
-def _leaves(value: Any) -> list[Any]:
-    several = isinstance(value, tuple | list)
-    return [leaf for one in flat(value) for leaf in _leaves(one)] if several else [value]
+    given = tuple(torch.randn(SIZE, SIZE) * 1.3 for _ in range(2))
+    return attempt(lambda: _model(drawn), given, drawn.target, tmp)
 
 
 GENERATOR = Generator(_draw, _run)

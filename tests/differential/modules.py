@@ -6,22 +6,18 @@ An argument takes what others of its type could be; what torch refuses, or canno
 from __future__ import annotations
 
 import inspect
-import logging
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
-from ckptconv import CkptconvError
-from tests.differential.networks import TARGETS, compared
-from tests.differential.outcome import Case, Generator, Outcome, Result, Void
-from tests.network.written import flat, written
-from tests.networks import fill
+from tests.differential.exported import attempt
+from tests.differential.networks import TARGETS
+from tests.differential.outcome import Case, Generator, Outcome
 
 _STEPS, _IMAGE, _ROWS, _VOLUME = (2, 4, 6), (2, 4, 6, 7), (3, 4), (2, 4, 3, 5, 4)
 _RANKED = {1: _STEPS, 2: _IMAGE, 3: _VOLUME}
@@ -131,26 +127,9 @@ def _others(key: str, value: Any) -> tuple[Any, ...]:
 
 def _run(case: Case, tmp: Path) -> Outcome:
     torch.manual_seed(zlib.crc32(case.text.encode()))
-    logging.getLogger("torch").setLevel(logging.CRITICAL)
     drawn: Drawn = case.data
     given = tuple(torch.randn(shape) * 1.3 for shape in _MODULES[drawn.module][1])
-    try:
-        model = fill(_Model(drawn))
-        right = [leaf.detach().numpy() for leaf in _leaves(model(*given))]
-        torch.export.save(torch.export.export(model, given), tmp / "m.pt2")
-    except Exception as error:
-        raise Void(f"not exported: {type(error).__name__}") from error
-    if not all(np.isfinite(value).all() for value in right):
-        raise Void("its own output is not finite")
-    try:
-        module, weights, _ = written(tmp / "m.pt2", drawn.target, tmp)
-    except CkptconvError as error:
-        return Outcome(Result.REFUSED, f"a {drawn.module}", str(error))
-    try:
-        found = TARGETS[drawn.target](module, weights, [value.numpy() for value in given])
-    except Exception as error:
-        return Outcome(Result.SILENT, "a network that does not run", repr(error))
-    return compared([found], [right], drawn.target)
+    return attempt(lambda: _Model(drawn), given, drawn.target, tmp, lambda _: f"a {drawn.module}")
 
 
 class _Model(nn.Module):
@@ -164,11 +143,6 @@ class _Model(nn.Module):
 
     def forward(self, *given: Any) -> Any:
         return self.made(*(layer(x) for layer, x in zip(self.before, given, strict=True)))
-
-
-def _leaves(value: Any) -> list[Any]:
-    several = isinstance(value, tuple | list)
-    return [leaf for one in flat(value) for leaf in _leaves(one)] if several else [value]
 
 
 GENERATOR = Generator(_draw, _run)

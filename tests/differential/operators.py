@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import zlib
 from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
-from ckptconv import CkptconvError
 from ckptconv.dialects.torch.network.operators import GROUPS
-from tests.differential.networks import TARGETS, compared
-from tests.differential.outcome import Case, Generator, Outcome, Result, Void
-from tests.network.written import flat, written
-from tests.networks import fill
+from tests.differential.exported import attempt
+from tests.differential.networks import TARGETS
+from tests.differential.outcome import Case, Generator, Outcome
 
 _SHAPES = ((3, 4), (2, 3, 4), (2, 3, 4), (2, 3, 4, 4), (4, 1), (1, 4, 4))
 _DTYPES = ("float32", "float32", "float32", "int64", "bool")
@@ -151,31 +147,9 @@ def _put(argument: Any, values: tuple[Any, ...]) -> Any:
 
 def _run(case: Case, tmp: Path) -> Outcome:
     torch.manual_seed(zlib.crc32(case.text.encode()))
-    logging.getLogger("torch").setLevel(logging.CRITICAL)
     drawn: Drawn = case.data
     given = tuple(torch.randn(shape) * 1.3 for shape in (drawn.shape, drawn.other))
-    try:
-        model = fill(_Model(drawn))
-        right = [leaf.detach().numpy() for leaf in _leaves(model(*given))]
-        torch.export.save(torch.export.export(model, given), tmp / "m.pt2")
-    except Exception as error:
-        raise Void(f"not exported: {type(error).__name__}") from error
-    if not all(np.isfinite(value).all() for value in right):
-        raise Void("its own output is not finite")
-    try:
-        module, weights, _ = written(tmp / "m.pt2", drawn.target, tmp)
-    except CkptconvError as error:
-        return Outcome(Result.REFUSED, drawn.operator, str(error))
-    try:
-        found = TARGETS[drawn.target](module, weights, [value.numpy() for value in given])
-    except Exception as error:
-        return Outcome(Result.SILENT, "a network that does not run", repr(error))
-    return compared([found], [right], drawn.target)
-
-
-def _leaves(value: Any) -> list[Any]:
-    several = isinstance(value, tuple | list)
-    return [leaf for one in flat(value) for leaf in _leaves(one)] if several else [value]
+    return attempt(lambda: _Model(drawn), given, drawn.target, tmp, lambda _: drawn.operator)
 
 
 GENERATOR = Generator(_draw, _run)
