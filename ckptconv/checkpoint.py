@@ -69,12 +69,14 @@ class TorchFacts(NamedTuple):
         selected: the path of the weights in a training checkpoint.
         format_version, torch_version: where recorded.
         program: the graph of an exported program, as parsed JSON.
+        constants: of that program, with the buffers that no state_dict has.
     """
 
     selected: str = ""
     format_version: str = ""
     torch_version: str = ""
     program: Mapping[str, Any] | None = None
+    constants: Mapping[str, Tensor] = {}
 
 
 class MindSporeFacts(NamedTuple):

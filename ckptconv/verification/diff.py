@@ -83,7 +83,7 @@ def diff(
     reading = ReadOptions(**source)
     left = pipeline.lift(one, reading)
     reading.allow.check()
-    both = without(left, lift_target(other, left, target), drop, target_drop)
+    both = without(*lift_target(other, left, target), drop, target_drop)
     return diff_graphs(*both, atol=atol, progress=progress)
 
 

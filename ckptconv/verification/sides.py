@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from ckptconv import formats, pipeline
 from ckptconv.checkpoint import Checkpoint
+from ckptconv.dialects.torch.constants import with_constants
 from ckptconv.errors import AmbiguousKindError, DialectError, UsageError, locating
 from ckptconv.graph.attention import LAST, in_steps
 from ckptconv.graph.graph import Framework, Graph, RecurrentLayer
@@ -112,7 +113,9 @@ def read_target(path: StrPath, options: Mapping[str, Any]) -> Checkpoint:
         return formats.read(path, select=options.get("select"))
 
 
-def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -> Graph:
+def lift_target(
+    target: Checkpoint, source: Graph, options: Mapping[str, Any]
+) -> tuple[Graph, Graph]:
     """Lift the second of two files; what it leaves open is read as the first one's kind, and an
     attention that the first has in steps is taken apart.
 
@@ -121,9 +124,14 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
     Args:
         options: of ``ReadOptions``, by name.
 
+    Returns:
+        The first graph, with those constants of its program that the second file has among its
+        weights, as a written network does; and the second.
+
     Raises:
         AmbiguousKindError: the first file has no layer of that path either.
     """
+    source = with_constants(source, target.tensors)
     said = {layer.path: layer.kind for layer in source if not isinstance(layer, RecurrentLayer)}
     said = {path.replace(".", "_"): kind for path, kind in said.items()} | said  # as Keras has it
     known = {**_bare(source, target), **dict(options.get("kinds") or ())}
@@ -131,7 +139,7 @@ def lift_target(target: Checkpoint, source: Graph, options: Mapping[str, Any]) -
     if whole := _whole(said, graph, known):
         with suppress(DialectError):
             graph, _ = _lifted(target, {**options, "kinds": {**known, **whole}}, said)
-    return graph
+    return source, graph
 
 
 def _lifted(

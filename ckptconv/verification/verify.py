@@ -125,7 +125,7 @@ def verify(
         networks.read(src, reading, left) if network else (pipeline.read(src, reading), None)
     )
     reading.allow.check()
-    a, b = without(a, lift_target(read_target(dst, target), a, target), drop, target_drop)
+    a, b = without(*lift_target(read_target(dst, target), a, target), drop, target_drop)
     report = VerifyReport(describe(a), describe(b), seed, graphs=(a, b))
     said = (b,) if network else (a, b)  # what is left to do by hand, a written network does
     report.notes += [f"{layer.path}: {note}" for g in said for layer in g for note in layer.notes]

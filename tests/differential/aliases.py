@@ -14,6 +14,7 @@ from torch import nn
 from tests.differential.exported import attempt
 from tests.differential.networks import TARGETS
 from tests.differential.outcome import Case, Generator, Outcome
+from tests.networks import fill
 
 _SHAPE = (2, 4, 6)
 _VIEWS = {
@@ -119,7 +120,7 @@ class _Model(nn.Module):
 def _run(case: Case, tmp: Path) -> Outcome:
     torch.manual_seed(zlib.crc32(case.text.encode()))
     drawn: Drawn = case.data
-    return attempt(lambda: _Model(drawn), (torch.randn(_SHAPE),), drawn.target, tmp)
+    return attempt(lambda: fill(_Model(drawn)), (torch.randn(_SHAPE),), drawn.target, tmp)
 
 
 GENERATOR = Generator(_draw, _run)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from tests.differential.exported import attempt
 from tests.differential.networks import TARGETS
 from tests.differential.outcome import Case, Generator, Outcome
+from tests.networks import fill
 
 DTYPES = ("float32", "int64", "int32", "bool")
 NUMBERS = (2, 0.5, True, -3, 0)
@@ -141,7 +142,7 @@ def _run(case: Case, tmp: Path) -> Outcome:
     torch.manual_seed(0)
     drawn: Drawn = case.data
     given = tuple(torch.randn(SIZE, SIZE) * 1.3 for _ in range(2))
-    return attempt(lambda: _model(drawn), given, drawn.target, tmp)
+    return attempt(lambda: fill(_model(drawn)), given, drawn.target, tmp)
 
 
 GENERATOR = Generator(_draw, _run)

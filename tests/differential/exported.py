@@ -13,7 +13,6 @@ from ckptconv import CkptconvError
 from tests.differential.networks import TARGETS, compared
 from tests.differential.outcome import Outcome, Result, Void
 from tests.network.written import flat, written
-from tests.networks import fill
 
 
 def attempt(
@@ -26,7 +25,7 @@ def attempt(
     """Export a model, write its network for ``target``, and run both.
 
     Args:
-        make: returns the model, which is filled here.
+        make: returns the model, with values that tell its weights apart.
         given: its inputs.
         told: what a refusal counts as.
 
@@ -37,7 +36,7 @@ def attempt(
 
     logging.getLogger("torch").setLevel(logging.CRITICAL)
     try:
-        model = fill(make())
+        model = make()
         right = [leaf.detach().numpy() for leaf in _leaves(model(*given))]
         torch.export.save(torch.export.export(model, tuple(given)), tmp / "m.pt2")
     except Exception as error:

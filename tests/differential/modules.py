@@ -18,6 +18,7 @@ from torch import nn
 from tests.differential.exported import attempt
 from tests.differential.networks import TARGETS
 from tests.differential.outcome import Case, Generator, Outcome
+from tests.networks import fill
 
 _STEPS, _IMAGE, _ROWS, _VOLUME = (2, 4, 6), (2, 4, 6, 7), (3, 4), (2, 4, 3, 5, 4)
 _RANKED = {1: _STEPS, 2: _IMAGE, 3: _VOLUME}
@@ -129,7 +130,9 @@ def _run(case: Case, tmp: Path) -> Outcome:
     torch.manual_seed(zlib.crc32(case.text.encode()))
     drawn: Drawn = case.data
     given = tuple(torch.randn(shape) * 1.3 for shape in _MODULES[drawn.module][1])
-    return attempt(lambda: _Model(drawn), given, drawn.target, tmp, lambda _: f"a {drawn.module}")
+    return attempt(
+        lambda: fill(_Model(drawn)), given, drawn.target, tmp, lambda _: f"a {drawn.module}"
+    )
 
 
 class _Model(nn.Module):

@@ -1,4 +1,8 @@
-"""Exported programs of one aten operator each, with any arguments that its schema allows."""
+"""Exported programs of one aten operator each, with any arguments that its schema allows.
+
+A value comes from an input, or the module holds it: as a buffer, as one that no state_dict has, or
+as an attribute.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,12 @@ from ckptconv.dialects.torch.network.operators import GROUPS
 from tests.differential.exported import attempt
 from tests.differential.networks import TARGETS
 from tests.differential.outcome import Case, Generator, Outcome
+from tests.networks import fill
 
 _SHAPES = ((3, 4), (2, 3, 4), (2, 3, 4), (2, 3, 4, 4), (4, 1), (1, 4, 4))
 _DTYPES = ("float32", "float32", "float32", "int64", "bool")
+_HELD_DTYPES = (*_DTYPES, "float64", "int32")
+_HELD = ("buffer", "passing", "attribute")
 _PLACES = ("index", "indices")
 _CONDITIONS = ("mask", "condition", "attn_mask")
 _WORDS = {
@@ -47,10 +54,11 @@ class Drawn(NamedTuple):
 
 
 class _Taken(NamedTuple):
-    """An argument that is a value: the first, the second or the third, in a dtype."""
+    """An argument that is a value: the first, the second or the third, in a dtype; or ``held``."""
 
     place: int
     dtype: str
+    held: str = ""
 
 
 @lru_cache
@@ -111,9 +119,11 @@ def _argument(rng: Random, name: str, kind: str, rank: int, place: int) -> Any:
 
 
 def _taken(rng: Random, name: str, place: int) -> _Taken:
+    held = rng.choice(_HELD) if rng.random() < 0.3 else ""
     if name in _PLACES:
-        return _Taken(place, "places")
-    return _Taken(place, "bool" if name in _CONDITIONS else rng.choice(_DTYPES))
+        return _Taken(place, "places", held)
+    dtype = rng.choice(_HELD_DTYPES if held else _DTYPES)
+    return _Taken(place, "bool" if name in _CONDITIONS else dtype, held)
 
 
 class _Model(nn.Module):
@@ -126,30 +136,49 @@ class _Model(nn.Module):
         drawn = self.drawn
         operator = getattr(getattr(torch.ops.aten, drawn.operator), drawn.overload)
         values = self.fc(x) * 2, y, y * 0.5
-        made = operator(**{key: _put(value, values) for key, value in drawn.arguments.items()})
+        made = operator(**{key: self._put(value, values) for key, value in drawn.arguments.items()})
         return made, self.fc(x)
 
+    def _put(self, argument: Any, values: tuple[Any, ...]) -> Any:
+        if isinstance(argument, list) and argument and isinstance(argument[0], _Taken):
+            return [self._put(one, values) for one in argument]
+        if not isinstance(argument, _Taken):
+            return argument
+        held = getattr(self, _held_name(argument)) if argument.held else values[argument.place]
+        return held if argument.held else _turned(held, argument.dtype)
 
-def _put(argument: Any, values: tuple[Any, ...]) -> Any:
-    if isinstance(argument, list) and argument and isinstance(argument[0], _Taken):
-        return [_put(one, values) for one in argument]
-    if not isinstance(argument, _Taken):
-        return argument
-    x = values[argument.place]
-    turned = {
-        "float32": lambda: x * 1.5,
-        "int64": lambda: (x * 3).long(),
-        "bool": lambda: x > 0,
-        "places": lambda: (x > 0).long(),
-    }
-    return turned[argument.dtype]()
+
+def _turned(x: Any, dtype: str) -> Any:
+    if dtype in ("bool", "places"):
+        return x > 0 if dtype == "bool" else (x > 0).long()
+    scale = 1.5 if "float" in dtype else 3
+    return (x * scale).to(getattr(torch, dtype))
+
+
+def _held_name(taken: _Taken) -> str:
+    return "_".join(("held", *map(str, taken)))
+
+
+def _holding(model: _Model) -> _Model:
+    """Give a model the values that it holds."""
+    drawn = model.drawn
+    given = [one for v in drawn.arguments.values() for one in (v if type(v) is list else [v])]
+    for taken in dict.fromkeys(one for one in given if isinstance(one, _Taken) and one.held):
+        shape = drawn.other if taken.place == 1 else drawn.shape
+        value, name = _turned(torch.randn(shape) * 1.3, taken.dtype), _held_name(taken)
+        if taken.held == "attribute":
+            setattr(model, name, value)
+        else:
+            model.register_buffer(name, value, persistent=taken.held == "buffer")
+    return model
 
 
 def _run(case: Case, tmp: Path) -> Outcome:
     torch.manual_seed(zlib.crc32(case.text.encode()))
     drawn: Drawn = case.data
     given = tuple(torch.randn(shape) * 1.3 for shape in (drawn.shape, drawn.other))
-    return attempt(lambda: _Model(drawn), given, drawn.target, tmp, lambda _: drawn.operator)
+    make = lambda: _holding(fill(_Model(drawn)))  # noqa: E731
+    return attempt(make, given, drawn.target, tmp, lambda _: drawn.operator)
 
 
 GENERATOR = Generator(_draw, _run)

@@ -56,7 +56,8 @@ def test_a_function_is_computed_or_refused_by_name(name, tmp_path):
         *("parts of free axes", "sizes of free axes", "whole and true", "zeros of a dtype"),
         *("bounds", "masks of attention", "places", "by places", "statistics", "edges", "products"),
         *("in parts", "in place twice", "zeros that changed"),
-        *("kernels of no layer", "constants of one number"),
+        *("kernels of no layer", "constants of one number", "infinite constant", "constants"),
+        "a mask of which a row lets nothing through",
         *("axes of a norm", "all axes of a norm"),
     ],
 )
@@ -144,7 +145,6 @@ def test_a_network_of_other_floats_is_refused_rather_than_written_and_not_loaded
         lambda said, _: said.update(path_name="tensor_9"),
         lambda said, _: said.update(path_name=[]),
         lambda _, members: members.update(dict.fromkeys(members, b"xyz")),
-        lambda _, members: members.update(dict.fromkeys(members, b"x" * 90)),
     ],
 )
 def test_damaged_constants(damage, tmp_path):
@@ -161,3 +161,27 @@ def test_damaged_constants(damage, tmp_path):
             target.writestr(name, data)
     with pytest.raises(ckptconv.CkptconvError):
         ckptconv.network(tmp_path / "n.pt2")
+
+
+def test_constants_are_weights_of_a_network_alone(tmp_path):
+    model, _, _ = torch_functions.exported("constants", tmp_path / "m.pt2")
+    src, dst, home = (tmp_path / name for name in ("m.pt2", "m.ckpt", "home.pt"))
+    assert {"plain", "table"} < ckptconv.convert(
+        src, tmp_path / "x.ckpt", to="mindspore"
+    ).omitted.keys()
+    report = ckptconv.convert(src, dst, to="mindspore", network=tmp_path / "net.py")
+    (tmp_path / "report.json").write_text(json.dumps(report.to_dict()))
+    said = {layer.path: layer.attributes for layer in report.layers if layer.kind == "Parameter"}
+    fixed = {"persistent": False}
+    assert said.pop("kept") == {}
+    assert {"plain", "table"} < said.keys()
+    assert all(value == fixed for value in said.values())
+    assert not report.omitted
+    text = (tmp_path / "net.py").read_text()
+    assert len(re.findall(r"Parameter\(", text)) == text.count("requires_grad=False")
+    assert ckptconv.verify(src, dst).ok
+    assert not ckptconv.diff(src, dst).different
+    back = ckptconv.convert(dst, home, to="torch", restore=tmp_path / "report.json")
+    assert back.omitted.keys() == said.keys()
+    assert not [note for note in back.notes if "not there again" in note]
+    model.load_state_dict(torch.load(home, weights_only=True))

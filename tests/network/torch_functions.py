@@ -59,6 +59,30 @@ def numbers(s, x):
     return y, whole, scaled, whole * torch.tensor(2), torch.where(y > 0, y, torch.tensor(-1e9))
 
 
+class Held(NamedTuple):
+    """A buffer, which is in a state_dict or not."""
+
+    values: torch.Tensor
+    persistent: bool = True
+
+
+def held():
+    torch.manual_seed(1)
+    return {
+        "fc": nn.Linear(8, 8),
+        "table": Held(torch.randn(6, 8), persistent=False),
+        "kept": Held(torch.randn(8, dtype=torch.float64)),
+        "plain": torch.randn(2, 8),
+    }
+
+
+def constants(s, x):
+    """Tensors of many numbers in the code, as attributes, as buffers; looked up, and places."""
+    y = s.fc(x) * s.plain[1] + s.table[:, 2:3].narrow(0, -5, 5)
+    rows = nn.functional.embedding(torch.tensor([[3, 0, 1, 1, 5]]), s.table)
+    return y + rows, x[..., torch.tensor([2, 7, 0])] * torch.tensor([1.5, -2, 4]), s.fc(x) * s.kept
+
+
 def in_parts(s, x):
     """Steps of a result that is there before them, of several axes, and parts that overlap."""
     y = s.fc(x)
@@ -423,12 +447,13 @@ FUNCTIONS = {
         "anything but one mask and one number",
     ),
     "infinite constant": Function(
-        lambda s, x: torch.where(x > 0, s.fc(x), torch.tensor(-torch.inf)), linear, X,
-        "register_buffer",
+        lambda s, x: torch.softmax(torch.where(x > 0, s.fc(x), torch.tensor(-torch.inf)), -1),
+        linear, X, free=(0,),
     ),
-    "constant": Function(
-        lambda s, x: s.fc(x) + torch.tensor([1.0] * 8),
-        linear, X, "register_buffer",
+    "constants": Function(constants, held, STEPS, free=(0,)),
+    "a mask of which a row lets nothing through": Function(
+        lambda s, x: torch.softmax(s.fc(x) + s.mask, -1)[:, 1:],
+        lambda: {"fc": nn.Linear(8, 8), "mask": (torch.arange(40.0).view(5, 8) // 9).log()}, STEPS,
     ),
 }  # fmt: skip
 
@@ -438,7 +463,10 @@ class Model(nn.Module):
         super().__init__()
         self._forward = forward
         for name, part in parts.items():
-            setattr(self, name, part)
+            if isinstance(part, Held):
+                self.register_buffer(name, part.values, part.persistent)
+            else:
+                setattr(self, name, part)
 
     def forward(self, *given):
         return self._forward(self, *given)

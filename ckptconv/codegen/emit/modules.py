@@ -69,7 +69,8 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
         if layer.kind != PARAMETER:
             problem = f"the weights of a {layer.kind} are used by themselves"
             raise LossyError(problem, tensor=layer.path)
-        return _parameter(number(layer.params[""].shape), layer.params[""].dtype.name, target)
+        shape, dtype = number(layer.params[""].shape), layer.params[""].dtype.name
+        return _parameter(shape, dtype, target, fixed=bool(node.arguments.get("fixed")))
     settings = {**layer.attributes, **_settings(node)}
     kind = layer.kind if node.op == "recurrent" else str(settings.pop("kind", layer.kind))
     own = _CELLS.get(target, {})
@@ -82,13 +83,14 @@ def module(node: Node, layer: Layer, network: Network, target: str, columns: Col
     return text.replace("'", '"')
 
 
-def _parameter(shape: str, dtype: str, target: str) -> str:
-    """Return the call that builds a parameter; of whole numbers torch's takes no gradient."""
+def _parameter(shape: str, dtype: str, target: str, *, fixed: bool) -> str:
+    """Return the call that builds a parameter; what is fixed, or of whole numbers, has no
+    gradient."""
+    kept = ", requires_grad=False" if fixed or "float" not in dtype else ""
     if target != "torch":
-        return f"Parameter(ops.zeros({shape}, {spelling.dtype({'dtype': dtype})}))"
-    if "float" in dtype:
-        return f"nn.Parameter(torch.zeros({shape}))"
-    return f"nn.Parameter(torch.zeros({shape}, dtype=torch.{dtype}), requires_grad=False)"
+        return f"Parameter(ops.zeros({shape}, {spelling.dtype({'dtype': dtype})}){kept})"
+    told = "" if dtype == "float32" else f", dtype=torch.{dtype}"
+    return f"nn.Parameter(torch.zeros({shape}{told}){kept})"
 
 
 def weight(node: Node, layer: Layer, columns: Columns) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ckptconv.checkpoint import Checkpoint, TorchFacts, ties
 from ckptconv.dialects.prefixes import advice, names_in_file, without_wrappers
 from ckptconv.dialects.state_dict import as_named, lift_columns, lower_layer, lower_layers
+from ckptconv.dialects.torch.constants import as_layer, constants, with_constants
 from ckptconv.dialects.torch.layers import FORMS
 from ckptconv.dialects.torch.parametrized import without_parametrizations
 from ckptconv.dialects.torch.quantized import without_quantization
@@ -92,8 +93,10 @@ def lift_with_network(
 
     graph = lift(checkpoint, options)
     graph = replace(graph, layers=tuple(in_steps(graph)))
-    tensors = graph.origin.tensors
-    return graph, network.read(program, {layer.path: layer for layer in graph}, ties(tensors))
+    held, layers = constants(graph.origin), {layer.path: layer for layer in graph}
+    known = {name: as_layer(name, tensor) for name, tensor in held.items()} | layers
+    found = network.read(program, known, ties(graph.origin.tensors))
+    return with_constants(graph, {node.layer or "" for node in found}), found
 
 
 def lower(graph: Graph, variant: str = "") -> Lowered:  # noqa: ARG001

@@ -7,8 +7,7 @@ JSON, tells the class of each module and the arguments of the operators that rea
 
 from __future__ import annotations
 
-import math
-import struct
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,14 +20,13 @@ from ckptconv.formats.torch.checkpoint import build, filled, with_facts
 from ckptconv.formats.torch.dtypes import DTYPES
 from ckptconv.formats.torch.modules import Tree, jsonable, short_name
 from ckptconv.formats.torch.records import find_root, is_big_endian, unpickle_record
-from ckptconv.formats.torch.tensors import Storage, Stored
+from ckptconv.formats.torch.tensors import Storage, Stored, as_tensor
 from ckptconv.io.reader import Source
+from ckptconv.tensors.tensor import Tensor
 
 _WEIGHTS, _CONFIG = "data/weights/", "data/weights/model_weights_config.json"
 _CONSTANTS = "data/constants/model_constants_config.json"
-_PLACE, _LONGEST_NUMBER = "data/constants/", 8
-_NUMBERS = {5: "<q", 7: "<f", 12: "?"}
-"""ScalarType of a constant of one number that is read → its bytes."""
+_KEPT = "data/constants/"
 _NO_STATE = "a constant of the program, or a buffer that no state_dict has"
 _GRAPHS = ("models/model.json", "serialized_exported_program.json")
 _STATE_DICT = "serialized_state_dict.pt"
@@ -85,9 +83,12 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
             modules = {**checkpoint.modules, **_modules(program["graph_module"])}
             version = str(program.get("torch_version"))
             checkpoint = replace(checkpoint, modules=modules)
-            graph = {**program["graph_module"], "numbers": _numbers(archive, root, constants)}
-            checkpoint = with_facts(checkpoint, torch_version=version, program=graph)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, struct.error) as error:
+            held = _held(archive, root, constants)
+            graph = program["graph_module"]
+            checkpoint = with_facts(
+                checkpoint, torch_version=version, program=graph, constants=held
+            )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = f"damaged description of the weights: {error}"
         raise ContainerError(reason, file=source.path) from None
     return checkpoint
@@ -109,35 +110,39 @@ def _constants(archive: Archive, root: str) -> dict[str, Any]:
 
 
 def _read_new(archive: Archive, root: str, constants: dict[str, Any]) -> Checkpoint:
-    path = archive.source.path
-    config = parse(archive.read(root + _CONFIG, _MAX_JSON), path, _CONFIG)["config"]
+    config = parse(archive.read(root + _CONFIG, _MAX_JSON), archive.source.path, _CONFIG)["config"]
     tree, swapped = Tree(), is_big_endian(archive, root)
     for name, entry in config.items():
-        record, meta = root + _WEIGHTS + str(entry["path_name"]), entry["tensor_meta"]
-        if entry.get("use_pickle") or meta["layout"] != _STRIDED:
-            raise ContainerError("a weight that is no plain bytes", file=path, tensor=name)
-        dtype = _TYPES.get(meta["dtype"])
-        if dtype is None or dtype not in DTYPES:
-            found = f"type {meta['dtype']}"
-            raise ContainerError("cannot be converted", file=path, tensor=name, found=found)
-        storage = Storage(partial(archive.member, record), dtype, big_endian=swapped)
-        sizes, strides = (_integers(meta[key]) for key in ("sizes", "strides"))
-        tree.values[name] = Stored(storage, meta["storage_offset"]["as_int"], sizes, strides)
+        tree.values[name] = _stored(archive, root + _WEIGHTS, swapped, name, entry)
     tree.omitted |= {name: _NO_STATE for name in constants if name not in tree.values}
     return filled("torch-export", tree, archive.source)
 
 
-def _numbers(archive: Archive, root: str, constants: dict[str, Any]) -> dict[str, Any]:
-    """Return name → value of the constants that are one finite number."""
-    numbers: dict[str, Any] = {}
-    swapped = bool(constants) and is_big_endian(archive, root)
-    for name, entry in constants.items() if not swapped else ():
-        meta, plain = entry["tensor_meta"], not entry.get("use_pickle")
-        if plain and meta["sizes"] == [] and meta["dtype"] in _NUMBERS:
-            stored = archive.read(root + _PLACE + str(entry["path_name"]), _LONGEST_NUMBER)
-            (value,) = struct.unpack(_NUMBERS[meta["dtype"]], stored)
-            numbers |= {name: value} if math.isfinite(value) else {}
-    return numbers
+def _stored(
+    archive: Archive, folder: str, swapped: bool, name: str, entry: dict[str, Any]
+) -> Stored:
+    """Return what an entry of a config describes, the record of which is in ``folder``."""
+    path, meta = archive.source.path, entry["tensor_meta"]
+    if entry.get("use_pickle") or meta["layout"] != _STRIDED:
+        raise ContainerError("values that are no plain bytes", file=path, tensor=name)
+    dtype = _TYPES.get(meta["dtype"])
+    if dtype is None or dtype not in DTYPES:
+        found = f"type {meta['dtype']}"
+        raise ContainerError("cannot be converted", file=path, tensor=name, found=found)
+    record = folder + str(entry["path_name"])
+    storage = Storage(partial(archive.member, record), dtype, big_endian=swapped)
+    sizes, strides = (_integers(meta[key]) for key in ("sizes", "strides"))
+    return Stored(storage, meta["storage_offset"]["as_int"], sizes, strides)
+
+
+def _held(archive: Archive, root: str, constants: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the constants that can be read; whoever needs another will miss it."""
+    found, swapped = dict[str, Tensor](), bool(constants) and is_big_endian(archive, root)
+    for name, entry in constants.items():
+        with suppress(ContainerError):
+            stored = _stored(archive, root + _KEPT, swapped, name, entry)
+            found[name] = as_tensor(stored, name, archive.source.path)
+    return found
 
 
 def _integers(values: list[dict[str, int]]) -> tuple[int, ...]:

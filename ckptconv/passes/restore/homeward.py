@@ -101,11 +101,14 @@ def _in_order(graph: Graph, memory: _Memory) -> Graph:
 
 def _without_added(graph: Graph, memory: _Memory) -> Graph:
     """Take off the constants that the conversion added for a target that has them always; one that
-    was trained since stays."""
+    was trained since stays. Take off those of a program, too."""
     names = graph.origin.provenance.names
     layers: list[Layer] = []
     omitted: dict[str, str] = {}
     for layer in graph:
+        if any(entry.is_constant for t in layer.params.values() for entry in memory.of(t)):
+            omitted |= {layer.path: "restored: a constant of the program, which no state_dict has"}
+            continue
         added = {p for p, t in layer.params.items() if _is_added(t, memory.of(t)[-1:])}
         if added and not isinstance(layer, RecurrentLayer):
             rest = {p: tensor for p, tensor in layer.params.items() if p not in added}

@@ -28,7 +28,8 @@ _SHOWN = 6
 class Told(NamedTuple):
     """What a report says of one target tensor: its layer, its sources, what was done to them.
 
-    ``read_as`` is the layer's path in the source.
+    ``read_as`` is the layer's path in the source, ``is_constant`` says of a program's constant that
+    no state_dict has it.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Told(NamedTuple):
     kind: str
     sources: tuple[str, ...]
     operations: tuple[str, ...]
+    is_constant: bool = False
 
 
 def parse(report: Mapping[str, Any]) -> dict[str, Told]:
@@ -52,11 +54,12 @@ def parse(report: Mapping[str, Any]) -> dict[str, Told]:
                 str(layer["kind"]),
                 tuple(map(str, tensor["sources"])),
                 tuple(map(str, tensor["operations"])),
+                layer.get("attributes", {}).get("persistent") is False,
             )
             for layer in report["layers"]
             for tensor in layer["tensors"]
         }
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise not_a_report(error) from None
 
 
@@ -145,7 +148,7 @@ def home(report: Mapping[str, Any], told: Mapping[str, Told], restored: Iterable
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise not_a_report(error) from None
     undone, places = {*restored}, dict[str, tuple[str, ...]]()
-    for target, entry in told.items():
+    for target, entry in ((t, e) for t, e in told.items() if not e.is_constant):
         left = [each for each in entry.operations if not _UNDONE.fullmatch(each)]
         left = [each for each in left if each != BOTH_BIASES or target not in undone]
         left += [said[target]] if target in said else []

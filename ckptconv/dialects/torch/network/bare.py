@@ -69,11 +69,23 @@ def _by_channel(o: Operator, key: str) -> Value:
     return o.between("view", given, shape=sizes, sizes=sizes)
 
 
-def _conv(o: Operator) -> None:
-    """A convolution layer, or one by a parameter that stands alone or by what is computed."""
+def _is_of_layer(o: Operator) -> bool:
+    """Tell a layer's weight from a parameter that stands alone, and from what is computed."""
     path = o.program.weights.get(o.tensor_name("weight"))
     layer = o.program.layers.get(path or "")
-    if path is not None and (layer is None or layer.kind != PARAMETER):
+    return path is not None and (layer is None or layer.kind != PARAMETER)
+
+
+def _embedding(o: Operator) -> None:
+    if _is_of_layer(o):
+        LAYERS[o.name](o)
+    else:
+        o.rest_is_told()  # what gradients alone ask for
+        o.give("take", o.tensor("weight"), o.tensor("indices"), axis=0, count=1)
+
+
+def _conv(o: Operator) -> None:
+    if _is_of_layer(o):
         LAYERS[o.name](o)
         return
     x, rank = o.tensor("input"), int(o.name[-2])
@@ -95,5 +107,6 @@ RULES: Mapping[str, Rule] = {
     "layer_norm": _or_layer(_layer_norm),
     "rms_norm": _or_layer(_rms_norm),
     "instance_norm": _instance_norm,
+    "embedding": _embedding,
     **{f"conv{rank}d": _conv for rank in (1, 2, 3)},
 }

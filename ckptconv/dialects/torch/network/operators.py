@@ -22,7 +22,7 @@ from ckptconv.dialects.torch.network.call import Rule
 
 GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "layers": layers.RULES,
-    "norms and convolutions without a layer": bare.RULES,
+    "norms, convolutions and tables without a layer": bare.RULES,
     "functions": functions.RULES,
     "arithmetic, logic, products": {**arithmetic.RULES, "einsum": einsum.einsum},
     "sums and extremes": reductions.RULES,

@@ -10,8 +10,11 @@ from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.graph import Layer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Node, Shape, Value
+from ckptconv.tensors.dtypes import is_float
+from ckptconv.tensors.lazy import np
 
 _DTYPES = {4: "int32", 5: "int64", 7: "float32", 8: "float64", 12: "bool", 6: "float16"}
+_HELD = ("parameter", "buffer", "tensor_constant")
 _SHARED = ("Linear", "Embedding", *(f"InstanceNorm{n}d" for n in (1, 2, 3)))
 
 Raw = Mapping[str, Any]
@@ -38,7 +41,7 @@ class Program:
 
     Attributes:
         layers: by path, those that hold weights.
-        weights: the graph's name of a parameter or buffer → its path.
+        weights: the graph's name of a parameter, buffer or constant → its path.
         counts: name of a size → its expression.
         infinite: some values hold minus infinity.
         zeros: values that hold zeros alone.
@@ -57,8 +60,7 @@ class Program:
         self.inputs: list[Value] = []
         self._values: dict[str, Value] = {}
         self._made: set[str] = set()
-        self._constants: dict[str, str] = {}
-        self._numbers: Mapping[str, float] = source.get("numbers") or {}
+        self._fixed: set[str] = set()
         self.parts: dict[str, Part] = {}
         self._views: dict[str, set[str]] = {}
         self._overwritten: dict[str, str] = {}
@@ -74,12 +76,11 @@ class Program:
             name = user["arg"]["as_tensor"]["name"]
             self._values[name] = Value(name, self.shape(name), self.dtype(name))
             self.inputs.append(self._values[name])
-        elif lifted := spec.get("parameter") or spec.get("buffer"):
-            path = lifted.get("parameter_name") or lifted.get("buffer_name")
-            self.weights[lifted["arg"]["name"]] = str(path)
-        elif constant := spec.get("tensor_constant"):
-            said = str(constant["tensor_constant_name"])
-            self._constants[str(constant["arg"]["name"])] = said
+        for kind in _HELD:
+            if lifted := spec.get(kind):
+                name = str(lifted["arg"]["name"])
+                self.weights[name] = str(lifted[f"{kind}_name"])
+                self._fixed |= set() if kind == "parameter" else {name}
 
     def shape(self, name: str) -> Shape:
         return tuple(size.get("as_int") for size in self.described[name]["sizes"])
@@ -107,22 +108,25 @@ class Program:
 
     def _bare(self, name: str) -> None:
         path = self.weights.get(name)
-        if path is not None and (place := self._shared(path)):
-            self.give("weight", (), [name], layer=place[0], param=place[1])
-            return
-        if self._constants.get(name) in self._numbers:
-            value = self._numbers[self._constants[name]]
-            self.give("full", (), [name], sizes=(), value=value, dtype=self.dtype(name))
-            return
-        if name in self._constants:
-            hint = "register_buffer in the model before torch.export"
-            raise LossyError("a constant that stands in the model's code", hint=hint)
         if path is None:
             raise LossyError("a result beside an operator's first, such as the places of a maximum")
+        if place := self._shared(path):
+            self.give("weight", (), [name], layer=place[0], param=place[1])
+            return
         layer = self.layers.get(path)
+        if layer is None and name in self._fixed:
+            hint = "register_buffer in the model before torch.export"
+            raise LossyError("a constant that cannot be read", tensor=path, hint=hint)
         if layer is None or layer.kind != PARAMETER:
             raise DialectError("a weight of a layer is used by itself", tensor=path)
-        self.give("parameter", (), [name], layer=path)
+        values = layer.params[""]
+        if is_float(values.dtype):
+            self.infinite |= any(np.isneginf(block).any() for block in values.blocks())
+        if values.shape or "persistent" not in layer.attributes:
+            self.give("parameter", (), [name], layer=path, fixed=name in self._fixed)
+        else:
+            value = values.numpy().item()
+            self.give("full", (), [name], sizes=(), value=value, dtype=self.dtype(name))
 
     def _shared(self, path: str) -> tuple[str, str] | None:
         """Return (layer, parameter) of a weight that every framework's layer has as it is."""

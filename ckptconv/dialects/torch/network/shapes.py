@@ -12,8 +12,18 @@ VIEWS = frozenset(
     (
         *("permute", "transpose", "t", "numpy_T", "mT", "view", "reshape", "_unsafe_view"),
         *("flatten", "squeeze", "swapaxes", "movedim"),
-        *("unsqueeze", "unflatten", "select", "slice", "chunk", "split", "split_with_sizes"),
-        *("unbind", "expand", "expand_as", "contiguous", "detach", "alias", "to", "type_as"),
+        *("unsqueeze", "unflatten", "select", "slice", "narrow", "chunk", "split"),
+        *(
+            "split_with_sizes",
+            "unbind",
+            "expand",
+            "expand_as",
+            "contiguous",
+            "detach",
+            "alias",
+            "to",
+            "type_as",
+        ),
         *("dropout", "feature_dropout"),
     )
 )
@@ -75,6 +85,14 @@ def slice(o: Operator) -> None:
         same(o)
     else:
         o.give("index", *given, cuts=(*_whole(axis), cut))
+
+
+def narrow(o: Operator) -> None:
+    x, axis, start, length = o.tensor("self"), o.axis(), o.get("start"), o.get("length")
+    if {type(start), type(length)} != {int} or (start < 0 and x.shape[axis] is None):
+        raise o.refuse("places that are not told")
+    first = start + (x.shape[axis] or 0 if start < 0 else 0)
+    o.give("index", x, cuts=(*_whole(axis), (first or None, first + length, None)))
 
 
 def _whole(axis: int) -> tuple[tuple[None, None, None], ...]:
@@ -194,6 +212,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d"), larger),
     **dict.fromkeys(("contiguous", "clone", "detach", "alias", "lift_fresh_copy"), same),
     **{"movedim": moved, "roll": roll, "flip": flip, "select": select, "slice": slice},
+    "narrow": narrow,
     **{"cat": several("concat"), "stack": several("stack"), "unbind": unbind},
     **{"repeat": repeat, "repeat_interleave": each_repeated, "diff": differences},
 }
