@@ -184,8 +184,8 @@ def several():
 def go():
     File()
     print("goes on", flush=True)
-    while True:
-        signal.pause()
+    while True:  # signal.pause() would miss one that comes just before it
+        pass
 run(app)
 """
 
