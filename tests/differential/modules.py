@@ -58,7 +58,7 @@ _MODULES: Mapping[str, tuple[Mapping[str, Any], tuple[tuple[int, ...], ...]]] = 
     "TransformerDecoderLayer": ({"d_model": 6, "nhead": 2, "dim_feedforward": 5}, (_STEPS,) * 2),
     "PReLU": ({}, (_STEPS,)),
     "Threshold": ({"threshold": 0.1, "value": -2.0}, (_STEPS,)),
-    "Upsample": ({"scale_factor": 2}, (_IMAGE,)),
+    **{n: ({"scale_factor": 2}, (_IMAGE,)) for n in ("Upsample", "UpsamplingBilinear2d")},
     "PixelShuffle": ({"upscale_factor": 2}, (_IMAGE,)),
     "Unflatten": ({"dim": 1, "unflattened_size": (2, 2)}, (_STEPS,)),
     **{name: ({}, (_ROWS, _ROWS)) for name in ("CosineSimilarity", "PairwiseDistance")},

@@ -57,7 +57,8 @@ def test_a_function_is_computed_or_refused_by_name(name, tmp_path):
         *("bounds", "masks of attention", "places", "by places", "statistics", "edges", "products"),
         *("in parts", "in place twice", "zeros that changed"),
         *("kernels of no layer", "constants of one number", "infinite constant", "constants"),
-        "a mask of which a row lets nothing through",
+        *("a mask of which a row lets nothing through", "other sizes", "what numbers are"),
+        "bools that are filled",
         *("axes of a norm", "all axes of a norm"),
     ],
 )

@@ -83,6 +83,41 @@ def constants(s, x):
     return y + rows, x[..., torch.tensor([2, 7, 0])] * torch.tensor([1.5, -2, 4]), s.fc(x) * s.kept
 
 
+def other_sizes(s, x, y):
+    """Images between whose pixels there are others, or which are seen from further away."""
+    larger, line = nn.functional.interpolate, y[:, 0]
+    linear = (
+        larger(y, size=(7, 3), mode="bilinear"),
+        larger(y, scale_factor=2, mode="bilinear"),
+        larger(y, size=(4, 9), mode="bilinear", align_corners=True),
+        larger(line, scale_factor=3, mode="linear"),
+        larger(line, size=4, mode="linear", align_corners=True),
+    )
+    return s.fc(x), *linear, larger(y, size=(8, 15)), larger(line, scale_factor=2)
+
+
+def what_numbers_are(s, x):
+    """Which are none, or infinite; and functions of angles."""
+    y = s.fc(x)
+    root, low = y.sqrt(), y.sigmoid() - 0.5
+    told = torch.where(root.isnan(), -1.0, root), root.nan_to_num(0.5), (1 / y.relu()).isinf()
+    wide = (
+        torch.tan(low),
+        torch.sinh(y),
+        torch.cosh(y),
+        torch.asinh(y),
+        torch.erfc(y),
+        torch.exp2(y),
+    )
+    near = (
+        torch.asin(y.tanh()),
+        torch.acos(y.tanh()),
+        torch.atanh(y.tanh()),
+        torch.acosh(y.abs() + 2),
+    )
+    return *told, root.isfinite(), *wide, *near
+
+
 def in_parts(s, x):
     """Steps of a result that is there before them, of several axes, and parts that overlap."""
     y = s.fc(x)
@@ -451,6 +486,15 @@ FUNCTIONS = {
         linear, X, free=(0,),
     ),
     "constants": Function(constants, held, STEPS, free=(0,)),
+    "bools that are filled": Function(
+        lambda s, x: (s.fc(x), (x > 0).fill_(0.4), (x > 0).fill_(0)), linear, X, free=(0,)
+    ),
+    "other sizes": Function(other_sizes, linear, ((3, 8), (2, 3, 4, 5)), free=(0,)),
+    "a scale that no size is": Function(
+        lambda s, x, y: (s.fc(x), nn.functional.interpolate(y, scale_factor=1.5, mode="bilinear")),
+        linear, ((3, 8), (2, 3, 4, 5)), "not what a scale makes",
+    ),
+    "what numbers are": Function(what_numbers_are, linear, X, free=(0,)),
     "a mask of which a row lets nothing through": Function(
         lambda s, x: torch.softmax(s.fc(x) + s.mask, -1)[:, 1:],
         lambda: {"fc": nn.Linear(8, 8), "mask": (torch.arange(40.0).view(5, 8) // 9).log()}, STEPS,

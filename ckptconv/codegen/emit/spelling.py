@@ -163,3 +163,17 @@ def gated(torch: bool) -> Callable[[Arguments], str]:
         return f"conv_lstm({', '.join(['{all}', *said])})"
 
     return text
+
+
+def interpolated(torch: bool) -> Callable[[Arguments], str]:
+    """Pixels between those of an image, whose corners stay where they are or its edges do."""
+
+    def text(a: Arguments) -> str:
+        sizes, corners = number(a["sizes"]), a.get("corners", False)
+        if torch:
+            told = ", align_corners=True" if corners else ""
+            return f'nn.functional.interpolate({{0}}, {sizes}, mode="bilinear"{told})'
+        told = "align_corners" if corners else "half_pixel_centers"
+        return f"ops.ResizeBilinearV2({told}=True)({{0}}, {sizes})"
+
+    return text

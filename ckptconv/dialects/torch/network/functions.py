@@ -18,6 +18,27 @@ def _kept(op: str, dtype: str) -> Rule:
     return lambda o: shapes.same(o) if dtype in o.tensor("self").dtype else o.give(op, o.typed())
 
 
+def _about(op: str) -> Rule:
+    """Take a function that tells of floating-point numbers what they are."""
+
+    def rule(o: Operator) -> None:
+        if "float" not in o.tensor("self").dtype:
+            raise o.refuse("whole numbers")
+        o.give(op, o.tensor("self"))
+
+    return rule
+
+
+def _nan_to_num(o: Operator) -> None:
+    if "float" not in o.tensor("self").dtype:
+        o.rest_is_told()
+        shapes.same(o)
+        return
+    if o.get("posinf") is not None or o.get("neginf") is not None:
+        raise o.refuse("numbers for infinities")
+    o.give("nan_to_num", o.tensor("self"), nan=0.0 if o.get("nan") is None else number(o, "nan"))
+
+
 def _relu6(o: Operator) -> None:
     if o.gives_whole:
         o.give("clip", o.tensor("self"), low=0, high=6)
@@ -133,7 +154,8 @@ _ONE = {
     **{name: name for name in ("sin", "cos", "selu", "silu", "mish", "square")},
     **{"neg": "negative", "hardswish": "hard_silu", "hardsigmoid": "hard_sigmoid"},
     **{name: name for name in ("softsign", "log_sigmoid", "log1p", "expm1", "erf", "log2")},
-    **{name: name for name in ("log10", "atan")},
+    **{name: name for name in ("log10", "atan", "tan", "asin", "acos", "erfc", "exp2")},
+    **{name: name for name in ("sinh", "cosh", "asinh", "acosh", "atanh")},
 }
 RULES: Mapping[str, Rule] = {
     **{name: _one(op) for name, op in _ONE.items()},
@@ -143,7 +165,8 @@ RULES: Mapping[str, Rule] = {
     **{"log_softmax": _along("log_softmax"), "_log_softmax": _along("log_softmax")},
     **dict.fromkeys(("clamp", "clamp_min", "clamp_max"), _clip),
     **{"hardtanh": _hard_tanh, "gelu": _gelu, "elu": _elu, "leaky_relu": _leaky},
-    **{"softplus": _softplus, "pad": _pad},
+    **{name: _about(name) for name in ("isnan", "isinf", "isfinite")},
+    **{"softplus": _softplus, "pad": _pad, "nan_to_num": _nan_to_num},
     **{"celu": _celu, "threshold": _threshold},
     **{"hardshrink": _shrink("hard_shrink"), "softshrink": _shrink("soft_shrink")},
     **dict.fromkeys(_DROPOUTS, _dropout),

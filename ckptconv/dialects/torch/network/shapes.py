@@ -146,19 +146,6 @@ def each_repeated(o: Operator) -> None:
     o.give("repeat", o.tensor("self"), times=times, axis=o.axis())
 
 
-def larger(o: Operator) -> None:
-    """Repeat along the last axes, as often as their scales say."""
-    x, scales = o.tensor("input"), o.get("scale_factors")
-    axes = range(2, x.rank)
-    if scales is None:
-        raise o.refuse("a size, and not a scale")
-    if len(scales) != len(axes) or any(n != int(n) or n < 1 for n in scales):
-        raise o.refuse("scales that are no whole numbers")
-    for axis, n in zip(axes, scales, strict=True):
-        x = o.between("repeat", x, times=int(n), axis=axis)
-    o.program.same(o.outputs[0], x)
-
-
 def differences(o: Operator) -> None:
     if o.get("n", 1) != 1 or o.has_tensor("prepend") or o.has_tensor("append"):
         raise o.refuse("n, prepend or append")
@@ -209,7 +196,6 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("unsqueeze", "unflatten"), shaped),
     **dict.fromkeys(("chunk", "split", "split_with_sizes"), chunk),
     **dict.fromkeys(("expand", "expand_as"), expand),
-    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d"), larger),
     **dict.fromkeys(("contiguous", "clone", "detach", "alias", "lift_fresh_copy"), same),
     **{"movedim": moved, "roll": roll, "flip": flip, "select": select, "slice": slice},
     "narrow": narrow,

@@ -125,7 +125,9 @@ def _fill(o: Operator) -> None:
         o.give("add", o.between("full_as", x, value=0, dtype=x.dtype), o.typed(o.tensor("value")))
         return
     value = number(o, "value", 0.0)
-    o.give("full_as", x, value=value if "float" in x.dtype else int(value), dtype=x.dtype)
+    if "float" not in x.dtype:
+        value = value != 0 if x.dtype == "bool" else int(value)
+    o.give("full_as", x, value=value, dtype=x.dtype)
 
 
 def _masked(o: Operator) -> None:
