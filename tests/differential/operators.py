@@ -16,15 +16,15 @@ from tests.differential.exported import attempt
 from tests.differential.networks import TARGETS
 from tests.differential.outcome import Case, Generator, Outcome
 
-_SHAPES = ((3, 4), (2, 3, 4), (2, 3, 4), (2, 3, 4, 4), (4, 1), (1, 4, 4))
-_DTYPES = ("float32", "float32", "float32", "int64", "bool")
+_SHAPES = ((3, 4), (2, 3, 4), (2, 3, 4), (2, 3, 4, 4), (4, 1), (1, 4, 4), (4, 4), (1, 1))
+_DTYPES = ("float32", "float32", "float32", "int64", "int32", "bool")
 _PLACES = ("index", "indices")
 _CONDITIONS = ("mask", "condition", "attn_mask")
 _WORDS = {
     "approximate": ("none", "tanh"),
     "rounding_mode": ("floor", "trunc"),
     "mode": ("constant", "reflect", "replicate", "circular"),
-    "equation": ("abc,abd->acd", "ij,jk->ik", "...ij->...ji", "abc,acd->abd", "ij->j"),
+    "equation": ("abc,abd->acd", "ij,jk->ik", "...ij->...ji", "abc,acd->abd", "ij->j", "ij,kj->ik"),
 }
 _SIZES = ((2, -1), (2, 12), (2, 4, 3), (-1, 4), (4, 3, 2), (2, 3, 2, 2), (2, 2, 3, 4), (3, -1))
 _UNTOLD = {"device", "layout", "pin_memory", "memory_format", "generator", "non_blocking", "copy"}
@@ -47,15 +47,21 @@ class Drawn(NamedTuple):
 
 
 class _Taken(NamedTuple):
-    """An argument that is a value: the first, the second or the third, in a dtype."""
+    """An argument that is a value: the first, the second or the third, in a dtype.
+
+    Attributes:
+        rank: its axes, if it has others than the value.
+    """
 
     place: int
     dtype: str
+    rank: int | None = None
 
 
 @lru_cache
 def _overloads() -> list[tuple[str, str]]:
     known = {name for group, rules in GROUPS.items() if group != "layers" for name in rules}
+    known |= {f"{name}_" for name in known}  # in place
     packets = [(name, getattr(torch.ops.aten, name, None)) for name in sorted(known)]
     found = [(name, o) for name, p in packets if p is not None for o in p.overloads()]
     return [(name, o) for name, o in found if _values(name, o) and "out" not in o]
@@ -98,7 +104,7 @@ def _argument(rng: Random, name: str, kind: str, rank: int, place: int) -> Any:
     if "List[int]" in kind:
         if "size" in name or name == "shape":
             return rng.choice(_SIZES)
-        length = rng.choice((1, 2, rank))
+        length = rng.choice((0, 1, 1, 2, rank))
         low = -rank if name.startswith("dim") else 0
         return [rng.randint(low, max(rank - 1, 2)) for _ in range(length)]
     if "bool" in kind:
@@ -111,9 +117,10 @@ def _argument(rng: Random, name: str, kind: str, rank: int, place: int) -> Any:
 
 
 def _taken(rng: Random, name: str, place: int) -> _Taken:
+    rank = rng.choice((None, None, None, None, 0, 1))
     if name in _PLACES:
-        return _Taken(place, "places")
-    return _Taken(place, "bool" if name in _CONDITIONS else rng.choice(_DTYPES))
+        return _Taken(place, "places", rank)
+    return _Taken(place, "bool" if name in _CONDITIONS else rng.choice(_DTYPES), rank)
 
 
 class _Model(nn.Module):
@@ -126,8 +133,12 @@ class _Model(nn.Module):
         drawn = self.drawn
         operator = getattr(getattr(torch.ops.aten, drawn.operator), drawn.overload)
         values = self.fc(x) * 2, y, y * 0.5
-        made = operator(**{key: _put(value, values) for key, value in drawn.arguments.items()})
-        return made, self.fc(x)
+        given = {key: _put(value, values) for key, value in drawn.arguments.items()}
+        if not drawn.operator.endswith("_") or not isinstance(given.get("self"), torch.Tensor):
+            return operator(**given), self.fc(x)
+        whole = torch.stack([given["self"], given["self"]])  # of which a part is changed
+        made = operator(**{**given, "self": whole[1]})
+        return made, whole, self.fc(x)
 
 
 def _put(argument: Any, values: tuple[Any, ...]) -> Any:
@@ -139,10 +150,16 @@ def _put(argument: Any, values: tuple[Any, ...]) -> Any:
     turned = {
         "float32": lambda: x * 1.5,
         "int64": lambda: (x * 3).long(),
+        "int32": lambda: (x * 3).int(),
         "bool": lambda: x > 0,
         "places": lambda: (x > 0).long(),
     }
-    return turned[argument.dtype]()
+    found = turned[argument.dtype]()
+    return (
+        found
+        if argument.rank is None
+        else found.flatten()[: 3 * argument.rank or 1].view((-1,) * argument.rank)
+    )
 
 
 def _run(case: Case, tmp: Path) -> Outcome:
