@@ -86,9 +86,9 @@ def _parameter(shape: str, dtype: str, target: str) -> str:
     """Return the call that builds a parameter; of whole numbers torch's takes no gradient."""
     if target != "torch":
         return f"Parameter(ops.zeros({shape}, {spelling.dtype({'dtype': dtype})}))"
-    if "float" in dtype:
-        return f"nn.Parameter(torch.zeros({shape}))"
-    return f"nn.Parameter(torch.zeros({shape}, dtype=torch.{dtype}), requires_grad=False)"
+    said = "" if dtype == "float32" else f", dtype=torch.{dtype}"
+    kept = "" if "float" in dtype else ", requires_grad=False"
+    return f"nn.Parameter(torch.zeros({shape}{said}){kept})"
 
 
 def weight(node: Node, layer: Layer, columns: Columns) -> str:
