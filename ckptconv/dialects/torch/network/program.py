@@ -40,7 +40,7 @@ class Program:
         layers: by path, those that hold weights.
         weights: the graph's name of a parameter or buffer → its path.
         counts: name of a size → its expression.
-        infinite: some values hold minus infinity.
+        infinite: some values hold, or may hold, minus infinity.
         zeros: values that hold zeros alone.
         tied: path of a weight → all paths of the same one.
         parts: a view → which part it looks at, where that is told in numbers.
@@ -58,6 +58,7 @@ class Program:
         self._values: dict[str, Value] = {}
         self._made: set[str] = set()
         self._constants: dict[str, str] = {}
+        self._buffers: set[str] = set()
         self._numbers: Mapping[str, float] = source.get("numbers") or {}
         self.parts: dict[str, Part] = {}
         self._views: dict[str, set[str]] = {}
@@ -77,6 +78,8 @@ class Program:
         elif lifted := spec.get("parameter") or spec.get("buffer"):
             path = lifted.get("parameter_name") or lifted.get("buffer_name")
             self.weights[lifted["arg"]["name"]] = str(path)
+            if "buffer_name" in lifted:
+                self._buffers.add(str(path))
         elif constant := spec.get("tensor_constant"):
             said = str(constant["tensor_constant_name"])
             self._constants[str(constant["arg"]["name"])] = said
@@ -122,6 +125,7 @@ class Program:
         layer = self.layers.get(path)
         if layer is None or layer.kind != PARAMETER:
             raise DialectError("a weight of a layer is used by itself", tensor=path)
+        self.infinite |= path in self._buffers  # as masks are
         self.give("parameter", (), [name], layer=path)
 
     def _shared(self, path: str) -> tuple[str, str] | None:
