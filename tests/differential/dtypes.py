@@ -17,18 +17,24 @@ from tests.differential.outcome import Case, Generator, Outcome
 from tests.networks import fill
 
 DTYPES = ("float32", "int64", "int32", "bool")
+HELD = (*DTYPES, "float64", "float16")
 NUMBERS = (2, 0.5, True, -3, 0)
 SIZE = 4
 
 
 class Drawn(NamedTuple):
-    """An operation of x, or of x and y, or of x and a number, in these dtypes, for a framework."""
+    """An operation of x, or of x and y, or of x and a number, in these dtypes, for a framework.
+
+    Attributes:
+        held: y is a buffer of the model.
+    """
 
     name: str
     x: str
     y: str
     number: float
     target: str
+    held: bool
 
 
 @lru_cache
@@ -107,7 +113,9 @@ def _functions() -> dict[str, Any]:
 def _draw(seed: str) -> Drawn:
     rng = random.Random(seed)
     name, target = rng.choice([*_functions()]), rng.choice([*TARGETS])
-    return Drawn(name, rng.choice(DTYPES), rng.choice(DTYPES), rng.choice(NUMBERS), target)
+    held = name != "stack" and rng.random() < 0.3  # uncompiled, ops.stack takes no Parameter
+    dtypes = rng.choice(DTYPES), rng.choice(HELD if held else DTYPES)
+    return Drawn(name, *dtypes, rng.choice(NUMBERS), target, held)
 
 
 def _model(drawn: Drawn) -> Any:
@@ -117,16 +125,20 @@ def _model(drawn: Drawn) -> Any:
     turned = {
         "float32": lambda x: x * 3,
         "bool": lambda x: x > 0,
-        **{name: _to(getattr(torch, name)) for name in ("int64", "int32")},
+        **{name: _to(getattr(torch, name)) for name in HELD if name not in ("float32", "bool")},
     }
 
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.fc = nn.Linear(SIZE, SIZE)
+            if drawn.held:
+                y = torch.arange(1.0, 1 + SIZE).sin().repeat(SIZE, 1)
+                self.register_buffer("held", turned[drawn.y](y))
 
         def forward(self, x: Any, y: Any) -> Any:
-            given = turned[drawn.x](self.fc(x) * 2), turned[drawn.y](y)
+            other = self.held if drawn.held else turned[drawn.y](y)
+            given = turned[drawn.x](self.fc(x) * 2), other
             return _functions()[drawn.name](*given, drawn.number), self.fc(y)
 
     return Model()

@@ -21,9 +21,9 @@ from tests.differential.networks import TARGETS
 from tests.differential.outcome import Case, Generator, Outcome
 from tests.networks import fill
 
-_SHAPES = ((3, 4), (2, 3, 4), (2, 3, 4), (2, 3, 4, 4), (4, 1), (1, 4, 4))
-_DTYPES = ("float32", "float32", "float32", "int64", "bool")
-_HELD_DTYPES = (*_DTYPES, "float64", "int32")
+_SHAPES = ((3, 4), (2, 3, 4), (2, 3, 4), (2, 3, 4, 4), (4, 1), (1, 4, 4), (4, 4), (1, 1))
+_DTYPES = ("float32", "float32", "float32", "int64", "int32", "bool")
+_HELD_DTYPES = (*_DTYPES, "float64")
 _HELD = ("buffer", "passing", "attribute")
 _PLACES = ("index", "indices")
 _CONDITIONS = ("mask", "condition", "attn_mask")
@@ -31,7 +31,7 @@ _WORDS = {
     "approximate": ("none", "tanh"),
     "rounding_mode": ("floor", "trunc"),
     "mode": ("constant", "reflect", "replicate", "circular"),
-    "equation": ("abc,abd->acd", "ij,jk->ik", "...ij->...ji", "abc,acd->abd", "ij->j"),
+    "equation": ("abc,abd->acd", "ij,jk->ik", "...ij->...ji", "abc,acd->abd", "ij->j", "ij,kj->ik"),
 }
 _SIZES = ((2, -1), (2, 12), (2, 4, 3), (-1, 4), (4, 3, 2), (2, 3, 2, 2), (2, 2, 3, 4), (3, -1))
 _UNTOLD = {"device", "layout", "pin_memory", "memory_format", "generator", "non_blocking", "copy"}
@@ -54,16 +54,23 @@ class Drawn(NamedTuple):
 
 
 class _Taken(NamedTuple):
-    """An argument that is a value: the first, the second or the third, in a dtype; or ``held``."""
+    """An argument that is a value: the first, the second or the third, in a dtype.
+
+    Attributes:
+        rank: its axes, if it has others than the value.
+        held: what the module holds it as; ``""``: it is made of the inputs.
+    """
 
     place: int
     dtype: str
+    rank: int | None = None
     held: str = ""
 
 
 @lru_cache
 def _overloads() -> list[tuple[str, str]]:
     known = {name for group, rules in GROUPS.items() if group != "layers" for name in rules}
+    known |= {f"{name}_" for name in known}  # in place
     packets = [(name, getattr(torch.ops.aten, name, None)) for name in sorted(known)]
     found = [(name, o) for name, p in packets if p is not None for o in p.overloads()]
     return [(name, o) for name, o in found if _values(name, o) and "out" not in o]
@@ -106,7 +113,7 @@ def _argument(rng: Random, name: str, kind: str, rank: int, place: int) -> Any:
     if "List[int]" in kind:
         if "size" in name or name == "shape":
             return rng.choice(_SIZES)
-        length = rng.choice((1, 2, rank))
+        length = rng.choice((0, 1, 1, 2, rank))
         low = -rank if name.startswith("dim") else 0
         return [rng.randint(low, max(rank - 1, 2)) for _ in range(length)]
     if "bool" in kind:
@@ -119,11 +126,12 @@ def _argument(rng: Random, name: str, kind: str, rank: int, place: int) -> Any:
 
 
 def _taken(rng: Random, name: str, place: int) -> _Taken:
+    rank = rng.choice((None, None, None, None, 0, 1))
     held = rng.choice(_HELD) if rng.random() < 0.3 else ""
     if name in _PLACES:
-        return _Taken(place, "places", held)
+        return _Taken(place, "places", rank, held)
     dtype = rng.choice(_HELD_DTYPES if held else _DTYPES)
-    return _Taken(place, "bool" if name in _CONDITIONS else dtype, held)
+    return _Taken(place, "bool" if name in _CONDITIONS else dtype, rank, held)
 
 
 class _Model(nn.Module):
@@ -136,23 +144,30 @@ class _Model(nn.Module):
         drawn = self.drawn
         operator = getattr(getattr(torch.ops.aten, drawn.operator), drawn.overload)
         values = self.fc(x) * 2, y, y * 0.5
-        made = operator(**{key: self._put(value, values) for key, value in drawn.arguments.items()})
-        return made, self.fc(x)
+        given = {key: self._put(value, values) for key, value in drawn.arguments.items()}
+        if not drawn.operator.endswith("_") or not isinstance(given.get("self"), torch.Tensor):
+            return operator(**given), self.fc(x)
+        whole = torch.stack([given["self"], given["self"]])  # of which a part is changed
+        made = operator(**{**given, "self": whole[1]})
+        return made, whole, self.fc(x)
 
     def _put(self, argument: Any, values: tuple[Any, ...]) -> Any:
         if isinstance(argument, list) and argument and isinstance(argument[0], _Taken):
             return [self._put(one, values) for one in argument]
         if not isinstance(argument, _Taken):
             return argument
-        held = getattr(self, _held_name(argument)) if argument.held else values[argument.place]
-        return held if argument.held else _turned(held, argument.dtype)
+        if argument.held:
+            return getattr(self, _held_name(argument))
+        return _turned(values[argument.place], argument)
 
 
-def _turned(x: Any, dtype: str) -> Any:
-    if dtype in ("bool", "places"):
-        return x > 0 if dtype == "bool" else (x > 0).long()
-    scale = 1.5 if "float" in dtype else 3
-    return (x * scale).to(getattr(torch, dtype))
+def _turned(x: Any, taken: _Taken) -> Any:
+    if taken.dtype in ("bool", "places"):
+        found = x > 0 if taken.dtype == "bool" else (x > 0).long()
+    else:
+        found = (x * (1.5 if "float" in taken.dtype else 3)).to(getattr(torch, taken.dtype))
+    rank = taken.rank
+    return found if rank is None else found.flatten()[: 3 * rank or 1].view((-1,) * rank)
 
 
 def _held_name(taken: _Taken) -> str:
@@ -165,7 +180,7 @@ def _holding(model: _Model) -> _Model:
     given = [one for v in drawn.arguments.values() for one in (v if type(v) is list else [v])]
     for taken in dict.fromkeys(one for one in given if isinstance(one, _Taken) and one.held):
         shape = drawn.other if taken.place == 1 else drawn.shape
-        value, name = _turned(torch.randn(shape) * 1.3, taken.dtype), _held_name(taken)
+        value, name = _turned(torch.randn(shape) * 1.3, taken), _held_name(taken)
         if taken.held == "attribute":
             setattr(model, name, value)
         else:

@@ -88,6 +88,8 @@ def _model(drawn: Program) -> Any:
             for name, part in parts.items():
                 if part is not None:
                     setattr(self, name, part)
+            if any(step.name == "never" and not step.flag for step in drawn.steps):
+                self.register_buffer("never", torch.zeros(()))
             for number, step in enumerate(drawn.steps):
                 if step.name in own:
                     self.add_module(f"own_{number}", own[step.name].make(nn, FEATURES))
@@ -105,7 +107,10 @@ def _model(drawn: Program) -> Any:
                     values.append(known[step.name](self, one, other, step))
             return (values[2], self.cell(y[:, 0])[0], *values[3:][-GIVEN:])
 
-    return fill(Program())
+    model = fill(Program())
+    for buffer in model.buffers(recurse=False):
+        buffer.fill_(-torch.inf)
+    return model
 
 
 def _run(case: Case, tmp: Path) -> Outcome:

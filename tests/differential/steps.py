@@ -42,6 +42,15 @@ def _set(x: Any, s: Any) -> Any:
     return made
 
 
+def _never(m: Any, x: Any, s: Any) -> Any:
+    """Weights of which some rows, and some places of others, are of no score."""
+    import torch
+
+    out = (x > s.number) | (x[..., :1] > 0)
+    scores = x + (~out).float().log() if s.flag else torch.where(out, m.never, x)
+    return scores.softmax(s.whole).masked_fill(out, 0.0)
+
+
 _EQUATIONS = ("bti,bsi->bts", "bti,bsj->btjs", "bti,bti->bi", "bti,bsi->ts", "bti,sbi->sbt")
 _OF_MORE = ("bti,bti->b", "bti,bti,bti->bti", "bti,bsi,bsj->btj", "bti,bti->")
 
@@ -84,6 +93,7 @@ def functions() -> dict[str, Any]:
         "unseen": lambda m, x, y, s: (
             x.masked_fill(x > s.number, -torch.inf).softmax(s.whole).masked_fill(x > s.number, 0.0)
         ),
+        "never": lambda m, x, y, s: _never(m, x, s),
         "dropout": lambda m, x, y, s: F.dropout(x, 0.5, training=False, inplace=s.flag),
         "mean": lambda m, x, y, s: x.mean(s.whole, keepdim=s.flag),
         "sum": lambda m, x, y, s: x.sum(-1, keepdim=True) + y,

@@ -101,21 +101,9 @@ def what_numbers_are(s, x):
     y = s.fc(x)
     root, low = y.sqrt(), y.sigmoid() - 0.5
     told = torch.where(root.isnan(), -1.0, root), root.nan_to_num(0.5), (1 / y.relu()).isinf()
-    wide = (
-        torch.tan(low),
-        torch.sinh(y),
-        torch.cosh(y),
-        torch.asinh(y),
-        torch.erfc(y),
-        torch.exp2(y),
-    )
-    near = (
-        torch.asin(y.tanh()),
-        torch.acos(y.tanh()),
-        torch.atanh(y.tanh()),
-        torch.acosh(y.abs() + 2),
-    )
-    return *told, root.isfinite(), *wide, *near
+    wide = torch.tan(low), torch.sinh(low), torch.cosh(low), torch.asinh(y), torch.erfc(y)
+    near = torch.asin(low), torch.acos(low), torch.atanh(low), torch.acosh(y.abs() + 2)
+    return *told, root.isfinite(), *wide, *near, torch.exp2(low)
 
 
 def in_parts(s, x):

@@ -180,6 +180,30 @@ def test_torch_export_to_mindspore(program, tmp_path):
     assert "MINDIR, allowed" in report.network.cause
 
 
+def test_outputs_of_other_numbers_fail(tmp_path):
+    """True is 1, and no more than that."""
+
+    class Flags(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.fc(x) > 0
+
+    torch.manual_seed(0)
+    torch.export.save(torch.export.export(Flags(), (torch.ones(4, 3),)), tmp_path / "m.pt2")
+    network = tmp_path / "torch_net.py"
+    ckptconv.convert(tmp_path / "m.pt2", tmp_path / "m.pt", to="torch", network=network)
+    files = tmp_path / "m.pt2", tmp_path / "m.pt"
+    assert ckptconv.verify(*files, run=True, network=network).ok
+    ckptconv.golden(files[0], tmp_path / "v.npz", network=True)
+    assert ckptconv.replay(files[1], tmp_path / "v.npz", network=network).ok
+    network.write_text(re.sub(r"return (.*> 0)\n", r"return (\1).float()\n", network.read_text()))
+    cause = ckptconv.verify(*files, run=True, network=network).network.cause
+    assert re.search("output 0 .* is of other numbers .*expected bool, found float32", cause), cause
+
+
 def test_torchs_attention_in_steps(tmp_path):
     """The source's network takes the weights one by one; the target's file is read as it is."""
     exported("attended", tmp_path / "m.pt2")

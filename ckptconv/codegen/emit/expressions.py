@@ -112,7 +112,7 @@ EXPRESSIONS: Mapping[str, Row] = {
     "reshape": Row(lambda a: "{0}.reshape(-1, " + ", ".join(map(number, a["sizes"])) + ")"
                    if -1 not in a["sizes"]
                    else "{0}.reshape({0}.shape[0], " + ", ".join(map(number, a["sizes"])) + ")"),
-    "view": Row(lambda a: f"{{0}}.reshape({', '.join(map(spelling.size, a['sizes']))})"),
+    "view": Row(lambda a: f"{{0}}.reshape({', '.join(map(spelling.size, a['sizes'])) or '()'})"),
     "tile": Row(lambda a: f"{{0}}.repeat({', '.join(map(spelling.size, a['times']))})",
                 lambda a: f"ops.tile({{0}}, ({spelling.sizes(a['times'])}))"),
     "full": Row(spelling.filled(True), spelling.filled(False)),

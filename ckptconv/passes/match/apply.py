@@ -92,13 +92,14 @@ def lowered(found: Matching, *, order: bool = False) -> Lowered:
 
     Raises:
         AmbiguousKindError: nothing is open but kinds of layers.
+        DialectError: what is tied on one side is not so, or not there, on the other.
         UnmatchedError: not all is forced, or accepted; ``plan`` is the whole plan.
     """
     plan = found.plan
     paired = not plan.impossible and (order or not plan.proposed)
     if paired and found.unsure.keys() == {entry.source for entry in plan.ambiguous} != set():
         raise AmbiguousKindError.of([*found.unsure.values()])
-    if plan.ambiguous or plan.impossible or (plan.proposed and not order):
+    if plan.ambiguous or not paired:
         raise _unmatched(found)
     result = _Result(found.targets)
     pairs = plan.pairs(order=order)
@@ -107,10 +108,10 @@ def lowered(found: Matching, *, order: bool = False) -> Lowered:
             result.take(source, found.targets[pairs[path]])
         else:
             result.left += next(iter(source.forms.values())).tensors.values()
-    result.leave_ties()
+    result.leave_ties(found.targets)
     for name, tensor in found.filled.items():
         result.add(name, tensor, "filled")
-    notes = (*result.notes, *_moves(plan, order=order))
+    notes = (*result.notes, *plan.moves(order=order))
     return Lowered(result.tensors, tuple(result.made), tuple(result.dropped), notes)
 
 
@@ -167,17 +168,23 @@ class _Result:
             if partner not in self.tensors:
                 self.add(partner, self.tensors[name], f"tied to {name} in the target")
 
-    def leave_ties(self) -> None:
-        """Account for tied parameters that the target holds under another name.
+    def leave_ties(self, targets: Mapping[str, Target]) -> None:
+        """Account for tied parameters that either side holds under another name.
 
         Raises:
-            DialectError: it holds them under none.
+            DialectError: that name is none of the other side's.
         """
         rule = "tied: the target has the same tensor under another name"
         for tensor in self.left:
             if key(tensor) not in self._written:
                 raise DialectError(f"a tied parameter of {tensor.shape} has no place in the target")
             self.dropped.append(Dropped(tensor, rule))
+        wanted = (name for target in targets.values() for name in target.names.values())
+        if lacking := [name for name in wanted if name not in self.tensors]:
+            raise DialectError(
+                f"{option('like')}: the source has no values for {listed(lacking, _SHOWN)}",
+                hint=option("fill", dict.fromkeys(lacking[:_SHOWN], "zeros")),
+            )
 
     def add(self, name: str, tensor: Tensor, evidence: str) -> None:
         self.tensors[name] = tensor
@@ -210,17 +217,6 @@ def _settled(layer: Layer, source: Source) -> Layer:
     """Say so where the target has decided the kind."""
     kinds = {one.kind for form in source.forms.values() for one, _ in form.layers}
     return replace(layer, evidence=_EVIDENCE) if len(kinds) > 1 and layer.candidates else layer
-
-
-def _moves(plan: Plan, *, order: bool) -> list[str]:
-    accepted = plan.proposed if order else ()
-    forced = [e for e in plan.forced if None not in (e.source, e.target) and e.source != e.target]
-    return [
-        f"{option(name)}: {entry.ends}: {entry.why}"
-        + (f"; but {entry.warning}" if entry.warning else "")
-        for name, entries in (("like", forced), ("like_order", accepted))
-        for entry in entries
-    ]
 
 
 def _unmatched(found: Matching) -> UnmatchedError:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ckptconv.checkpoint import join
 from ckptconv.graph.kinds import PARAMETER
+from ckptconv.graph.lowered import Part
 from ckptconv.passes.match.sides import Form, Source, Target
 from ckptconv.passes.match.structure import Structure
+from ckptconv.spelling import option
 
 Shapes = tuple[tuple[tuple[int, ...], str], ...]
 
@@ -39,13 +42,23 @@ def _renamed(source: Source, wanted: Mapping[Shapes, set[Structure]]) -> Source:
         for other in others:
             names = {own[param.shape, param.dtype]: param.name for param in other}
             layers = tuple(
-                (layer, part._replace(tensors={names[n]: t for n, t in part.tensors.items()}))
+                (layer, _called(part, names, source.module.path))
                 for layer, part in form.layers
                 if part.tensors.keys() <= names.keys()
             )
             forms.setdefault(other, Form(layers))
     structures = (*source.module.structures, *(s for s in forms if s not in source.forms))
     return Source(replace(source.module, structures=structures), forms)
+
+
+def _called(part: Part, names: Mapping[str, str], path: str) -> Part:
+    notes = (
+        f"{option('like')}: {join(path, name)} → {names[name]}: the only one of its shape there"
+        for name in part.tensors
+        if names[name] != name
+    )
+    tensors = {names[name]: tensor for name, tensor in part.tensors.items()}
+    return part._replace(tensors=tensors, notes=(*part.notes, *notes))
 
 
 def _shapes(structure: Structure) -> Shapes:

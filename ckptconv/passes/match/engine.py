@@ -17,6 +17,8 @@ All else is proposed in the order of both sides, never done.
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -94,16 +96,19 @@ class _Work:
             (self.open if group.source and group.target else self.alone).append(group)
 
     def leave_copies(self) -> None:
-        """Set aside tied copies that the other side has no room for: their values arrive anyway."""
-        for group in (*self.open, *self.alone):
-            for mine, others in ((group.source, group.target), (group.target, group.source)):
-                surplus = len(mine) - len(others)
-                names = {module.path for module in others}
-                copies = [m for m in mine if m.is_copy and m.path not in names]
-                for module in copies[::-1][: max(surplus, 0)]:
+        """Set aside tied copies that the other side has no room for: their values arrive by those
+        that stay."""
+        left = [Counter(t for m in side for t in m.tensors) for side in (self.source, self.target)]
+        for group, side in itertools.product((*self.alone, *self.open), (0, 1)):
+            pair = group.source, group.target
+            mine, others, count = pair[side], pair[1 - side], left[side]
+            names = {module.path for module in others}
+            for module in [m for m in mine if m.path not in names][::-1]:
+                is_copy = module.tensors and all(count[t] > 1 for t in module.tensors)
+                if is_copy and len(mine) > len(others):
                     mine.remove(module)
-                    is_source = mine is group.source
-                    old, new = (module.path, None) if is_source else (None, module.path)
+                    count.subtract(module.tensors)
+                    old, new = (None, module.path) if side else (module.path, None)
                     self.forced.append(Entry(old, new, "the same tensors as another module"))
 
     def settle(self, which: Callable[[Group], bool], pairs: Mapping[str, str], why: str) -> None:

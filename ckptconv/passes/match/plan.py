@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ckptconv.spelling import option
+
 SCHEMA = "ckptconv-plan-1"
 GROUPS = ("forced", "proposed", "ambiguous", "impossible")
 _HEADINGS = {
@@ -82,6 +84,18 @@ class Plan:
             for entry in entries
             if entry.source is not None and entry.target is not None
         }
+
+    def moves(self, *, order: bool) -> list[str]:
+        """Return what gets another path, each with its reason, as notes have it."""
+        accepted = self.proposed if order else ()
+        pairs = self.pairs()
+        forced = [e for e in self.forced if e.source in pairs and e.source != e.target]
+        return [
+            f"{option(name)}: {entry.ends}: {entry.why}"
+            + (f"; but {entry.warning}" if entry.warning else "")
+            for name, entries in (("like", forced), ("like_order", accepted))
+            for entry in entries
+        ]
 
     def doubting(self, why: Mapping[str, str]) -> Plan:
         """Return the plan in which the pairs of these modules of the source are ambiguous."""

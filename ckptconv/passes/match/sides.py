@@ -150,7 +150,7 @@ def _source(
                 forms.setdefault(structure, form)
     whole = next(iter(forms.values())).tensors
     structures = tuple(sorted(forms, key=len, reverse=True))
-    return Source(Module(path, structures, is_copy=_is_copy(whole, places)), forms)
+    return Source(Module(path, structures, _held(whole)), forms)
 
 
 def _target(
@@ -159,8 +159,7 @@ def _target(
     kept = {leaf: t for leaf, t in params.items() if leaf not in _tied(params, places)}
     structures = dict.fromkeys(structure_of(p, dtypes=dtypes) for p in (params, kept) if p)
     names = {leaf: join(path, leaf) for leaf in params}
-    module = Module(path, tuple(structures), is_copy=_is_copy(params, places))
-    return Target(module, names, params)
+    return Target(Module(path, tuple(structures), _held(params)), names, params)
 
 
 def _tied(params: Mapping[str, Tensor], places: Counter[Hashable]) -> frozenset[str]:
@@ -171,9 +170,9 @@ def _tied(params: Mapping[str, Tensor], places: Counter[Hashable]) -> frozenset[
     )
 
 
-def _is_copy(params: Mapping[str, Tensor], places: Counter[Hashable]) -> bool:
-    """Tell a module whose every parameter stands elsewhere too."""
-    return len(_tied(params, places)) == len(params)
+def _held(params: Mapping[str, Tensor]) -> frozenset[Hashable]:
+    """Return what tells the tensors of a module; a constant is no other module's."""
+    return frozenset(id(t) if isinstance(t, FilledTensor) else key(t) for t in params.values())
 
 
 def _nested(

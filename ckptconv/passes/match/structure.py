@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,12 +34,13 @@ class Module:
         path: dotted; ``""`` is the root.
         structures: what it can be: a layer of unknown kind becomes different parameters by kind,
             and a tied parameter may be stored or not; the fullest first.
-        is_copy: all of its tensors are another module's too.
+        tensors: what is equal for tensors that are one; a module of which all are other modules'
+            too is a copy.
     """
 
     path: str
     structures: tuple[Structure, ...]
-    is_copy: bool = False
+    tensors: frozenset[Hashable] = frozenset()
 
     def fits(self, other: Module) -> bool:
         return not set(self.structures).isdisjoint(other.structures)

@@ -81,10 +81,18 @@ def _runs(
         if y.shape != exact.shape:
             problem = f"output {i} {answers.names[i]} has another shape in {by}"
             raise CkptconvError(problem, expected=exact.shape, found=y.shape)
+        if _kind(y) != _kind(exact):
+            problem = f"output {i} {answers.names[i]} is of other numbers in {by}"
+            raise CkptconvError(problem, expected=exact.dtype, found=y.dtype)
         difference = outputs_differ(y, exact)
         run = Run(by, "target", f"source in {answers.by}", difference, tolerance)
         runs.append(OutputRun(i, answers.names[i], number, run))
     return runs
+
+
+def _kind(array: Array) -> str:
+    """Return what numbers these are: frameworks choose how wide; vectors hold bools as uint8."""
+    return array.dtype.kind.replace("u", "b")
 
 
 def run_network(

@@ -126,13 +126,19 @@ def test_what_the_user_says_holds_and_settles_more():
 
 
 def test_a_tied_copy_needs_no_place():
-    copy = Module("head", (structure(1),), is_copy=True)
-    source = [*modules(same("embed")), copy]
+    source = [Module(name, (structure(1),), frozenset("t")) for name in ("embed", "head")]
     plan = match(source, modules(same("words")))
     assert plan.complete
     assert pairs(plan.forced) == {"embed": "words", "head": None}
     plan = match(modules(same("words")), source)
     assert [(e.source, e.target) for e in plan.forced] == [("words", "embed"), (None, "head")]
+
+
+def test_of_tied_modules_without_a_counterpart_one_needs_a_place():
+    tied = [Module(name, (structure(1),), frozenset("t")) for name in ("embed", "head")]
+    for sides in ((tied, []), ([], tied)):
+        plan = match(*sides)
+        assert [len(plan.forced), len(plan.impossible)] == [1, 1]
 
 
 def test_kinds_that_shapes_leave_open_are_one_group():

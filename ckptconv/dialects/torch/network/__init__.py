@@ -51,7 +51,7 @@ def read(
 
 
 def _apply(program: Program, operator: Operator) -> None:
-    rule = RULES.get(operator.name.removesuffix("_") if operator.is_in_place else operator.name)
+    rule = RULES.get(operator.name)
     if rule is not None and operator.outputs:
         rule(operator)
         operator.require_asked()
@@ -59,7 +59,7 @@ def _apply(program: Program, operator: Operator) -> None:
     elif operator.outputs:  # others compute sizes, or check them
         hint = "padding and masks" if "pack" in operator.name else "another operator"
         raise LossyError(
-            f"the operator {operator.name} cannot be written as a network",
+            f"the operator {operator.called} cannot be written as a network",
             tensor=operator.place or None,
             hint=f"{hint} in the model before torch.export",
         )

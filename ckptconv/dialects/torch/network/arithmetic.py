@@ -13,8 +13,8 @@ def pair(op: str) -> Rule:
     def rule(o: Operator) -> None:
         alpha = number(o, "alpha", 1)
         if o.has_tensor("other"):
-            second = o.tensor("other") if alpha == 1 else o.typed(o.tensor("other"))
-            pair = o.tensor("self"), times(o, second, alpha)
+            first, second = _narrowed(o, o.tensor("self"), o.tensor("other"))
+            pair = first, times(o, second if alpha == 1 else o.typed(second), alpha)
             if all(value.dtype == "bool" for value in pair):
                 raise o.refuse("two bools, which are no numbers elsewhere")
             o.give(op, *pair)
@@ -26,6 +26,13 @@ def pair(op: str) -> Rule:
             o.give(f"{op}_number", *given, number=other)
 
     return rule
+
+
+def _narrowed(o: Operator, x: Value, y: Value) -> tuple[Value, Value]:
+    """Let a single number not widen the value that it goes with, as it does elsewhere."""
+    if x.dtype == y.dtype or bool(x.rank) == bool(y.rank):
+        return x, y
+    return (x, o.typed(y)) if x.rank else (o.typed(x), y)
 
 
 def times(o: Operator, x: Value, alpha: float) -> Value:

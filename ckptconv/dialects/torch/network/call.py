@@ -42,11 +42,19 @@ class _Given(dict[str, Any]):
 
 
 class Operator:
-    """One call of an aten operator."""
+    """One call of an aten operator.
+
+    Attributes:
+        called: its name, as in ``relu_``.
+        is_in_place: it writes its result over what it takes, as that name says.
+        name: the name of what it computes, ``relu``.
+    """
 
     def __init__(self, program: Program, raw: Mapping[str, Any]) -> None:
         self.program, self.raw = program, raw
-        self.name = str(raw["target"]).removeprefix("torch.ops.aten.").partition(".")[0]
+        self.called = str(raw["target"]).removeprefix("torch.ops.aten.").partition(".")[0]
+        self.is_in_place = self.called.endswith("_") and not self.called.startswith("_")
+        self.name = self.called.removesuffix("_") if self.is_in_place else self.called
         self.overload = str(raw["target"]).rpartition(".")[2]
         self.given = _Given({item["name"]: item["arg"] for item in raw["inputs"]})
         stack = str(raw["metadata"].get("nn_module_stack", "")).split(";")[-1].split(",")
@@ -75,11 +83,6 @@ class Operator:
             found += [one["name"] for one in item.get("as_tensors") or []]
             found += [item["as_tensor"]["name"]] if item.get("as_tensor") else []
         return found
-
-    @property
-    def is_in_place(self) -> bool:
-        """Whether it writes its result over what it takes, as aten's names say: ``relu_``."""
-        return self.name.endswith("_") and not self.name.startswith("_")
 
     @property
     def shape(self) -> Shape:
@@ -169,7 +172,7 @@ class Operator:
         return self.program.append(op, (given, *others), made, **arguments)
 
     def refuse(self, problem: str) -> LossyError:
-        return LossyError(f"{self.name} with {problem}", tensor=self.place or None)
+        return LossyError(f"{self.called} with {problem}", tensor=self.place or None)
 
 
 Rule = Callable[[Operator], None]

@@ -13,7 +13,10 @@ def _gather(o: Operator) -> None:
 
 
 def _take(o: Operator) -> None:
-    o.give("take", o.tensor("self"), o.tensor("index"), axis=o.axis(), count=1)
+    index = o.tensor("index")
+    if not index.rank:  # one place, of which the axis stays
+        index = o.between("expand", index, shape=(1,), axis=0)
+    o.give("take", o.tensor("self"), index, axis=o.axis(), count=1)
 
 
 def _index(o: Operator) -> None:

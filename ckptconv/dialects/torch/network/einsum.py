@@ -25,6 +25,10 @@ def einsum(o: Operator) -> None:
         raise o.refuse("another equation than of values with each letter once in each")
     names = o.tensor_names("tensors")
     values = [o.program.value(name) for name in names]
+    sizes = {(n, size) for v, part in zip(values, parts, strict=True)
+             for n, size in zip(part, v.shape, strict=True) if n not in result}  # fmt: skip
+    if any(size == 1 and len([0 for m, _ in sizes if m == n]) > 1 for n, size in sizes):
+        raise o.refuse("sums over axes of which one is repeated")
     made, letters = _without(o, values[0], parts[0], "".join((*parts[1:], result)))
     for at, (value, part) in enumerate(zip(values[1:], parts[1:], strict=True), 2):
         kept = "".join((*parts[at:], result))

@@ -18,6 +18,16 @@ def _kept(op: str, dtype: str) -> Rule:
     return lambda o: shapes.same(o) if dtype in o.tensor("self").dtype else o.give(op, o.typed())
 
 
+def _logarithm(op: str) -> Rule:
+    """Take what makes minus infinity of zeros, and so of masks."""
+
+    def rule(o: Operator) -> None:
+        o.program.infinite = True
+        _one(op)(o)
+
+    return rule
+
+
 def _about(op: str) -> Rule:
     """Take a function that tells of floating-point numbers what they are."""
 
@@ -150,15 +160,16 @@ def _pad(o: Operator) -> None:
 _DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 _EDGES = ("reflect", "replicate", "circular")
 _ONE = {
-    **{name: name for name in ("relu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "abs")},
+    **{name: name for name in ("relu", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "abs")},
     **{name: name for name in ("sin", "cos", "selu", "silu", "mish", "square")},
     **{"neg": "negative", "hardswish": "hard_silu", "hardsigmoid": "hard_sigmoid"},
-    **{name: name for name in ("softsign", "log_sigmoid", "log1p", "expm1", "erf", "log2")},
-    **{name: name for name in ("log10", "atan", "tan", "asin", "acos", "erfc", "exp2")},
+    **{name: name for name in ("softsign", "log_sigmoid", "expm1", "erf", "erfc", "exp2")},
+    **{name: name for name in ("tan", "asin", "acos", "atan")},
     **{name: name for name in ("sinh", "cosh", "asinh", "acosh", "atanh")},
 }
 RULES: Mapping[str, Rule] = {
     **{name: _one(op) for name, op in _ONE.items()},
+    **{name: _logarithm(name) for name in ("log", "log2", "log10", "log1p")},
     **{name: _kept(name, "int") for name in ("floor", "ceil", "round", "trunc")},
     **{"sign": _kept("sign", "bool"), "relu6": _relu6},
     **{"softmax": _softmax, "_softmax": _softmax, "glu": _along("glu")},

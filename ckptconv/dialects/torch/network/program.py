@@ -43,7 +43,7 @@ class Program:
         layers: by path, those that hold weights.
         weights: the graph's name of a parameter, buffer or constant → its path.
         counts: name of a size → its expression.
-        infinite: some values hold minus infinity.
+        infinite: some values hold, or may hold, minus infinity.
         zeros: values that hold zeros alone.
         tied: path of a weight → all paths of the same one.
         parts: a view → which part it looks at, where that is told in numbers.

@@ -89,6 +89,8 @@ def _give_along(o: Operator, op: str, x: Value) -> None:
 def _truths(op: str) -> Rule:
     def rule(o: Operator) -> None:
         x = truth(o, o.tensor("self"))
+        if o.get("dim") == []:  # which is none here, and all of them elsewhere
+            raise o.refuse("no axes")
         o.give(op, x, axes=_axes(o, x), keep=_keeps(o))
 
     return rule

@@ -50,7 +50,10 @@ def permute(o: Operator) -> None:
         order = tuple(swap.get(i, i) for i in range(rank))
     if len(order) != rank:
         raise o.refuse("another number of axes")
-    o.give("permute", o.tensor("self"), order=order)
+    if order == tuple(range(rank)):
+        same(o)
+    else:
+        o.give("permute", o.tensor("self"), order=order)
 
 
 def shaped(o: Operator) -> None:

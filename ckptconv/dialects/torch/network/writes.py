@@ -16,6 +16,19 @@ from ckptconv.dialects.torch.network.shapes import VIEWS
 from ckptconv.graph.network import Value
 
 _ALIASES = ("alias", "detach")
+_TURNED = ("t", "transpose", "swapaxes", "squeeze", "unsqueeze")
+"""In place, they change the axes of what they take, and no numbers."""
+_TRUTHS = (
+    "eq",
+    "ne",
+    "gt",
+    "ge",
+    "lt",
+    "le",
+    *(f"logical_{w}" for w in ("and", "or", "xor", "not")),
+)
+"""What they give is bool; in place, it becomes what the value holds."""
+_WIDER = ("bool", "int32", "int64", "float16", "float32", "float64")
 _DEEPEST = 8
 """Views of views that are put together again: each takes some nodes for every write."""
 
@@ -68,8 +81,10 @@ def _part(o: Operator, name: str) -> Part | None:
 
 def _write(program: Program, o: Operator, name: str) -> None:
     """Give what an operator wrote to what it wrote over, and to all of which that is a part."""
-    made, changed = program.value(o.outputs[0]), dict[str, Value]()
-    changed[o.outputs[0]] = made
+    if o.name in _TURNED:
+        raise o.refuse("another order of axes for a value that is there already")
+    made = _held(o, program.value(o.outputs[0]))
+    changed = {o.outputs[0]: made}
     program.view(name, o.outputs)
     known = program.parts.get(name)
     program.parts[o.outputs[0]] = known if known and known.stop is None else Part(name)
@@ -81,8 +96,17 @@ def _write(program: Program, o: Operator, name: str) -> None:
         if part.stop is not None:
             made = _put(o, program.value(part.of), part, made)
         name = part.of
-    program.overwrite(name, o.name)
+    program.overwrite(name, o.called)
     program.renew(changed)
+
+
+def _held(o: Operator, made: Value) -> Value:
+    """Return what was computed, in the dtype of what it is written over."""
+    others = [o.tensor(key).dtype for key in o.given if o.has_tensor(key)]
+    widest = max(others, key=_WIDER.index)
+    if o.name in RULES or (widest == made.dtype and o.name not in _TRUTHS):
+        return made
+    return o.between("convert", made, dtype=o.dtype)
 
 
 def _put(o: Operator, whole: Value, part: Part, given: Value) -> Value:
@@ -126,7 +150,7 @@ def _fill(o: Operator) -> None:
         return
     value = number(o, "value", 0.0)
     if "float" not in x.dtype:
-        value = value != 0 if x.dtype == "bool" else int(value)
+        value = bool(value) if x.dtype == "bool" else int(value)
     o.give("full_as", x, value=value, dtype=x.dtype)
 
 
