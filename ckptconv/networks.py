@@ -26,6 +26,7 @@ from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.network import Network
 from ckptconv.io.atomic import atomic_path, check_target
 from ckptconv.options import ReadOptions, StrPath, WriteOptions
+from ckptconv.passes.twins import without_twins
 from ckptconv.report import Report
 from ckptconv.spelling import by_hand, option, public
 from ckptconv.tensors.dtypes import is_float
@@ -83,9 +84,11 @@ def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tupl
     nodes = tuple(
         node if node.layer is None else replace(node, layer=new[node.layer]) for node in network
     )
+    used = {str(node.layer) for node in alive(replace(network, nodes=nodes))}
+    graph = without_twins(replace(graph, layers=layers), used)
     title = f"The network of {os.path.basename(os.fsdecode(path))}"
     notes = (_versions(checkpoint), *network.notes)
-    return replace(graph, layers=layers), replace(network, nodes=nodes, title=title, notes=notes)
+    return graph, replace(network, nodes=nodes, title=title, notes=notes)
 
 
 def _check_stubs(network: Network, stubs: tuple[str, ...]) -> None:

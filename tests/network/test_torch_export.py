@@ -11,9 +11,12 @@ import pytest
 import torch
 
 import ckptconv
+from ckptconv import networks
+from ckptconv.options import ReadOptions
 from tests.network import torch_functions
 from tests.network.torch_models import exported, models
 from tests.network.written import check_text, close, flat, run_mindspore, run_torch, written
+from tests.networks import fill
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -186,3 +189,43 @@ def test_constants_are_weights_of_a_network_alone(tmp_path):
     assert back.omitted.keys() == said.keys()
     assert not [note for note in back.notes if "not there again" in note]
     model.load_state_dict(torch.load(home, weights_only=True))
+
+
+class Twice(torch.nn.Module):
+    """Holds its convolutions as attributes and in a list, as temporal networks are written."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.first = norm(torch.nn.Conv1d(4, 4, 3, padding=2))
+        self.second = norm(torch.nn.Conv1d(4, 4, 3, padding=2))
+        self.net = torch.nn.Sequential(self.first, torch.nn.ReLU(), self.second)
+        self.down = torch.nn.Conv1d(4, 4, 1)
+
+    def forward(self, x):
+        return self.down(x) + self.net(x)[..., :-4]
+
+
+@pytest.mark.parametrize("target", ["torch", "mindspore"])
+@pytest.mark.parametrize(
+    "norm", [torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm, lambda x: x]
+)
+def test_a_layer_of_two_names_stands_once(norm, target, tmp_path):
+    model, x = fill(Twice(norm)), torch.randn(2, 4, 9)
+    torch.export.save(torch.export.export(model, (x,)), tmp_path / "m.pt2")
+    module, weights, _ = written(tmp_path / "m.pt2", target, tmp_path)
+    run = {"torch": run_torch, "mindspore": run_mindspore}[target]
+    close(run(module, weights, [x.numpy()]), wanted(model, (x,)), 1e-6)
+    graph, network = networks.read(tmp_path / "m.pt2", ReadOptions())
+    assert {node.layer for node in network} >= {layer.path for layer in graph}
+    assert {name.split(".")[0] for name in graph.omitted} == {"first", "second"}
+    assert {rule.partition(" as ")[0] for rule in graph.omitted.values()} == {"the same tensors"}
+
+
+def test_layers_of_one_tensor_that_are_not_one_are_not_left_out(tmp_path):
+    """The second has a bias of its own."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)).eval()
+    model[1].weight = model[0].weight
+    model[1].forward = lambda x: torch.relu(x)
+    torch.export.save(torch.export.export(model, (torch.ones(2, 3),)), tmp_path / "m.pt2")
+    with pytest.raises(ckptconv.DialectError, match="unused: layer1"):
+        written(tmp_path / "m.pt2", "torch", tmp_path)

@@ -21,6 +21,7 @@ from ckptconv.formats.torch.dtypes import DTYPES
 from ckptconv.formats.torch.modules import Tree, jsonable, short_name
 from ckptconv.formats.torch.records import find_root, is_big_endian, unpickle_record
 from ckptconv.formats.torch.tensors import Storage, Stored, as_tensor
+from ckptconv.formats.torch.twins import with_twins
 from ckptconv.io.reader import Source
 from ckptconv.tensors.tensor import Tensor
 
@@ -32,6 +33,7 @@ _GRAPHS = ("models/model.json", "serialized_exported_program.json")
 _STATE_DICT = "serialized_state_dict.pt"
 _MAX_JSON = 8 << 20
 _STRIDED = 7
+_PARAMETRIZED = "torch.nn.utils.parametrize.Parametrized"
 _RENAMED = {"has_biases": "bias", "train": None, "training": None}
 _TYPES = {
     1: "uint8",
@@ -81,6 +83,7 @@ def read(source: Source, *, select: str | None = None) -> Checkpoint:  # noqa: A
         program = _program(archive)
         if program is not None:
             modules = {**checkpoint.modules, **_modules(program["graph_module"])}
+            modules = with_twins(modules, checkpoint.tensors)
             version = str(program.get("torch_version"))
             checkpoint = replace(checkpoint, modules=modules)
             held = _held(archive, root, constants)
@@ -166,12 +169,23 @@ def _modules(program: dict[str, Any]) -> dict[str, Module]:
         stack = [e.split(",") for e in node["metadata"].get("nn_module_stack", "").split(";")]
         for _, where, cls in (entry for entry in stack if len(entry) == 3):
             classes.setdefault(where, cls)
-        if stack[-1][1:] and not weights.isdisjoint(_tensors(node["inputs"])):
-            attributes.setdefault(stack[-1][1], {}).update(_scalars(node["inputs"]))
+        where = stack[-1][1] if stack[-1][1:] else None
+        if where is not None:
+            classes[where] = _parametrized(classes[where], str(node["target"]))
+        if where is not None and not weights.isdisjoint(_tensors(node["inputs"])):
+            attributes.setdefault(where, {}).update(_scalars(node["inputs"]))
     return {
         where: Module(short_name(cls), None, attributes.get(where, {}))
         for where, cls in classes.items()
     }
+
+
+def _parametrized(cls: str, target: str) -> str:
+    """Return the class that torch made a parametrized one of; it keeps its name alone, and so only
+    where the operator is that of torch's own class."""
+    own, operator = cls.removeprefix(_PARAMETRIZED), target.split(".")[-2:][0]
+    is_own = own != cls and own.lower() == operator.replace("_", "")
+    return f"torch.nn.modules.{own}" if is_own else cls
 
 
 def _inputs(specs: list[dict[str, Any]]) -> list[str]:
