@@ -1,4 +1,4 @@
-"""The order of layers, by which Keras loads them: a model's is that of its calls.
+"""The order of layers, by which Keras loads them: a model's is that of its calls and branches.
 
 torch and MindSpore keep the order in which layers were made, and safetensors none: ``10`` stands
 before ``2`` there, and ``decoder`` before ``encoder``.
@@ -17,6 +17,8 @@ from ckptconv.graph.kinds import PARAMETER
 from ckptconv.spelling import option
 
 _NUMBER = re.compile(r"([0-9]{1,18})")
+_PLACE = re.compile(r"(?<![^.])[0-9]+(?![^.])")
+"""A place in a list, whose items are called in a row; ``embed1`` and ``embed2`` may be branches."""
 
 
 def in_order(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
@@ -57,7 +59,7 @@ def _unknown(graph: Graph, why: str) -> Iterable[str]:
         shapes = tuple((name, tensor.shape) for name, tensor in layer.params.items())
         alike.setdefault((layer.kind, shapes), []).append(layer.path)
     for paths in alike.values():
-        if len({_NUMBER.sub("", path) for path in paths}) > 1:
+        if len({_PLACE.sub("", path) for path in paths}) > 1:
             told = f"alike, and the file, which {why}, does not tell their order"
             advice = f"{option('like', 'TARGET')} takes that of what the network itself saved"
             yield f"{listed(paths, 6)}: {told}, by which Keras loads; {advice}"

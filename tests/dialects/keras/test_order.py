@@ -50,7 +50,7 @@ def test_layers_that_keras_would_load_for_one_another_are_named(tmp_path, suffix
     source, x, expected = _saved(tmp_path, _network())
     written, like = tmp_path / f"o{suffix}", tmp_path / f"like{suffix}"
     report = ckptconv.convert(source, written, to="keras")
-    (note,) = report.notes  # fc.0 and fc.1 are told by their numbers
+    (note,) = report.notes  # fc.0 and fc.1 are told by their places
     assert note.startswith("decoder, encoder: alike, and the file, which has layers as they were")
     model = _model()
     model.load_weights(written)
@@ -60,6 +60,27 @@ def test_layers_that_keras_would_load_for_one_another_are_named(tmp_path, suffix
     assert not any("alike" in note for note in report.notes)
     model.load_weights(written)
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
+def test_numbered_branches_that_keras_would_load_for_one_another_are_named(tmp_path, suffix):
+    import keras
+    import torch
+
+    parts = {f"embed{n}": torch.nn.Embedding(9, 4) for n in (1, 2)}
+    network = fill(torch.nn.ModuleDict({**parts, "rnn": torch.nn.GRU(4, 4, batch_first=True)}))
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    kinds = {"embed*": "Embedding"}
+    report = ckptconv.convert(tmp_path / "m.pt", tmp_path / f"o{suffix}", to="keras", kinds=kinds)
+    (note,) = report.notes
+    assert note.startswith("embed1, embed2: alike")
+    layers, tokens = keras.layers, keras.Input((3,), dtype="int32")
+    first, second = (layers.Embedding(9, 4, name=name)(tokens) for name in parts)
+    second = layers.GRU(4, return_sequences=True, name="rnn")(second)
+    model = keras.Model(tokens, layers.Add()([first, second]))  # whose deepest branch is first
+    model.load_weights(tmp_path / f"o{suffix}")
+    swapped = parts["embed2"].weight.detach().numpy()  # what the note is for
+    np.testing.assert_array_equal(model.get_layer("embed1").get_weights()[0], swapped)
 
 
 def test_parameters_without_a_layer_of_keras_are_noted_with_what_loads_the_others(tmp_path):
