@@ -92,9 +92,8 @@ def ambiguous(path: str, kinds: Sequence[str], params: Mapping[str, Tensor]) -> 
     A tensor that is alone may as well be of a class of the user's own.
     """
     alone = len(params) == 1
-    advised = " or ".join(
-        option("kinds", {path: kind}) for kind in (*kinds, *([PARAMETER] if alone else []))
-    )
+    offered = dict.fromkeys((*kinds, *([PARAMETER] if alone else [])))
+    advised = " or ".join(option("kinds", {path: kind}) for kind in offered)
     return AmbiguousKindError(
         "the file does not tell which layer this is",
         kinds=kinds,

@@ -119,6 +119,24 @@ def test_one_slope_is_a_slope(tmp_path):
                      like={"2.gamma": (1,), "2.beta": (1,)}, force=True)  # fmt: skip
 
 
+def test_each_kind_is_advised_once(tmp_path):
+    import mindspore as ms
+
+    cell = ms.nn.SequentialCell(ms.nn.Dense(3, 3), ms.nn.PReLU())
+    ms.save_checkpoint(cell, str(tmp_path / "slope.ckpt"))
+    with pytest.raises(ckptconv.AmbiguousKindError) as caught:
+        ckptconv.convert(tmp_path / "slope.ckpt", tmp_path / "slope.pt", to="torch")
+    advised = caught.value.hint.partition("; ")[0].split(" or ")
+    assert len(advised) == len(set(advised)) == 2
+    kinds = ast.literal_eval(advised[0].removeprefix("kinds="))
+    ckptconv.convert(tmp_path / "slope.ckpt", tmp_path / "slope.pt", to="torch", kinds=kinds)
+    target = nn.Sequential(nn.Linear(3, 3), nn.PReLU())
+    target.load_state_dict(torch.load(tmp_path / "slope.pt", weights_only=True))
+    x = np.linspace(-1, 1, 6, dtype="f4").reshape(2, 3)
+    expected = cell(ms.Tensor(x)).asnumpy()
+    np.testing.assert_allclose(target(torch.from_numpy(x)).detach().numpy(), expected, atol=1e-6)
+
+
 def test_a_kernel_of_one_place_is_advised_with_the_rank_of_the_one_before(tmp_path):
     """MindSpore's Conv1d has kernels of four axes, as its Conv2d has."""
     import mindspore as ms

@@ -3,7 +3,8 @@
 Such a layer is told by all that it holds, and by its sizes: self_attn, norm1 and norm2 of its
 features, and two matrices that go from these to others and back, as ``torch.nn`` and
 ``mindspore.nn`` call them in TransformerEncoderLayer and TransformerDecoderLayer. A file that names
-another class for it has a class of the user's own, whose names stay.
+another class for it has a class of the user's own, whose names stay. Its norms have another
+default than ``mindspore.nn.LayerNorm``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from ckptconv.graph.graph import Graph, Layer
 
 _CLASSES = (None, "TransformerEncoderLayer", "TransformerDecoderLayer")
 _NORMS = ("norm1", "norm2")
+_EPSILON = {"eps": 1e-5}
+"""``layer_norm_eps`` of mindspore.nn's layers, where the file says none."""
 
 
 def with_dense_names(graph: Graph) -> list[Layer]:
@@ -24,8 +27,19 @@ def with_dense_names(graph: Graph) -> list[Layer]:
 
 
 def with_linear_names(layers: Iterable[Layer]) -> list[Layer]:
-    """Return layers under torch's names."""
-    return _renamed(layers, "dense", "linear", {})
+    """Return layers under torch's names, with what is assumed of their norms."""
+    layers = list(layers)
+    by_path = {layer.path: layer for layer in layers}
+    return [_as_inside(layer, by_path) for layer in _renamed(layers, "dense", "linear", {})]
+
+
+def _as_inside(layer: Layer, by_path: Mapping[str, Layer]) -> Layer:
+    inside, name = layer.path[: -len("norm1")], layer.path[-len("norm1") :]
+    norm = layer.kind == "LayerNorm" and name in (*_NORMS, "norm3")
+    if not norm or "eps" in layer.attributes or not _is_transformer(inside, "dense", by_path):
+        return layer
+    attributes, assumed = ({**told, **_EPSILON} for told in (layer.attributes, layer.assumed))
+    return replace(layer, attributes=attributes, assumed=assumed)
 
 
 def _renamed(
