@@ -50,6 +50,21 @@ class Plain(nn.Module):
         return self.gru(x)[0]
 
 
+class Held(nn.Module):
+    """Holds a layer twice, and tensors that no state_dict has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.utils.parametrizations.weight_norm(nn.Conv1d(2, 2, 1))
+        self.net = nn.Sequential(self.conv, nn.ReLU())
+        self.register_buffer("table", torch.ones(3, 2), persistent=False)
+        self.mask = torch.zeros(2).log()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.net(x).mT + self.table * torch.tensor([1.5, 2.0])
+        return torch.softmax(y + self.mask, -1) * torch.tensor(3.0)
+
+
 class Head(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -107,8 +122,9 @@ def torch_files() -> None:
     save(values["tagger"], "zip-protocol4.pt", pickle_protocol=4)
     torch.jit.save(torch.jit.script(Plain()), SEEDS / "script-plain.pt")
     torch.jit.save(torch.jit.trace(Plain(), torch.ones(1, 1, 2)), SEEDS / "script-traced.pt")
-    exported = torch.export.export(Plain().eval(), (torch.ones(1, 1, 2),))
-    torch.export.save(exported, SEEDS / "export-plain.pt2")
+    for model, shape in ((Plain(), (1, 1, 2)), (Held(), (1, 2, 3))):
+        exported = torch.export.export(model.eval(), (torch.ones(shape),))
+        torch.export.save(exported, SEEDS / f"export-{type(model).__name__.lower()}.pt2")
 
 
 def save(value: object, name: str, **options: object) -> None:

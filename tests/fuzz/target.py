@@ -49,7 +49,7 @@ def exercise(path: Path, number: int, **given: str) -> str:
         targets = _targets(given.get("like", ""))
         framework, suffix = targets[number % len(targets)]
         stage = "refused" if given else stage
-        if "config" in given:
+        if "config" in given or checkpoint.format == "torch-export":
             networks.read(path, ReadOptions(**given))
         of_target = {name: given.pop(name) for name in ("like",) if name in given}
         graph = pipeline.lift(checkpoint, ReadOptions(**given))
