@@ -71,6 +71,14 @@ class Place(NamedTuple):
     index: int
 
 
+class Held(NamedTuple):
+    """An argument that is an array: of numpy, or a tensor."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    is_tensor: bool
+
+
 @lru_cache
 def _names() -> list[str]:
     found = (name for name in dir(ops) if not name.startswith("_"))
@@ -105,7 +113,7 @@ def _argument(rng: Random, key: str, default: Any, rank: int, place: int) -> Any
     if key in _SEVERAL:
         return [Place(0), Place(1)]
     if key in _VALUES:
-        return Place(place % 3) if place == 0 or rng.random() < 0.6 else rng.choice(_NUMBERS)
+        return _value(rng, rank - 1, place)
     if key.startswith("axis"):
         axis = rng.randint(-rank, rank - 1)
         return rng.choice((axis, axis, (axis, -1), default if default is not inspect._empty else 1))
@@ -128,6 +136,17 @@ def _argument(rng: Random, key: str, default: Any, rank: int, place: int) -> Any
     return (not default) if isinstance(default, bool) else rng.choice(_NUMBERS)
 
 
+def _value(rng: Random, rank: int, place: int) -> Any:
+    sort = rng.choice(("value", "value", "number", "array"))
+    if sort == "number" and place:
+        return rng.choice(_NUMBERS)
+    if sort == "array":
+        shape = rng.choice(_SHAPES)[rng.randint(0, rank) :]
+        shape = rng.choice((shape, (1, *shape), (3, *shape))) or (1,)
+        return Held(shape, rng.choice((*_DTYPES, "float64", "int64")), rng.random() < 0.5)
+    return Place(place % 3)
+
+
 def _model(drawn: Drawn) -> Any:
     entries = [keras.Input(shape) for shape in drawn.shapes]
     seen = [layers.Masking()(x) if drawn.masked and len(x.shape) == 3 else x for x in entries]
@@ -136,7 +155,10 @@ def _model(drawn: Drawn) -> Any:
     made = _function(drawn.name)(**{k: _put(v, values) for k, v in drawn.arguments.items()})
     found = [made] if keras.utils.is_keras_tensor(made) else [*made]
     more = [_follow(x) for x in found if x.dtype == "float32"] if drawn.followed else []
-    return keras.Model(entries, [*found, *more, layers.Dense(1)(entries[0])])
+    given = drawn.arguments.values()  # of float64 arrays torch alone makes values of float64
+    wide = any(isinstance(value, Held) and value.dtype == "float64" for value in given)
+    shown = [ops.less(x, 0.3) if wide else x for x in found]
+    return keras.Model(entries, [*shown, *more, layers.Dense(1)(entries[0])])
 
 
 def _follow(x: Any) -> Any:
@@ -154,6 +176,9 @@ def _of(dtype: str, x: Any) -> Any:
 def _put(argument: Any, values: list[Any]) -> Any:
     if isinstance(argument, list):
         return [_put(one, values) for one in argument]
+    if isinstance(argument, Held):
+        made = np.random.default_rng(3).normal(0, 2, argument.shape).astype(argument.dtype)
+        return ops.convert_to_tensor(made) if argument.is_tensor else made
     return values[argument.index] if isinstance(argument, Place) else argument
 
 

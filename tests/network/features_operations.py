@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 
 def features(keras):
     """Return name → function of ``features.Inputs`` that gives a value or a list of them."""
@@ -78,7 +80,23 @@ def features(keras):
             ops.matmul(i.x, ops.transpose(i.z, (0, 2, 1))),
         ]
 
+    def arrays(i):
+        """What stands in the configuration: arrays of numpy and tensors, with and without axes."""
+        row, table = np.array([0.4, -1.5, 2], "f4"), np.arange(18, dtype="f4").reshape(3, 6)
+        return [
+            *(
+                i.x - row,
+                ops.multiply(row, i.x),
+                i.x / ops.convert_to_tensor(row + 10),
+                i.x > row[:1],
+            ),
+            *(ops.matmul(i.x, table), ops.maximum(row, i.x), ops.where(row > 0, i.x, row)),
+            *(i.tokens * np.array([2], "int32"), i.x + np.arange(6)[None, :, None]),
+            L.Dense(2)((i.x - row.astype("f8")) / table[2:, 1:4]),
+        ]
+
     return {
+        "operation-arrays": arrays,
         "operation-dtypes": dtypes,
         "operation-numbers": numbers,
         "operation-along": along,
@@ -127,6 +145,11 @@ def refused(keras):
             lambda x: ops.pad(x, ((0, 0), (1, 1), (0, 0)), constant_values=2),
             "else than zeros",
         ),
+        "batch array": (lambda x: x + np.ones((2, 1, 1), "f4"), "an array along the batch"),
+        "large array": (lambda x: ops.matmul(x, np.ones((3, 400), "f4")), "more than 1024 numbers"),
+        "half array": (lambda x: x + np.ones(3, "f2"), "an array of float16"),
+        "one number": (lambda x: x + ops.convert_to_tensor(np.float64(2)), "that is one number"),
+        "whole array": (lambda x: ops.cast(x, "int32") + np.arange(3), "an array of int64"),
         "choice": (lambda x: ops.where(x > 0, 1.0, 0.5), "two numbers to choose"),
         "dtype": (lambda x: ops.convert_to_tensor(x, dtype="float16"), "a conversion to float16"),
     }

@@ -177,3 +177,22 @@ def interpolated(torch: bool) -> Callable[[Arguments], str]:
         return f"ops.ResizeBilinearV2({told}=True)({{0}}, {sizes})"
 
     return text
+
+
+def constant(torch: bool) -> Callable[[Arguments], str]:
+    """An array of a dtype; in torch on the device of another value."""
+
+    def text(a: Arguments) -> str:
+        said = a.get("dtype", "float32")
+        if torch:
+            return f"{{0}}.new_tensor({_nested(a['numbers'])}, dtype=torch.{said})"
+        return f"ms.Tensor({_nested(a['numbers'])}, {dtype({'dtype': said})})"
+
+    return text
+
+
+def _nested(numbers: Any) -> str:
+    """Return numbers, or rows of rows of them, as lists."""
+    if isinstance(numbers, tuple):
+        return f"[{', '.join(map(_nested, numbers))}]"
+    return number(numbers)

@@ -23,11 +23,21 @@ def call(
     lines = [f"{space}{head}"]
     for item in arguments:
         if len(space) + len(item) + 5 > WIDTH and item.startswith("[") and item.endswith("]"):
-            inner = item[1:-1].split(", ")
-            lines += call("[", inner, indent + 4, "],")
+            lines += call("[", _items(item[1:-1]), indent + 4, "],")
         else:
             lines.append(f"{space}    {item}{comma}")
     return [*lines, space + tail]
+
+
+def _items(row: str) -> list[str]:
+    """Return what stands between the commas of a row, rows in it whole."""
+    found, depth = [""], 0
+    for piece in row.split(", "):
+        found[-1] += f", {piece}" if depth else piece
+        depth += piece.count("[") - piece.count("]")
+        if not depth:
+            found.append("")
+    return found[:-1]
 
 
 def number(value: object) -> str:

@@ -145,7 +145,7 @@ def _written(b: Builder, site: Site) -> list[Value]:
         site = replace(site, inputs=inputs)
     try:
         return rule(b, site)
-    except (TypeError, ValueError, IndexError, AttributeError, StopIteration) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, StopIteration) as error:
         reason = str(error) or "values are missing"
         raise DialectError(
             f"a configuration that cannot be followed: {reason}"[:300], tensor=site.where

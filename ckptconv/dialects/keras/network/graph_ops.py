@@ -17,6 +17,7 @@ from ckptconv.dialects.keras.network import (
     shaping_ops,
 )
 from ckptconv.dialects.keras.network.builder import Builder, Site, broadcast, masked
+from ckptconv.dialects.keras.network.constants import with_constants
 from ckptconv.dialects.keras.network.operation import PREFIX, Rules, name_of, number
 from ckptconv.dialects.keras.network.structure import WHOLE
 from ckptconv.graph.network import Value
@@ -49,6 +50,8 @@ def _matmul(b: Builder, site: Site) -> list[Value]:
     one, other = promotion.alike(b, site.kwargs["args"])
     if one.dtype == "bool":
         raise site.refuse("the matmul of bools")
+    if min(one.rank, other.rank) < 2 or (site.x is site.kwargs["args"][1] and other.rank == 2):
+        raise site.refuse("the matmul of a vector, or along the batch")
     rows = broadcast([one.shape[:-2], other.shape[:-2]])
     return [b.add("matmul", (one, other), (*rows, one.shape[-2], other.shape[-1]))]
 
@@ -119,7 +122,7 @@ def _operation(b: Builder, site: Site) -> list[Value]:
     for key, value in site.layer.config.items():
         if key not in ("name", *known) and value is not None:
             raise site.refuse(f"an operation with {key}={value!r}"[:100])
-    return rule(b, site)
+    return rule(b, with_constants(b, site) if name_of(site) != "GetItem" else site)
 
 
 RULES = dict.fromkeys((f"{PREFIX}{name}" for name in _RULES), _operation)

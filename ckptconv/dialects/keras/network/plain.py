@@ -169,7 +169,7 @@ def _row(b: Builder, site: Site, found: list[float]) -> Value:
         raise site.refuse("Normalization by numbers along an axis that is not the last")
     if len(found) not in (1, x.shape[-1]):
         raise site.refuse(f"Normalization of {x.shape[-1]} features by {len(found)} numbers")
-    return b.add("row", (x,), (len(found),), numbers=tuple(map(float, found)))
+    return b.add("constant", (x,), (len(found),), numbers=tuple(map(float, found)))
 
 
 def layer_scale(b: Builder, site: Site) -> list[Value]:
