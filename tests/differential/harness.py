@@ -18,6 +18,7 @@ FRAMEWORKS = {
     "keras": "tests.differential.keras_models",
     "dtypes": "tests.differential.dtypes",
     "graphs": "tests.differential.graphs",
+    "calls": "tests.differential.calls",
     "likes": "tests.differential.likes",
     "modules": "tests.differential.modules",
     "aliases": "tests.differential.aliases",

@@ -177,9 +177,14 @@ def _put(argument: Any, values: list[Any]) -> Any:
     if isinstance(argument, list):
         return [_put(one, values) for one in argument]
     if isinstance(argument, Held):
-        made = np.random.default_rng(3).normal(0, 2, argument.shape).astype(argument.dtype)
-        return ops.convert_to_tensor(made) if argument.is_tensor else made
+        return held(argument)
     return values[argument.index] if isinstance(argument, Place) else argument
+
+
+def held(argument: Held) -> Any:
+    """Return the array or tensor that an argument is."""
+    made = np.random.default_rng(3).normal(0, 2, argument.shape).astype(argument.dtype)
+    return ops.convert_to_tensor(made) if argument.is_tensor else made
 
 
 def _run(case: Case, tmp: Path) -> Outcome:

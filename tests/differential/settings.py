@@ -20,7 +20,7 @@ from tests.differential.networks import TARGETS, answered, compared, results
 from tests.differential.outcome import Case, Generator, Outcome, Result, Void
 
 _STEPS, _IMAGE = (6, 8), (6, 8, 2)
-_LAYERS: Mapping[str, tuple[Mapping[str, Any], tuple[tuple[int, ...], ...]]] = {
+LAYERS: Mapping[str, tuple[Mapping[str, Any], tuple[tuple[int, ...], ...]]] = {
     # layer: settings that it must have, shapes of its inputs
     **{name: ({"units": 4}, (_STEPS,)) for name in ("Dense", "LSTM", "GRU", "SimpleRNN")},
     **{
@@ -103,8 +103,8 @@ class Drawn(NamedTuple):
 
 def _draw(seed: str) -> Drawn:
     rng = Random(f"{seed}:settings")
-    name = rng.choice([*_LAYERS])
-    base, shapes = _LAYERS[name]
+    name = rng.choice([*LAYERS])
+    base, shapes = LAYERS[name]
     config = getattr(keras.layers, name)(**base).get_config()
     possible = {key: others for key, value in config.items() if (others := _others(key, value))}
     chosen = rng.sample([*possible], min(len(possible), rng.randint(1, 3)))
@@ -153,7 +153,7 @@ def _run(case: Case, tmp: Path) -> Outcome:
 
 def _model(drawn: Drawn) -> Any:
     layers = keras.layers
-    inputs = [keras.Input(shape) for shape in _LAYERS[drawn.layer][1]]
+    inputs = [keras.Input(shape) for shape in LAYERS[drawn.layer][1]]
     values = [layers.Masking()(x) if drawn.masked else x for x in inputs]
     values = [layers.Dense(x.shape[-1], name=f"before_{i}")(x) for i, x in enumerate(values)]
     layer = getattr(layers, drawn.layer)(**drawn.settings)

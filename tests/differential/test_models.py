@@ -10,6 +10,7 @@ from tests.differential.outcome import ANSWERED, DEFECTS, Result
 DRAWN = {
     # what: seed, how many
     "aliases": (1, 100),
+    "calls": (1, 120),
     "dtypes": (1, 100),
     "graphs": (3, 60),
     "homeward": (1, 130),

@@ -1,4 +1,4 @@
-"""What a call of Keras says beside its inputs: masks by name, and that it trains."""
+"""What a call of Keras says beside its inputs: masks, arrays, places, and that it trains."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ckptconv
+from ckptconv.dialects.keras.network.execution import ordered
 from ckptconv.errors import CkptconvError
 from tests.network.test_features import fill
 from tests.network.written import close, flat, run_mindspore, run_torch, written
@@ -155,3 +156,66 @@ def test_steps_that_come_first_are_refused_with_a_mask(tmp_path):
     )
     with pytest.raises(CkptconvError, match="first: time_major with a mask"):
         ckptconv.network(tmp_path / "old.keras")
+
+
+ROW = np.linspace(-1, 1, 20, dtype="f4").reshape(1, 5, 4)
+SEEN = np.tril(np.ones((1, 5, 5), bool))
+
+
+@pytest.mark.parametrize("target", RUN)
+def test_layers_called_with_arrays_and_by_place(tmp_path, target):
+    import keras
+
+    L = keras.layers  # noqa: N806
+    x = keras.Input((5, 4), name="x")
+    steps = L.Masking()(x)
+    mask = keras.ops.greater(x[:, :, 0], 0.2)
+    outputs = [
+        L.Add()([x, ROW]),
+        L.Subtract()([x, ROW]),
+        L.Maximum()([x, keras.ops.convert_to_tensor(ROW)]),
+        L.MultiHeadAttention(2, 3)(x, steps, attention_mask=SEEN),
+        L.GlobalAveragePooling1D()(x, mask),
+        L.GRU(3)(steps, L.Dense(3)(x[:, 0])),
+        L.GRU(3)(x, None, mask),
+        L.Attention()([x, steps], [None, mask]),
+    ]
+    model = keras.Model(x, outputs)
+    fill(model)
+    model.save(tmp_path / "m.keras")
+    given = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("f4")
+    given[:, 3:] = 0
+    module, weights, _ = written(tmp_path / "m.keras", target, tmp_path)
+    wanted = [np.asarray(value) for value in flat(model.predict(given, verbose=0))]
+    close(RUN[target](module, weights, [given]), wanted, 5e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    {
+        "mask": (lambda own, x: own.GRU(3)(x, mask=SEEN[:, 0]), "an array or a number as its mask"),
+        "joined": (lambda own, x: own.Concatenate(1)([x, ROW]), "a number among its inputs"),
+        "state": (lambda own, x: own.GRU(4)(x, initial_state=ROW[:, 0]), "as its initial_state"),
+        "attended": (lambda own, x: own.MultiHeadAttention(2, 3)(x, ROW), "a number as its value"),
+        "rank": (lambda own, x: own.Add()([x, ROW[:, 0]]), "an array of another number of axes"),
+        "several": (lambda own, x: own.Identity()([x, x])[0], "is called with several values"),
+    }.values(),
+)
+def test_what_a_call_says_and_no_rule_reads_is_refused(tmp_path, call, reason):
+    import keras
+
+    x = keras.Input((5, 4))
+    keras.Model(x, keras.layers.Dense(2)(call(keras.layers, x))).save(tmp_path / "m.keras")
+    with pytest.raises(CkptconvError, match=reason):
+        ckptconv.network(tmp_path / "m.keras")
+
+
+def test_calls_in_any_order_are_ordered_in_linear_time():
+    count = 20_000
+    parents = {(f"dense_{i}", 0): [(f"dense_{i - 1}", 0)] * bool(i) for i in range(count)}
+    backwards = dict(reversed(parents.items()))
+    assert ordered(backwards) == ordered(parents) == list(parents)
+    with pytest.raises(ValueError, match="takes what is made of it"):
+        ordered({("a", 0): [("b", 0)], ("b", 0): [("a", 0)]})
+    with pytest.raises(ValueError, match="nothing gives"):
+        ordered({("a", 0): [("b", 0)]})

@@ -24,10 +24,12 @@ from ckptconv.dialects.keras.network import (
     structure,
     upsampling,
 )
-from ckptconv.dialects.keras.network.builder import Builder, Site, masked
-from ckptconv.dialects.keras.network.called import require_inference, with_masks
+from ckptconv.dialects.keras.network.builder import Builder, Site, masked, values_in
+from ckptconv.dialects.keras.network.called import bound, require_inference, with_masks
+from ckptconv.dialects.keras.network.constants import with_constants
 from ckptconv.dialects.keras.network.execution import is_heedless
 from ckptconv.dialects.keras.network.inputs import input_of
+from ckptconv.dialects.keras.network.operation import PREFIX
 from ckptconv.dialects.keras.network.promotion import floats
 from ckptconv.dialects.keras.network.topology import Ref, is_model, topology
 from ckptconv.dialects.keras.settings import computed_in
@@ -94,16 +96,14 @@ def _model(
     for call in plan.calls:
         if call.layer.class_name == "InputLayer":
             continue
-        site = Site(
-            call.layer,
-            (*path, call.layer.name),
-            tuple(_flat(values, call.args)),
-            {key: _filled(values, value) for key, value in call.kwargs.items()}
-            | {"args": [_filled(values, arg) for arg in call.args]},
-        )
+        args = [_filled(values, arg) for arg in call.args]
+        kwargs = {key: _filled(values, value) for key, value in call.kwargs.items()}
+        where = (*path, call.layer.name)
+        site = Site(call.layer, where, tuple(values_in(args)), kwargs | {"args": args})
+        before = len(b.unmasked)
         for i, value in enumerate(apply(b, site)):
             values[Ref(call.layer.name, call.number, i)] = value
-        if b.unmasked:
+        if len(b.unmasked) > before:
             values |= {r: masked(v, None) for r, v in values.items() if v.name in b.unmasked}
         if len(b.nodes) > _MAX_NODES:
             raise DialectError("a network of more operations than can be written")
@@ -120,17 +120,18 @@ def apply(b: Builder, site: Site) -> list[Value]:
     b.enter(site)
     if narrow := computed_in(layer.config):
         b.remark(f"Keras computes layers in {narrow} where this network computes in float32.")
-    site = with_masks(site)
-    if is_model(layer):
-        require_inference(b, site)
-        return _model(b, layer, site.path, site.inputs)[1]
-    if layer.name in b.stubs:
+    if layer.name in b.stubs and not is_model(layer):
         weights = [b.weight(path) for path in b.paths_of(site.path)]
         return [b.add("stub", (*site.inputs, *weights), about=layer.name)]
     try:
+        if not layer.class_name.startswith(PREFIX):
+            site = with_masks(bound(with_constants(b, site)))
+        if is_model(layer):
+            require_inference(b, site)
+            return _model(b, layer, site.path, site.inputs)[1]
         return _written(b, site)
     except (DialectError, LossyError) as error:
-        error.hint = error.hint or by_hand(layer.name)
+        error.hint = error.hint or (None if is_model(layer) else by_hand(layer.name))
         raise
 
 
@@ -194,17 +195,6 @@ def _value(values: Mapping[Ref, Value], ref: Ref) -> Value:
     if ref not in values:
         raise DialectError(f"a configuration that takes what nothing gives: {ref.layer}")
     return values[ref]
-
-
-def _flat(values: Mapping[Ref, Value], args: Any) -> list[Value]:
-    """Return the tensors of positional arguments, nested lists opened."""
-    if isinstance(args, Ref):
-        return [_value(values, args)]
-    if isinstance(args, dict):
-        args = list(args.values())
-    if isinstance(args, list | tuple):
-        return [value for item in args for value in _flat(values, item)]
-    return []
 
 
 def _filled(values: Mapping[Ref, Value], item: Any) -> Any:

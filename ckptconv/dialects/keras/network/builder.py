@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -204,6 +204,20 @@ def check_paths(site: Site, found: Sequence[str], count: int, expected: str) -> 
             expected=expected,
             found=", ".join(found) or "none",
         )
+
+
+def leaves(item: Any) -> Iterator[Any]:
+    """Yield what stands in nested lists."""
+    if isinstance(item, list | tuple):
+        for one in item:
+            yield from leaves(one)
+    else:
+        yield item
+
+
+def values_in(item: Any) -> Iterator[Value]:
+    """Yield the values in nested lists."""
+    return (leaf for leaf in leaves(item) if isinstance(leaf, Value))
 
 
 def masked(value: Value, mask: Value | None) -> Value:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ckptconv.dialects.keras.network.builder import Builder, Site
+from ckptconv.dialects.keras.network.builder import Builder, Site, leaves, values_in
+from ckptconv.dialects.keras.network.merge import PAIRWISE
+from ckptconv.dialects.keras.network.operation import PREFIX
 from ckptconv.dialects.keras.network.promotion import FLOAT
 from ckptconv.graph.network import Node, Value
 
@@ -30,25 +32,42 @@ _MOST, _DEEPEST = 1024, 8
 _LARGEST = 1e30
 
 
+_LAYERS = {**dict.fromkeys(PAIRWISE, "args"), "MultiHeadAttention": "attention_mask"}
+"""Layers that take arrays → where; other layers cut an array and a value of many samples apart."""
+
+
 def with_constants(b: Builder, site: Site) -> Site:
-    """Return the call of an operation with values in the place of arrays.
+    """Return the call of an operation, or of a few layers, with values in the place of arrays.
 
     Raises:
         LossyError: an array of other dtypes or of many numbers, or along the batch.
     """
-    args = site.kwargs["args"]
-    values = [arg for arg in args if isinstance(arg, Value)]
-    if not values or not any(map(_is_array, args)):
+    is_operation = site.layer.class_name.startswith(PREFIX)
+    key = "args" if is_operation else _LAYERS.get(site.layer.class_name, "")
+    given = site.kwargs.get(key)
+    if not site.inputs or not any(map(_is_array, leaves(given))):
         return site
-    taken = [_value(b, site, arg["config"], values[0]) if _is_array(arg) else arg for arg in args]
-    return replace(site, kwargs={**site.kwargs, "args": taken})
+
+    def filled(item: Any) -> Any:
+        if isinstance(item, list):
+            return [filled(one) for one in item]
+        if not _is_array(item):
+            return item
+        return _value(b, site, item["config"], site.x, is_whole=not is_operation)
+
+    kwargs = {**site.kwargs, key: filled(given)}
+    return replace(site, inputs=tuple(values_in(kwargs.get("args"))), kwargs=kwargs)
 
 
 def _is_array(arg: Any) -> bool:
     return isinstance(arg, dict) and arg.get("class_name") in _CLASSES
 
 
-def _value(b: Builder, site: Site, config: Any, beside: Value) -> Value:
+def _value(b: Builder, site: Site, config: Any, beside: Value, *, is_whole: bool) -> Value:
+    """Return the array beside a value; ``is_whole``: it must have as many axes.
+
+    Layers put those of fewer axes along the batch.
+    """
     dtype, rows = str(config["dtype"]), config["value"]
     if dtype not in _DTYPES:
         raise site.refuse(f"an array of {dtype}"[:100])
@@ -59,6 +78,8 @@ def _value(b: Builder, site: Site, config: Any, beside: Value) -> Value:
     shape = tuple(_shape(rows))
     if len(shape) > _DEEPEST or math.prod(shape) > _MOST:
         raise site.refuse(f"an array of more than {_MOST} numbers")
+    if is_whole and len(shape) != beside.rank:
+        raise site.refuse("an array of another number of axes")
     if len(shape) >= beside.rank and shape[0] != 1:
         raise site.refuse("an array along the batch")
     dtype, kind = _DTYPES[dtype]

@@ -1,17 +1,17 @@
-"""The order in which Keras 3 runs the calls of a functional model, and what it shows in: masks.
+"""Orders of the calls of a functional model: one that runs, and Keras 3's own, which masks show.
 
 MultiHeadAttention takes the masks of its inputs away, for whatever runs after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 from ckptconv.dialects.keras.model_config import Entry
 
 Node = tuple[str, int]
 """A layer's name, and the number of its call."""
-
 
 _HEEDLESS = {"InputLayer", "Activation", "BatchNormalization", "Dense", "Dropout", "ELU", "Flatten",
              "LayerNormalization", "LeakyReLU", "ReLU", "Reshape"}  # fmt: skip
@@ -28,6 +28,31 @@ def takes_masks_away(layers: Iterable[Entry]) -> bool:
         layer.class_name == "MultiHeadAttention" or takes_masks_away(layer.layers())
         for layer in layers
     )
+
+
+def ordered(parents: Mapping[Node, Sequence[Node]]) -> list[Node]:
+    """Return calls so that each stands behind those whose outputs it takes, else as they are.
+
+    It is the order of passes through the list, each of which takes what can run by then.
+
+    Raises:
+        ValueError: nothing gives what a call takes, or it takes what it gives.
+    """
+    places = {node: place for place, node in enumerate(parents)}
+    passes: dict[Node, int] = {}
+    for node in _sorted(parents):
+        if node not in places:
+            raise ValueError(f"nothing gives what is taken of {node[0]!r}")
+        before = (passes[parent] + (places[parent] > places[node]) for parent in parents[node])
+        passes[node] = max(before, default=0)
+    return sorted(passes, key=lambda node: (passes[node], places[node]))
+
+
+def _sorted(parents: Mapping[Node, Sequence[Node]]) -> Iterator[Node]:
+    try:
+        yield from TopologicalSorter(parents).static_order()
+    except CycleError as error:
+        raise ValueError(f"{error.args[1][0][0]!r} takes what is made of it") from None
 
 
 def executed(parents: Mapping[Node, Sequence[Node]], outputs: Iterable[Node]) -> list[Node]:

@@ -178,9 +178,11 @@ def _of_one_rank(b: Builder, values: Sequence[Value]) -> list[Value]:
 
 
 RULES = {
-    **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum"), merge),
+    **dict.fromkeys((*_PAIRWISE, "Average"), merge),
     "Subtract": subtract,
     "Concatenate": concatenate,
     "Dot": dot,
     "Merge": keras1_merge,
 }
+PAIRWISE = (*_PAIRWISE, "Average", "Subtract")
+"""Layers that compute one number of several."""

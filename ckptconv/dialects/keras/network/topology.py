@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ckptconv.dialects.keras.model_config import Entry, entry
-from ckptconv.dialects.keras.network.execution import executed, takes_masks_away
+from ckptconv.dialects.keras.network.execution import executed, ordered, takes_masks_away
 from ckptconv.errors import DialectError
 
 _MODELS = ("Sequential", "Functional", "Model")
 _OPERATIONS = ("keras.src.ops", "keras.ops", "keras.src.backend", "keras.src.activations")
-_FIRST = ("inputs", "sequences")  # what layers call the first of what they take
+_FIRST = ("inputs", "sequences", "x", "data")  # what layers call the first of what they take
 _SILENT = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Discretization")
 """Layers whose settings leave out ``trainable``, as those of operations do."""
 _KERAS_TENSOR = "__keras_tensor__"
@@ -131,12 +131,14 @@ def _graph(model: Entry, layers: list[Entry], listed: list[dict[str, Any]]) -> T
         shift = _first_calls(nested, [*inputs, *outputs, *(r for c in calls for r in refs_of(c))])
         calls = [_map(call, lambda ref: _shifted(ref, shift)) for call in calls]
     inputs, outputs = ([_shifted(ref, shift) for ref in refs] for refs in (inputs, outputs))
-    calls = _ordered(model, calls)
+    nodes = {(call.layer.name, call.number): call for call in calls}
+    if len(nodes) < len(calls):
+        raise _damaged(model, "two layers of one name")
+    parents = {node: [ref[:2] for ref in refs_of(call)] for node, call in nodes.items()}
+    order = ordered(parents)
     if keras3 and takes_masks_away(layers):
-        nodes = {(call.layer.name, call.number): call for call in calls}
-        parents = {node: [ref[:2] for ref in refs_of(call)] for node, call in nodes.items()}
-        calls = [nodes[node] for node in executed(parents, [ref[:2] for ref in outputs])]
-    return Topology(tuple(calls), tuple(inputs), tuple(outputs))
+        order = executed({node: parents[node] for node in order}, [ref[:2] for ref in outputs])
+    return Topology(tuple(nodes[node] for node in order), tuple(inputs), tuple(outputs))
 
 
 def _first_calls(nested: Iterable[Entry], used: Sequence[Ref]) -> dict[str, int]:
@@ -226,23 +228,6 @@ def _map(call: Call, change: Callable[[Ref], Ref]) -> Call:
 
     kwargs = {key: go(value) for key, value in call.kwargs.items()}
     return Call(call.layer, call.number, tuple(go(arg) for arg in call.args), kwargs)
-
-
-def _ordered(model: Entry, calls: list[Call]) -> list[Call]:
-    """Return the calls so that each stands after those whose outputs it takes."""
-    waiting, done, found = calls, set[tuple[str, int]](), list[Call]()
-    while waiting:
-        rest = []
-        for call in waiting:
-            if all((ref.layer, ref.call) in done for ref in refs_of(call)):
-                done.add((call.layer.name, call.number))
-                found.append(call)
-            else:
-                rest.append(call)
-        if len(rest) == len(waiting):
-            raise _damaged(model, f"nothing gives what {rest[0].layer.name!r} takes")
-        waiting = rest
-    return found
 
 
 def _damaged(model: Entry, reason: str) -> DialectError:
