@@ -87,8 +87,7 @@ def read(path: StrPath, options: ReadOptions, stubs: Iterable[str] = ()) -> tupl
     used = {str(node.layer) for node in alive(replace(network, nodes=nodes))}
     graph = without_twins(replace(graph, layers=layers), used)
     title = f"The network of {os.path.basename(os.fsdecode(path))}"
-    notes = (_versions(checkpoint), *network.notes)
-    return graph, replace(network, nodes=nodes, title=title, notes=notes)
+    return graph, replace(network, nodes=nodes, title=title, origin=_versions(checkpoint))
 
 
 def _check_stubs(network: Network, stubs: tuple[str, ...]) -> None:
@@ -112,7 +111,9 @@ def _advising(dialect: str) -> Iterator[None]:
 
 
 def _check_dtypes(graph: Graph) -> None:
-    for layer in (layer for layer in graph if layer.kind != PARAMETER):
+    """Refuse other floats, but for those that an exported program computes with as it says."""
+    free = PARAMETER if graph.dialect == "torch" else ""
+    for layer in (layer for layer in graph if layer.kind != free):
         for tensor in layer.params.values():
             if is_float(tensor.dtype) and tensor.dtype.name != "float32":
                 raise LossyError(
@@ -194,7 +195,7 @@ def convert(
             file.write(text)
         report = _without_calls(pipeline.write(graph, dst, to, writing))
     report.network = target
-    report.notes += network.notes[1:]
+    report.notes += network.notes
     report.notes.append(f"the network is in {report.network}: load(weights) builds and fills it")
     return report
 

@@ -78,6 +78,7 @@ class Network:
         states: how many of the last inputs, and of the last outputs, are states that the source
             keeps from call to call.
         title: what it was read from, for the reader of the text.
+        origin: what wrote that, and what read it, in a sentence.
         notes: what is to be known of it.
     """
 
@@ -85,6 +86,7 @@ class Network:
     inputs: tuple[Value, ...]
     outputs: tuple[str, ...]
     title: str = ""
+    origin: str = ""
     states: tuple[int, int] = (0, 0)
     notes: tuple[str, ...] = ()
 

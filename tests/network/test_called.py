@@ -219,3 +219,46 @@ def test_calls_in_any_order_are_ordered_in_linear_time():
         ordered({("a", 0): [("b", 0)], ("b", 0): [("a", 0)]})
     with pytest.raises(ValueError, match="nothing gives"):
         ordered({("a", 0): [("b", 0)]})
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "mixed_float16"])
+def test_other_floats_are_told(tmp_path, dtype):
+    import keras
+
+    L = keras.layers  # noqa: N806
+    taken = keras.Input((4,), name="x", dtype=dtype.removeprefix("mixed_"))
+    keras.Model(taken, L.Activation("tanh", dtype=dtype)(L.Dense(2)(taken))).save(
+        tmp_path / "m.keras"
+    )
+    name = dtype.removeprefix("mixed_")
+    assert set(ckptconv.network(tmp_path / "m.keras").notes) == {
+        f"Keras takes x in {name}, this network in float32.",
+        f"Keras computes layers in {name} where this network computes in float32.",
+    }
+
+
+def test_layers_of_whole_numbers_are_refused(tmp_path):
+    import keras
+
+    L = keras.layers  # noqa: N806
+    cut = L.Rescaling(2.5, dtype="int32", name="cut")
+    keras.Sequential([keras.Input((4,)), cut, L.Dense(2)]).save(tmp_path / "m.keras")
+    with pytest.raises(CkptconvError, match="cut: computes in int32"):
+        ckptconv.network(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("target", RUN)
+def test_a_number_for_each_sample_and_tokens_that_are_bools(tmp_path, target):
+    import keras
+
+    L = keras.layers  # noqa: N806
+    x, seen = keras.Input((), name="x"), keras.Input((5,), dtype="bool", name="seen")
+    outputs = [L.Dense(2)(L.Flatten()(L.Rescaling(0.5)(x))), L.GRU(3)(L.Embedding(2, 4)(seen))]
+    model = keras.Model([x, seen], outputs)
+    fill(model)
+    model.save(tmp_path / "m.keras")
+    rng = np.random.default_rng(0)
+    given = {"x": rng.normal(size=3).astype("f4"), "seen": rng.normal(size=(3, 5)) > 0}
+    module, weights, names = written(tmp_path / "m.keras", target, tmp_path)
+    wanted = [np.asarray(value) for value in flat(model.predict(list(given.values()), verbose=0))]
+    close(RUN[target](module, weights, [given[name] for name in names]), wanted, 5e-6)

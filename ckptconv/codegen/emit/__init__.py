@@ -218,6 +218,6 @@ def _docstring(network: Network, goal: Target, parameters: list[str]) -> list[st
         words = ["any" if n is None else str(n) for n in value.shape]
         words[:1] = ["batch"] if value.shape[:1] == (None,) else words[:1]
         lines.append(f"    {name}: {value.dtype} ({', '.join(words)})")
-    for note in (*network.notes, *goal.notes(network)):
+    for note in filter(None, (network.origin, *network.notes, *goal.notes(network))):
         lines += ["", *textwrap.wrap(printable(note, 400), WIDTH - 1)]
     return [*lines, '"""']

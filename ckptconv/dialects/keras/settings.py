@@ -81,10 +81,15 @@ def _remarks(config: Mapping[str, Any]) -> list[str]:
 
 def computed_in(config: Mapping[str, Any]) -> str:
     """Return the dtype that a layer casts its weights to, where they are of another."""
-    policy = config.get("dtype")
-    inner = policy.get("config") if isinstance(policy, dict) else {"name": policy}
-    name = str(inner.get("name") if isinstance(inner, dict) else "")
+    name = policy(config)
     return name.removeprefix("mixed_") if name.startswith("mixed_") else ""
+
+
+def policy(config: Mapping[str, Any]) -> str:
+    """Return the name of a layer's dtype policy, such as ``mixed_float16``."""
+    said = config.get("dtype")
+    inner = said.get("config") if isinstance(said, dict) else {"name": said}
+    return str(inner.get("name") if isinstance(inner, dict) else "")
 
 
 def settings(unit: Unit) -> Mapping[str, Any]:

@@ -111,7 +111,7 @@ def run_network(
     source = Source(a, network, beside=beside)
     answers = source.answers(report.seed)
     report.frameworks = list(dict.fromkeys((source.by, runner.by)))
-    report.notes += remarks(answers)
+    report.notes += (*network.notes, *remarks(answers))
     limits = source.allowed(answers, runner.module)
     if tolerance is not None:
         limits = [

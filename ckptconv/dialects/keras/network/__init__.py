@@ -25,14 +25,13 @@ from ckptconv.dialects.keras.network import (
     upsampling,
 )
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked, values_in
-from ckptconv.dialects.keras.network.called import bound, require_inference, with_masks
+from ckptconv.dialects.keras.network.called import bound, check_dtype, require_inference, with_masks
 from ckptconv.dialects.keras.network.constants import with_constants
 from ckptconv.dialects.keras.network.execution import is_heedless
 from ckptconv.dialects.keras.network.inputs import input_of
 from ckptconv.dialects.keras.network.operation import PREFIX
 from ckptconv.dialects.keras.network.promotion import floats
 from ckptconv.dialects.keras.network.topology import Ref, is_model, topology
-from ckptconv.dialects.keras.settings import computed_in
 from ckptconv.errors import DialectError, LossyError
 from ckptconv.graph.network import Network, Value
 from ckptconv.spelling import by_hand
@@ -118,14 +117,13 @@ def apply(b: Builder, site: Site) -> list[Value]:
     """
     layer = site.layer
     b.enter(site)
-    if narrow := computed_in(layer.config):
-        b.remark(f"Keras computes layers in {narrow} where this network computes in float32.")
     if layer.name in b.stubs and not is_model(layer):
         weights = [b.weight(path) for path in b.paths_of(site.path)]
         return [b.add("stub", (*site.inputs, *weights), about=layer.name)]
     try:
         if not layer.class_name.startswith(PREFIX):
             site = with_masks(bound(with_constants(b, site)))
+            check_dtype(b, site)
         if is_model(layer):
             require_inference(b, site)
             return _model(b, layer, site.path, site.inputs)[1]

@@ -11,8 +11,10 @@ from itertools import zip_longest
 from ckptconv.dialects.keras.model_config import INERT
 from ckptconv.dialects.keras.network import conv_lstm, merge
 from ckptconv.dialects.keras.network.builder import Builder, Site, leaves, masked, values_in
+from ckptconv.dialects.keras.network.promotion import OTHER_FLOATS
 from ckptconv.dialects.keras.network.topology import is_model
 from ckptconv.dialects.keras.recurrent import CLASSES
+from ckptconv.dialects.keras.settings import policy
 from ckptconv.graph.network import Value
 
 _AT_RANDOM = {*INERT, *CLASSES, "RNN", "Bidirectional", "MultiHeadAttention", "Attention"}
@@ -73,6 +75,19 @@ def with_masks(site: Site) -> Site:
         for x, mask in zip_longest(site.inputs, masks)
     )
     return replace(site, inputs=tuple(inputs))
+
+
+def check_dtype(b: Builder, site: Site) -> None:
+    """Say of a layer that it computes in other floats than this network does.
+
+    Raises:
+        LossyError: it computes in whole numbers; a Keras before 3 names its input's dtype there.
+    """
+    name = policy(site.layer.config).removeprefix("mixed_")
+    if name in OTHER_FLOATS:
+        b.remark(f"Keras computes layers in {name} where this network computes in float32.")
+    elif b.version >= (3, 0) and name.startswith(("int", "uint", "bool")):
+        raise site.refuse(f"computes in {name}")
 
 
 def require_inference(b: Builder, site: Site) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ckptconv.dialects.keras.model_config import Entry
 from ckptconv.dialects.keras.network.builder import Builder
+from ckptconv.dialects.keras.network.promotion import FLOAT, OTHER_FLOATS
 from ckptconv.dialects.keras.network.topology import Call, Ref
 from ckptconv.dialects.keras.recurrent import CLASSES
 from ckptconv.errors import DialectError
@@ -39,8 +40,10 @@ def input_of(b: Builder, model: Entry, layer: Entry | None, calls: Sequence[Call
     )
     whole = dtype.startswith(("int", "uint")) or embeds or known[0].class_name == "Embedding"
     name = first.name if first else "x"
-    kept = "bool" if dtype == "bool" and not embeds else "float32"
-    return b.value(_shape(shape, name), name=name, dtype="int32" if whole else kept)
+    if dtype in OTHER_FLOATS and not whole:
+        b.remark(f"Keras takes {name} in {dtype}, this network in float32.")
+    kept = "bool" if dtype == "bool" else "int32" if whole else FLOAT
+    return b.value(_shape(shape, name), name=name, dtype=kept)
 
 
 def _implied(layer: Entry) -> Any:

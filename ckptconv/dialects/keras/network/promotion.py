@@ -11,6 +11,8 @@ from ckptconv.dialects.keras.network.builder import Builder
 from ckptconv.graph.network import Node, Value
 
 FLOAT, WHOLE_DTYPES = "float32", ("bool", "int32", "int64")
+OTHER_FLOATS = ("float16", "bfloat16", "float64")
+"""Those of Keras's that a network does not compute in."""
 _ORDER = (*WHOLE_DTYPES, FLOAT)
 """Of two dtypes the later one is the result's."""
 

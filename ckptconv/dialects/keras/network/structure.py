@@ -18,11 +18,11 @@ WHOLE = (None, None, None)
 
 def flatten(b: Builder, site: Site) -> list[Value]:
     x = site.x
-    if not are_channels_last(site) and x.rank > 2:
+    if x.rank < 3:
+        return [masked(x, None) if x.rank == 2 else b.expand(x, 1)]
+    if not are_channels_last(site):
         x = channels_last(b, x)
     size = None if None in x.shape[1:] else prod(n or 0 for n in x.shape[1:])
-    if x.rank == 2:
-        return [masked(x, None)]
     return [b.add("flatten", (x,), (x.shape[0], size))]
 
 
