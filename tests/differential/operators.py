@@ -1,12 +1,13 @@
 """Exported programs of one aten operator each, with any arguments that its schema allows.
 
 A value comes from an input, or the module holds it: as a buffer, as one that no state_dict has, or
-as an attribute.
+as an attribute. What is changed in place is a part of another value, or the value itself.
 """
 
 from __future__ import annotations
 
 import zlib
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -33,12 +34,22 @@ _WORDS = {
     "mode": ("constant", "reflect", "replicate", "circular"),
     "equation": ("abc,abd->acd", "ij,jk->ik", "...ij->...ji", "abc,acd->abd", "ij->j", "ij,kj->ik"),
 }
+_REGIONS = {
+    "": nullcontext,
+    "no_grad": torch.no_grad,
+    "autocast": lambda: torch.autocast("cpu", enabled=False),
+}
 _SIZES = ((2, -1), (2, 12), (2, 4, 3), (-1, 4), (4, 3, 2), (2, 3, 2, 2), (2, 2, 3, 4), (3, -1))
 _UNTOLD = {"device", "layout", "pin_memory", "memory_format", "generator", "non_blocking", "copy"}
 
 
 class Drawn(NamedTuple):
-    """An overload with its arguments; a value is (which, its dtype)."""
+    """An overload with its arguments; a value is (which, its dtype).
+
+    Attributes:
+        region: around its call.
+        parted: what is changed in place is a part of another value.
+    """
 
     operator: str
     overload: str
@@ -46,10 +57,13 @@ class Drawn(NamedTuple):
     shape: tuple[int, ...]
     other: tuple[int, ...]
     target: str
+    region: str
+    parted: bool
 
     def __str__(self) -> str:
         given = ", ".join(f"{key}={value}" for key, value in self.arguments.items())
-        called = f"{self.operator}.{self.overload}({given})"
+        called = f"{self.region} {self.operator}.{self.overload}({given})".lstrip()
+        called += ", of a part" * (self.parted and self.operator.endswith("_"))
         return f"{called} of {self.shape} and {self.other}, to {self.target}"
 
 
@@ -96,7 +110,8 @@ def _draw(seed: str) -> Drawn:
             continue
         kind = str(argument.type)
         arguments[argument.name] = _argument(rng, argument.name, kind, len(shape), place)
-    return Drawn(name, overload, arguments, shape, other, rng.choice([*TARGETS]))
+    target, region = rng.choice([*TARGETS]), rng.choice(("", "", "", "no_grad", "autocast"))
+    return Drawn(name, overload, arguments, shape, other, target, region, rng.random() < 0.6)
 
 
 def _argument(rng: Random, name: str, kind: str, rank: int, place: int) -> Any:
@@ -145,11 +160,14 @@ class _Model(nn.Module):
         operator = getattr(getattr(torch.ops.aten, drawn.operator), drawn.overload)
         values = self.fc(x) * 2, y, y * 0.5
         given = {key: self._put(value, values) for key, value in drawn.arguments.items()}
-        if not drawn.operator.endswith("_") or not isinstance(given.get("self"), torch.Tensor):
-            return operator(**given), self.fc(x)
-        whole = torch.stack([given["self"], given["self"]])  # of which a part is changed
-        made = operator(**{**given, "self": whole[1]})
-        return made, whole, self.fc(x)
+        changed, parted = given.get("self"), drawn.parted and drawn.operator.endswith("_")
+        whole = torch.stack([changed, changed]) if parted and changed is not None else changed
+        given |= {"self": whole[1]} if parted and changed is not None else {}
+        with _REGIONS[drawn.region]():
+            made = operator(**given)
+            again = self.fc(x) * 1
+        rest = [whole] if isinstance(whole, torch.Tensor) and drawn.operator.endswith("_") else []
+        return made, again, *rest, self.fc(x)
 
     def _put(self, argument: Any, values: tuple[Any, ...]) -> Any:
         if isinstance(argument, list) and argument and isinstance(argument[0], _Taken):

@@ -26,13 +26,18 @@ LIKELY = ("layer", "relu", "mul", "add_", "slice", "select", "view", "put", "put
 
 
 class Step(NamedTuple):
-    """One operation: its name, which values so far it takes (counted from the last), numbers."""
+    """One operation: its name, which values so far it takes (counted from the last), numbers.
+
+    Attributes:
+        graded: gradients are kept, where there is somebody who wants them.
+    """
 
     name: str
     at: tuple[int, int]
     number: float
     whole: int
     flag: bool
+    graded: bool
 
 
 class Program(NamedTuple):
@@ -61,6 +66,7 @@ def draw(seed: str) -> Program:
             rng.choice((0.5, 1.0, 2.0, -0.7)),
             rng.randrange(-2, 3),
             rng.random() < 0.5,
+            rng.random() < 0.9,
         )
         for _ in range(rng.randint(2, 6))
     )
@@ -100,11 +106,12 @@ def _model(drawn: Program) -> Any:
             values = [x, y, self.batch(last.transpose(1, 2)).transpose(1, 2)]
             for number, step in enumerate(drawn.steps):
                 one, other = (values[-1 - min(n, len(values) - 1)] for n in step.at)
-                if step.name in own:
-                    layer = self.get_submodule(f"own_{number}")
-                    values.append(own[step.name].use(layer, one, other, step))
-                else:
-                    values.append(known[step.name](self, one, other, step))
+                with contextlib.nullcontext() if step.graded else torch.no_grad():
+                    if step.name in own:
+                        layer = self.get_submodule(f"own_{number}")
+                        values.append(own[step.name].use(layer, one, other, step))
+                    else:
+                        values.append(known[step.name](self, one, other, step))
             return (values[2], self.cell(y[:, 0])[0], *values[3:][-GIVEN:])
 
     model = fill(Program())

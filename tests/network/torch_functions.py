@@ -83,6 +83,25 @@ def constants(s, x):
     return y + rows, x[..., torch.tensor([2, 7, 0])] * torch.tensor([1.5, -2, 4]), s.fc(x) * s.kept
 
 
+def regions(s, x):
+    """Without gradients, or without another precision, in each other and with a value as it is."""
+    with torch.no_grad():
+        y = s.fc(x)
+        with torch.autocast("cpu", enabled=False):
+            z = torch.tanh(y[:, : x.shape[1] - 1]) * 2
+        same = x
+    with torch.inference_mode(False):
+        y = y + s.other(same)
+    with torch.no_grad():
+        y = y * 0.5
+    return y, z
+
+
+def half(s, x):
+    with torch.autocast("cpu", torch.bfloat16):
+        return s.fc(x)
+
+
 def other_sizes(s, x, y):
     """Images between whose pixels there are others, or which are seen from further away."""
     larger, line = nn.functional.interpolate, y[:, 0]
@@ -463,7 +482,14 @@ FUNCTIONS = {
     "double": Function(
         lambda s, x: s.fc(x).sum(1, dtype=torch.float64), linear, X, "a conversion to float64"
     ),
-    "nothing": Function(lambda s, x: (s.fc(x), None), linear, X, "are not tensors alone"),
+    "nothing": Function(lambda s, x: (None, s.fc(x), None), linear, X, free=(0,)),
+    "a number beside": Function(lambda s, x: (s.fc(x), 3), linear, X, "are not tensors alone"),
+    "regions": Function(regions, two, STEPS, free=(0, 1)),
+    "autocast": Function(half, linear, X, "higher_order.wrap_with_autocast cannot be written"),
+    "counts": Function(
+        lambda s, x: (s.plain[1].add_(1), s.fc(x) * s.plain[0])[1], held, STEPS,
+        "plain: add_ changes a buffer",
+    ),
     "constants of one number": Function(numbers, linear, STEPS, free=(0, 1)),
     "a mask of values": Function(
         lambda s, x: (y := s.fc(x), y.index_put_((x[:, 0] > 0,), y[:1]))[1], linear, X,

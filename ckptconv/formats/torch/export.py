@@ -20,6 +20,7 @@ from ckptconv.formats.torch.checkpoint import build, filled, with_facts
 from ckptconv.formats.torch.dtypes import DTYPES
 from ckptconv.formats.torch.modules import Tree, jsonable, short_name
 from ckptconv.formats.torch.records import find_root, is_big_endian, unpickle_record
+from ckptconv.formats.torch.regions import flattened
 from ckptconv.formats.torch.tensors import Storage, Stored, as_tensor
 from ckptconv.formats.torch.twins import with_twins
 from ckptconv.io.reader import Source
@@ -157,7 +158,9 @@ def _program(archive: Archive) -> Any:
     names = [name for name in archive.records if name.endswith(_GRAPHS)]
     if len(names) != 1 or archive.records[names[0]].size > _MAX_JSON:
         return None
-    return parse(archive.read(names[0], _MAX_JSON), archive.source.path, names[0])
+    program = parse(archive.read(names[0], _MAX_JSON), archive.source.path, names[0])
+    module = program["graph_module"]
+    return {**program, "graph_module": {**module, "graph": flattened(module["graph"])}}
 
 
 def _modules(program: dict[str, Any]) -> dict[str, Module]:

@@ -103,7 +103,8 @@ class _Exported(Model):
         ]
         args, options = tree.tree_unflatten(filled, self._program.call_spec.in_spec)
         with torch.no_grad():
-            return list(map(_array, leaves(self._module(*args, **options))))
+            found = leaves(self._module(*args, **options))
+        return [_array(value) for value in found if value is not None]
 
     def halve(self) -> None:
         for value in self._module.state_dict().values():

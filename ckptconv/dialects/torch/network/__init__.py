@@ -19,6 +19,8 @@ from ckptconv.graph.graph import Layer
 from ckptconv.graph.network import Network
 
 _MAX_NODES = 20_000
+_GIVEN = {"user_output", "user_input_mutation"}
+"""What a program may give: of a changed input only who calls it knows."""
 
 
 def read(
@@ -44,15 +46,17 @@ def read(
         for node in source["graph"]["nodes"]:
             _apply(program, Operator(program, node))
         given = _outputs(source["signature"]["output_specs"])
-        outputs = tuple(program.value(name).name for name in given)
+        outputs = tuple(program.value(name).name for name in given if name is not None)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise DialectError(f"a damaged description of the network: {error}"[:300]) from None
-    return Network(tuple(program.nodes), tuple(program.inputs), outputs)
+    notes = [f"Output {i} is None, and left out." for i, name in enumerate(given) if name is None]
+    return Network(tuple(program.nodes), tuple(program.inputs), outputs, notes=tuple(notes))
 
 
 def _apply(program: Program, operator: Operator) -> None:
     rule = RULES.get(operator.name)
     if rule is not None and operator.outputs:
+        writes.require_own(program, operator)
         rule(operator)
         operator.require_asked()
         writes.note(program, operator)
@@ -65,15 +69,15 @@ def _apply(program: Program, operator: Operator) -> None:
         )
 
 
-def _outputs(specs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of what a program gives.
+def _outputs(specs: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """Return the names of what a program gives, None for None.
 
     Raises:
         LossyError: something that is no tensor, or a change of a buffer or an input.
     """
+    if any(spec.keys() - _GIVEN for spec in specs):
+        raise LossyError("a program that changes its buffers", hint=writes.KEPT)
     kept = [spec["user_output"]["arg"] for spec in specs if "user_output" in spec]
-    if len(kept) < len(specs):
-        raise LossyError("a program that changes its buffers or its inputs")
-    if not all("as_tensor" in arg for arg in kept):
+    if not all(arg.keys() & {"as_tensor", "as_none"} for arg in kept):
         raise LossyError("a program whose outputs are not tensors alone")
-    return [str(arg["as_tensor"]["name"]) for arg in kept]
+    return [str(arg["as_tensor"]["name"]) if "as_tensor" in arg else None for arg in kept]

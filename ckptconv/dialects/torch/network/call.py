@@ -52,7 +52,7 @@ class Operator:
 
     def __init__(self, program: Program, raw: Mapping[str, Any]) -> None:
         self.program, self.raw = program, raw
-        self.called = str(raw["target"]).removeprefix("torch.ops.aten.").partition(".")[0]
+        self.called = _called(str(raw["target"]))
         self.is_in_place = self.called.endswith("_") and not self.called.startswith("_")
         self.name = self.called.removesuffix("_") if self.is_in_place else self.called
         self.overload = str(raw["target"]).rpartition(".")[2]
@@ -173,6 +173,13 @@ class Operator:
 
     def refuse(self, problem: str) -> LossyError:
         return LossyError(f"{self.called} with {problem}", tensor=self.place or None)
+
+
+def _called(target: str) -> str:
+    """Return an operator without its overload, and without the namespace that most are of."""
+    space, _, rest = target.removeprefix("torch.ops.").partition(".")
+    name = rest.partition(".")[0]
+    return name if space == "aten" else f"{space}.{name}"
 
 
 Rule = Callable[[Operator], None]

@@ -149,7 +149,10 @@ def _dropout(o: Operator) -> None:
 
 def _pad(o: Operator) -> None:
     sides, mode = tuple(o.get("pad")), o.get("mode", "constant")
-    if mode == "constant":
+    if not sides:
+        o.rest_is_told()
+        o.program.same(o.outputs[0], o.tensor("self"))
+    elif mode == "constant":
         o.give("pad", o.tensor("self"), sides=sides, value=float(number(o, "value", 0.0)))
     elif mode in _EDGES and min(sides) >= 0:
         o.give("pad_edge", o.tensor("self"), sides=sides, mode=mode)

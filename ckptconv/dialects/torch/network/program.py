@@ -14,6 +14,8 @@ from ckptconv.tensors.dtypes import is_float
 from ckptconv.tensors.lazy import np
 
 _DTYPES = {4: "int32", 5: "int64", 7: "float32", 8: "float64", 12: "bool", 6: "float16"}
+_OTHERS = {1: "uint8", 2: "int8", 3: "int16", 10: "complex64", 11: "complex128", 13: "bfloat16"}
+"""torch/_export/serde/schema.py, ScalarType."""
 _HELD = ("parameter", "buffer", "tensor_constant")
 _SHARED = ("Linear", "Embedding", *(f"InstanceNorm{n}d" for n in (1, 2, 3)))
 
@@ -88,7 +90,7 @@ class Program:
     def dtype(self, name: str) -> str:
         code = self.described[name]["dtype"]
         if code not in _DTYPES:
-            raise LossyError(f"a tensor of type {code}")
+            raise LossyError(f"a tensor of {_OTHERS.get(code, f'type {code}')}")
         return _DTYPES[code]
 
     def value(self, name: str) -> Value:
@@ -146,6 +148,11 @@ class Program:
         group = self._views.setdefault(name, {name})
         group.update(made)
         self._views |= dict.fromkeys(made, group)
+
+    def looked_at(self, name: str) -> str | None:
+        """Return the path of the weight whose numbers a value looks at, if it does."""
+        found = self._views.get(name, {name}) & self.weights.keys()
+        return self.weights[min(found)] if found else None
 
     def overwrite(self, name: str, operator: str) -> None:
         """Note that an operator changes numbers in place: none that looked at them holds on."""

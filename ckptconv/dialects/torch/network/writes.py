@@ -13,6 +13,7 @@ from ckptconv.dialects.torch.network.call import Operator, Rule, number
 from ckptconv.dialects.torch.network.choosing import places
 from ckptconv.dialects.torch.network.program import Part, Program
 from ckptconv.dialects.torch.network.shapes import VIEWS
+from ckptconv.errors import LossyError
 from ckptconv.graph.network import Value
 
 _ALIASES = ("alias", "detach")
@@ -29,13 +30,31 @@ _TRUTHS = (
 )
 """What they give is bool; in place, it becomes what the value holds."""
 _WIDER = ("bool", "int32", "int64", "float16", "float32", "float64")
+KEPT = "eval() before torch.export, or what it keeps as an input and an output of the model"
 _DEEPEST = 8
 """Views of views that are put together again: each takes some nodes for every write."""
 
 
+def require_own(program: Program, o: Operator) -> None:
+    """Refuse to write over a weight or a buffer, which a model keeps for its next call.
+
+    Raises:
+        LossyError: an operator in place does.
+    """
+    first = _first(o)
+    path = program.looked_at(o.tensor_name(first)) if first and o.is_in_place else None
+    if path is not None:
+        problem = f"{o.called} changes a buffer, which the next call finds so"
+        raise LossyError(problem, tensor=path, hint=KEPT)
+
+
+def _first(o: Operator) -> str | None:
+    return next((key for key in ("self", "input") if o.has_tensor(key)), None)
+
+
 def note(program: Program, o: Operator) -> None:
     """Note which values look at the same numbers, and put together those that have changed."""
-    first = next((key for key in ("self", "input") if o.has_tensor(key)), None)
+    first = _first(o)
     if first is None:
         return
     name = o.tensor_name(first)
