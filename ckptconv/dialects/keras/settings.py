@@ -86,10 +86,10 @@ def computed_in(config: Mapping[str, Any]) -> str:
 
 
 def policy(config: Mapping[str, Any]) -> str:
-    """Return the name of a layer's dtype policy, such as ``mixed_float16``."""
+    """Return the name of a layer's dtype policy, ``mixed_float16``, or how it is quantized."""
     said = config.get("dtype")
     inner = said.get("config") if isinstance(said, dict) else {"name": said}
-    return str(inner.get("name") if isinstance(inner, dict) else "")
+    return str((inner.get("name") or inner.get("mode") or "") if isinstance(inner, dict) else "")
 
 
 def settings(unit: Unit) -> Mapping[str, Any]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ckptconv.dialects.keras.grouping import Unit
+from ckptconv.dialects.keras.settings import policy
 from ckptconv.errors import LossyError
 from ckptconv.tensors.computed import Elementwise, Product
 from ckptconv.tensors.lazy import np
 from ckptconv.tensors.regions import Array
 from ckptconv.tensors.tensor import Tensor
 
-_LORA = ("lora_kernel_a", "lora_kernel_b")
+_SCALED = "float8"
+"""Of a policy whose layers keep scales beside weights that are whole."""
+_ADAPTED = ("kernel", "embeddings")
 
 
 def with_stored_weights(unit: Unit) -> Unit:
-    """Return a unit with its adaptation of low rank added to its kernel.
+    """Return a unit with its adaptation of low rank added to its kernel or embeddings.
 
     ``.weights.h5`` holds the sum already. Source: ``keras.layers.Dense.enable_lora``: kernel +
     alpha / rank · a b.
@@ -25,18 +28,25 @@ def with_stored_weights(unit: Unit) -> Unit:
     """
     for leaf, tensor in unit.leaves.items():
         numbered = leaf.isdecimal() and tensor.ndim > 1  # not what counts a Normalization's data
-        if tensor.dtype.kind in "iub" and (leaf in ("kernel", "embeddings") or numbered):
-            raise LossyError(
-                f"quantized weights ({tensor.dtype.name}) have no equal in torch and MindSpore",
-                tensor=unit.path,
-                expected="a model that was saved before quantize()",
-            )
-    first, second = (unit.leaves.get(name) for name in _LORA)
-    kernel = unit.leaves.get("kernel")
-    if first is None or second is None or kernel is None or kernel.ndim != 2:
-        return unit
-    rest = {leaf: tensor for leaf, tensor in unit.leaves.items() if leaf not in _LORA}
-    return replace(unit, leaves={**rest, "kernel": _adapted(unit, kernel, first, second)})
+        if tensor.dtype.kind in "iub" and (leaf in _ADAPTED or numbered):
+            raise _quantized(unit, tensor.dtype.name)
+    if unit.entry and (name := policy(unit.entry.config)).startswith(_SCALED):
+        raise _quantized(unit, name)
+    leaves = dict(unit.leaves)
+    for name in _ADAPTED:
+        first, second, kernel = (leaves.get(n) for n in (f"lora_{name}_a", f"lora_{name}_b", name))
+        if first is not None and second is not None and kernel is not None and kernel.ndim == 2:
+            leaves[name] = _adapted(unit, kernel, first, second)
+            del leaves[f"lora_{name}_a"], leaves[f"lora_{name}_b"]
+    return replace(unit, leaves=leaves)
+
+
+def _quantized(unit: Unit, how: str) -> LossyError:
+    return LossyError(
+        f"quantized weights ({how}) have no equal in torch and MindSpore",
+        tensor=unit.path,
+        expected="a model that was saved before quantize()",
+    )
 
 
 def _adapted(unit: Unit, kernel: Tensor, first: Tensor, second: Tensor) -> Tensor:

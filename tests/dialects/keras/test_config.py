@@ -118,11 +118,19 @@ EXACT = {
         *(S("Dense", {"units": 2, "name": f"größe_{i}"}) for i in range(9)), saving="h5"
     ),
     "LoRA in h5": plan(S("Dense", {"units": 3}), saving="h5", lora=True),
+    "LoRA of a table in h5": plan(
+        S("Embedding", {"input_dim": 9, "output_dim": 4}), S("GRU", {"units": 3}),
+        shape=(5,), tokens=True, saving="h5", lora=True,
+    ),
 }  # fmt: skip
 REFUSED = {
     "3 int8": (
         plan(S("Dense", {"units": 2, "use_bias": False}), saving="weights.h5", quantize="int8"),
         r"dense\w*: quantized weights \(int8\)",
+    ),
+    "3 float8": (
+        plan(S("Dense", {"units": 2}), saving="keras", quantize="float8"),
+        r"dense\w*: quantized weights \(float8\)",
     ),
     "4 halves with other activations": (
         plan(HALVES), "halves of this Bidirectional differ in nonlinearity"),

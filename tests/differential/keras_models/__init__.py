@@ -93,13 +93,15 @@ def _run(case: Case, tmp: Path) -> Outcome:
 def _alter(model: Any, drawn: Plan) -> None:
     import keras
 
-    dense = [x for x in model._flatten_layers() if type(x) is keras.layers.Dense]
+    inner = [*model._flatten_layers()]
+    dense = [x for x in inner if type(x) is keras.layers.Dense]
+    tables = [x for x in inner if type(x) is keras.layers.Embedding]
     rng = np.random.default_rng(len(dense))
     try:
         if drawn.lora:
-            for layer in dense:
+            for layer in (*dense, *tables):
                 layer.enable_lora(1)
-                for variable in (layer.lora_kernel_a, layer.lora_kernel_b):
+                for variable in (x for x in layer.variables if x.name.startswith("lora_")):
                     variable.assign(rng.normal(size=variable.shape).astype("f4"))
         for layer in dense if drawn.quantize else []:
             layer.quantize(drawn.quantize)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 import ckptconv
@@ -240,8 +241,9 @@ class _Owners:
         self._known: dict[Any, int] = {}
         for layer in self._layers:
             if getattr(layer, "lora_enabled", False):
-                kernel = layer.kernel.detach() if hasattr(layer.kernel, "detach") else layer.kernel
-                self._known[_key(np.asarray(kernel))] = id(layer._kernel)
+                name = "kernel" if hasattr(layer, "kernel") else "embeddings"
+                kernel = keras.ops.convert_to_numpy(getattr(layer, name))
+                self._known[_key(kernel)] = id(getattr(layer, f"_{name}"))
         for variable in source.model.variables:
             self._known[_key(np.asarray(variable.numpy()))] = id(variable)
 

@@ -280,6 +280,7 @@ def plan(seed: str) -> Plan:
         saving = rng.choice(["weights.h5", "weights.h5", "sharded"])
     target = rng.choices(["torch", "mindspore", "mint"], [78, 19, 3])[0]
     fuse = draw.odd(0.6) and str(model).count("return_sequences") > 1
-    quantize = "int8" if " Dense" in f" {model}" and draw.odd(0.1) else ""
-    lora = "Dense" in str(model) and not quantize and draw.odd(0.05)
+    quantized = " Dense" in f" {model}" and draw.odd(0.1)
+    quantize = draw.rng.choice(("int8", "float8")) if quantized else ""
+    lora = ("Dense" in str(model) or "Embedding" in str(model)) and not quantize and draw.odd(0.05)
     return Plan(model, shape, tokens, saving, target, quantize, lora, fuse)

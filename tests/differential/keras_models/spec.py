@@ -41,7 +41,7 @@ class Plan:
         tokens: the input is whole numbers.
         saving: a key of ``save.WAYS``.
         target: ``torch``, ``mindspore`` or ``mint``.
-        quantize: ``int8`` or ``""``.
+        quantize: ``int8``, ``float8`` or ``""``.
         fuse: fuse two recurrent layers that follow one another in the report.
     """
 
