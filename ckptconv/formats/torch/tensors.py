@@ -60,12 +60,16 @@ def _row(sizes: Any) -> tuple[Any, ...]:
 
 
 class Refused:
-    """A tensor of a kind that cannot be converted; naming it is an error, passing it by is not."""
+    """A tensor of a kind that cannot be converted; naming it is an error, passing it by is not.
 
-    __slots__ = ("kind",)
+    Attributes:
+        way: what to do instead.
+    """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    __slots__ = ("kind", "way")
+
+    def __init__(self, kind: str, way: str = "saving it as a dense one") -> None:
+        self.kind, self.way = kind, way
 
 
 class Cast:
@@ -103,7 +107,7 @@ def _as_tensor(value: object) -> Tensor:
     if isinstance(value, Cast):
         return computed.cast(_as_tensor(value.value), DTYPES[value.dtype])
     if isinstance(value, Refused):
-        raise ContainerError(f"{value.kind} cannot be converted", hint="saving it as a dense one")
+        raise ContainerError(f"{value.kind} cannot be converted", hint=value.way)
     return ArrayTensor(as_array(value))
 
 
@@ -197,8 +201,11 @@ def _first(value: object = None, *_: object) -> object:
     return value
 
 
-def _refuse(kind: str) -> Call:
-    return lambda *_: Refused(kind)
+def _refuse(kind: str, *way: str) -> Call:
+    return lambda *_: Refused(kind, *way)
+
+
+_FILLED = "saving the model once its weights are loaded"
 
 
 _REBUILD: dict[str, Call] = {
@@ -209,8 +216,8 @@ _REBUILD: dict[str, Call] = {
     "torch._utils._rebuild_sparse_tensor": _refuse("a sparse tensor"),
     "torch._utils._rebuild_sparse_csr_tensor": _refuse("a sparse tensor"),
     "torch._utils._rebuild_nested_tensor": _refuse("a nested tensor"),
-    "torch._utils._rebuild_meta_tensor_no_storage": _refuse("a meta tensor, which has no values,"),
-    "torch._utils._rebuild_wrapper_subclass": _refuse("a tensor subclass without values"),
+    "torch._utils._rebuild_meta_tensor_no_storage": _refuse("a meta tensor", _FILLED),
+    "torch._utils._rebuild_wrapper_subclass": _refuse("a tensor subclass without values", _FILLED),
     "torch._utils._rebuild_device_tensor_from_numpy": lambda a, t, *_: Cast(a, dtype_name(t)),
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda a, t, *_: Cast(a, dtype_name(t)),
     "torch._utils._rebuild_xla_tensor": lambda a, t, *_: Cast(a, dtype_name(t)),
