@@ -121,6 +121,8 @@ def apply(b: Builder, site: Site) -> list[Value]:
         weights = [b.weight(path) for path in b.paths_of(site.path)]
         return [b.add("stub", (*site.inputs, *weights), about=layer.name)]
     try:
+        if layer.class_name not in RULES and not is_model(layer):
+            raise site.refuse(f"{layer.class_name} cannot be written as a network")
         if not layer.class_name.startswith(PREFIX):
             site = with_masks(bound(with_constants(b, site)))
             check_dtype(b, site)
@@ -135,15 +137,11 @@ def apply(b: Builder, site: Site) -> list[Value]:
 
 def _written(b: Builder, site: Site) -> list[Value]:
     require_inference(b, site)
-    rule = RULES.get(site.layer.class_name)
-    if rule is None:
-        problem = f"{site.layer.class_name} cannot be written as a network"
-        raise LossyError(problem, tensor=site.where)
     if site.layer.class_name in _IN_FLOATS:
         inputs = tuple(masked(floats(b, x), x.mask) for x in site.inputs)
         site = replace(site, inputs=inputs)
     try:
-        return rule(b, site)
+        return RULES[site.layer.class_name](b, site)
     except (TypeError, ValueError, LookupError, AttributeError, StopIteration) as error:
         reason = str(error) or "values are missing"
         raise DialectError(

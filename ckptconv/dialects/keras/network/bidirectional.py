@@ -13,6 +13,7 @@ from ckptconv.dialects.keras.network.recurrent import (
     cells_of,
     initial,
     mask_of,
+    require_rolled,
     rows,
     run_layer,
     stack,
@@ -38,6 +39,8 @@ def bidirectional(b: Builder, site: Site) -> list[Value]:
     mask = None if mask is None else in_time(b, inner, mask)
     sequences = bool(inner.get("return_sequences"))
     zero = sequences and b.tf_keras
+    for half in (forward, backward) if zero else ():
+        require_rolled(site, half, mask)
     flat = [cell for half in halves for cell in half]
     states = rows(initial(b, inner, flat), flat)
     paths = b.paths_of(site.path)

@@ -153,6 +153,15 @@ def _same(_: Builder, site: Site) -> list[Value]:
     return [site.x]
 
 
+def _identity(b: Builder, site: Site) -> list[Value]:
+    return [masked(site.x, since_3(b, site.x.mask))]
+
+
+def since_3(b: Builder, mask: Value | None) -> Value | None:
+    """Return the mask behind a layer that hands none on in a Keras before 3."""
+    return mask if b.version >= (3, 0) else None
+
+
 def _image(b: Builder, site: Site) -> list[Value]:
     x = site.x
     if b.version < (3, 0) and x.dtype in WHOLE_DTYPES:
@@ -169,7 +178,8 @@ def _dropout(b: Builder, site: Site) -> list[Value]:
 
 def _rescaling(b: Builder, site: Site) -> list[Value]:
     scale, offset = number(site, "scale", default=1.0), number(site, "offset", default=0.0)
-    return [masked(b.add("affine", (site.x,), scale=scale, offset=offset), site.x.mask)]
+    made = b.add("affine", (site.x,), scale=scale, offset=offset)
+    return [masked(made, since_3(b, site.x.mask))]
 
 
 def number(site: Site, *keys: str, default: float | None = None) -> float:
@@ -207,6 +217,7 @@ RULES = {
     "Softmax": _softmax,
     "Rescaling": _rescaling,
     **dict.fromkeys(INERT, _same),
+    "Identity": _identity,
     **dict.fromkeys((*_CHANGE_COLOURS, *_GIVE_FLOATS), _image),
     "Dropout": _dropout,
 }

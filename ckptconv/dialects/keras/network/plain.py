@@ -6,7 +6,7 @@ import re
 
 from ckptconv.dialects.keras.layers import FORMS
 from ckptconv.dialects.keras.network.builder import Builder, Site, masked
-from ckptconv.dialects.keras.network.elementwise import activate, number, numbers
+from ckptconv.dialects.keras.network.elementwise import activate, number, numbers, since_3
 from ckptconv.dialects.keras.network.promotion import WHOLE_DTYPES
 from ckptconv.dialects.keras.network.structure import (
     channels_first,
@@ -128,7 +128,7 @@ def rms_norm(b: Builder, site: Site) -> list[Value]:
 def normalization(b: Builder, site: Site) -> list[Value]:
     """(x - mean) / max(√variance, 1e-7), or back (keras.layers.Normalization.call)."""
     if site.get("mean") is not None:
-        return [masked(_by_numbers(b, site), site.x.mask)]
+        return [masked(_by_numbers(b, site), since_3(b, site.x.mask))]
     x, said = site.x, site.get("axis", default=-1)
     axes = {n % x.rank for n in integers(site, "axis")} if said not in (None, []) else set()
     shape = tuple(n if i in axes else 1 for i, n in enumerate(x.shape))
@@ -137,7 +137,7 @@ def normalization(b: Builder, site: Site) -> list[Value]:
         for name in ("mean", "variance")
     )
     scale = b.add("clip", (b.add("sqrt", (variance,)),), low=_LEAST, high=None)
-    return [masked(_normalized(b, site, mean, scale), x.mask)]
+    return [masked(_normalized(b, site, mean, scale), since_3(b, x.mask))]
 
 
 def _normalized(b: Builder, site: Site, mean: Value, scale: Value) -> Value:

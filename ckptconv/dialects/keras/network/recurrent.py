@@ -96,11 +96,20 @@ def layer(b: Builder, site: Site) -> list[Value]:
     x = batch_first(b, site)
     backwards = bool(site.get("go_backwards"))
     zero = bool(site.get("zero_output_for_mask"))
+    mask = mask_of(b, site, x)
+    if backwards and zero:
+        require_rolled(site, site.layer, mask)
     states = rows(initial(b, site, cells), cells)
     if len(cells) > 1 and b.version < (2, 3) and not b.tf_keras:
         _require_untold(site, states)
-    run = stack(b, x, mask_of(b, site, x), cells, paths, states, backwards=backwards, zero=zero)
+    run = stack(b, x, mask, cells, paths, states, backwards=backwards, zero=zero)
     return _given(b, site, run, _sequence_or_last(b, site, x, run), x)
+
+
+def require_rolled(site: Site, layer: Entry, mask: Value | None) -> None:
+    """Refuse zeros that Keras's unrolled loop puts where other steps were masked, backwards."""
+    if layer.config.get("unroll") and mask is not None:
+        raise site.refuse("zeros of masked steps, unrolled and backwards")
 
 
 def _require_untold(site: Site, states: Sequence[Sequence[Value]]) -> None:
