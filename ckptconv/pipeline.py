@@ -180,7 +180,8 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
     with locating(path):
         cast.require_loaded(lowered, row.title, row.unloaded)
     target = {"path": os.fsdecode(path), "container": output.format.name, "framework": to}
-    report = account(graph, lowered, target, shares=output.format.shares)
+    like = options.like is not None
+    report = account(graph, lowered, target, shares=output.format.shares, like=like)
     if graph.recurrent:
         from ckptconv.passes.restore.sums import record
 
