@@ -24,6 +24,7 @@ from ckptconv.passes.check_ascend import checked
 from ckptconv.passes.check_kinds import check_kinds
 from ckptconv.passes.edit import drop, fold_bias
 from ckptconv.passes.fold_projection import unneeded
+from ckptconv.passes.unheld import unheld
 from ckptconv.report import Report, account
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def lower(
     target = dialects.dialect(to)
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
-        lowered = cast.to_dtype(target.load().lower(graph, output.variant), options.dtype)
+        lowered = unheld(target.load().lower(graph, output.variant), target)
+        lowered = cast.to_dtype(lowered, options.dtype)
         if to != "keras" or graph.home is None:
             return lowered
         from ckptconv.passes.restore.places import in_place
