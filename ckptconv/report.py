@@ -157,7 +157,7 @@ def account(
     made = [(e.target, e.sources) for layer in layers for e in layer.tensors]
     notes = tie_notes(kept, made, network or (lowered.tensors if shares else {}))
     if network is None and not like and any(UNTIED in note for note in notes):
-        notes.append(f"{option('like', 'TARGET')}, which a tied network saved, gives it its names")
+        notes.append(_for_tied(target["framework"]))
     return Report(
         {**source, "framework": graph.dialect},
         target,
@@ -167,6 +167,14 @@ def account(
         layout=_layout(graph.origin.facts),
         shapes={n: [*t.shape] for n, t in held.items()} if graph.dialect == "keras" else {},
     )
+
+
+def _for_tied(framework: str) -> str:
+    """Return how a network that is tied before it loads gets its weights."""
+    advice = f"{option('like', 'TARGET')}, which a tied network saved, gives it its names"
+    if framework != "keras":
+        return advice
+    return f"{advice}, and {option('drop', ['PATH'])} leaves out the layer that it has not"
 
 
 def _layout(facts: object) -> dict[str, list[str]]:
