@@ -16,7 +16,7 @@ _TENSOR = 2 << 10
 _LEAST, _PER_BYTE = 64 << 20, 16
 """Memory that any file may take for its names, and more for each of its bytes."""
 
-_UNTIED = "; here each has values of its own: tie them in the network"
+UNTIED = "; here each has values of its own: tie them in the network, once loaded"
 
 Layout = Literal["legacy", "weights.h5"]
 """The two layouts of Keras's HDF5 files; see ``formats/keras/h5.py``."""
@@ -172,6 +172,6 @@ def tie_notes(
     for names in groups:
         targets = set[str]().union(*(of.get(name, ()) for name in names))
         stay = any(targets <= group for group in here)
-        rule = ", and one storage here" if stay else _UNTIED
+        rule = ", and one storage here" if stay else UNTIED
         notes += [f"{', '.join(names)}: one tensor in the source{rule}"] if len(targets) > 1 else []
     return notes

@@ -24,6 +24,7 @@ from ckptconv.passes.check_ascend import checked
 from ckptconv.passes.check_kinds import check_kinds
 from ckptconv.passes.edit import drop, fold_bias
 from ckptconv.passes.fold_projection import unneeded
+from ckptconv.passes.unheld import unheld
 from ckptconv.report import Report, account
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def lower(
     target = dialects.dialect(to)
     with locating(graph.origin.path):
         graph = passes.before_lower(graph, target, options)
-        lowered = cast.to_dtype(target.load().lower(graph, output.variant), options.dtype)
+        lowered = unheld(target.load().lower(graph, output.variant), target)
+        lowered = cast.to_dtype(lowered, options.dtype)
         if to != "keras" or graph.home is None:
             return lowered
         from ckptconv.passes.restore.places import in_place
@@ -180,7 +182,8 @@ def write(graph: Graph, path: StrPath, to: str, options: WriteOptions) -> Report
     with locating(path):
         cast.require_loaded(lowered, row.title, row.unloaded)
     target = {"path": os.fsdecode(path), "container": output.format.name, "framework": to}
-    report = account(graph, lowered, target, shares=output.format.shares)
+    like = options.like is not None
+    report = account(graph, lowered, target, shares=output.format.shares, like=like)
     if graph.recurrent:
         from ckptconv.passes.restore.sums import record
 

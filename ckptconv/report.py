@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptconv import dialects
-from ckptconv.checkpoint import KerasFacts, tie_notes
+from ckptconv.checkpoint import UNTIED, KerasFacts, tie_notes
 from ckptconv.codegen.constructor import constructor, standing_notes, unknown
 from ckptconv.errors import DialectError, listed
 from ckptconv.graph.forms import Forms
 from ckptconv.graph.graph import Graph, Layer
 from ckptconv.graph.lowered import Lowered, Made
+from ckptconv.spelling import option
 from ckptconv.tensors.provenance import Provenance
 from ckptconv.tensors.tensor import Tensor
 
@@ -124,6 +125,7 @@ def account(
     *,
     shares: bool = False,
     network: Mapping[str, Tensor] | None = None,
+    like: bool = False,
 ) -> Report:
     """Say for each source and each target tensor what became of it.
 
@@ -131,6 +133,7 @@ def account(
         target: path, container and framework.
         shares: whether two names can be one tensor in the target's format.
         network: the parameters of a live target, which are tied there or not.
+        like: whether the names are those of a target network, as it saved them.
 
     Raises:
         DialectError: a source tensor was neither used nor left out by a rule.
@@ -153,6 +156,8 @@ def account(
     kept = {name: tensor for name, tensor in held.items() if name not in omitted}
     made = [(e.target, e.sources) for layer in layers for e in layer.tensors]
     notes = tie_notes(kept, made, network or (lowered.tensors if shares else {}))
+    if network is None and not like and any(UNTIED in note for note in notes):
+        notes.append(_for_tied(target["framework"]))
     return Report(
         {**source, "framework": graph.dialect},
         target,
@@ -162,6 +167,14 @@ def account(
         layout=_layout(graph.origin.facts),
         shapes={n: [*t.shape] for n, t in held.items()} if graph.dialect == "keras" else {},
     )
+
+
+def _for_tied(framework: str) -> str:
+    """Return how a network that is tied before it loads gets its weights."""
+    advice = f"{option('like', 'TARGET')}, which a tied network saved, gives it its names"
+    if framework != "keras":
+        return advice
+    return f"{advice}, and {option('drop', ['PATH'])} leaves out the layer that it has not"
 
 
 def _layout(facts: object) -> dict[str, list[str]]:

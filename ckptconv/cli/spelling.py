@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CALLED = {"kinds": "kind", "report": "report_file"}
 """API's names that the command line has not."""
+_ITS_OWN = ("to",)
+"""Options that ``convert`` has where other commands say the same by their names."""
 
 
 def spelled(rows: Mapping[str, Row], elsewhere: Mapping[str, Row]) -> Spelling:
@@ -32,7 +34,8 @@ def spelled(rows: Mapping[str, Row], elsewhere: Mapping[str, Row]) -> Spelling:
         row = found or elsewhere.get(own)
         typed = row.declaration.default if row else f"--{name.replace('_', '-')}"
         words = " ".join(_words(typed, value))
-        return words if found or value is None or not row else f"'ckptconv convert … {words}'"
+        there = row is not None or own in _ITS_OWN
+        return f"'ckptconv convert … {words}'" if there and not found and value else words
 
     return spell
 

@@ -17,6 +17,7 @@ from ckptconv.graph.kinds import PARAMETER
 from ckptconv.options import ReadOptions, WriteOptions
 from ckptconv.passes.cast import widened
 from ckptconv.passes.check_ascend import check_ascend
+from ckptconv.passes.check_moved import check_moved
 from ckptconv.passes.fold_projection import without_projections
 from ckptconv.passes.gate_convention import to_canonical
 from ckptconv.spelling import option
@@ -68,8 +69,9 @@ def before_lower(graph: Graph, target: Dialect, options: WriteOptions) -> Graph:
 
     Raises:
         LossyError: it cannot, or only in another form that the user did not ask for.
+        DialectError: parameters that were given the names of a layer's.
     """
-    graph = widened(graph, options.dtype)
+    graph = widened(check_moved(graph, target), options.dtype)
     if not target.projections:
         graph = without_projections(graph, target.title, fold=options.fold_proj)
         graph = _checked(graph) if options.fold_proj else graph

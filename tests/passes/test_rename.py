@@ -64,3 +64,67 @@ def test_what_is_advised_for_a_moved_module_helps(tmp_path, moved):
         tmp_path / "m.pt", tmp_path / "m.h5", to="keras", kinds={"old": "Linear"}, **moved
     )
     assert [(layer.path, layer.kind) for layer in report.layers] == [("new", "Linear")]
+
+
+FLAT = {"lstm_weight_ih_l0": (32, 5), "lstm_weight_hh_l0": (32, 8), "lstm_bias_ih_l0": (32,)}
+FLAT |= {"lstm_bias_hh_l0": (32,), "norm_weight": (8,), "norm_bias": (8,)}
+FLAT |= {"fc_weight": (8, 8), "fc_bias": (8,)}
+MOVES = [
+    {"rename": {"^(lstm|norm|fc)_": r"\1."}},
+    {"map": {name: name.replace("_", ".", 1) for name in FLAT}},
+]
+
+
+@pytest.fixture
+def flat(tmp_path):
+    import torch
+
+    weights = {name: torch.randn(*shape) * 0.3 for name, shape in FLAT.items()}
+    torch.save(weights, tmp_path / "flat.pt")
+    return tmp_path / "flat.pt", weights
+
+
+@pytest.mark.parametrize("moved", MOVES, ids=["rename", "map"])
+@pytest.mark.parametrize("to", ["keras", "mindspore"])
+def test_layers_are_not_made_by_new_names(flat, tmp_path, to, moved):
+    """Parameters that stood alone would keep another framework's axes and names."""
+    path, _ = flat
+    target = tmp_path / ("m.h5" if to == "keras" else "m.ckpt")
+    with pytest.raises(ckptconv.DialectError, match="after layers were recognised") as told:
+        ckptconv.convert(path, target, to=to, **moved)
+    assert "lstm.weight_ih_l0" in str(told.value)
+    assert "try to='torch'; it writes these names to a file" in str(told.value)
+    assert not target.exists()
+    ckptconv.convert(path, tmp_path / "named.pt", to="torch", **moved)
+    kinds = {"norm": "LayerNorm"}
+    report = ckptconv.convert(tmp_path / "named.pt", target, to=to, kinds=kinds)
+    found = {layer.path: layer.kind for layer in report.layers}
+    assert {"lstm": "LSTM", "fc": "Linear"}.items() <= found.items()
+    assert found["norm"] == "LayerNorm"
+
+
+def test_layers_of_new_names_compute_the_same_in_two_steps(flat, tmp_path):
+    import keras
+    import torch
+
+    path, weights = flat
+    ckptconv.convert(path, tmp_path / "named.pt", to="torch", **MOVES[0])
+    kinds = {"norm": "LayerNorm"}
+    ckptconv.convert(tmp_path / "named.pt", tmp_path / "m.h5", to="keras", kinds=kinds)
+    dense = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, name="fc")])
+    dense.load_weights(tmp_path / "m.h5", by_name=True)
+    x = torch.randn(3, 8)
+    expected = x @ weights["fc_weight"].T + weights["fc_bias"]
+    found = keras.ops.convert_to_numpy(dense(x.numpy()))
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_parameters_that_keep_their_last_names_may_move(tmp_path):
+    """A class of one's own may call its parameters as layers do."""
+    import torch
+
+    torch.save({"own.weight": torch.randn(3, 4), "own.gain": torch.ones(2)}, tmp_path / "m.pt")
+    report = ckptconv.convert(
+        tmp_path / "m.pt", tmp_path / "m.ckpt", to="mindspore", rename={"^own": "net.own"}
+    )
+    assert [layer.path for layer in report.layers] == ["net.own.weight", "net.own.gain"]

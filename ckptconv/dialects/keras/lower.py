@@ -8,7 +8,7 @@ counter for each class in model order: ``layers/lstm_1/cell/vars/0``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,13 +21,15 @@ from ckptconv.dialects.keras.order import in_order
 from ckptconv.dialects.keras.plain_weights import lower_slopes
 from ckptconv.dialects.keras.recurrent import lower_cell
 from ckptconv.dialects.state_dict import lower_layer
-from ckptconv.errors import LossyError, gathering
+from ckptconv.errors import LossyError, gathering, listed
 from ckptconv.graph.graph import Graph, Layer, RecurrentLayer
 from ckptconv.graph.kinds import PARAMETER
 from ckptconv.graph.lowered import Dropped, Lowered, Part, gather
+from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _ATTENTION_GROUPS = {"attention_output": "output_dense"}
+_SHOWN = 6
 
 
 class _Becomes(NamedTuple):
@@ -40,23 +42,40 @@ def lower(graph: Graph, variant: str = "") -> Lowered:
     """Return weights under Keras's names in one of its layouts, by default ``legacy``.
 
     Raises:
-        LossyError: a layer that Keras does not have.
+        LossyError: a layer that Keras does not have, or a parameter of none in ``.weights.h5``.
         AmbiguousKindError: a layer whose kind decides its class and is not known.
         DialectError: two layers of one name.
     """
     graph, notes = in_order(graph)
-    naming = Numbered() if variant == "weights.h5" else Named()
+    numbered = variant == "weights.h5"
+    naming = Numbered() if numbered else Named()
     parts: list[tuple[Layer, Part]] = []
     with gathering(lambda: {layer.hint_path for layer in graph}) as each:
+        with each:
+            _check_placed(graph if numbered else ())
         for layer in graph:
+            if numbered and layer.kind == PARAMETER:
+                continue
             with each:
-                becomes = _becomes(layer, named=variant == "weights.h5")
+                becomes = _becomes(layer, named=numbered)
                 tensors: dict[str, Tensor] = {}
                 for made in becomes.layers:
                     tensors |= naming.add(made, layer)
                 parts.append((layer, Part(tensors, becomes.dropped, becomes.notes)))
     lowered = gather(parts, naming.facts())
     return replace(lowered, notes=(*lowered.notes, *notes))
+
+
+def _check_placed(graph: Iterable[Layer]) -> None:
+    """Refuse parameters that stand alone, for which ``.weights.h5`` has no place."""
+    loose = [layer.path for layer in graph if layer.kind == PARAMETER]
+    if loose:
+        raise LossyError(
+            "of no known layer, which has no place in .weights.h5",
+            tensor=listed(loose, _SHOWN),
+            hint=f"{option('drop', loose)}; the network is without it; or a target that ends in "
+            ".h5, which keeps it under its name",
+        )
 
 
 def _becomes(layer: Layer, *, named: bool) -> _Becomes:

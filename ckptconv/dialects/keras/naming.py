@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ckptconv.checkpoint import KerasFacts
 from ckptconv.dialects.keras.model_config import snake_case
-from ckptconv.errors import DialectError, LossyError
+from ckptconv.errors import DialectError
 from ckptconv.graph.graph import Layer
 from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
@@ -92,16 +92,9 @@ class Numbered:
         """Return the weights of one more layer under their numbers.
 
         Raises:
-            LossyError: a parameter that is no layer's.
             DialectError: another layer has its name.
         """
         self._paths.add(made, layer)
-        if not made.class_name:
-            raise LossyError(
-                "a parameter of no known layer has no place in .weights.h5",
-                tensor=layer.path,
-                hint="a target that ends in .h5, which keeps it under its name",
-            )
         group = snake_case(made.class_name)
         number = self._counts[group] = self._counts.get(group, -1) + 1
         path = f"layers/{group}_{number}" if number else f"layers/{group}"

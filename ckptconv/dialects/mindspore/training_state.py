@@ -59,6 +59,7 @@ _CALLBACKS = (
     "last_overflow_iterator_step",
 )
 """What loss scaling and ModelCheckpoint add."""
+_APPENDED = "as a network may have such numbers, and save_checkpoint's append_dict too"
 _TRIED = 16
 _MOST_SCOPES = 64
 _MOST_ENDS = 1024
@@ -81,7 +82,9 @@ def training_state(tensors: Mapping[str, Tensor]) -> TrainingState:
     counters = {scope + leaf for scope, leaf in scopes}
     omitted = {name: omitted[name] for name in shapes if name in omitted}
     notes += copies(shapes, kept, renamed)
-    return TrainingState(omitted, renamed, (*notes, *_unproven(kept, tensors, counters)))
+    trained = {f.wrapper + own for f in found for own in f.trained}
+    notes += _unproven(kept, tensors, counters, trained)
+    return TrainingState(omitted, renamed, tuple(notes))
 
 
 def _scopes(tensors: Mapping[str, Tensor]) -> list[tuple[str, str]]:
@@ -175,7 +178,9 @@ def _state(found: Found, shapes: Mapping[str, Shape]) -> dict[str, str]:
     return state
 
 
-def _unproven(kept: list[str], tensors: Mapping[str, Tensor], counters: set[str]) -> list[str]:
+def _unproven(
+    kept: list[str], tensors: Mapping[str, Tensor], counters: set[str], trained: set[str]
+) -> list[str]:
     """Say what looks like training state and stays, since nothing proves that it is."""
     names = NamedShapes({name: tensors[name] for name in kept})
     notes = [
@@ -186,11 +191,11 @@ def _unproven(kept: list[str], tensors: Mapping[str, Tensor], counters: set[str]
     ]
     known = {*_CALLBACKS, *counters}
     lonely = [n for n in names if n in known or _BASE.fullmatch(n) or _RATE.fullmatch(n)]
-    if lonely:
-        single = [n for n, shape in names.items() if shape == () and "." not in n]
-        numbers = [*dict.fromkeys([*lonely, *single])]
+    single = [n for n, shape in names.items() if shape == () and "." not in n and n not in trained]
+    numbers = [*dict.fromkeys([*lonely, *single])]
+    if numbers:
+        why = "since no optimizer's state is in the file" if lonely else _APPENDED
         notes.append(
-            f"{', '.join(numbers)}: kept, since no optimizer's state is in the file; "
-            f"{option('drop', numbers)} leaves them out"
+            f"{', '.join(numbers)}: kept, {why}; {option('drop', numbers)} leaves them out"
         )
     return notes

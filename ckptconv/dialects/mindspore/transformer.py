@@ -4,7 +4,8 @@ Such a layer is told by all that it holds, and by its sizes: self_attn, norm1 an
 features, and two matrices that go from these to others and back, as ``torch.nn`` and
 ``mindspore.nn`` call them in TransformerEncoderLayer and TransformerDecoderLayer. A file that names
 another class for it has a class of the user's own, whose names stay. Its norms have another
-default than ``mindspore.nn.LayerNorm``.
+default than ``mindspore.nn.LayerNorm``, and so have the last norms of ``mindspore.nn.Transformer``,
+an encoder and a decoder beside each other.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from ckptconv.graph.graph import Graph, Layer
 
 _CLASSES = (None, "TransformerEncoderLayer", "TransformerDecoderLayer")
 _NORMS = ("norm1", "norm2")
+_STACKS = ("encoder", "decoder")
 _EPSILON = {"eps": 1e-5}
-"""``layer_norm_eps`` of mindspore.nn's layers, where the file says none."""
+"""``layer_norm_eps`` of mindspore.nn's layers and of Transformer, where the file says none."""
 
 
 def with_dense_names(graph: Graph) -> list[Layer]:
@@ -34,12 +36,27 @@ def with_linear_names(layers: Iterable[Layer]) -> list[Layer]:
 
 
 def _as_inside(layer: Layer, by_path: Mapping[str, Layer]) -> Layer:
-    inside, name = layer.path[: -len("norm1")], layer.path[-len("norm1") :]
-    norm = layer.kind == "LayerNorm" and name in (*_NORMS, "norm3")
-    if not norm or "eps" in layer.attributes or not _is_transformer(inside, "dense", by_path):
+    if layer.kind != "LayerNorm" or "eps" in layer.attributes:
+        return layer
+    inside, _, name = layer.path.rpartition(".")
+    inside += "." if inside else ""
+    known = name in (*_NORMS, "norm3") and _is_transformer(inside, "dense", by_path)
+    if not known and not (name == "norm" and _is_stack(inside, by_path)):
         return layer
     attributes, assumed = ({**told, **_EPSILON} for told in (layer.attributes, layer.assumed))
     return replace(layer, attributes=attributes, assumed=assumed)
+
+
+def _is_stack(inside: str, layers: Mapping[str, Layer]) -> bool:
+    """Tell whether this is one of the two stacks of a Transformer: a stack that stands alone was
+    given its norm by the user."""
+    above, _, stack = inside.removesuffix(".").rpartition(".")
+    above += "." if above else ""
+    return stack in _STACKS and all(
+        f"{above}{name}.norm" in layers
+        and _is_transformer(f"{above}{name}.layers.0.", "dense", layers)
+        for name in _STACKS
+    )
 
 
 def _renamed(

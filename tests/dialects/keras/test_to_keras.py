@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import ckptconv
 from ckptconv import CkptconvError
@@ -217,3 +218,19 @@ def test_a_norm_of_volumes_is_what_the_user_says(tmp_path):
     kinds = {"bn": "BatchNorm3d"}
     graph = ckptconv.load(tmp_path / "m.weights.h5", kinds=kinds)
     assert "bn.bn2d.gamma" in ckptconv.to_state_dict(graph, "mindspore")
+
+
+def test_what_is_advised_for_parameters_alone_works(tmp_path):
+    """Counters of training are dropped; a parameter of one's own layer goes into ``.h5``."""
+    loose = {"epoch": np.ones((), "f4"), "lr": np.ones(1, "f4"), "own.scale": np.ones(3, "f4")}
+    layer = {"fc.weight": np.ones((2, 3), "f4"), "fc.bias": np.ones(2, "f4")}
+    source, target = tmp_path / "m.safetensors", tmp_path / "m.weights.h5"
+    save_file({**layer, **loose}, source, {"format": "pt"})
+    with pytest.raises(ckptconv.LossyError, match=r"no place in [.]weights[.]h5") as told:
+        ckptconv.convert(source, target, to="keras")
+    first, _, last = told.value.hint.partition("; ")
+    report = ckptconv.convert(source, target, to="keras", **eval(f"dict({first})"))
+    assert [layer.path for layer in report.layers] == ["fc"]
+    assert "a target that ends in .h5" in last
+    report = ckptconv.convert(source, tmp_path / "m.h5", to="keras")
+    assert {layer.path for layer in report.layers} == {"fc", *loose}

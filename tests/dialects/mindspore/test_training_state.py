@@ -272,3 +272,33 @@ def test_parts_of_a_network_are_no_copies(tmp_path):
 
     report = kept(Twins(), tmp_path)[1]
     assert not [note for note in report.notes if "average" in note]
+
+
+class Scaled(Net):
+    """A network with a number of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.temperature = ms.Parameter(ms.Tensor(0.5, ms.float32), name="temperature")
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_numbers_beside_a_network_are_told_with_the_way_to_leave_them_out(tmp_path, trained):
+    """``append_dict`` writes what it is given as the network's parameters stand there."""
+    cell = net = Scaled()
+    if trained:
+        cell = nn.TrainOneStepCell(
+            nn.WithLossCell(net, nn.MSELoss()), nn.Adam(net.trainable_params())
+        )
+    source = tmp_path / "m.ckpt"
+    ms.save_checkpoint(cell, str(source), append_dict={"loss": 0.2, "lr": 0.1})
+    options = {"to": "torch", "kinds": {"bn": "BatchNorm1d"}}
+    report = ckptconv.convert(source, tmp_path / "m.pt", **options)
+    (note,) = (note for note in report.notes if "append_dict" in note)
+    numbers = ["loss", "lr"] if trained else ["temperature", "loss", "lr"]
+    assert note.startswith(f"{', '.join(numbers)}: kept, ")
+    assert f"drop={numbers!r} leaves them out" in note
+    report = ckptconv.convert(
+        source, tmp_path / "n.pt", drop=[n for n in numbers if n != "temperature"], **options
+    )
+    assert {layer.path for layer in report.layers} == {"fc", "bn", "temperature"}

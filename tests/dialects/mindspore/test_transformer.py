@@ -1,4 +1,4 @@
-"""What is assumed of the norms inside of MindSpore's Transformer layers is what these have."""
+"""What is assumed of the norms inside of MindSpore's Transformers is what these have."""
 
 from __future__ import annotations
 
@@ -32,3 +32,29 @@ def test_the_norms_of_a_transformer_layer_have_its_epsilon(tmp_path, name):
     told = ckptconv.load(tmp_path / "m.ckpt", kinds={"tr.norm1": "LayerNorm(eps=1e-6)"})
     assert told["tr.norm1"].attributes["eps"] == 1e-6
     assert "eps" not in told["tr.norm1"].assumed
+
+
+@pytest.mark.parametrize("name", ["", "net"])
+def test_the_last_norms_of_a_transformer_have_its_epsilon(tmp_path, name):
+    cell = nn.Transformer(4, 2, 1, 1, 6, 0.0)
+    ms.save_checkpoint(nn.CellDict({name: cell}) if name else cell, str(tmp_path / "m.ckpt"))
+    report = ckptconv.convert(tmp_path / "m.ckpt", tmp_path / "m.pt", to="torch")
+    made = {x.path: x for x in report.layers if x.kind == "LayerNorm"}
+    norms = {
+        f"{name}.{path}" if name else path: norm
+        for path, norm in cell.cells_and_names()
+        if isinstance(norm, nn.LayerNorm)
+    }
+    assert len(made) == len(norms) == 7
+    for path, norm in norms.items():
+        assert f"eps={norm.epsilon}" in made[path].constructor, path
+        assert f"eps ({norm.epsilon} is assumed)" in made[path].unknown
+
+
+def test_a_stack_that_stands_alone_was_given_its_norm(tmp_path):
+    layer = nn.TransformerEncoderLayer(4, 2, 6, 0.0)
+    encoder = nn.TransformerEncoder(layer, 1, norm=nn.LayerNorm((4,)))
+    ms.save_checkpoint(nn.CellDict({"encoder": encoder}), str(tmp_path / "m.ckpt"))
+    report = ckptconv.convert(tmp_path / "m.ckpt", tmp_path / "m.pt", to="torch")
+    made = {x.path: x for x in report.layers}
+    assert f"eps ({encoder.norm.epsilon} is assumed)" in made["encoder.norm"].unknown

@@ -267,9 +267,50 @@ def test_ties(tmp_path: Path) -> None:
         report = ckptconv.convert(tmp_path / "m.pt", tmp_path / name, to=to, kinds=kinds)
         assert (
             "embed.weight, head.weight: one tensor in the source; here each has values of its own: "
-            "tie them in the network" in report.notes
+            "tie them in the network, once loaded" in report.notes
         )
+        advice = "like='TARGET', which a tied network saved, gives it its names"
+        if to == "keras":
+            advice += ", and drop=['PATH'] leaves out the layer that it has not"
+        assert report.notes.count(advice) == 1
     loaded = ms.load_checkpoint(str(tmp_path / "n.ckpt"))
     for name in ("embed.embedding_table", "head.weight"):
         expected = network.embed.weight.detach().numpy()
         np.testing.assert_array_equal(loaded[name].asnumpy(), expected)
+
+
+def test_a_tied_keras_network_loads_what_was_made_like_it(tmp_path: Path) -> None:
+    import keras
+
+    network = tied(tmp_path / "m.pt")
+    embed = keras.layers.ReversibleEmbedding(7, 4, name="embed")
+    given = keras.Input((5,))
+    model = keras.Model(given, embed(embed(given), reverse=True))
+    model.save_weights(tmp_path / "like.weights.h5")
+    target = tmp_path / "n.weights.h5"
+    ckptconv.convert(
+        tmp_path / "m.pt", target, to="keras", like=tmp_path / "like.weights.h5", drop=["head"]
+    )
+    model.load_weights(target)
+    tokens = torch.arange(5)[None]
+    expected = network.head(network.embed(tokens)).detach().numpy()
+    found = keras.ops.convert_to_numpy(model(tokens.numpy()))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["n.ckpt", "n.safetensors"])
+def test_a_tied_network_loads_what_was_made_like_it(tmp_path: Path, name: str) -> None:
+    """One that is tied before it loads has one name, and MindSpore reports the other."""
+    source = tied(tmp_path / "m.pt").embed.weight.detach().numpy()
+    cell = msnn.CellDict({"embed": msnn.Embedding(7, 4), "head": msnn.Dense(4, 7, has_bias=False)})
+    cell["head"].weight = cell["embed"].embedding_table
+    ms.save_checkpoint(cell, str(tmp_path / "like.ckpt"))
+    options = {"to": "mindspore", "kinds": {"embed": "Embedding", "head": "Linear"}}
+    report = ckptconv.convert(
+        tmp_path / "m.pt", tmp_path / name, like=tmp_path / "like.ckpt", **options
+    )
+    assert not any("tied network" in note for note in report.notes)
+    form = "ckpt" if name.endswith("ckpt") else "safetensors"
+    loaded = ms.load_checkpoint(str(tmp_path / name), format=form)
+    assert ms.load_param_into_net(cell, loaded, strict_load=True) == ([], [])
+    np.testing.assert_array_equal(cell["head"].weight.asnumpy(), source)
