@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -109,6 +110,32 @@ def answered(path: Path, target: str, tmp: Path, **options: Any) -> tuple[Any, P
     named = json.loads(beside.read_text()) | {"keras_version": keras.__version__}
     beside.write_text(json.dumps(named))
     return written(path, target, tmp, config=beside, **options)
+
+
+def attempt(
+    make: Callable[[], Any], given: list[np.ndarray], target: str, tmp: Path, told: str
+) -> Outcome:
+    """Save the model that ``make`` returns, write its network, and run both on ``given``.
+
+    A refusal counts as ``told``; what Keras itself refuses is void.
+    """
+    try:
+        model = make()
+        right = [keras.ops.convert_to_numpy(v) for v in flat(model(given, training=False))]
+        path = save.save(model, "keras", tmp)
+    except Exception as error:
+        raise Void(f"not run: {type(error).__name__}") from error
+    if not all(np.isfinite(value).all() for value in right):
+        raise Void("its own output is not finite")
+    try:
+        module, weights, _ = answered(path, target, tmp)
+    except CkptconvError as error:
+        return Outcome(Result.REFUSED, told, str(error))
+    try:
+        found = TARGETS[target](module, weights, given)
+    except Exception as error:
+        return Outcome(Result.SILENT, "a network that does not run", repr(error))
+    return compared([found], [right], target)
 
 
 def results(model: Any, given: np.ndarray) -> list[np.ndarray]:

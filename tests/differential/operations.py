@@ -16,11 +16,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ckptconv import CkptconvError
-from tests.differential.keras_models import build, save
-from tests.differential.networks import TARGETS, answered, compared
-from tests.differential.outcome import Case, Generator, Outcome, Result, Void
-from tests.network.written import flat
+from tests.differential.keras_models import build
+from tests.differential.networks import TARGETS, attempt
+from tests.differential.outcome import Case, Generator, Outcome
 
 _SHAPES = ((4,), (3, 4), (3, 1), (1, 4), (4, 3), (2, 3, 4))
 _DTYPES = ("float32", "float32", "int32", "bool")
@@ -195,24 +193,13 @@ def _run(case: Case, tmp: Path) -> Outcome:
     given = [rng.normal(0, 1.5, (3, *shape)).astype("f4") for shape in drawn.shapes]
     for value in given if drawn.masked else []:
         value[1, -1:] = value[2, -2:] = 0
-    try:
-        model = _model(drawn)
-        build.fill(model, seed)
-        right = [keras.ops.convert_to_numpy(v) for v in flat(model(given, training=False))]
-        path = save.save(model, "keras", tmp)
-    except Exception as error:
-        raise Void(f"not run: {type(error).__name__}") from error
-    if not all(np.isfinite(value).all() for value in right):
-        raise Void("its own output is not finite")
-    try:
-        module, weights, _ = answered(path, drawn.target, tmp)
-    except CkptconvError as error:
-        return Outcome(Result.REFUSED, drawn.name, str(error))
-    try:
-        found = TARGETS[drawn.target](module, weights, given)
-    except Exception as error:
-        return Outcome(Result.SILENT, "a network that does not run", repr(error))
-    return compared([found], [right], drawn.target)
+    return attempt(lambda: _filled(drawn, seed), given, drawn.target, tmp, drawn.name)
+
+
+def _filled(drawn: Drawn, seed: int) -> Any:
+    model = _model(drawn)
+    build.fill(model, seed)
+    return model
 
 
 GENERATOR = Generator(_draw, _run)
