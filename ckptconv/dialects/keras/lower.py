@@ -29,7 +29,7 @@ from ckptconv.spelling import option
 from ckptconv.tensors.tensor import Tensor
 
 _ATTENTION_GROUPS = {"attention_output": "output_dense"}
-_SHOWN = 6
+_SHOWN, _LONGEST = 6, 1000
 
 
 class _Becomes(NamedTuple):
@@ -70,10 +70,11 @@ def _check_placed(graph: Iterable[Layer]) -> None:
     """Refuse parameters that stand alone, for which ``.weights.h5`` has no place."""
     loose = [layer.path for layer in graph if layer.kind == PARAMETER]
     if loose:
+        drop = option("drop", loose)
         raise LossyError(
             "of no known layer, which has no place in .weights.h5",
             tensor=listed(loose, _SHOWN),
-            hint=f"{option('drop', loose)}; the network is without it; or a target that ends in "
+            hint=f"{drop if len(drop) < _LONGEST else option('drop', ['PATH'])}; the network is without it; or a target that ends in "
             ".h5, which keeps it under its name",
         )
 
