@@ -71,10 +71,11 @@ def _check_placed(graph: Iterable[Layer]) -> None:
     loose = [layer.path for layer in graph if layer.kind == PARAMETER]
     if loose:
         drop = option("drop", loose)
+        drop = drop if len(drop) < _LONGEST else option("drop", ["PATH"])
         raise LossyError(
             "of no known layer, which has no place in .weights.h5",
             tensor=listed(loose, _SHOWN),
-            hint=f"{drop if len(drop) < _LONGEST else option('drop', ['PATH'])}; the network is without it; or a target that ends in "
+            hint=f"{drop}; the network is without it; or a target that ends in "
             ".h5, which keeps it under its name",
         )
 
