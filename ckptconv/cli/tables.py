@@ -8,6 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 from ckptconv.errors import CkptconvError, printable
 
@@ -102,8 +103,11 @@ def _sizes(headers: Sequence[str], cells: Cells, width: int) -> list[int]:
     """Return the widths of columns, wide ones made narrower by wrapping; none if it cannot be."""
     texts = [[header, *(x for row in cells for x in row[i])] for i, header in enumerate(headers)]
     sizes = [max(map(len, column)) for column in texts]
+    excess = sum(sizes) + len(_GAP) * (len(sizes) - 1) - width
+    if excess <= 0:
+        return sizes
     least = [max(len(word) for text in column for word in text.split() or [""]) for column in texts]
-    for _ in range(sum(sizes) + len(_GAP) * (len(sizes) - 1) - width):
+    for _ in range(excess):
         widest = max(range(len(sizes)), key=lambda i: sizes[i] - least[i])
         if sizes[widest] == least[widest]:
             return []
@@ -137,9 +141,8 @@ def _row(given: Row, sizes: list[int]) -> Iterator[str]:
         [part for line in lines for part in _wrapped(line, size).splitlines()]
         for lines, size in zip(given, sizes, strict=True)
     ]
-    for n in range(max(map(len, row))):
-        line = [lines[n] if n < len(lines) else "" for lines in row]
-        padded = [_coloured(text, size) for text, size in zip(line, sizes, strict=True)]
+    for line in zip_longest(*row, fillvalue=""):
+        padded = map(_coloured, line, sizes)
         yield _GAP.join(padded).rstrip()
 
 
